@@ -1,0 +1,258 @@
+"""The functions that a site's views and tasks call.
+
+Named for the cache that once held everything; today the rows hold it, and the
+cache only makes it fast.
+"""
+
+import logging
+import math
+import sys
+import traceback
+from collections.abc import Iterable
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Final, cast
+
+from django.core.files import File
+from django.utils.translation import gettext as _
+
+from async_downloads import files, owners, settings, store
+from async_downloads.exceptions import DownloadCancelled, DownloadError
+from async_downloads.formats import csv
+
+__all__ = [
+    "cleanup_collection",
+    "get_collection_key",
+    "get_username",
+    "init_download",
+    "save_download",
+    "set_error",
+    "set_percentage",
+    "update_percentage",
+]
+
+logger = logging.getLogger(__name__)
+
+#: Downloads whose last step is remembered by ``update_percentage``.
+MAX_REMEMBERED_STEPS: Final = 1024
+
+
+def get_username(user: Any) -> str:
+    """Return the name of the user that a caller means, or the text that stands for itself.
+
+    Args:
+        user: As for ``init_download``.
+    """
+    return owners.resolve(user).name
+
+
+def get_collection_key(user: Any) -> str:
+    """Return the key of the collection that an owner's downloads are in.
+
+    Args:
+        user: As for ``init_download``.
+    """
+    return owners.resolve(user).collection_key
+
+
+def init_download(user: Any, filename: str, name: str | None = None) -> tuple[str, str]:
+    """Make the record of a download that a worker will build.
+
+    Call it in the web process, and pass the download key to the task.
+
+    Args:
+        user: Whose download: a user; the primary key of one (anything but
+            text); or text, which is a user name if a user has it, and stands
+            for itself if none has.
+        filename: The name that the file is saved under when fetched. It need
+            not be unique.
+        name: What the list calls it; the file name if left out.
+
+    Returns:
+        The collection key and the download key.
+
+    Raises:
+        ObjectDoesNotExist: There is no user with this primary key.
+        TypeError: ``user`` names nobody, or a name is no text.
+        ValueError: The user is anonymous or not saved, or ``filename`` is empty.
+    """
+    for argument in (filename, name):
+        if argument is not None and not isinstance(argument, str):
+            raise TypeError(f"A file name must be text, not {type(argument).__name__}.")
+    shown = files.shown_name(filename)
+    if not shown:
+        raise ValueError("filename must not be empty.")
+    owner = owners.resolve(user)
+    download = store.create(owner, filename=shown, name=files.shown_name(name or "") or shown)
+    return owner.collection_key, download.download_key
+
+
+def save_download(
+    download_key: str,
+    iterable: Iterable[Iterable[Any]] | None = None,
+    file: IO[bytes] | None = None,
+    encoding: str = "utf-8",
+) -> None:
+    r"""Build the file of a download and finish it.
+
+    A failure while the rows are made or the file is stored is recorded, logged
+    and not raised, so that a queue does not repeat what failed for good. What
+    ends the process (``SystemExit``, ``KeyboardInterrupt``, a queue's time-out)
+    is recorded and raised again.
+
+    Args:
+        download_key: The key that ``init_download`` returned. An unknown one is
+            logged as a warning and changes nothing.
+        iterable: Rows for a CSV file, each an iterable of cells, written with
+            ``csv.writer(lineterminator="\n")``. It is consumed once and never
+            held in memory.
+        file: A binary file object to store instead, read from its beginning if
+            it can be rewound.
+        encoding: The encoding of the CSV file.
+
+    Raises:
+        DownloadCancelled: The download was cleared, or taken over by another run.
+        TypeError: ``file`` is not a binary file.
+        ValueError: Neither or both of ``iterable`` and ``file`` were given, or
+            there is no such encoding.
+    """
+    if (iterable is None) == (file is None):
+        raise ValueError("save_download() needs either an iterable of rows or a file.")
+    csv.check_encoding(encoding)
+    if file is not None:
+        _check_binary(file)
+    run = store.claim(download_key)
+    if run is None:
+        return
+    with run:
+        try:
+            with SpooledTemporaryFile(max_size=int(settings.IN_MEMORY_MAX_SIZE_BYTES)) as spool:
+                if iterable is not None:
+                    csv.write(run.watch(iterable), cast("IO[bytes]", spool), encoding=encoding)
+                else:
+                    _copy(run, cast("IO[bytes]", file), cast("IO[bytes]", spool))
+                stored = files.save(run.download.filepath, File(spool, run.download.filename))
+            run.complete(stored)
+        except DownloadCancelled:
+            logger.info("Download %s was cancelled", download_key)
+            run.abandon()
+            raise
+        except Exception as error:
+            logger.exception("Download %s failed", download_key)
+            run.fail(_safe_text(error), detail=_detail(error))
+        except BaseException as error:
+            logger.error("Download %s was stopped: %r", download_key, error)
+            run.fail(_safe_text(error), detail=_detail(error))
+            raise
+        finally:
+            _steps.pop(download_key, None)
+
+
+def set_percentage(download_key: str, percentage: float) -> None:
+    """Set how much of a download is done.
+
+    Args:
+        download_key: Which download. An unknown one is logged as a warning.
+        percentage: A number; it is cut to 0 to 100, and to a whole number.
+
+    Raises:
+        DownloadCancelled: The download was cleared while this process writes it.
+        ValueError: ``percentage`` is not a number.
+    """
+    try:
+        number = float(percentage)
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number):
+        raise ValueError(f"percentage must be a number, not {percentage!r}.")
+    store.set_percentage(download_key, int(min(max(number, 0), 100)))
+
+
+#: What ``update_percentage`` last saw of each download: the total and the
+#: resolution, and the range of positions that belong to the step it is in.
+_steps: Final[dict[str, tuple[int, int, int, int]]] = {}
+
+
+def update_percentage(download_key: str, total: int, cur: int, resolution: int = 10) -> None:
+    """Work out how much of a download is done, and record it at each step.
+
+    Between two steps it costs a look into a dictionary, so call it for every row.
+
+    Args:
+        download_key: Which download. An unknown one is logged as a warning at
+            each step.
+        total: How many there are in all. Nothing is recorded of 0 or less.
+        cur: The index of the one that was just done, counted from 0. It may
+            advance by any stride.
+        resolution: The number of steps from 0 to 100 %, from 1 to 100.
+
+    Raises:
+        DownloadCancelled: The download was cleared while this process writes it.
+    """
+    last = _steps.get(download_key)
+    if last is not None and last[2] <= cur < last[3] and last[0] == total and last[1] == resolution:
+        return
+    if total <= 0:
+        return
+    steps = int(min(max(resolution, 1), 100))
+    step = min(max(cur + 1, 0), total) * steps // total
+    if last is None and len(_steps) >= MAX_REMEMBERED_STEPS:
+        _steps.pop(next(iter(_steps)), None)
+    # A step begins at the smallest cur for which (cur + 1) * steps // total is that step.
+    begin = -(-step * total // steps) - 1 if step else -sys.maxsize
+    end = -(-(step + 1) * total // steps) - 1 if step < steps else sys.maxsize
+    _steps[download_key] = (total, resolution, begin, end)
+    if step or last is not None:
+        store.set_percentage(download_key, step * 100 // steps)
+
+
+def cleanup_collection(collection_key: str) -> None:
+    """Remove what has expired from one collection, files included.
+
+    Args:
+        collection_key: The key that ``init_download`` returned.
+    """
+    for collection in store.collections_by_key(collection_key):
+        store.clean_up(collection=collection)
+
+
+def set_error(download_key: str, error: object) -> None:
+    """Record that a download failed.
+
+    Args:
+        download_key: Which download. An unknown one is logged as a warning; one
+            that is complete stays complete.
+        error: A text, or a ``DownloadError``, is shown to the owner. Of any
+            other exception the owner is told only that something went wrong,
+            and staff see the rest.
+    """
+    logger.error("Download %s failed: %s", download_key, error)
+    if isinstance(error, BaseException):
+        store.set_error(download_key, _safe_text(error), detail=_detail(error))
+    else:
+        store.set_error(download_key, str(error))
+
+
+def _safe_text(error: BaseException) -> str:
+    """Return what the owner may read of an exception."""
+    if isinstance(error, DownloadError) and str(error):
+        return str(error)
+    if isinstance(error, Exception):
+        return _("Something went wrong while the file was being made.")
+    return _("The file took too long, or its worker was stopped.")
+
+
+def _detail(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def _check_binary(file: IO[bytes]) -> None:
+    if not callable(getattr(file, "read", None)) or isinstance(file.read(0), str):
+        raise TypeError("file must be a binary file object, opened for reading.")
+
+
+def _copy(run: store.Run, source: IO[bytes], target: IO[bytes]) -> None:
+    """Copy a file in pieces, with signs of life, so that the storage gets one it may close."""
+    if source.seekable():
+        source.seek(0)
+    for piece in run.watch(iter(lambda: source.read(1 << 20), b"")):
+        target.write(piece)

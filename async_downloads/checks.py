@@ -1,0 +1,189 @@
+"""System checks: what is misconfigured, told before somebody's export finds out.
+
+None of them touches a database or a cache server.
+"""
+
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from typing import Any, Final
+
+from django.apps import apps
+from django.conf import settings as project_settings
+from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as CheckWarning
+from django.db import connections, router
+from django.urls import NoReverseMatch, reverse
+
+from async_downloads import entries, settings
+from async_downloads.models import Download
+
+__all__ = ["register_all"]
+
+TAG: Final = "async_downloads"
+
+
+def register_all() -> None:
+    """Register every check of this module; called once, when the app is ready."""
+    for check in (check_settings, check_websockets, check_site, check_queue, check_sqlite):
+        register(check, TAG)
+    register(check_cache_is_shared, TAG, deploy=True)
+
+
+def check_settings(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """E001 to E004: values that cannot work."""
+    return [
+        Error(f"ASYNC_DOWNLOADS_{name} is {getattr(settings, name)!r}.", hint=hint, id=check_id)
+        for name, hint, check_id in _wrong_settings()
+    ]
+
+
+def _wrong_settings() -> Iterator[tuple[str, str, str]]:
+    if not _makes_distinct_keys(settings.COLLECTION_KEY_FORMAT):
+        hint = 'It must be text with a "{}" for the owner, such as "async_downloads/{}".'
+        yield "COLLECTION_KEY_FORMAT", hint, "async_downloads.E001"
+    if settings.CACHE_NAME and settings.CACHE_NAME not in project_settings.CACHES:
+        hint = f"It must be one of the aliases in CACHES: {', '.join(project_settings.CACHES)}."
+        yield "CACHE_NAME", hint, "async_downloads.E002"
+    for name in ("TIMEOUT", "STALLED_AFTER", "MAX_ATTEMPTS", "IN_MEMORY_MAX_SIZE_BYTES"):
+        value = getattr(settings, name)
+        forever = name == "TIMEOUT" and value is None
+        if not forever and (isinstance(value, bool) or not _is_positive(value)):
+            yield name, "It must be a number above 0.", "async_downloads.E003"
+    prefix = settings.PATH_PREFIX
+    if not isinstance(prefix, str) or prefix.startswith("/") or ".." in prefix.split("/"):
+        hint = 'It must be a folder inside the storage, such as "downloads".'
+        yield "PATH_PREFIX", hint, "async_downloads.E004"
+
+
+def _makes_distinct_keys(key_format: object) -> bool:
+    try:
+        return isinstance(key_format, str) and key_format.format("a") != key_format.format("b")
+    except (IndexError, KeyError, ValueError):
+        return False
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and value > 0
+
+
+def check_websockets(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """E005: pushes without anything to push through."""
+    if not settings.WS_MODE:
+        return []
+    if find_spec("channels") is None:
+        return [
+            Error(
+                "ASYNC_DOWNLOADS_WS_MODE is on, but channels is not installed.",
+                hint='Install it with: pip install "django-async-downloads[ws]".',
+                id="async_downloads.E005",
+            )
+        ]
+    if not getattr(project_settings, "CHANNEL_LAYERS", None):
+        return [
+            Error(
+                "ASYNC_DOWNLOADS_WS_MODE is on, but there is no channel layer.",
+                hint="Set CHANNEL_LAYERS, for example to channels_redis.core.RedisChannelLayer.",
+                id="async_downloads.E005",
+            )
+        ]
+    return []
+
+
+def check_site(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """W001 and W002: URLs or context processors that the download centre needs."""
+    messages: list[CheckMessage] = []
+    if not _urls_included():
+        messages.append(
+            CheckWarning(
+                "The URLs of async_downloads are not included.",
+                hint='Add path("async_downloads/", include("async_downloads.urls")) '
+                "to the URLconf named by ROOT_URLCONF.",
+                id="async_downloads.W001",
+            )
+        )
+    needed = {
+        "django.template.context_processors.request",
+        "django.contrib.auth.context_processors.auth",
+    }
+    engines: list[dict[str, Any]] = project_settings.TEMPLATES
+    found = {
+        processor
+        for engine in engines
+        for processor in engine.get("OPTIONS", {}).get("context_processors", ())
+    }
+    if not needed & found:
+        messages.append(
+            CheckWarning(
+                "No template engine tells the download centre who looks at the page.",
+                hint=f"Add {sorted(needed)[1]} to the context_processors in TEMPLATES.",
+                id="async_downloads.W002",
+            )
+        )
+    return messages
+
+
+def _urls_included() -> bool:
+    if not getattr(project_settings, "ROOT_URLCONF", None):
+        return False
+    try:
+        reverse("async_downloads:ajax_update")
+    except NoReverseMatch:
+        return False
+    return True
+
+
+def check_queue(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """W003: a django-q2 that starts a task again while it is still running."""
+    if not apps.is_installed("django_q"):
+        return []
+    cluster = getattr(project_settings, "Q_CLUSTER", {})
+    retry, timeout = cluster.get("retry"), cluster.get("timeout")
+    if retry and timeout and retry > timeout:
+        return []
+    return [
+        CheckWarning(
+            f"Q_CLUSTER has retry={retry!r} and timeout={timeout!r}, so that django-q2 starts "
+            "a long export a second time while the first is running, or never stops one.",
+            hint="Set both, with timeout above the longest export and retry above timeout.",
+            id="async_downloads.W003",
+        )
+    ]
+
+
+def check_sqlite(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """W004: an SQLite that answers "database is locked" as soon as two processes write."""
+    connection = connections[router.db_for_write(Download)]
+    if connection.vendor != "sqlite":
+        return []
+    options = connection.settings_dict.get("OPTIONS", {})
+    immediate = str(options.get("transaction_mode", "")).upper() in {"IMMEDIATE", "EXCLUSIVE"}
+    wal = "journal_mode=wal" in str(options.get("init_command", "")).lower().replace(" ", "")
+    if immediate and wal:
+        return []
+    return [
+        CheckWarning(
+            "SQLite is not set up for a web process and a worker that write at the same time.",
+            hint='Set OPTIONS to {"transaction_mode": "IMMEDIATE", '
+            '"init_command": "PRAGMA journal_mode=WAL;"} for this database.',
+            id="async_downloads.W004",
+        )
+    ]
+
+
+def check_cache_is_shared(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """W005: a cache that the worker does not share with the web processes."""
+    if _wrong_cache() or entries.is_shared():
+        return []
+    return [
+        CheckWarning(
+            "The cache of async_downloads is not shared between processes, so that every poll "
+            "reads the database.",
+            hint="Point ASYNC_DOWNLOADS_CACHE_NAME at a shared cache, such as Redis, Memcached, "
+            "a database cache or a file-based one.",
+            id="async_downloads.W005",
+        )
+    ]
+
+
+def _wrong_cache() -> bool:
+    return bool(settings.CACHE_NAME) and settings.CACHE_NAME not in project_settings.CACHES

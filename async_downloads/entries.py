@@ -1,0 +1,194 @@
+"""The cache: what is kept in it, under which keys, and for how long.
+
+This is the only module that talks to a cache. Whatever a cache holds is
+disposable, so every fault of a backend is a miss here, never an error to the
+caller, and a backend that fails is left alone for a moment.
+"""
+
+import hashlib
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, Final, TypedDict, TypeGuard, TypeVar
+
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
+
+from async_downloads import settings
+
+__all__ = [
+    "DownloadEntry",
+    "delete_entry",
+    "get_entries",
+    "get_entry",
+    "get_version",
+    "is_shared",
+    "new_version",
+    "offer_version",
+    "renew_version",
+    "set_entry",
+]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds that a version token lives. A write of it that is lost costs no more than this.
+VERSION_SECONDS: Final = 5
+
+#: Seconds that a cache is left alone after it failed.
+RECOVERY_SECONDS: Final = 5.0
+
+#: Memcached takes no longer keys and no other characters; the room left is for KEY_PREFIX.
+_VALID_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+class DownloadEntry(TypedDict):
+    """A download as plain values: what lies in the cache, and what JSON shows.
+
+    ``timestamp`` and ``stamp`` are ISO 8601; ``stamp`` is when the percentage
+    was set, and decides between an entry and a row.
+    """
+
+    download_key: str
+    user: str
+    name: str
+    timestamp: str
+    filepath: str
+    url: str
+    state: str
+    percentage: int
+    complete: bool
+    errors: str
+    css_class: str | None
+    stamp: str
+
+
+def get_entry(download_key: str) -> DownloadEntry | None:
+    """Return a download's entry; None for a miss or for anything that is no entry."""
+    return get_entries([download_key]).get(download_key)
+
+
+def get_entries(download_keys: Iterable[str]) -> dict[str, DownloadEntry]:
+    """Return the entries there are for these keys, in one round trip."""
+    keys = list(download_keys)
+    if not keys:
+        return {}
+    found: dict[str, Any] = _attempt(lambda cache: cache.get_many(keys), {})
+    return {key: value for key, value in found.items() if _is_entry(value)}
+
+
+def set_entry(entry: DownloadEntry) -> None:
+    """Keep a download's entry for ``ASYNC_DOWNLOADS_TIMEOUT``."""
+    _attempt(
+        lambda cache: cache.set(entry["download_key"], dict(entry), settings.TIMEOUT),
+        None,
+    )
+
+
+def delete_entry(download_key: str) -> None:
+    """Drop a download's entry."""
+    _attempt(lambda cache: cache.delete(download_key), False)
+
+
+def is_shared() -> bool:
+    """Return whether other processes see what this one puts into the cache.
+
+    A version token that only its writer sees would tell a page that nothing
+    changed while a worker writes; so no token is used with such a cache.
+    """
+    return _attempt(lambda cache: not isinstance(cache, (LocMemCache, DummyCache)), False)
+
+
+def new_version() -> str:
+    """Return a version token that was never used before."""
+    return secrets.token_hex(8)
+
+
+def get_version(collection_key: str) -> str | None:
+    """Return the collection's version token; None if there is none or it cannot be trusted."""
+    if not is_shared():
+        return None
+    version = _attempt(lambda cache: cache.get(_version_key(collection_key)), None)
+    return version if isinstance(version, str) else None
+
+
+def renew_version(collection_key: str) -> None:
+    """Set a new version token, so that every page looks at the rows again."""
+    if is_shared():
+        key = _version_key(collection_key)
+        _attempt(lambda cache: cache.set(key, new_version(), VERSION_SECONDS), None)
+
+
+def offer_version(collection_key: str, version: str) -> None:
+    """Set a version token unless there is one.
+
+    For a reader that found that ``version`` still describes the rows. A token
+    that a writer set in the meantime stands.
+    """
+    if is_shared():
+        key = _version_key(collection_key)
+        _attempt(lambda cache: cache.add(key, version, VERSION_SECONDS), False)
+
+
+def _version_key(collection_key: str) -> str:
+    if _VALID_KEY.fullmatch(collection_key):
+        return collection_key
+    return hashlib.sha256(collection_key.encode()).hexdigest()
+
+
+def _is_entry(value: object) -> TypeGuard[DownloadEntry]:
+    """Tell an entry from what an older version, another program or a fault left there."""
+    if not isinstance(value, dict) or not DownloadEntry.__required_keys__ <= value.keys():
+        return False
+    try:
+        datetime.fromisoformat(value["stamp"])
+    except (TypeError, ValueError):
+        return False
+    percentage = value["percentage"]
+    return isinstance(percentage, int) and 0 <= percentage <= 100
+
+
+class _Backoff:
+    """Whether the cache failed a moment ago, for this process."""
+
+    def __init__(self) -> None:
+        self._resume_at = 0.0
+        self._failing = False
+
+    @property
+    def active(self) -> bool:
+        return self._failing and time.monotonic() < self._resume_at
+
+    def failed(self, error: Exception) -> None:
+        self._resume_at = time.monotonic() + RECOVERY_SECONDS
+        if not self._failing:
+            # One line for an outage, however many calls it spoils.
+            logger.warning("The cache failed and is left alone for a moment: %r", error)
+        self._failing = True
+
+    def succeeded(self) -> None:
+        self._failing = False
+
+
+_backoff: Final[dict[str, _Backoff]] = {}
+
+
+def _attempt(operation: Callable[[BaseCache], T], default: T) -> T:
+    """Run an operation on the configured cache; answer ``default`` if it cannot be had."""
+    alias = settings.CACHE_NAME or "default"
+    backoff = _backoff.setdefault(alias, _Backoff())
+    if backoff.active:
+        return default
+    try:
+        result = operation(caches[alias])
+    except Exception as error:  # noqa: BLE001 (each client has errors of its own)
+        backoff.failed(error)
+        return default
+    backoff.succeeded()
+    return result

@@ -1,0 +1,20 @@
+"""What this package raises on purpose."""
+
+__all__ = ["DownloadCancelled", "DownloadError"]
+
+
+class DownloadError(Exception):
+    """A failure whose message is meant for the person who asked for the file.
+
+    The text of any other exception is kept for staff and the log, because it
+    may hold table names, hosts or credentials. Raise this one from a task, or
+    hand it to ``cache.set_error``, to say something to the person.
+    """
+
+
+class DownloadCancelled(Exception):  # noqa: N818 (an outcome that was asked for, not an error)
+    """The run that meets this has nothing left to do and should stop.
+
+    The person cleared the download, staff purged it, or a newer run of the
+    same download took over. What the run had written is already removed.
+    """

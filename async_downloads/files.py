@@ -1,0 +1,140 @@
+"""Where a download's file lies in the storage, and what it is called there.
+
+Every download has a folder of its own, ``<PATH_PREFIX>/<download key>/``. That
+is what makes it safe to sweep the folder: nothing else can be in it.
+"""
+
+import io
+import logging
+import posixpath
+import unicodedata
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from django.core.files import File
+from django.core.files.storage import Storage, default_storage
+from pathvalidate import sanitize_filename
+
+from async_downloads import settings
+
+__all__ = [
+    "StoredFile",
+    "path_for",
+    "remove",
+    "save",
+    "shown_name",
+    "storage",
+    "stored_name",
+    "sweep",
+]
+
+logger = logging.getLogger(__name__)
+
+#: Width of the column that keeps the path. The storage is told, and shortens what it makes up.
+MAX_PATH_LENGTH: Final = 500
+
+#: Most file systems end a name at 255 bytes. The rest is left to the storage, which
+#: appends a few characters to a name that is taken.
+MAX_NAME_BYTES: Final = 200
+
+FALLBACK_NAME: Final = "download"
+
+
+class StoredFile(NamedTuple):
+    """What the storage made of a file: the name it chose, and the size in bytes."""
+
+    path: str
+    size: int
+
+
+def storage() -> Storage:
+    """Return the storage that holds the files."""
+    return default_storage
+
+
+def shown_name(name: str) -> str:
+    """Return the name as people see it: what was asked for, less what cannot be shown.
+
+    Control characters and the marks that reverse the direction of text are
+    dropped, because both make a name look like another one.
+    """
+    return "".join(
+        char
+        for char in name
+        if unicodedata.category(char) not in {"Cc", "Cs"}
+        and unicodedata.bidirectional(char)
+        not in {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    ).strip()
+
+
+def stored_name(filename: str) -> str:
+    """Return a name that every file system takes, near to ``filename``.
+
+    Slashes, reserved names and forbidden characters go, and what is left is
+    held to ``MAX_NAME_BYTES`` of UTF-8 with its extension kept.
+    """
+    name = sanitize_filename(shown_name(filename), max_len=len(filename) + 1).strip(". ")
+    stem, extension = posixpath.splitext(name or FALLBACK_NAME)
+    extension = extension.encode()[: MAX_NAME_BYTES // 2].decode(errors="ignore")
+    room = MAX_NAME_BYTES - len(extension.encode())
+    return stem.encode()[:room].decode(errors="ignore") + extension
+
+
+def path_for(download_key: str, filename: str) -> str:
+    """Return the path that a download asks of the storage."""
+    return posixpath.join(settings.PATH_PREFIX, download_key, stored_name(filename))
+
+
+def save(path: str, content: "File[Any]") -> StoredFile:
+    """Hand ``content`` to the storage, from its beginning, and return what became of it.
+
+    The storage may choose another name than ``path``; only the name that it
+    returns leads back to the file.
+    """
+    # The end of the stream tells the size of a spooled file, which has no name to ask by.
+    size = content.seek(0, io.SEEK_END)
+    content.seek(0)
+    name = storage().save(path, content, max_length=MAX_PATH_LENGTH)
+    return StoredFile(name, size)
+
+
+def remove(path: str) -> None:
+    """Delete one file. What is not there counts as deleted.
+
+    A storage that fails is logged and not raised: the row decides what exists,
+    and a left-over is found by a clean-up.
+    """
+    try:
+        storage().delete(path)
+    except FileNotFoundError:
+        pass
+    except Exception:
+        logger.exception("The storage could not delete %s", path)
+
+
+def sweep(path: str, *, download_key: str, keep: str = "") -> None:
+    """Delete a download's file, whatever else its folder holds, and the folder.
+
+    Args:
+        path: The path on the row, asked for or stored.
+        download_key: The download's key, which must be the name of the folder
+            for anything but ``path`` itself to be touched.
+        keep: A path in the folder that stays.
+    """
+    folder = posixpath.dirname(path)
+    own_folder = posixpath.basename(folder) == download_key
+    for target in sorted({path, *(_names_in(folder) if own_folder else ())} - {keep, ""}):
+        remove(target)
+    if own_folder and not keep:
+        remove(folder)
+
+
+def _names_in(folder: str) -> Iterator[str]:
+    """Yield the paths of the files in a folder; none where there is no such folder."""
+    try:
+        names = storage().listdir(folder)[1]
+    except (OSError, NotImplementedError):
+        # A storage without folders (or without this one) has nothing more to sweep.
+        return
+    for name in names:
+        yield posixpath.join(folder, name)

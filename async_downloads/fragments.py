@@ -1,0 +1,89 @@
+"""The list of downloads as markup, the same for every way that it travels."""
+
+from typing import Any, Final
+
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+from django_htmx.middleware import HtmxDetails
+
+from async_downloads import settings
+from async_downloads.owners import Owner
+from async_downloads.store import Listing, Version, read_changes, read_listing
+
+__all__ = ["render", "render_changed", "render_list", "render_signed_out"]
+
+FRAGMENT_TEMPLATE: Final = "async_downloads/fragment.html"
+SIGNED_OUT_TEMPLATE: Final = "async_downloads/signed_out.html"
+SOCKET_TEMPLATE: Final = "async_downloads/socket.html"
+
+#: Seconds between two polls while a worker is at something.
+POLL_SECONDS: Final = 1
+
+#: Seconds between two polls where pushes tell of changes, and polls guard against lost ones.
+PUSHED_POLL_SECONDS: Final = 10
+
+#: Seconds between two polls while all that is left has stalled: it may yet finish.
+STALLED_POLL_SECONDS: Final = 30
+
+
+def render(listing: Listing, request: HttpRequest | None = None) -> SafeString:
+    """Render a listing with what it takes to stay up to date.
+
+    The fragment carries its version, and polls as long as something may change
+    by itself.
+
+    Args:
+        listing: What to show.
+        request: The request that asked, for the context processors and the
+            CSRF token of the forms; None over a websocket.
+    """
+    context = {
+        **_list_context(listing, request),
+        "in_progress": listing.in_progress,
+        "list_template": settings.DOWNLOAD_TEMPLATE,
+        "poll_seconds": _poll_seconds(listing),
+        "version": str(listing.version),
+    }
+    return render_to_string(FRAGMENT_TEMPLATE, context, request)
+
+
+def render_list(listing: Listing, request: HttpRequest | None = None) -> SafeString:
+    """Render a listing by the site's list template alone."""
+    return render_to_string(settings.DOWNLOAD_TEMPLATE, _list_context(listing, request), request)
+
+
+def render_signed_out(request: HttpRequest) -> SafeString:
+    """Render what stands in for the list once the session has ended; it does not poll."""
+    return render_to_string(SIGNED_OUT_TEMPLATE, {}, request)
+
+
+def render_changed(owner: Owner, seen: Version | None) -> tuple[SafeString, Version] | None:
+    """Render an owner's downloads for a websocket, which swaps them in by itself.
+
+    Args:
+        owner: Whose downloads.
+        seen: What the page already shows.
+
+    Returns:
+        The markup and the version that it is; None if nothing changed.
+    """
+    listing = read_listing(owner) if seen is None else read_changes(owner, seen)
+    if listing is None:
+        return None
+    return render_to_string(SOCKET_TEMPLATE, {"fragment": render(listing)}), listing.version
+
+
+def _list_context(listing: Listing, request: HttpRequest | None) -> dict[str, Any]:
+    """Return what a list template can use: the downloads, and the page to come back to."""
+    page = ""
+    if request is not None:
+        # A poll knows the page that it updates; any other request is for the page itself.
+        page = HtmxDetails(request).current_url_abs_path or request.get_full_path()
+    return {"downloads": listing.downloads, "page": page}
+
+
+def _poll_seconds(listing: Listing) -> int | None:
+    if listing.in_progress:
+        return PUSHED_POLL_SECONDS if settings.WS_MODE else POLL_SECONDS
+    return STALLED_POLL_SECONDS if listing.stalled else None

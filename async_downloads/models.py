@@ -1,0 +1,326 @@
+"""The rows that decide what exists, whose it is and what state it is in.
+
+Rows change only by the conditional updates of ``DownloadQuerySet``: each says
+which states and which claim it may overwrite, and answers how many rows it
+changed. A writer that is told 0 has lost. Nothing calls ``save()`` on a row
+that exists, because a stale instance would bring back what is gone.
+"""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Self
+
+from django.conf import settings as project_settings
+from django.db import models
+from django.db.models import F, Q
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from async_downloads import settings
+from async_downloads.files import MAX_PATH_LENGTH
+from async_downloads.owners import MAX_LABEL_LENGTH, Owner
+
+__all__ = ["Download", "DownloadCollection", "DownloadState"]
+
+
+class DownloadState(models.TextChoices):
+    """The states of a download; only ``COMPLETE`` is final."""
+
+    PENDING = "pending", _("Waiting")
+    RUNNING = "running", _("In progress")
+    COMPLETE = "complete", _("Complete")
+    FAILED = "failed", _("Failed")
+
+
+UNFINISHED = (DownloadState.PENDING, DownloadState.RUNNING)
+
+
+class DownloadCollection(models.Model):
+    """The downloads of one owner: a user, or a text that is no user."""
+
+    user = models.OneToOneField(
+        project_settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="download_collection",
+        null=True,
+        blank=True,
+        verbose_name=_("user"),
+    )
+    label = models.CharField(
+        _("label"),
+        max_length=MAX_LABEL_LENGTH,
+        unique=True,
+        null=True,
+        blank=True,
+        help_text=_("What the collection is called when it belongs to no user."),
+    )
+    key = models.CharField(
+        _("collection key"),
+        # The format around the label takes some room as well.
+        max_length=MAX_LABEL_LENGTH + 200,
+        db_index=True,
+        help_text=_("The key that the documented functions know this collection by."),
+    )
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("download collection")
+        verbose_name_plural = _("download collections")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(user__isnull=False, label__isnull=True)
+                | Q(user__isnull=True, label__isnull=False),
+                name="async_downloads_collection_one_owner",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.user) if self.user_id is not None else self.label or ""
+
+    @property
+    def owner(self) -> Owner:
+        """Whose collection this is."""
+        if self.user is not None:
+            return Owner(self.user_id, self.user.get_username())
+        return Owner(None, self.label or "")
+
+
+class DownloadQuerySet(models.QuerySet["Download"]):
+    """The vocabulary of downloads: which there are, and how they may change."""
+
+    # Which there are
+
+    def for_user(self, user_id: Any) -> Self:
+        """Downloads that belong to the user with this primary key."""
+        return self.filter(collection__user_id=user_id)
+
+    def active(self) -> Self:
+        """Downloads that have not expired."""
+        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()))
+
+    def expired(self) -> Self:
+        """Downloads whose time is up."""
+        return self.filter(expires_at__lte=timezone.now())
+
+    def unfinished(self) -> Self:
+        """Downloads that wait for a worker or are with one."""
+        return self.filter(state__in=UNFINISHED)
+
+    def stalled(self) -> Self:
+        """Unfinished downloads of which nothing was heard for ``STALLED_AFTER`` seconds."""
+        return self.unfinished().filter(heard_at__lt=_stalled_before())
+
+    def newest_first(self) -> Self:
+        """Downloads in the order that people see them."""
+        return self.order_by("-timestamp", "-pk")
+
+    # How they may change
+
+    def claim(self, download_key: uuid.UUID, token: uuid.UUID) -> int:
+        """Give a download to the run that holds ``token``, if nobody alive has it."""
+        claimable = (
+            Q(state__in=(DownloadState.PENDING, DownloadState.FAILED))
+            | Q(state=DownloadState.RUNNING, heard_at__lt=_stalled_before())
+        ) & Q(attempts__lt=settings.MAX_ATTEMPTS)
+        return self.filter(claimable, pk=download_key).update(
+            state=DownloadState.RUNNING,
+            claim=token,
+            attempts=F("attempts") + 1,
+            percentage=0,
+            errors="",
+            error_detail="",
+            started_at=timezone.now(),
+            finished_at=None,
+            **_sign_of_life(),
+        )
+
+    def held(self, download_key: uuid.UUID, claim: uuid.UUID | None) -> Self:
+        """The download, if it is not complete and its claim is still this one."""
+        return self.filter(pk=download_key, claim=claim).exclude(state=DownloadState.COMPLETE)
+
+    def heartbeat(self) -> int:
+        """Say that the writer is alive."""
+        return self.update(**_sign_of_life())
+
+    def progress(self, percentage: int) -> int:
+        """Set the percentage of unfinished downloads."""
+        return self.unfinished().update(percentage=percentage, **_sign_of_life())
+
+    def complete(self, *, path: str, size: int) -> int:
+        """Finish downloads whose whole file lies in the storage at ``path``."""
+        return self.update(
+            state=DownloadState.COMPLETE,
+            percentage=100,
+            filepath=path,
+            size=size,
+            errors="",
+            error_detail="",
+            finished_at=timezone.now(),
+            **_sign_of_life(),
+        )
+
+    def fail(self, errors: str, *, detail: str = "") -> int:
+        """Record a failure on downloads that are not complete."""
+        return self.exclude(state=DownloadState.COMPLETE).update(
+            state=DownloadState.FAILED,
+            errors=errors,
+            error_detail=detail,
+            finished_at=timezone.now(),
+            **_sign_of_life(),
+        )
+
+
+class Download(models.Model):
+    """One file that somebody asked for."""
+
+    State: ClassVar = DownloadState
+
+    id = models.UUIDField(_("download key"), primary_key=True, default=uuid.uuid4, editable=False)
+    collection = models.ForeignKey(
+        DownloadCollection,
+        on_delete=models.CASCADE,
+        related_name="downloads",
+        # The index on collection and timestamp serves the foreign key as well.
+        db_index=False,
+        verbose_name=_("collection"),
+    )
+    name = models.TextField(_("name"), help_text=_("What the list calls it."))
+    filename = models.TextField(
+        _("file name"), help_text=_("The name that it is saved under when fetched.")
+    )
+    filepath = models.CharField(
+        _("path"),
+        max_length=MAX_PATH_LENGTH,
+        help_text=_("Where the file lies in the storage, or will."),
+    )
+    state = models.CharField(
+        _("state"), max_length=16, choices=DownloadState, default=DownloadState.PENDING
+    )
+    percentage = models.PositiveSmallIntegerField(_("progress"), default=0)
+    size = models.PositiveBigIntegerField(
+        _("size"), null=True, blank=True, help_text=_("Bytes of the whole file.")
+    )
+    errors = models.TextField(
+        _("error"), blank=True, default="", help_text=_("What the owner is told of a failure.")
+    )
+    error_detail = models.TextField(
+        _("error detail"), blank=True, default="", help_text=_("What staff are told of a failure.")
+    )
+    claim = models.UUIDField(
+        _("claim"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("The token of the run that may write."),
+    )
+    attempts = models.PositiveSmallIntegerField(
+        _("attempts"), default=0, help_text=_("Runs that have claimed it.")
+    )
+    timestamp = models.DateTimeField(_("asked for"), default=timezone.now)
+    started_at = models.DateTimeField(_("started"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    heard_at = models.DateTimeField(
+        _("last heard of"), default=timezone.now, help_text=_("The last write of any kind.")
+    )
+    expires_at = models.DateTimeField(
+        _("expires"),
+        null=True,
+        blank=True,
+        help_text=_("When it goes away by itself; empty for never."),
+    )
+
+    objects = DownloadQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("download")
+        verbose_name_plural = _("downloads")
+        indexes = [
+            models.Index(fields=["collection", "-timestamp"], name="async_downloads_list"),
+            models.Index(fields=["expires_at"], name="async_downloads_expired"),
+            models.Index(fields=["state", "heard_at"], name="async_downloads_stalled"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(percentage__gte=0, percentage__lte=100),
+                name="async_downloads_percentage_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=[state.value for state in DownloadState]),
+                name="async_downloads_state_known",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=DownloadState.COMPLETE.value)
+                | (Q(size__isnull=False, percentage=100) & ~Q(filepath="")),
+                name="async_downloads_complete_has_file",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def download_key(self) -> str:
+        """The primary key as text: what tasks and pages know a download by."""
+        return str(self.pk)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole file is there."""
+        return self.state == DownloadState.COMPLETE
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last run ended without a file."""
+        return self.state == DownloadState.FAILED
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it waits for a worker or is with one."""
+        return self.state in UNFINISHED
+
+    @property
+    def stalled(self) -> bool:
+        """Whether it is unfinished and nothing was heard of it for ``STALLED_AFTER`` seconds."""
+        return self.unfinished and self.heard_at < _stalled_before()
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether a worker is at it, or may be soon."""
+        return self.unfinished and not self.stalled
+
+    @property
+    def status_text(self) -> str:
+        """The state in words for the owner, with what happened to a stalled one."""
+        if self.stalled and self.state == DownloadState.PENDING:
+            return str(_("Still waiting: nothing has picked it up"))
+        if self.stalled:
+            return str(_("Stalled: the worker stopped responding"))
+        return str(DownloadState(self.state).label)
+
+    @property
+    def url(self) -> str:
+        """Where the owner fetches the file; empty until it is complete."""
+        if not self.complete:
+            return ""
+        return reverse("async_downloads:download", args=[self.pk])
+
+    @property
+    def css_class(self) -> str | None:
+        """The site's extra class for each item."""
+        return settings.CSS_CLASS
+
+
+def expiry() -> datetime | None:
+    """Return when something written now expires; None for never."""
+    timeout = settings.TIMEOUT
+    return None if timeout is None else timezone.now() + timedelta(seconds=timeout)
+
+
+def _stalled_before() -> datetime:
+    return timezone.now() - timedelta(seconds=settings.STALLED_AFTER)
+
+
+def _sign_of_life() -> dict[str, datetime | None]:
+    """Return the columns that every write refreshes."""
+    return {"heard_at": timezone.now(), "expires_at": expiry()}

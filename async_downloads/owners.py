@@ -1,0 +1,87 @@
+"""Whom a caller means by ``user``."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+
+from async_downloads import settings
+
+__all__ = ["MAX_LABEL_LENGTH", "Owner", "resolve"]
+
+#: Characters of a label: as many as every supported database can index.
+MAX_LABEL_LENGTH: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The owner of a collection: a user, or a text that stands for itself.
+
+    Attributes:
+        user_id: The user's primary key; None for a text.
+        name: The user's name as the user model gives it, or the text.
+    """
+
+    user_id: Any
+    name: str
+
+    @property
+    def collection_key(self) -> str:
+        """The key of the owner's collection, as ``COLLECTION_KEY_FORMAT`` makes it."""
+        owner = self.name if self.user_id is None else self.user_id
+        return settings.COLLECTION_KEY_FORMAT.format(owner)
+
+
+def resolve(user: object) -> Owner:
+    """Find out whom a caller means.
+
+    Args:
+        user: A user, saved and not anonymous; or a user's primary key, which
+            is anything but text (an integer, a UUID); or text, which is a user
+            name if a user has it and stands for itself if none has.
+
+    Raises:
+        ObjectDoesNotExist: There is no user with this primary key.
+        TypeError: This is nothing that names an owner.
+        ValueError: The user is anonymous or not saved, or the text is empty or
+            longer than ``MAX_LABEL_LENGTH``.
+    """
+    if isinstance(user, AnonymousUser):
+        raise ValueError("An anonymous user cannot own downloads; ask for a sign-in first.")
+    if isinstance(user, AbstractBaseUser):
+        if user.pk is None:
+            raise ValueError(f"{user!r} is not saved yet, so it cannot own downloads.")
+        return Owner(user.pk, user.get_username())
+    if isinstance(user, str):
+        return _from_text(user)
+    if user is None or isinstance(user, (bool, float, bytes)):
+        raise TypeError(
+            f"user must be a user, a primary key or a user name, not {type(user).__name__}."
+        )
+    return _from_primary_key(user)
+
+
+def _from_text(text: str) -> Owner:
+    if not text.strip():
+        raise ValueError("user must not be empty.")
+    if len(text) > MAX_LABEL_LENGTH:
+        raise ValueError(f"user is longer than {MAX_LABEL_LENGTH} characters.")
+    user_model = get_user_model()
+    found = user_model._base_manager.filter(**{user_model.USERNAME_FIELD: text}).first()
+    return Owner(None, text) if found is None else Owner(found.pk, found.get_username())
+
+
+def _from_primary_key(key: Any) -> Owner:
+    user_model = get_user_model()
+    try:
+        found = user_model._base_manager.get(pk=key)
+    except (TypeError, ValueError, ValidationError) as error:
+        raise TypeError(
+            f"user must be a user, a primary key or a user name, not {key!r}."
+        ) from error
+    except ObjectDoesNotExist:
+        raise user_model.DoesNotExist(f"There is no user with the primary key {key!r}.") from None
+    return Owner(found.pk, found.get_username())

@@ -1,0 +1,47 @@
+"""A hint to a user's open pages that something changed.
+
+The hint says nothing but "look again": the page's own connection reads the
+rows. So a hint that is lost, doubled or late does no harm.
+"""
+
+import hashlib
+import logging
+import re
+from typing import Any, Final
+
+from async_downloads import settings
+
+__all__ = ["HINT", "group_name", "hint"]
+
+logger = logging.getLogger(__name__)
+
+#: The type of the message, which channels turns into the name of the handler.
+HINT: Final = "downloads.hint"
+
+#: What channels allows in the name of a group.
+_VALID_GROUP: Final = re.compile(r"[a-zA-Z0-9\-_.]{1,99}")
+
+
+def group_name(user_id: Any) -> str:
+    """Return the name of a user's group, valid whatever the primary key is made of."""
+    name = f"{settings.WS_CHANNEL_NAME}_{user_id}"
+    if _VALID_GROUP.fullmatch(name):
+        return name
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def hint(user_id: Any) -> None:
+    """Tell a user's open pages to look again, if pages are pushed to at all.
+
+    Nothing that goes wrong here reaches the caller: the export goes on, and the
+    page finds out by polling.
+    """
+    if not settings.WS_MODE:
+        return
+    try:
+        from asgiref.sync import async_to_sync
+        from channels.layers import get_channel_layer
+
+        async_to_sync(get_channel_layer().group_send)(group_name(user_id), {"type": HINT})
+    except Exception as error:
+        logger.warning("Open pages could not be told of a change: %s", error, exc_info=True)

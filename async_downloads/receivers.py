@@ -1,0 +1,35 @@
+"""Who listens: to deleted rows, to changed downloads, to migrations."""
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.db.models.signals import post_delete, post_migrate
+
+from async_downloads import push, schedules, store
+from async_downloads.models import Download
+from async_downloads.signals import download_changed
+
+__all__ = ["connect"]
+
+
+def connect(app_config: AppConfig) -> None:
+    """Connect everything; called once, when the app is ready."""
+    post_delete.connect(discard_deleted, sender=Download)
+    download_changed.connect(push_hint)
+    post_migrate.connect(install_schedules, sender=app_config)
+
+
+def discard_deleted(instance: Download, using: str, **_: Any) -> None:
+    """Let the file of a deleted row go with it, whoever deleted the row."""
+    store.discard(instance, using=using)
+
+
+def push_hint(user_id: Any, **_: Any) -> None:
+    """Tell the owner's open pages."""
+    if user_id is not None:
+        push.hint(user_id)
+
+
+def install_schedules(using: str, **_: Any) -> None:
+    """Have the clean-up run periodically, from the first migrate on."""
+    schedules.install(using)

@@ -1,0 +1,70 @@
+"""The settings of this package, read anew at each access.
+
+``settings.TIMEOUT`` answers the project's ``ASYNC_DOWNLOADS_TIMEOUT``, or the
+default below where the project sets none. Nothing is kept, so that
+``override_settings`` works and a module that imports this one binds no value.
+"""
+
+from typing import Any, Final
+
+from django.conf import settings as project_settings
+
+PREFIX: Final = "ASYNC_DOWNLOADS_"
+
+TIMEOUT: int | None
+"""Seconds that a download lives after its last write, in the cache and as a row.
+
+None keeps downloads until somebody clears them.
+"""
+
+DOWNLOAD_TEMPLATE: str
+"""The template that renders the list of downloads."""
+
+PATH_PREFIX: str
+"""The folder of the storage under which every file is kept."""
+
+COLLECTION_KEY_FORMAT: str
+"""How a collection key is made; ``{}`` becomes the owner's primary key."""
+
+CACHE_NAME: str
+"""The alias in ``CACHES`` to write through to; empty means ``"default"``."""
+
+CSS_CLASS: str | None
+"""An extra class for each item of the list."""
+
+IN_MEMORY_MAX_SIZE_BYTES: int
+"""Bytes of a file in the making that are held in memory before it spools to disk."""
+
+WS_MODE: bool
+"""Whether changes are pushed to open pages over websockets."""
+
+WS_CHANNEL_NAME: str
+"""The first part of the names of the channel layer's groups."""
+
+STALLED_AFTER: int
+"""Seconds without a sign of life after which an unfinished download counts as stalled."""
+
+MAX_ATTEMPTS: int
+"""Runs that one download is given before it is failed for good."""
+
+DEFAULTS: Final[dict[str, Any]] = {
+    "TIMEOUT": 60 * 60 * 24,
+    "DOWNLOAD_TEMPLATE": "async_downloads/downloads.html",
+    "PATH_PREFIX": "downloads",
+    "COLLECTION_KEY_FORMAT": "async_downloads/{}",
+    "CACHE_NAME": "",
+    "CSS_CLASS": None,
+    "IN_MEMORY_MAX_SIZE_BYTES": 5_000_000,
+    "WS_MODE": False,
+    "WS_CHANNEL_NAME": "downloads",
+    "STALLED_AFTER": 120,
+    "MAX_ATTEMPTS": 3,
+}
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        default = DEFAULTS[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return getattr(project_settings, PREFIX + name, default)

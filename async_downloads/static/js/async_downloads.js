@@ -1,0 +1,46 @@
+// For sites that include this script as django-async-downloads 0.6 documented it:
+// <script src=".../async_downloads.js" id="async-downloads-script" data-url="..." data-clear-url="...">
+// It hands the two URLs to htmx. New sites need only the download centre.
+(() => {
+  const script = document.currentScript || document.getElementById("async-downloads-script");
+  const { url, clearUrl } = script.dataset;
+  const target = "#downloads-dropdown";
+
+  const csrfToken = () => (document.cookie.match(/(?:^|; )csrftoken=([^;]+)/) || [])[1];
+
+  // The URLs of the script tag win over those that the server rendered.
+  document.addEventListener("htmx:configRequest", (event) => {
+    const { detail } = event;
+    if (!event.target.closest("#async-downloads")) return;
+    if (detail.verb === "get" && url) detail.path = url;
+    if (detail.verb === "post" && clearUrl) detail.path = clearUrl;
+    if (!detail.headers["X-CSRFToken"] && csrfToken()) detail.headers["X-CSRFToken"] = csrfToken();
+  });
+
+  // A list template of the site's own may have kept the markup of 0.6, without forms and links.
+  document.addEventListener("click", (event) => {
+    const item = event.target.closest("#async-downloads .download-container");
+    if (!item || event.target.closest("form, a")) return;
+    if (event.target.closest(".download-clear")) {
+      const values = { filepath: item.dataset.filepath };
+      window.htmx.ajax("POST", clearUrl, { source: item, target, swap: "innerHTML", values });
+    } else if (event.target.closest(".download-name") && item.dataset.url) {
+      window.location.assign(item.dataset.url);
+    }
+  });
+
+  // A download centre of the site's own may have no list rendered into it yet.
+  document.addEventListener("async-downloads:ready", () => {
+    const list = document.querySelector(target);
+    if (list && !list.querySelector(".async-downloads-fragment")) {
+      window.htmx.ajax("GET", url, { source: list, target, swap: "innerHTML" });
+    }
+  });
+
+  if (!document.querySelector("script[src*='async_downloads_centre']")) {
+    const centre = document.createElement("script");
+    centre.src = new URL("async_downloads_centre.js", script.src).href;
+    centre.nonce = script.nonce;
+    document.head.append(centre);
+  }
+})();

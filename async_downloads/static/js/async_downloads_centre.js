@@ -1,0 +1,52 @@
+// Goes with the download centre: loads htmx where the site does not, and keeps
+// the class "in-progress" on #async-downloads true. Everything else is htmx.
+(() => {
+  if (window.asyncDownloadsCentre) return;
+  window.asyncDownloadsCentre = true;
+
+  const script = document.currentScript;
+  const beside = (path) => new URL(path, script.src).href;
+  const sources = [script.dataset.htmx || beside("../django_htmx/htmx-2.min.js")];
+  if (script.dataset.htmxWs) sources.push(script.dataset.htmxWs);
+
+  const load = (src) =>
+    new Promise((resolve, reject) => {
+      const element = document.createElement("script");
+      Object.assign(element, { src, nonce: script.nonce, onload: resolve, onerror: reject });
+      document.head.append(element);
+    });
+
+  const configure = () => {
+    if (document.querySelector('meta[name="htmx-config"]')) return;
+    const meta = document.createElement("meta");
+    meta.name = "htmx-config";
+    // Both would need exceptions in a strict content security policy.
+    meta.content = JSON.stringify({ allowEval: false, includeIndicatorStyles: false });
+    document.head.append(meta);
+  };
+
+  const showProgress = () => {
+    const centre = document.getElementById("async-downloads");
+    centre?.classList.toggle("in-progress", centre.querySelector("[data-in-progress]") !== null);
+  };
+
+  const start = async () => {
+    if (!window.htmx) {
+      configure();
+      await load(sources[0]);
+    }
+    if (sources[1] && !window.htmx.createWebSocket) {
+      await load(sources[1]);
+      // The centre was looked at before the extension was there.
+      window.htmx.process(document.getElementById("async-downloads"));
+    }
+    document.dispatchEvent(new Event("async-downloads:ready"));
+  };
+
+  document.addEventListener("htmx:afterSettle", showProgress);
+  document.addEventListener("htmx:oobAfterSwap", showProgress);
+  // By now any htmx of the site's own is there; and an htmx that is loaded between
+  // "interactive" and "complete" would wait for an event that is already past.
+  if (document.readyState === "complete") start();
+  else window.addEventListener("load", start);
+})();

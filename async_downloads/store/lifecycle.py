@@ -1,0 +1,358 @@
+"""What happens to a download: made, claimed, written, finished or failed."""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from django.db import DatabaseError, transaction
+
+from async_downloads import entries, files, settings
+from async_downloads.exceptions import DownloadCancelled
+from async_downloads.files import StoredFile
+from async_downloads.models import (
+    Download,
+    DownloadCollection,
+    DownloadQuerySet,
+    DownloadState,
+    expiry,
+)
+from async_downloads.owners import Owner
+from async_downloads.store.write_through import (
+    after_commit,
+    announce,
+    database,
+    downloads,
+    entry_of,
+    in_transaction,
+    write_progress,
+    write_through,
+)
+
+__all__ = ["Run", "claim", "create", "set_error", "set_percentage"]
+
+logger = logging.getLogger(__name__)
+
+Row = TypeVar("Row")
+
+#: Seconds between two signs of life of a writer, and so until it notices that it was cancelled.
+HEARTBEAT_SECONDS: Final = 2.0
+
+#: Seconds to wait for the row of a download whose entry is there already: the
+#: transaction of the request that made it has not committed yet.
+ROW_WAIT_SECONDS: Final = 5.0
+
+#: The same where the cache is not shared, so that nothing tells whether to wait.
+BLIND_ROW_WAIT_SECONDS: Final = 1.0
+
+#: Seconds between two looks at the row while waiting for it.
+ROW_WAIT_STEP: Final = 0.05
+
+
+def create(owner: Owner, *, filename: str, name: str) -> Download:
+    """Make the row of a new download, and its entry at once.
+
+    The entry is evidence for a worker that starts before the transaction
+    around this call has committed.
+
+    Args:
+        owner: Whose download it is.
+        filename: The name that the file is saved under when fetched.
+        name: What the list calls it.
+    """
+    with transaction.atomic(using=database()):
+        collection = _collection_of(owner)
+        download = Download(collection=collection, name=name, filename=filename)
+        download.filepath = files.path_for(download.download_key, filename)
+        download.expires_at = expiry()
+        download.save(using=database(), force_insert=True)
+    entries.set_entry(entry_of(download, user=owner.name))
+    after_commit(lambda: announce(collection, "created", download.download_key))
+    return download
+
+
+def claim(download_key: str) -> "Run | None":
+    """Take a download for writing, if it is there to be taken.
+
+    Returns:
+        The run, to be used as a context manager; None, with the reason logged,
+        if there is no such download, if it is complete, if another run is alive
+        or if it was tried ``ASYNC_DOWNLOADS_MAX_ATTEMPTS`` times.
+    """
+    download = _wait_for_row(download_key)
+    if download is None:
+        logger.warning("There is no download %s; nothing was written", download_key)
+        return None
+    if in_transaction():
+        # The claim itself would hold the row's lock until the caller commits.
+        if _refused(download):
+            return None
+        return Run(download, download.claim)
+    token = uuid.uuid4()
+    if not downloads().claim(download.pk, token):
+        refused = downloads().filter(pk=download.pk).first()
+        if refused is not None:
+            _refused(refused)
+        return None
+    write_through(download.pk, "started")
+    takeover = download.attempts > 0
+    if takeover:
+        # What an earlier run left behind would push this one to another name.
+        files.sweep(download.filepath, download_key=download.download_key)
+    return Run(download, token, takeover=takeover)
+
+
+def set_percentage(download_key: str, percentage: int) -> None:
+    """Record progress. A database that fails at it is logged and not raised.
+
+    Args:
+        download_key: Which download.
+        percentage: 0 to 100.
+
+    Raises:
+        DownloadCancelled: This process is writing the download, and has lost it.
+    """
+    run = _runs.get(download_key)
+    if run is not None:
+        run.progress(percentage)
+        return
+    rows = _rows(download_key)
+    try:
+        if in_transaction():
+            download = rows.unfinished().select_related("collection__user").first()
+            if download is not None:
+                write_progress(download, percentage)
+                return
+        elif rows.progress(percentage):
+            write_through(uuid.UUID(download_key), "progressed")
+            return
+        _explain_no_row(download_key, rows, "progress")
+    except DatabaseError:
+        logger.warning("The progress of %s was not recorded", download_key, exc_info=True)
+
+
+def set_error(download_key: str, errors: str, *, detail: str = "") -> None:
+    """Record a failure, unless the download is complete.
+
+    Args:
+        download_key: Which download.
+        errors: What the owner is told.
+        detail: What staff are told.
+    """
+    run = _runs.get(download_key)
+    rows = _rows(download_key) if run is None else run.held
+    if rows.fail(errors, detail=detail):
+        write_through(uuid.UUID(download_key), "failed")
+        return
+    _explain_no_row(download_key, rows, "an error")
+
+
+class Run:
+    """One attempt at building a file, holding the claim on its row.
+
+    Every write carries the claim. A run whose claim is no longer on the row
+    has lost: it removes what it wrote and raises ``DownloadCancelled``.
+    """
+
+    def __init__(self, download: Download, token: uuid.UUID | None, *, takeover: bool = False):
+        self.download = download
+        self._token = token
+        self._takeover = takeover
+        self._percentage = 0
+        self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
+
+    def __enter__(self) -> Self:
+        _runs[self.download.download_key] = self
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _runs.pop(self.download.download_key, None)
+
+    def watch(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield the rows, with a sign of life every ``HEARTBEAT_SECONDS`` between two of them.
+
+        Raises:
+            DownloadCancelled: The claim is lost.
+        """
+        monotonic = time.monotonic
+        for row in rows:
+            if monotonic() >= self._next_beat:
+                self.beat()
+            yield row
+
+    def beat(self) -> None:
+        """Give a sign of life and see whether the claim still stands.
+
+        Raises:
+            DownloadCancelled: The claim is lost.
+        """
+        # Inside a caller's transaction a look must do, because a write would lock.
+        self._write(lambda: self.held.exists() if in_transaction() else self.held.heartbeat())
+
+    def progress(self, percentage: int) -> None:
+        """Record progress.
+
+        Raises:
+            DownloadCancelled: The claim is lost.
+        """
+        self._percentage = percentage
+        if in_transaction():
+            self.beat()
+        elif self._write(lambda: self.held.progress(percentage)):
+            write_through(self.download.pk, "progressed")
+
+    def complete(self, stored: StoredFile) -> None:
+        """Finish with a whole file in the storage.
+
+        Raises:
+            DownloadCancelled: The claim is lost; the file is removed again.
+        """
+        if not self.held.complete(path=stored.path, size=stored.size):
+            files.remove(stored.path)
+            raise self._lost()
+        if self._takeover:
+            self._sweep(keep=stored.path)
+        write_through(self.download.pk, "completed")
+
+    def fail(self, errors: str, *, detail: str) -> None:
+        """Record a failure and remove what was written.
+
+        It is called while an exception is handled, so nothing is raised from here.
+
+        Args:
+            errors: What the owner is told.
+            detail: What staff are told.
+        """
+        try:
+            recorded = self.held.fail(errors, detail=detail)
+        except DatabaseError:
+            logger.exception("The failure of %s was not recorded", self.download.download_key)
+            return
+        if recorded:
+            self._sweep()
+            write_through(self.download.pk, "failed")
+        else:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Remove what a run wrote that has lost its claim."""
+        # While there is a row, the folder may hold the file of the run that took over.
+        if not downloads().filter(pk=self.download.pk).exists():
+            self._sweep()
+
+    @property
+    def held(self) -> DownloadQuerySet:
+        """The row, as long as this run may write to it."""
+        return downloads().held(self.download.pk, self._token)
+
+    def _write(self, statement: Callable[[], int | bool]) -> bool:
+        """Run a statement that answers whether the claim stands.
+
+        Where the row could not be written, the entry alone carries the progress
+        and the sign of life: inside a caller's transaction, and on a database
+        that is out of reach or locked for a moment, which must not fail the export.
+
+        Returns:
+            Whether the row was written.
+
+        Raises:
+            DownloadCancelled: The claim is lost.
+        """
+        self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
+        try:
+            held = statement()
+        except DatabaseError as error:
+            logger.warning("Download %s: no write to its row: %s", self.download.pk, error)
+            write_progress(self.download, self._percentage)
+            return False
+        if not held:
+            raise self._lost()
+        if in_transaction():
+            write_progress(self.download, self._percentage)
+            return False
+        return True
+
+    def _sweep(self, keep: str = "") -> None:
+        key = self.download.download_key
+        files.sweep(self.download.filepath, download_key=key, keep=keep)
+
+    def _lost(self) -> DownloadCancelled:
+        return DownloadCancelled(
+            f"Download {self.download.download_key} was cleared or taken over by another run."
+        )
+
+
+#: The runs of this process, by download key, for progress calls that only know the key.
+_runs: Final[dict[str, Run]] = {}
+
+
+def _collection_of(owner: Owner) -> DownloadCollection:
+    key = owner.collection_key
+    collections = DownloadCollection.objects.using(database())
+    if owner.user_id is None:
+        collection, made = collections.get_or_create(label=owner.name, defaults={"key": key})
+    else:
+        collection, made = collections.get_or_create(user_id=owner.user_id, defaults={"key": key})
+    if not made and collection.key != key:
+        # COLLECTION_KEY_FORMAT was changed; the key handed out must lead back here.
+        collections.filter(pk=collection.pk).update(key=key)
+        collection.key = key
+    return collection
+
+
+def _rows(download_key: str) -> DownloadQuerySet:
+    """Return the row with this key, or none for what can be no key."""
+    try:
+        return downloads().filter(pk=uuid.UUID(download_key))
+    except (AttributeError, TypeError, ValueError):
+        return downloads().none()
+
+
+def _wait_for_row(download_key: str) -> Download | None:
+    rows = _rows(download_key).select_related("collection__user")
+    download = rows.first()
+    if download is not None or rows.query.is_empty():
+        return download
+    deadline = time.monotonic() + _patience(download_key)
+    while download is None and time.monotonic() < deadline:
+        time.sleep(ROW_WAIT_STEP)
+        download = rows.first()
+    return download
+
+
+def _patience(download_key: str) -> float:
+    if not entries.is_shared():
+        return BLIND_ROW_WAIT_SECONDS
+    return ROW_WAIT_SECONDS if entries.get_entry(download_key) else 0.0
+
+
+def _refused(download: Download) -> bool:
+    """Log why a download is not to be had, and fail one that was tried too often."""
+    key = download.download_key
+    if download.state == DownloadState.COMPLETE:
+        logger.info("Download %s is complete already", key)
+    elif download.state == DownloadState.RUNNING and not download.stalled:
+        logger.info("Download %s is with another run that is alive", key)
+    elif download.attempts >= settings.MAX_ATTEMPTS:
+        logger.error("Download %s is given up after %s attempts", key, download.attempts)
+        given_up = downloads().held(download.pk, download.claim).unfinished()
+        text = f"It was given up after {download.attempts} attempts."
+        if given_up.fail(text, detail=text):
+            write_through(download.pk, "failed")
+    else:
+        return False
+    return True
+
+
+def _explain_no_row(download_key: str, rows: DownloadQuerySet, what: str) -> None:
+    if rows.exists():
+        logger.info("Download %s is finished; %s came too late", download_key, what)
+    else:
+        logger.warning("There is no download %s; %s was not recorded", download_key, what)

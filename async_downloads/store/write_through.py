@@ -1,0 +1,126 @@
+"""The order in which a change becomes visible: row, entry, version token, signal."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connections, router, transaction
+from django.utils import timezone
+
+from async_downloads import entries
+from async_downloads.entries import DownloadEntry
+from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
+from async_downloads.signals import download_changed
+
+__all__ = [
+    "after_commit",
+    "announce",
+    "database",
+    "downloads",
+    "entry_of",
+    "in_transaction",
+    "write_progress",
+    "write_through",
+]
+
+
+def database() -> str:
+    """Return the alias of the database that decides.
+
+    A replica may lag behind, so that even what is only read here (to list, to
+    check an owner) is read where it is written.
+    """
+    return router.db_for_write(Download)
+
+
+def downloads() -> DownloadQuerySet:
+    """Return all downloads, on the database that decides."""
+    return Download.objects.using(database())
+
+
+def in_transaction() -> bool:
+    """Return whether the caller has a transaction open on the database that decides."""
+    return connections[database()].in_atomic_block
+
+
+def after_commit(callback: Callable[[], Any]) -> None:
+    """Call back once the surrounding transaction has committed; at once if there is none.
+
+    An exception of the callback is logged: it must not fail the transaction
+    that has just succeeded.
+    """
+    transaction.on_commit(callback, using=database(), robust=True)
+
+
+def entry_of(download: Download, *, user: str | None = None) -> DownloadEntry:
+    """Return a download as plain values, in the documented shape.
+
+    Args:
+        download: The row.
+        user: The owner's name, if the caller knows it; else it is read from
+            the collection, so select ``collection__user`` along with the row.
+    """
+    return {
+        "download_key": download.download_key,
+        "user": download.collection.owner.name if user is None else user,
+        "name": download.name,
+        "timestamp": download.timestamp.isoformat(),
+        "filepath": download.filepath,
+        "url": download.url,
+        "state": download.state,
+        "percentage": download.percentage,
+        "complete": download.complete,
+        "errors": download.errors,
+        "css_class": download.css_class,
+        "stamp": download.heard_at.isoformat(),
+    }
+
+
+def write_through(download_key: uuid.UUID, change: str) -> None:
+    """Make a changed row visible, once its transaction has committed.
+
+    The entry is made from the row as it is by then, so that of two writers the
+    later one cannot leave the earlier one's entry behind.
+
+    Args:
+        download_key: The row that was changed.
+        change: What happened, in the words of ``signals``.
+    """
+
+    def make_visible() -> None:
+        download = downloads().select_related("collection__user").filter(pk=download_key).first()
+        if download is not None:
+            entries.set_entry(entry_of(download))
+            announce(download.collection, change, download.download_key)
+
+    after_commit(make_visible)
+
+
+def write_progress(download: Download, percentage: int) -> None:
+    """Make progress visible from inside a caller's transaction.
+
+    The row is left alone: its lock, or SQLite's, would be held until the caller
+    commits, and a person who clears the download would wait that long. The
+    entry is seen at once, and the later stamp makes it count.
+
+    Args:
+        download: The row as it was read, with ``collection__user`` selected.
+        percentage: 0 to 100.
+    """
+    entry = entry_of(download)
+    entry["percentage"] = percentage
+    entry["stamp"] = timezone.now().isoformat()
+    entries.set_entry(entry)
+    announce(download.collection, "progressed", download.download_key)
+
+
+def announce(collection: DownloadCollection, change: str, download_key: str = "") -> None:
+    """Renew the collection's version token and send the signal, in this order."""
+    entries.renew_version(collection.key)
+    arguments: dict[str, Any] = {
+        "download_key": download_key,
+        "collection_key": collection.key,
+        "user_id": collection.user_id,
+        "change": change,
+    }
+    download_changed.send_robust(sender=Download, **arguments)

@@ -1,0 +1,40 @@
+"""Template tags for the download centre."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import template
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from async_downloads import fragments, owners, settings, store
+
+__all__ = ["register"]
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | bool] | None:
+    """Return what the download centre shows to the person who looks at the page.
+
+    It is rendered with the page, so that a page on which nothing is in progress
+    asks the server for nothing more. Needs the context processors
+    ``django.template.context_processors.request`` and
+    ``django.contrib.auth.context_processors.auth``.
+
+    Returns:
+        ``fragment`` (markup), ``in_progress`` and ``pushed`` (whether changes
+        come over a websocket); None for a visitor who is not signed in.
+    """
+    request: HttpRequest | None = context.get("request")
+    user = getattr(request, "user", None) or context.get("user")
+    if not getattr(user, "is_authenticated", False) or not isinstance(user, AbstractBaseUser):
+        return None
+    listing = store.read_listing(owners.resolve(user))
+    return {
+        "fragment": fragments.render(listing, request),
+        "in_progress": listing.in_progress,
+        "pushed": settings.WS_MODE,
+    }

@@ -1,0 +1,85 @@
+"""The servers that the tests can use, and whether they answer.
+
+Each is looked for on its usual loopback port, or where an environment variable
+says: TEST_POSTGRES_URL, TEST_MARIADB_URL, TEST_REDIS_URL, TEST_CHROMIUM. What
+TESTS_REQUIRE names (such as "postgres,mariadb,redis,chromium") must be there.
+"""
+
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+DEFAULT_URLS = {
+    "postgres": "postgresql://postgres@127.0.0.1:5432/postgres",
+    "mariadb": "mysql://root@127.0.0.1:3306/test",
+    "redis": "redis://127.0.0.1:6379/0",
+}
+ENGINES = {
+    "postgres": "django.db.backends.postgresql",
+    "mariadb": "django.db.backends.mysql",
+}
+SERVICES = ("postgres", "mariadb", "redis", "chromium")
+
+
+def url(service: str) -> SplitResult:
+    """Return where a server is expected."""
+    return urlsplit(os.environ.get(f"TEST_{service.upper()}_URL", DEFAULT_URLS[service]))
+
+
+def redis_url() -> str:
+    """Return where Redis is expected, as text."""
+    return url("redis").geturl()
+
+
+def chromium() -> str | None:
+    """Return the path of an installed Chromium or Chrome."""
+    names = (os.environ.get("TEST_CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+def available(service: str) -> bool:
+    """Return whether a service answers."""
+    if service == "chromium":
+        return chromium() is not None
+    parts = url(service)
+    try:
+        with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 0), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def required() -> set[str]:
+    """Return the services that must be there."""
+    return {name for name in os.environ.get("TESTS_REQUIRE", "").split(",") if name}
+
+
+def database_settings(database: str, folder: Path) -> dict[str, Any]:
+    """Return Django's settings for a kind of database."""
+    if database == "sqlite":
+        path = folder / "db.sqlite3"
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": path,
+            # A file, not memory: threads and processes of the tests share it.
+            "TEST": {"NAME": folder / "test.sqlite3"},
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            },
+        }
+    parts = url(database)
+    return {
+        "ENGINE": ENGINES[database],
+        "NAME": parts.path.lstrip("/"),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname,
+        "PORT": parts.port,
+        "TEST": {"NAME": f"async_downloads_tests_{os.getpid()}"},
+        **({"OPTIONS": {"charset": "utf8mb4"}} if database == "mariadb" else {}),
+    }

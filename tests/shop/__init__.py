@@ -1,0 +1,1 @@
+"""The smallest site that has something to export."""

@@ -1,0 +1,12 @@
+"""A site that includes the package as its documentation says."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from tests.shop import views
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("async_downloads/", include("async_downloads.urls")),
+    path("", views.home, name="home"),
+]
