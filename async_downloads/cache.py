@@ -75,8 +75,8 @@ def init_download(user: Any, filename: str, name: str | None = None) -> tuple[st
         TypeError: ``user`` names nobody, or a name is no text.
         ValueError: The user is anonymous or not saved, or ``filename`` is empty.
     """
-    for argument in (filename, name):
-        if argument is not None and not isinstance(argument, str):
+    for argument in (filename, name or ""):
+        if not isinstance(argument, str):
             raise TypeError(f"A file name must be text, not {type(argument).__name__}.")
     shown = files.shown_name(filename)
     if not shown:

@@ -92,8 +92,9 @@ class DownloadQuerySet(models.QuerySet["Download"]):
     # Which there are
 
     def for_user(self, user_id: Any) -> Self:
-        """Downloads that belong to the user with this primary key."""
-        return self.filter(collection__user_id=user_id)
+        """Downloads that belong to the user with this primary key; None belongs to nobody."""
+        # Without this, None would mean IS NULL: the collections that belong to no user.
+        return self.none() if user_id is None else self.filter(collection__user_id=user_id)
 
     def active(self) -> Self:
         """Downloads that have not expired."""

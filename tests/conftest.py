@@ -1,0 +1,110 @@
+"""What every test can use."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings as project_settings
+from django.core.cache import caches
+from django.core.management import call_command
+from django.test import Client
+
+from async_downloads import entries
+from tests import services
+from tests.factories import UserFactory
+
+#: The kinds of cache that the facade must work with.
+CACHES = ("default", "dummy", "database", "file", "redis")
+
+NEEDS = {"redis": "redis"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse to run without what must be there, and let Playwright's loop run beside the ORM."""
+    missing = sorted(name for name in services.required() if not services.available(name))
+    if missing:
+        pytest.exit(f"These services are required and do not answer: {', '.join(missing)}", 3)
+    # Playwright's synchronous interface keeps an event loop in the thread of the tests.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+
+def pytest_report_header() -> str:
+    """Say what this run works with."""
+    answers = [name for name in services.SERVICES if services.available(name)]
+    engine = project_settings.DATABASES["default"]["ENGINE"].rpartition(".")[2]
+    return f"database: {engine}; there besides: {', '.join(answers) or 'nothing'}"
+
+
+def pytest_sessionfinish() -> None:
+    """Remove the files of this run."""
+    shutil.rmtree(project_settings.VAR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Make the table of the database cache along with the rest."""
+    with django_db_blocker.unblock():
+        call_command("createcachetable", verbosity=0)
+
+
+@pytest.fixture(autouse=True)
+def clean_slate(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Empty every cache and the storage."""
+    entries._backoff.clear()
+    for alias in ("default", "file"):
+        caches[alias].clear()
+    shutil.rmtree(project_settings.MEDIA_ROOT, ignore_errors=True)
+    yield
+    entries._backoff.clear()
+
+
+@pytest.fixture(params=CACHES)
+def any_cache(request: pytest.FixtureRequest, settings: Any) -> Iterator[str]:
+    """Run the test with each kind of cache in turn."""
+    name: str = request.param
+    if name in NEEDS and not services.available(NEEDS[name]):
+        pytest.skip(f"{NEEDS[name]} does not answer at {services.redis_url()}")
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = name
+    yield name
+    if name == "redis":
+        # Not clear(): it would flush what else is in this Redis.
+        client = redis.Redis.from_url(services.redis_url())
+        prefix = project_settings.CACHES["redis"]["KEY_PREFIX"]
+        for key in client.scan_iter(match=f"{prefix}:*"):
+            client.delete(key)
+        client.close()
+
+
+@pytest.fixture
+def shared_cache(settings: Any) -> str:
+    """Use a cache that other processes see."""
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = "file"
+    return "file"
+
+
+@pytest.fixture
+def user(db: None) -> Any:
+    """Somebody who has downloads."""
+    return UserFactory(username="ada")
+
+
+@pytest.fixture
+def other_user(db: None) -> Any:
+    """Somebody else."""
+    return UserFactory(username="grace")
+
+
+@pytest.fixture
+def staff_user(db: None) -> Any:
+    """Somebody who may do anything in the admin."""
+    return UserFactory(username="root", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def signed_in(client: Client, user: Any) -> Client:
+    """A client that ``user`` is signed in with."""
+    client.force_login(user)
+    return client

@@ -1,0 +1,111 @@
+"""Rows for tests."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import factory
+from django.contrib.auth import get_user_model
+from django.core.files.base import ContentFile
+from django.utils import timezone
+from factory.django import DjangoModelFactory
+
+from async_downloads import files, settings
+from async_downloads.models import Download, DownloadCollection, DownloadState
+from tests.shop.models import Customer, Order
+
+FILE_CONTENT = b"a,b\n"
+
+
+class UserFactory(DjangoModelFactory):
+    """Somebody who can sign in."""
+
+    class Meta:
+        model = get_user_model()
+
+    username = factory.Sequence(lambda n: f"user{n}")
+    email = factory.LazyAttribute(lambda user: f"{user.username}@example.org")
+
+
+class DownloadCollectionFactory(DjangoModelFactory):
+    """The collection of a new user."""
+
+    class Meta:
+        model = DownloadCollection
+        django_get_or_create = ("user", "label")
+
+    user = factory.SubFactory(UserFactory)
+    label = None
+    key = factory.LazyAttribute(
+        lambda collection: settings.COLLECTION_KEY_FORMAT.format(
+            collection.user.pk if collection.user else collection.label
+        )
+    )
+
+
+class DownloadFactory(DjangoModelFactory):
+    """A download in any state; a complete one has its file in the storage."""
+
+    class Meta:
+        model = Download
+        skip_postgeneration_save = True
+
+    class Params:
+        running = factory.Trait(
+            state=DownloadState.RUNNING,
+            claim=factory.LazyFunction(uuid.uuid4),
+            attempts=1,
+            started_at=factory.LazyFunction(timezone.now),
+        )
+        failed = factory.Trait(
+            state=DownloadState.FAILED,
+            attempts=1,
+            errors="Something went wrong.",
+            error_detail="Traceback: secret",
+            finished_at=factory.LazyFunction(timezone.now),
+        )
+        complete = factory.Trait(
+            state=DownloadState.COMPLETE,
+            attempts=1,
+            percentage=100,
+            size=len(FILE_CONTENT),
+            finished_at=factory.LazyFunction(timezone.now),
+        )
+        expired = factory.Trait(
+            expires_at=factory.LazyFunction(lambda: timezone.now() - timedelta(minutes=1)),
+        )
+
+    collection = factory.SubFactory(DownloadCollectionFactory)
+    filename = factory.Sequence(lambda n: f"orders{n}.csv")
+    name = factory.LazyAttribute(lambda download: download.filename)
+    filepath = factory.LazyAttribute(
+        lambda download: files.path_for(str(download.id), download.filename)
+    )
+    id = factory.LazyFunction(uuid.uuid4)
+    expires_at = factory.LazyFunction(lambda: timezone.now() + timedelta(days=1))
+
+    @factory.post_generation
+    def stored(download: Download, create: bool, extracted: Any, **kwargs: Any) -> None:  # noqa: N805
+        """Store the file that a complete download must have."""
+        if create and download.complete and extracted is not False:
+            files.storage().save(download.filepath, ContentFile(FILE_CONTENT))
+
+
+class CustomerFactory(DjangoModelFactory):
+    """Somebody who orders."""
+
+    class Meta:
+        model = Customer
+
+    name = factory.Sequence(lambda n: f"Customer {n}")
+
+
+class OrderFactory(DjangoModelFactory):
+    """Something ordered."""
+
+    class Meta:
+        model = Order
+
+    customer = factory.SubFactory(CustomerFactory)
+    reference = factory.Sequence(lambda n: f"R{n:06}")
+    total = "19.90"

@@ -1,0 +1,151 @@
+"""The cache is disposable: whatever it does is a miss."""
+
+import logging
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.locmem import LocMemCache
+
+from async_downloads import entries
+from async_downloads.entries import DownloadEntry
+
+ENTRY: DownloadEntry = {
+    "download_key": "0b0e3d5e-3f0e-4a53-9c39-5a3b7f1c2f11",
+    "user": "ada",
+    "name": "Orders",
+    "timestamp": "2026-01-31T09:05:00+00:00",
+    "filepath": "downloads/0b0e3d5e-3f0e-4a53-9c39-5a3b7f1c2f11/orders.csv",
+    "url": "",
+    "state": "running",
+    "percentage": 40,
+    "complete": False,
+    "errors": "",
+    "css_class": None,
+    "stamp": "2026-01-31T09:05:01+00:00",
+}
+KEY = ENTRY["download_key"]
+
+
+class BrokenCache(LocMemCache):
+    """A cache whose server refuses every call, and counts them."""
+
+    calls = 0
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        type(self).calls += 1
+        raise ConnectionRefusedError("no cache here")
+
+    get = set = add = delete = get_many = _refuse
+
+
+@pytest.fixture
+def broken(settings: Any) -> type[BrokenCache]:
+    settings.CACHES = {
+        **settings.CACHES,
+        "broken": {"BACKEND": f"{__name__}.BrokenCache", "LOCATION": "broken"},
+    }
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = "broken"
+    BrokenCache.calls = 0
+    return BrokenCache
+
+
+@pytest.mark.django_db
+def test_an_entry_is_read_back_from_every_cache(any_cache: str) -> None:
+    entries.set_entry(ENTRY)
+    assert entries.get_entry(KEY) == (None if any_cache == "dummy" else ENTRY)
+    entries.delete_entry(KEY)
+    assert entries.get_entry(KEY) is None
+
+
+def test_an_entry_lies_under_the_download_key_for_the_timeout(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ASYNC_DOWNLOADS_TIMEOUT = 77
+    calls: list[Any] = []
+    monkeypatch.setattr(caches["default"], "set", lambda *args: calls.append(args))
+    entries.set_entry(ENTRY)
+    assert calls == [(KEY, ENTRY, 77)]
+
+
+def test_every_fault_is_a_miss(broken: type[BrokenCache]) -> None:
+    entries.set_entry(ENTRY)
+    entries.delete_entry(KEY)
+    assert entries.get_entry(KEY) is None
+    assert entries.get_version("collection") is None
+    entries.renew_version("collection")
+    entries.offer_version("collection", "abc")
+
+
+def test_a_cache_that_fails_is_left_alone_and_logged_once(
+    broken: type[BrokenCache], caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(50):
+        entries.get_entry(KEY)
+    assert broken.calls == 1
+    assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 1
+
+
+def test_a_cache_that_recovers_is_used_again(
+    broken: type[BrokenCache], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "RECOVERY_SECONDS", 0.0)
+    entries.get_entry(KEY)
+    monkeypatch.setattr(broken, "get_many", BaseCache.get_many)
+    monkeypatch.setattr(broken, "get", LocMemCache.get)
+    monkeypatch.setattr(broken, "set", LocMemCache.set)
+    entries.set_entry(ENTRY)
+    assert entries.get_entry(KEY) == ENTRY
+
+
+@pytest.mark.parametrize(
+    ("alias", "shared"),
+    [("default", False), ("dummy", False), ("database", True), ("file", True), ("redis", True)],
+)
+def test_only_a_cache_that_other_processes_see_is_shared(
+    alias: str, shared: bool, settings: Any
+) -> None:
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = alias
+    assert entries.is_shared() is shared
+
+
+class TestVersions:
+    def test_a_new_one_each_time(self, shared_cache: str) -> None:
+        entries.renew_version("collection")
+        first = entries.get_version("collection")
+        entries.renew_version("collection")
+        assert first != entries.get_version("collection")
+
+    def test_an_offer_stands_back_for_what_a_writer_set(self, shared_cache: str) -> None:
+        entries.offer_version("collection", "offered")
+        assert entries.get_version("collection") == "offered"
+        entries.renew_version("collection")
+        written = entries.get_version("collection")
+        entries.offer_version("collection", "offered")
+        assert entries.get_version("collection") == written
+
+    def test_they_live_for_seconds(
+        self, shared_cache: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        timeouts: list[Any] = []
+        monkeypatch.setattr(caches["file"], "set", lambda *args: timeouts.append(args[2]))
+        monkeypatch.setattr(caches["file"], "add", lambda *args: timeouts.append(args[2]))
+        entries.renew_version("collection")
+        entries.offer_version("collection", "offered")
+        assert all(0 < timeout <= 10 for timeout in timeouts)
+
+    def test_what_0_6_left_under_the_key_is_a_miss(self, shared_cache: str) -> None:
+        caches["file"].set("async_downloads/1", [KEY])
+        assert entries.get_version("async_downloads/1") is None
+
+    @pytest.mark.parametrize("key", ["async_downloads/" + "ü" * 300, "with spaces", "x" * 500])
+    def test_keys_are_valid_on_memcached(
+        self, key: str, shared_cache: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        used: list[str] = []
+        monkeypatch.setattr(caches["file"], "set", lambda *args: used.append(args[0]))
+        entries.renew_version(key)
+        assert len(used[0]) <= 200
+        assert used[0].isascii()
+        assert " " not in used[0]

@@ -1,0 +1,116 @@
+"""The same markup for every way that it travels."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from async_downloads import fragments, owners, store
+from tests.factories import DownloadFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def rendered(user: Any) -> str:
+    return fragments.render(store.read_listing(owners.resolve(user)))
+
+
+def test_it_polls_while_something_is_in_progress(user: Any) -> None:
+    DownloadFactory(collection__user=user)
+    html = rendered(user)
+    assert 'hx-trigger="every 1s"' in html
+    assert 'hx-get="/async_downloads/ajax_update/"' in html
+    assert "data-in-progress" in html
+
+
+@pytest.mark.parametrize("state", [{}, {"complete": True}, {"failed": True}])
+def test_it_leaves_the_trigger_out_when_nothing_is(user: Any, state: Any) -> None:
+    if state:
+        DownloadFactory(collection__user=user, **state)
+    html = rendered(user)
+    assert "hx-trigger" not in html
+    assert "data-in-progress" not in html
+
+
+def test_a_stalled_one_is_looked_at_now_and_then(user: Any) -> None:
+    DownloadFactory(
+        collection__user=user, running=True, heard_at=timezone.now() - timedelta(hours=1)
+    )
+    html = rendered(user)
+    assert 'hx-trigger="every 30s"' in html
+    assert "data-in-progress" not in html
+    assert "stopped responding" in html
+
+
+def test_pushed_pages_poll_only_to_be_safe(user: Any, settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_WS_MODE = True
+    DownloadFactory(collection__user=user)
+    assert 'hx-trigger="every 10s"' in rendered(user)
+
+
+def test_the_page_polls_on_with_the_version_that_it_shows(user: Any) -> None:
+    DownloadFactory(collection__user=user)
+    listing = store.read_listing(owners.resolve(user))
+    assert str(listing.version) in fragments.render(listing)
+
+
+@pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
+@pytest.mark.parametrize("field", ["name", "errors"])
+def test_markup_in_names_and_errors_is_text(user: Any, evil: str, field: str) -> None:
+    DownloadFactory(collection__user=user, failed=True, **{field: evil})
+    html = rendered(user)
+    assert "<script" not in html
+    assert "<img" not in html
+
+
+def test_the_owner_never_sees_the_detail(user: Any) -> None:
+    DownloadFactory(collection__user=user, failed=True)
+    assert "secret" not in rendered(user)
+
+
+def test_no_inline_style_or_script(user: Any) -> None:
+    for state in ({}, {"complete": True}, {"failed": True}, {"running": True}):
+        DownloadFactory(collection__user=user, **state)
+    html = rendered(user)
+    assert "style=" not in html
+    assert "<script" not in html
+    assert "onclick" not in html
+
+
+def test_a_template_of_the_site_gets_the_documented_names(
+    user: Any, settings: Any, tmp_path: Any
+) -> None:
+    (tmp_path / "mine.html").write_text(
+        "{% for download in downloads %}"
+        "{{ download.name }}|{{ download.percentage }}|{{ download.complete }}|"
+        "{{ download.errors }}|{{ download.url }}|{{ download.css_class }}|"
+        "{{ download.filepath }}|{{ download.download_key }}|{{ download.timestamp.year }}"
+        "{% endfor %}"
+    )
+    engine = settings.TEMPLATES[0]
+    settings.TEMPLATES = [{**engine, "DIRS": [tmp_path, *engine["DIRS"]]}]
+    settings.ASYNC_DOWNLOADS_DOWNLOAD_TEMPLATE = "mine.html"
+    settings.ASYNC_DOWNLOADS_CSS_CLASS = "mine"
+    download = DownloadFactory(collection__user=user, complete=True)
+    expected = (
+        f"{download.name}|100|True||/async_downloads/download/{download.pk}/|mine|"
+        f"{download.filepath}|{download.pk}|{download.timestamp.year}"
+    )
+    assert expected in rendered(user)
+
+
+class TestRenderChanged:
+    def test_it_is_the_same_fragment_to_be_swapped_in_out_of_band(self, user: Any) -> None:
+        DownloadFactory(collection__user=user)
+        changed = fragments.render_changed(owners.resolve(user), None)
+        assert changed is not None
+        markup, _ = changed
+        assert markup.startswith('<div id="downloads-dropdown" hx-swap-oob="innerHTML">')
+        assert "async-downloads-fragment" in markup
+
+    def test_nothing_for_a_page_that_is_up_to_date(self, user: Any) -> None:
+        DownloadFactory(collection__user=user)
+        changed = fragments.render_changed(owners.resolve(user), None)
+        assert changed is not None
+        assert fragments.render_changed(owners.resolve(user), changed[1]) is None

@@ -1,0 +1,200 @@
+"""Whom a caller means by ``user``."""
+
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ObjectDoesNotExist
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
+from django.utils.functional import SimpleLazyObject
+
+from async_downloads import cache, owners
+from async_downloads.models import DownloadCollection
+from async_downloads.owners import MAX_LABEL_LENGTH, Owner, resolve
+from tests.factories import UserFactory
+
+User = get_user_model()
+
+NAMES = [
+    "bob@example.com",
+    "a+b-c_d.e",
+    "Łucja Ćwikła",
+    "名前",
+    "with several spaces",
+    "x" * 150,
+]
+
+
+def test_a_user_means_themselves_without_a_query(user: Any, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        assert resolve(user) == Owner(user.pk, "ada")
+
+
+def test_a_primary_key_means_its_user_for_one_query(
+    user: Any, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(1):
+        assert resolve(user.pk) == Owner(user.pk, "ada")
+
+
+def test_a_user_name_means_its_user_for_one_query(
+    user: Any, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(1):
+        assert resolve("ada") == Owner(user.pk, "ada")
+
+
+def test_a_text_that_is_no_user_stands_for_itself_for_one_query(
+    user: Any, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(1):
+        assert resolve("nightly reports") == Owner(None, "nightly reports")
+
+
+def test_the_lazy_user_of_a_request_means_the_user(signed_in: Client, user: Any) -> None:
+    request: HttpRequest = signed_in.get("/").wsgi_request
+    assert isinstance(request.user, SimpleLazyObject)
+    owner = resolve(request.user)
+    assert owner == Owner(user.pk, "ada")
+    # Nothing lazy is left in it: it goes into keys, and into a thread of its own.
+    assert type(owner.user_id) is int
+    assert type(owner.name) is str
+
+
+def test_an_inactive_user_still_owns_downloads() -> None:
+    inactive = User(pk=7, username="gone", is_active=False)
+    assert resolve(inactive) == Owner(7, "gone")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", NAMES)
+def test_any_user_name_that_django_takes_is_found(name: str) -> None:
+    user = UserFactory(username=name)
+    assert resolve(name) == resolve(user) == resolve(user.pk) == Owner(user.pk, name)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("text", [*NAMES, "team (north) / 2026", "x" * 300, "x" * MAX_LABEL_LENGTH])
+def test_any_text_can_stand_for_itself(text: str) -> None:
+    assert resolve(text) == Owner(None, text)
+    assert resolve(text).collection_key == f"async_downloads/{text}"
+
+
+def test_a_text_that_spells_a_primary_key_is_not_that_user(user: Any) -> None:
+    owner = resolve(str(user.pk))
+    assert owner.user_id is None
+    assert owner.name == str(user.pk)
+
+
+def test_a_user_who_is_called_like_a_primary_key_is_found_by_name(user: Any) -> None:
+    namesake = UserFactory(username=str(user.pk))
+    assert resolve(str(user.pk)) == Owner(namesake.pk, str(user.pk))
+    assert resolve(user.pk) == Owner(user.pk, "ada")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("similar", ["ADA", "ada ", " ada", "ädá"])
+def test_a_text_means_the_user_whom_a_sign_in_under_it_would_find(similar: str) -> None:
+    # MariaDB compares without regard for case, accents and trailing spaces; the others are exact.
+    ada = UserFactory(username="ada")
+    found = User.objects.filter(username=similar).exists()
+    assert resolve(similar) == (Owner(ada.pk, "ada") if found else Owner(None, similar))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("similar", ["REPORTS", "reports ", "réports"])
+def test_texts_that_resemble_each_other_are_different_owners(similar: str) -> None:
+    key, _ = cache.init_download("reports", "a.csv")
+    other_key, _ = cache.init_download(similar, "b.csv")
+    assert key != other_key
+    names = DownloadCollection.objects.values_list("key", "downloads__name")
+    assert set(names) == {(key, "a.csv"), (other_key, "b.csv")}
+
+
+@pytest.mark.parametrize(
+    "nobody",
+    [AnonymousUser(), SimpleLazyObject(AnonymousUser)],
+    ids=["anonymous", "lazy anonymous"],
+)
+def test_an_anonymous_visitor_owns_nothing(nobody: Any) -> None:
+    with pytest.raises(ValueError, match="anonymous"):
+        resolve(nobody)
+
+
+def test_the_lazy_user_of_a_visitor_owns_nothing(rf: RequestFactory) -> None:
+    request = rf.get("/")
+    request.user = AnonymousUser()
+    with pytest.raises(ValueError, match="anonymous"):
+        resolve(request.user)
+
+
+def test_a_user_who_is_not_saved_owns_nothing() -> None:
+    with pytest.raises(ValueError, match="not saved"):
+        resolve(User(username="new"))
+
+
+@pytest.mark.parametrize("wrong", [None, True, False, 1.0, float("nan"), b"ada", b""])
+def test_what_cannot_name_an_owner_is_a_type_error_without_a_query(wrong: object) -> None:
+    # Not marked django_db: a query would fail the test. True is 1, and so some user's key.
+    with pytest.raises(TypeError, match=type(wrong).__name__):
+        resolve(wrong)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("wrong", [[1], {}, (1, 2), object(), Exception()])
+def test_what_the_primary_key_cannot_be_is_a_type_error(wrong: object) -> None:
+    with pytest.raises(TypeError, match="user must be"):
+        resolve(wrong)
+
+
+def test_a_number_that_only_rounds_to_a_primary_key_is_not_that_user(user: Any) -> None:
+    # Django's integer fields cut what is behind the point.
+    with pytest.raises((TypeError, ObjectDoesNotExist)):
+        resolve(Decimal(user.pk) + Decimal("0.5"))
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t\n", "\u3000"])
+def test_an_empty_text_is_a_value_error(empty: str) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        resolve(empty)
+
+
+def test_a_text_that_is_too_long_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="longer than 500"):
+        resolve("x" * (MAX_LABEL_LENGTH + 1))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("broken", ["a\x00b", "\ud800"])
+def test_a_text_that_no_database_can_hold_is_a_value_error(broken: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 (each database words it in its own way)
+        resolve(broken)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("unknown", [987654321, -1, 0, 2**70, uuid.UUID(int=2**70)])
+def test_an_unknown_primary_key_does_not_exist(unknown: object) -> None:
+    with pytest.raises(User.DoesNotExist, match="no user with the primary key"):
+        resolve(unknown)
+
+
+def test_the_collection_key_carries_the_primary_key(user: Any, settings: Any) -> None:
+    assert resolve("ada").collection_key == f"async_downloads/{user.pk}"
+    settings.ASYNC_DOWNLOADS_COLLECTION_KEY_FORMAT = "mine:{}:theirs"
+    assert resolve("ada").collection_key == f"mine:{user.pk}:theirs"
+    assert resolve("team").collection_key == "mine:team:theirs"
+
+
+def test_braces_in_a_text_are_not_formatted() -> None:
+    assert Owner(None, "{0.__class__}").collection_key == "async_downloads/{0.__class__}"
+
+
+def test_an_owner_cannot_be_changed_and_can_be_a_key(user: Any) -> None:
+    owner = owners.resolve(user)
+    with pytest.raises(AttributeError):
+        owner.user_id = 1  # type: ignore[misc]
+    assert {owner: 1}[resolve("ada")] == 1

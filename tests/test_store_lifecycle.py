@@ -1,0 +1,269 @@
+"""Made, claimed, written, finished or failed."""
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import DatabaseError, connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from async_downloads import cache, entries, files, owners, store
+from async_downloads.exceptions import DownloadCancelled
+from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
+from async_downloads.store import lifecycle
+from tests.factories import DownloadFactory, UserFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beat at every row, and wait for no row for long."""
+    monkeypatch.setattr(lifecycle, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(lifecycle, "BLIND_ROW_WAIT_SECONDS", 0.05)
+
+
+def claimed(download: Download) -> store.Run:
+    run = store.claim(download.download_key)
+    assert run is not None
+    return run
+
+
+def long_ago() -> Any:
+    return timezone.now() - timedelta(hours=1)
+
+
+class TestCreate:
+    def test_a_known_collection_costs_two_queries(self, user: Any) -> None:
+        owner = owners.resolve(user)
+        store.create(owner, filename="a.csv", name="a")
+        with CaptureQueriesContext(connection) as queries:
+            store.create(owner, filename="b.csv", name="b")
+        # Databases differ in whether BEGIN and COMMIT are counted.
+        kinds = [query["sql"].split(maxsplit=1)[0] for query in queries.captured_queries]
+        assert [kind for kind in kinds if kind in {"SELECT", "INSERT"}] == ["SELECT", "INSERT"]
+
+    def test_the_entry_is_there_before_the_commit(self, user: Any, shared_cache: str) -> None:
+        with transaction.atomic():
+            download = store.create(owners.resolve(user), filename="a.csv", name="a")
+            assert entries.get_entry(download.download_key) is not None
+
+    def test_it_expires_a_timeout_after_its_last_write(self, user: Any, settings: Any) -> None:
+        settings.ASYNC_DOWNLOADS_TIMEOUT = 100
+        download = store.create(owners.resolve(user), filename="a.csv", name="a")
+        assert download.expires_at is not None
+        assert 95 < (download.expires_at - timezone.now()).total_seconds() <= 100
+        Download.objects.update(expires_at=timezone.now() + timedelta(seconds=5))
+        store.set_percentage(download.download_key, 5)
+        assert Download.objects.get().expires_at > timezone.now() + timedelta(seconds=95)  # type: ignore[operator]
+
+    def test_without_a_timeout_it_never_expires(self, user: Any, settings: Any) -> None:
+        settings.ASYNC_DOWNLOADS_TIMEOUT = None
+        store.create(owners.resolve(user), filename="a.csv", name="a")
+        assert Download.objects.get().expires_at is None
+        assert Download.objects.active().count() == 1
+
+    def test_fifty_at_once_are_all_listed(self, shared_cache: str) -> None:
+        user = UserFactory()
+
+        def start(number: int) -> None:
+            try:
+                cache.init_download(user, f"{number}.csv")
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(max_workers=10) as pool:
+            list(pool.map(start, range(50)))
+        listed = store.read_listing(owners.resolve(user)).downloads
+        assert {d.name for d in listed} == {f"{number}.csv" for number in range(50)}
+        assert DownloadCollection.objects.count() == 1
+
+
+class TestClaim:
+    def test_a_claim_counts_the_attempt_and_starts_afresh(self) -> None:
+        download = DownloadFactory(failed=True, percentage=70)
+        claimed(download)
+        download.refresh_from_db()
+        assert (download.state, download.attempts, download.percentage) == ("running", 2, 0)
+        assert (download.errors, download.error_detail) == ("", "")
+        assert download.claim is not None
+
+    def test_while_another_run_is_alive_there_is_nothing_to_claim(self) -> None:
+        download = DownloadFactory(running=True)
+        assert store.claim(download.download_key) is None
+        download.refresh_from_db()
+        assert download.attempts == 1
+
+    def test_of_two_that_claim_at_once_one_wins(self) -> None:
+        download = DownloadFactory()
+        barrier = threading.Barrier(2)
+
+        def race(_: int) -> bool:
+            barrier.wait()
+            try:
+                return store.claim(download.download_key) is not None
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            assert sorted(pool.map(race, range(2))) == [False, True]
+
+    def test_after_a_crash_it_is_taken_over_and_the_left_over_is_removed(self) -> None:
+        download = DownloadFactory(running=True, heard_at=long_ago())
+        default_storage.save(download.filepath, ContentFile(b"half"))
+        cache.save_download(download.download_key, [["whole"]])
+        download.refresh_from_db()
+        assert (download.state, download.attempts) == ("complete", 2)
+        folder = files.path_for(download.download_key, "x").rpartition("/")[0]
+        assert default_storage.listdir(folder)[1] == [download.filename]
+
+    def test_a_complete_one_is_final(self) -> None:
+        download = DownloadFactory(complete=True)
+        cache.save_download(download.download_key, [["again"]])
+        cache.set_error(download.download_key, "too late")
+        cache.set_percentage(download.download_key, 5)
+        download.refresh_from_db()
+        assert (download.state, download.percentage, download.size) == ("complete", 100, 4)
+
+    def test_too_many_attempts_end_in_failure_without_an_exception(self, settings: Any) -> None:
+        settings.ASYNC_DOWNLOADS_MAX_ATTEMPTS = 2
+        download = DownloadFactory(running=True, attempts=2, heard_at=long_ago())
+        cache.save_download(download.download_key, [["never"]])
+        download.refresh_from_db()
+        assert download.state == "failed"
+        assert "2 attempts" in download.errors
+
+    def test_a_worker_that_is_early_waits_for_the_row(self, shared_cache: str) -> None:
+        user = UserFactory()
+        made, done = threading.Event(), threading.Event()
+        keys: list[str] = []
+
+        def request() -> None:
+            try:
+                with transaction.atomic():
+                    keys.append(cache.init_download(user, "early.csv")[1])
+                    made.set()
+                    time.sleep(0.3)
+            finally:
+                connection.close()
+                done.set()
+
+        thread = threading.Thread(target=request)
+        thread.start()
+        made.wait()
+        cache.save_download(keys[0], [["worth waiting for"]])
+        thread.join()
+        assert Download.objects.get().state == "complete"
+
+
+class TestTheRun:
+    def test_a_loser_stops_at_its_next_beat_and_leaves_the_winner_alone(self) -> None:
+        download = DownloadFactory()
+        loser = claimed(download)
+        Download.objects.update(heard_at=long_ago())
+        winner = claimed(download)
+        with pytest.raises(DownloadCancelled), loser:
+            list(loser.watch([["row"]]))
+        winner.complete(files.save(download.filepath, ContentFile(b"winner")))
+        loser.abandon()
+        download.refresh_from_db()
+        with default_storage.open(download.filepath) as file:
+            assert file.read() == b"winner"
+
+    def test_a_late_loser_cannot_overwrite_a_winner(self) -> None:
+        download = DownloadFactory()
+        loser = claimed(download)
+        Download.objects.update(heard_at=long_ago())
+        winner = claimed(download)
+        winner.complete(files.save(download.filepath, ContentFile(b"winner")))
+        with pytest.raises(DownloadCancelled):
+            loser.complete(files.save(download.filepath, ContentFile(b"loser")))
+        loser.fail("late", detail="")
+        download.refresh_from_db()
+        assert download.state == "complete"
+        folder = download.filepath.rpartition("/")[0]
+        assert len(default_storage.listdir(folder)[1]) == 1
+
+    def test_the_loop_is_the_heartbeat(self) -> None:
+        download = DownloadFactory()
+
+        def rows() -> Iterator[list[str]]:
+            yield ["one"]
+            Download.objects.update(heard_at=long_ago())
+            yield ["two"]
+            yield ["three"]
+            assert Download.objects.get().heard_at > timezone.now() - timedelta(seconds=10)
+
+        cache.save_download(download.download_key, rows())
+        assert Download.objects.get().state == "complete"
+
+    def test_a_progress_write_that_fails_does_not_fail_the_export(
+        self, monkeypatch: pytest.MonkeyPatch, shared_cache: str
+    ) -> None:
+        download = DownloadFactory()
+
+        def locked(*args: Any) -> int:
+            raise DatabaseError("database is locked")
+
+        monkeypatch.setattr(DownloadQuerySet, "progress", locked)
+        monkeypatch.setattr(DownloadQuerySet, "heartbeat", locked)
+
+        def rows() -> Iterator[list[str]]:
+            yield ["one"]
+            cache.set_percentage(download.download_key, 40)
+            entry = entries.get_entry(download.download_key)
+            assert entry is not None
+            assert entry["percentage"] == 40
+            yield ["two"]
+
+        cache.save_download(download.download_key, rows())
+        assert Download.objects.get().state == "complete"
+
+    def test_a_beat_inside_a_transaction_writes_no_row(self, shared_cache: str) -> None:
+        download = DownloadFactory()
+        run = claimed(download)
+        Download.objects.update(heard_at=long_ago())
+        with transaction.atomic():
+            run.beat()
+            assert Download.objects.get().stalled
+        listing = store.read_listing(download.collection.owner)
+        assert [d.stalled for d in listing.downloads] == [False]
+
+    def test_the_registry_of_runs_forgets_them(self) -> None:
+        download = DownloadFactory()
+        cache.save_download(download.download_key, [["row"]])
+        assert lifecycle._runs == {}
+
+
+def test_a_row_is_not_brought_back_by_anything(user: Any) -> None:
+    """A deleted row stays deleted, whatever its writers still say."""
+    _, key = cache.init_download(user, "orders.csv")
+    Download.objects.filter(pk=uuid.UUID(key)).delete()
+    cache.set_percentage(key, 50)
+    cache.set_error(key, "late")
+    cache.save_download(key, [["late"]])
+    assert Download.objects.count() == 0
+
+
+def test_rows_are_claimed_beside_each_other_on_other_connections() -> None:
+    """The connection of another thread sees a claim at once."""
+    download = DownloadFactory()
+    claimed(download)
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(Download.objects.get().state)
+        connections.close_all()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert seen == ["running"]

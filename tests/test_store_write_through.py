@@ -1,0 +1,109 @@
+"""Row, then entry, then version token, then signal; and only after the commit."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.db import transaction
+
+from async_downloads import cache, entries, files, store
+from async_downloads.models import Download
+from async_downloads.signals import download_changed
+from tests.factories import DownloadFactory
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("shared_cache"),
+]
+
+
+@pytest.fixture
+def news() -> Iterator[list[dict[str, Any]]]:
+    """What receivers hear, and what row, entry and token say at that moment."""
+    heard: list[dict[str, Any]] = []
+
+    def listen(signal: Any, sender: Any, **kwargs: Any) -> None:
+        row = Download.objects.filter(pk=kwargs["download_key"] or None).first()
+        entry = entries.get_entry(kwargs["download_key"])
+        heard.append(
+            {
+                **kwargs,
+                "row": row and (row.state, row.percentage),
+                "entry": entry and (entry["state"], entry["percentage"]),
+                "version": entries.get_version(kwargs["collection_key"]),
+            }
+        )
+
+    download_changed.connect(listen)
+    yield heard
+    download_changed.disconnect(listen)
+
+
+def test_each_change_is_whole_before_it_is_told(user: Any, news: list[dict[str, Any]]) -> None:
+    collection_key, key = cache.init_download(user, "orders.csv")
+    cache.set_percentage(key, 20)
+    cache.save_download(key, [["row"]])
+    assert [item["change"] for item in news] == ["created", "progressed", "started", "completed"]
+    assert all(item["row"] == item["entry"] for item in news)
+    assert len({item["version"] for item in news}) == len(news)
+    assert {item["collection_key"] for item in news} == {collection_key}
+    assert {item["user_id"] for item in news} == {user.pk}
+
+
+def test_a_failure_is_told_too(user: Any, news: list[dict[str, Any]]) -> None:
+    _, key = cache.init_download(user, "orders.csv")
+    cache.save_download(key, (1 / 0 for _ in range(1)))  # type: ignore[arg-type, misc]
+    assert news[-1]["change"] == "failed"
+    assert news[-1]["row"] == news[-1]["entry"] == ("failed", 0)
+
+
+def test_states_are_told_after_the_commit_and_never_of_what_was_rolled_back(
+    user: Any, news: list[dict[str, Any]]
+) -> None:
+    with transaction.atomic():
+        cache.init_download(user, "kept.csv")
+        assert news == []
+    assert [item["change"] for item in news] == ["created"]
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        cache.init_download(user, "lost.csv")
+        raise ZeroDivisionError
+    assert len(news) == 1
+
+
+def test_progress_inside_a_transaction_is_told_at_once_from_the_entry(
+    news: list[dict[str, Any]],
+) -> None:
+    download = DownloadFactory()
+    with transaction.atomic():
+        cache.set_percentage(download.download_key, 60)
+        assert [item["change"] for item in news] == ["progressed"]
+        assert news[0]["row"] == ("pending", 0)
+        assert news[0]["entry"] == ("pending", 60)
+
+
+def test_the_entry_is_made_from_the_row_as_it_is_after_the_commit(user: Any) -> None:
+    download = DownloadFactory(collection__user=user)
+    run = store.claim(download.download_key)
+    assert run is not None
+    with transaction.atomic():
+        store.set_error(download.download_key, "first")
+        stored = files.save(download.filepath, ContentFile(b"x"))
+        run.complete(stored)
+    entry = entries.get_entry(download.download_key)
+    assert entry is not None
+    assert (entry["state"], entry["errors"], entry["complete"]) == ("complete", "", True)
+    assert entry["url"] == f"/async_downloads/download/{download.pk}/"
+
+
+def test_a_receiver_that_raises_harms_nothing(user: Any) -> None:
+    def broken(**kwargs: Any) -> None:
+        raise RuntimeError("broken receiver")
+
+    download_changed.connect(broken)
+    try:
+        _, key = cache.init_download(user, "orders.csv")
+        cache.save_download(key, [["row"]])
+    finally:
+        download_changed.disconnect(broken)
+    assert Download.objects.get().complete

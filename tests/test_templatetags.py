@@ -1,0 +1,57 @@
+"""The download centre in a site's page."""
+
+from typing import Any
+
+import pytest
+from django.template import Context, RequestContext, Template
+from django.test import Client, RequestFactory
+
+from tests.factories import DownloadFactory
+
+pytestmark = pytest.mark.django_db
+
+CENTRE = Template('{% include "async_downloads/download_centre.html" %}')
+
+
+def test_it_is_rendered_with_the_page(signed_in: Client, user: Any) -> None:
+    download = DownloadFactory(collection__user=user)
+    html = signed_in.get("/").text
+    assert '<li id="async-downloads" class="nav-item dropdown in-progress"' in html
+    assert 'id="downloads-dropdown"' in html
+    assert download.name in html
+    assert 'hx-trigger="every 1s"' in html
+
+
+def test_an_idle_page_asks_for_nothing_more(signed_in: Client) -> None:
+    html = signed_in.get("/").text
+    assert 'class="nav-item dropdown"' in html
+    assert "No downloads" in html
+    assert "hx-trigger" not in html
+    assert "hx-get" not in html
+
+
+def test_it_costs_a_page_one_query(signed_in: Client, django_assert_num_queries: Any) -> None:
+    # The session and the user are Django's own two.
+    with django_assert_num_queries(3):
+        signed_in.get("/")
+
+
+def test_a_visitor_sees_nothing_of_it(client: Client) -> None:
+    assert "async-downloads" not in client.get("/").text.replace("async_downloads", "")
+
+
+def test_a_page_without_a_request_is_no_error(rf: RequestFactory) -> None:
+    assert CENTRE.render(Context({})).strip() == ""
+    assert CENTRE.render(RequestContext(rf.get("/"), {})).strip() == ""
+
+
+def test_a_context_that_knows_only_the_user_is_enough(user: Any) -> None:
+    DownloadFactory(collection__user=user, name="Orders")
+    assert "Orders" in CENTRE.render(Context({"user": user}))
+
+
+def test_websocket_mode_connects(signed_in: Client, settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_WS_MODE = True
+    html = signed_in.get("/").text
+    assert 'ws-connect="/ws/downloads/"' in html
+    assert "hx-ws-2.min.js" in html

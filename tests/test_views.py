@@ -1,0 +1,264 @@
+"""List, clear, fetch: for the owner and for nobody else."""
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.files.storage import default_storage
+from django.test import Client
+from django.urls import get_resolver, reverse
+from django.utils import timezone
+
+from async_downloads import cache
+from async_downloads.models import Download
+from tests.factories import DownloadFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+UPDATE = "/async_downloads/ajax_update/"
+CLEAR = "/async_downloads/ajax_clear_download/"
+HTMX = {"HX-Request": "true", "HX-Current-URL": "http://testserver/orders/?page=2"}
+
+
+@pytest.fixture
+def mine(user: Any) -> Download:
+    return DownloadFactory(collection__user=user, complete=True)
+
+
+def version_in(html: str) -> str:
+    return html.partition('"version": "')[2].partition('"')[0]
+
+
+class TestUpdate:
+    def test_json_has_the_documented_keys(self, signed_in: Client, mine: Download) -> None:
+        answer = signed_in.get(UPDATE).json()
+        assert answer.keys() == {"html", "downloads", "in_progress"}
+        (entry,) = answer["downloads"]
+        assert entry["download_key"] == str(mine.pk)
+        assert entry["user"] == "ada"
+        assert entry["complete"] is True
+        assert entry["percentage"] == 100
+        assert entry["errors"] == ""
+        assert entry["url"] == reverse("async_downloads:download", args=[mine.pk])
+        assert mine.name in answer["html"]
+        assert "hx-trigger" not in answer["html"]
+
+    def test_json_lists_every_one_newest_first(self, signed_in: Client, mine: Download) -> None:
+        now = timezone.now()
+        for hours in (3, 1, 2):
+            DownloadFactory(
+                collection=mine.collection, name=str(hours), timestamp=now - timedelta(hours=hours)
+            )
+        names = [entry["name"] for entry in signed_in.get(UPDATE).json()["downloads"]]
+        assert names == [mine.name, "1", "2", "3"]
+
+    def test_htmx_gets_the_fragment(self, signed_in: Client, mine: Download) -> None:
+        response = signed_in.get(UPDATE, headers=HTMX)
+        assert response.headers["Content-Type"].startswith("text/html")
+        assert 'class="async-downloads-fragment"' in response.text
+
+    def test_htmx_gets_204_while_nothing_changed(
+        self, signed_in: Client, user: Any, any_cache: str
+    ) -> None:
+        _, key = cache.init_download(user, "orders.csv")
+        version = version_in(signed_in.get(UPDATE, headers=HTMX).text)
+        unchanged = signed_in.get(UPDATE, {"version": version}, headers=HTMX)
+        assert (unchanged.status_code, unchanged.content) == (204, b"")
+        cache.set_percentage(key, 40)
+        changed = signed_in.get(UPDATE, {"version": version}, headers=HTMX)
+        assert changed.status_code == 200
+        assert "40 %" in changed.text
+
+    @pytest.mark.parametrize("number", [1, 100])
+    def test_an_unchanged_poll_costs_no_query_of_ours(
+        self,
+        number: int,
+        signed_in: Client,
+        user: Any,
+        shared_cache: str,
+        django_assert_num_queries: Any,
+    ) -> None:
+        for _ in range(number):
+            cache.init_download(user, "orders.csv")
+        version = version_in(signed_in.get(UPDATE, headers=HTMX).text)
+        # The session and the user are Django's own two.
+        with django_assert_num_queries(2):
+            assert signed_in.get(UPDATE, {"version": version}, headers=HTMX).status_code == 204
+
+    @pytest.mark.parametrize("number", [1, 100])
+    @pytest.mark.parametrize("headers", [HTMX, {}], ids=["htmx", "json"])
+    def test_any_other_poll_costs_one(
+        self,
+        number: int,
+        headers: Any,
+        signed_in: Client,
+        user: Any,
+        django_assert_num_queries: Any,
+    ) -> None:
+        for _ in range(number):
+            cache.init_download(user, "orders.csv")
+        with django_assert_num_queries(3):
+            assert signed_in.get(UPDATE, headers=headers).status_code == 200
+
+    def test_a_session_that_ended_is_told_in_the_menu(self, client: Client) -> None:
+        response = client.get(UPDATE, {"version": "a.b"}, headers=HTMX)
+        assert response.status_code == 200
+        assert "signed out" in response.text
+        assert "hx-trigger" not in response.text
+        assert "password" not in response.text
+
+    def test_others_are_sent_to_sign_in(self, client: Client) -> None:
+        assert client.get(UPDATE).url.startswith("/admin/login/")  # type: ignore[attr-defined]
+
+    def test_it_is_nobody_elses_business(self, signed_in: Client) -> None:
+        response = signed_in.get(UPDATE)
+        assert "no-store" in response.headers["Cache-Control"]
+        assert "HX-Request" in response.headers["Vary"]
+
+
+class TestClear:
+    @pytest.mark.parametrize("field", ["download_key", "filepath"])
+    def test_the_owner_clears_row_and_file(
+        self, signed_in: Client, mine: Download, field: str
+    ) -> None:
+        response = signed_in.post(CLEAR, {field: getattr(mine, field)})
+        assert (response.status_code, response.content) == (200, b"")
+        assert Download.objects.count() == 0
+        assert not default_storage.exists(mine.filepath)
+
+    def test_htmx_gets_the_list_that_is_left(self, signed_in: Client, mine: Download) -> None:
+        left = DownloadFactory(collection=mine.collection, name="left")
+        response = signed_in.post(CLEAR, {"download_key": mine.pk}, headers=HTMX)
+        assert left.name in response.text
+        assert mine.name not in response.text
+        assert 'value="/orders/?page=2"' in response.text
+
+    @pytest.mark.parametrize(
+        ("back", "status"), [("/orders/", 302), ("https://evil.example/", 200), ("//evil", 200)]
+    )
+    def test_a_plain_form_goes_back_to_its_own_page(
+        self, signed_in: Client, mine: Download, back: str, status: int
+    ) -> None:
+        response = signed_in.post(CLEAR, {"download_key": mine.pk, "next": back})
+        assert response.status_code == status
+
+    @pytest.mark.parametrize("data", [{}, {"download_key": "x"}, {"filepath": "../../etc/passwd"}])
+    def test_what_names_no_download_is_404(
+        self, signed_in: Client, mine: Download, data: dict[str, str]
+    ) -> None:
+        assert signed_in.post(CLEAR, data).status_code == 404
+        assert Download.objects.count() == 1
+
+    def test_it_needs_the_csrf_token(self, user: Any, mine: Download) -> None:
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(user)
+        assert client.post(CLEAR, {"download_key": mine.pk}).status_code == 403
+        assert Download.objects.count() == 1
+
+
+class TestDownload:
+    def test_the_owner_gets_the_file(self, signed_in: Client, mine: Download) -> None:
+        response = signed_in.get(mine.url)
+        assert response.getvalue() == b"a,b\n"  # type: ignore[attr-defined]
+        assert response.headers["Content-Disposition"] == f'attachment; filename="{mine.filename}"'
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Cache-Control"] == "private, no-store"
+        assert response.headers["Content-Length"] == "4"
+
+    @pytest.mark.parametrize("filename", ["Aufträge ‘24’.csv", "注文.csv", 'a"b;c.csv'])
+    def test_any_name_comes_through(self, signed_in: Client, mine: Download, filename: str) -> None:
+        Download.objects.update(filename=filename)
+        response = signed_in.get(mine.url)
+        assert response.getvalue() == b"a,b\n"  # type: ignore[attr-defined]
+        assert response.headers["Content-Disposition"].startswith("attachment; filename")
+
+    @pytest.mark.parametrize("state", [{}, {"running": True}, {"failed": True}])
+    def test_what_is_not_complete_is_404(self, signed_in: Client, user: Any, state: Any) -> None:
+        download = DownloadFactory(collection__user=user, **state)
+        url = reverse("async_downloads:download", args=[download.pk])
+        assert signed_in.get(url).status_code == 404
+
+    def test_an_expired_one_is_404(self, signed_in: Client, user: Any) -> None:
+        download = DownloadFactory(collection__user=user, complete=True, expired=True)
+        assert signed_in.get(download.url).status_code == 404
+
+    def test_a_file_that_was_removed_behind_our_back_is_410(
+        self, signed_in: Client, mine: Download
+    ) -> None:
+        default_storage.delete(mine.filepath)
+        response = signed_in.get(mine.url)
+        assert response.status_code == 410
+        assert "no longer there" in response.text
+
+
+# Who may do what. Foreign and unknown are the same; a URL that is not in here fails below.
+Expected = dict[tuple[str, str, str], int]
+EXPECTED: Expected = {
+    ("ajax_update", "GET", "anonymous"): 302,
+    ("ajax_update", "GET", "other"): 200,
+    ("ajax_update", "GET", "staff"): 200,
+    ("ajax_update", "GET", "owner"): 200,
+    ("ajax_clear_download", "POST", "anonymous"): 302,
+    ("ajax_clear_download", "POST", "other"): 404,
+    ("ajax_clear_download", "POST", "staff"): 404,
+    ("ajax_clear_download", "POST", "owner"): 200,
+    ("download", "GET", "anonymous"): 302,
+    ("download", "GET", "other"): 404,
+    ("download", "GET", "staff"): 404,
+    ("download", "GET", "owner"): 200,
+    ("download", "HEAD", "anonymous"): 302,
+    ("download", "HEAD", "other"): 404,
+    ("download", "HEAD", "staff"): 404,
+    ("download", "HEAD", "owner"): 200,
+}
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+NAMES = ["ajax_update", "ajax_clear_download", "download"]
+
+
+def test_the_table_names_every_url() -> None:
+    (included,) = [
+        resolver
+        for resolver in get_resolver().url_patterns
+        if getattr(resolver, "app_name", None) == "async_downloads"
+    ]
+    assert sorted(pattern.name for pattern in included.url_patterns) == sorted(NAMES)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("who", ["anonymous", "other", "staff", "owner"])
+def test_who_may_do_what(
+    name: str,
+    method: str,
+    who: str,
+    client: Client,
+    mine: Download,
+    user: Any,
+    other_user: Any,
+    staff_user: Any,
+) -> None:
+    people = {"other": other_user, "staff": staff_user, "owner": user}
+    if who in people:
+        client.force_login(people[who])
+    arguments = [mine.pk] if name == "download" else []
+    send: Callable[..., Any] = getattr(client, method.lower())
+    data = {"download_key": str(mine.pk)} if method == "POST" else None
+    response = send(reverse(f"async_downloads:{name}", args=arguments), data)
+    expected = EXPECTED.get((name, method, who), 405)
+    assert response.status_code == expected
+    response.close()
+    cleared = (name, method, who) == ("ajax_clear_download", "POST", "owner")
+    assert Download.objects.filter(pk=mine.pk).exists() is not cleared
+    if who == "other" and expected == 200:
+        assert mine.name not in response.text
+
+
+def test_unknown_and_foreign_are_the_same(client: Client, mine: Download, other_user: Any) -> None:
+    client.force_login(other_user)
+    unknown = reverse("async_downloads:download", args=[uuid.uuid4()])
+    answers = {
+        (client.get(url).status_code, client.get(url).content) for url in (mine.url, unknown)
+    }
+    assert len(answers) == 1
