@@ -1,5 +1,6 @@
 """Whom a caller means by ``user``."""
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -46,8 +47,8 @@ def resolve(user: object) -> Owner:
     Raises:
         ObjectDoesNotExist: There is no user with this primary key.
         TypeError: This is nothing that names an owner.
-        ValueError: The user is anonymous or not saved, or the text is empty or
-            longer than ``MAX_LABEL_LENGTH``.
+        ValueError: The user is anonymous or not saved, or the text is empty,
+            longer than ``MAX_LABEL_LENGTH`` or holds control characters.
     """
     if isinstance(user, AnonymousUser):
         raise ValueError("An anonymous user cannot own downloads; ask for a sign-in first.")
@@ -69,6 +70,8 @@ def _from_text(text: str) -> Owner:
         raise ValueError("user must not be empty.")
     if len(text) > MAX_LABEL_LENGTH:
         raise ValueError(f"user is longer than {MAX_LABEL_LENGTH} characters.")
+    if any(unicodedata.category(char) in {"Cc", "Cs"} for char in text):
+        raise ValueError(f"user has characters that no name has: {text!r}.")
     user_model = get_user_model()
     found = user_model._base_manager.filter(**{user_model.USERNAME_FIELD: text}).first()
     return Owner(None, text) if found is None else Owner(found.pk, found.get_username())
@@ -83,5 +86,8 @@ def _from_primary_key(key: Any) -> Owner:
             f"user must be a user, a primary key or a user name, not {key!r}."
         ) from error
     except ObjectDoesNotExist:
-        raise user_model.DoesNotExist(f"There is no user with the primary key {key!r}.") from None
+        found = None
+    # A field may round what it looks up, and hand 1.5 to the user with the key 1.
+    if found is None or found.pk != key:
+        raise user_model.DoesNotExist(f"There is no user with the primary key {key!r}.")
     return Owner(found.pk, found.get_username())

@@ -38,11 +38,6 @@ def pytest_report_header() -> str:
     return f"database: {engine}; there besides: {', '.join(answers) or 'nothing'}"
 
 
-def pytest_sessionfinish() -> None:
-    """Remove the files of this run."""
-    shutil.rmtree(project_settings.VAR, ignore_errors=True)
-
-
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     """Make the table of the database cache along with the rest."""

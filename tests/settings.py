@@ -1,6 +1,8 @@
 """The settings of the tests: one database, chosen by TEST_DATABASE, and every kind of cache."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -19,6 +21,7 @@ ROOT_URLCONF = "tests.urls"
 
 #: Files and file-based databases of one run of the tests.
 VAR = Path(tempfile.mkdtemp(prefix="async-downloads-tests-"))
+atexit.register(shutil.rmtree, VAR, ignore_errors=True)
 
 DATABASES = {"default": services.database_settings(DATABASE, VAR)}
 

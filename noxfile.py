@@ -1,0 +1,148 @@
+"""Everything that is run on this project; ``nox -l`` lists it."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nox
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tests import services
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["tests", "lint", "types", "layers", "wheel"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = False
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+DATABASES = ("sqlite", "postgres", "mariadb")
+
+#: Pythons and Djangos besides the one that ``nox -s tests`` runs with.
+MATRIX = [
+    ("3.11", "5.2"),
+    ("3.12", "6.0"),
+    ("3.13", "6.0"),
+]
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group."""
+    return nox.project.dependency_groups(PROJECT, name)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests on SQLite, and on every database server that answers.
+
+    Redis and Chromium are used where they are there. What TESTS_REQUIRE names
+    must be. Arguments go to pytest.
+    """
+    session.install("-e", ".[ws,celery]", *group("tests"))
+    ran, skipped = [], []
+    for database in DATABASES:
+        reason = missing(session, database)
+        if reason:
+            skipped.append(f"{database} ({reason})")
+            continue
+        # What does not depend on the database is tested once, with the first.
+        chosen = () if database == "sqlite" or session.posargs else ("--ignore=tests/browser",)
+        session.run("pytest", *chosen, *session.posargs, env={"TEST_DATABASE": database}, log=True)
+        ran.append(database)
+    for service in ("redis", "chromium"):
+        (ran if services.available(service) else skipped).append(service)
+    session.log(f"Tested with: {', '.join(ran)}.")
+    session.log(f"Not there, so skipped: {', '.join(skipped) or 'nothing'}.")
+
+
+def missing(session: nox.Session, database: str) -> str:
+    """Return why the tests cannot run on a database; an empty text if they can."""
+    if database == "sqlite":
+        return ""
+    if not services.available(database):
+        if database in services.required():
+            session.error(f"{database} is required and does not answer.")
+        return f"no server answers at {services.url(database).hostname}"
+    if database == "mariadb" and not installed_mysqlclient(session):
+        if database in services.required():
+            session.error("mysqlclient is required and could not be built.")
+        return "mysqlclient could not be built; it needs a C compiler and the client's headers"
+    return ""
+
+
+def installed_mysqlclient(session: nox.Session) -> bool:
+    """Install the driver, which is built from source, and return whether that worked."""
+    session.install("mysqlclient>=2.2.1", success_codes=[0, 1], silent=True)
+    attempt = "import MySQLdb; print('it is there')"
+    found = session.run("python", "-c", attempt, success_codes=[0, 1], silent=True, log=False)
+    return "it is there" in str(found)
+
+
+@nox.session
+@nox.parametrize(
+    ("python", "django"),
+    MATRIX,
+    ids=[f"python{python}-django{django}" for python, django in MATRIX],
+)
+def matrix(session: nox.Session, django: str) -> None:
+    """Run the tests on SQLite with each Python that is installed and its Djangos."""
+    session.install("-e", ".[ws,celery]", *group("tests"), f"django~={django}.0")
+    session.run("pytest", "--ignore=tests/browser", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Look for mistakes and bad form."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the package, strictly."""
+    session.install("-e", ".[ws,celery]", *group("types"))
+    session.run("mypy")
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """Check that imports point down the rooms."""
+    session.install("-e", ".", *group("lint"))
+    session.run("lint-imports")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, install it elsewhere, and try it there."""
+    session.install("build")
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("python", "-m", "build", "--outdir", folder, silent=True)
+        (built,) = Path(folder).glob("*.whl")
+        session.run("python", "tests/wheel.py", "contents", str(built))
+        session.run("python", "-m", "venv", f"{folder}/venv")
+        python = f"{folder}/venv/bin/python"
+        session.run(python, "-m", "pip", "install", "-q", str(built), external=True)
+        trial = Path(folder, "trial.py")
+        shutil.copy("tests/wheel.py", trial)
+        with session.chdir(folder):
+            session.run(python, str(trial), "try", external=True, env={"PYTHONPATH": ""})
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the demo shop; ``nox -s demo -- --check`` does the main job by itself."""
+    session.install("-e", ".", "factory-boy>=3.3")
+    # The demo stops its own processes; it must not be torn down under its feet.
+    session.run("python", "-m", "demo", *session.posargs, interrupt_timeout=30)
+
+
+@nox.session
+def migrations(session: nox.Session) -> None:
+    """Write the migrations of changed models."""
+    session.install("-e", ".[ws]", *group("tests"))
+    env = {"DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(Path.cwd())}
+    session.run(
+        "python", "-m", "django", "makemigrations", "async_downloads", *session.posargs, env=env
+    )

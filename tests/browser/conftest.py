@@ -1,0 +1,66 @@
+"""A real Chromium, driven by Playwright."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests import services
+
+ARGUMENTS = [
+    # Chromium's own sandbox does not start for root, as in most containers.
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, once for all tests."""
+    path = services.chromium()
+    if path is None:
+        pytest.skip("no Chromium is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser without a past."""
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    context.set_default_timeout(10_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the page's console complained of."""
+    return []
+
+
+@pytest.fixture
+def page(
+    context: BrowserContext, live_server: Any, signed_in: Any, complaints: list[str]
+) -> Iterator[Page]:
+    """A page of the site, signed in as ``user``; a complaint in its console fails the test."""
+    session = signed_in.cookies[settings.SESSION_COOKIE_NAME].value
+    context.add_cookies(
+        [{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": live_server.url}]
+    )
+    page = context.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: message.type == "error" and complaints.append(message.text),
+    )
+    yield page
+    assert complaints == []

@@ -1,0 +1,157 @@
+"""The download centre in a real browser."""
+
+import re
+from typing import Any
+
+import pytest
+from django.db import connection
+from playwright.sync_api import Page, expect
+
+from async_downloads import cache
+from async_downloads.models import Download
+from tests.factories import DownloadFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAGES = ["/", "/with-htmx/", "/as-0-6/"]
+
+
+@pytest.fixture(autouse=True)
+def everything_shared(shared_cache: str) -> None:
+    """The server of the browser is another thread, and a worker another process."""
+
+
+def requests_of(page: Page) -> list[str]:
+    """Write down what the page asks of the package's URLs."""
+    asked: list[str] = []
+
+    def note(request: Any) -> None:
+        if "/async_downloads/" in request.url and "/static/" not in request.url:
+            asked.append(request.method)
+
+    page.on("request", note)
+    return asked
+
+
+def open_menu(page: Page) -> None:
+    page.get_by_role("button", name="Downloads").click()
+
+
+def test_an_idle_page_asks_for_nothing(page: Page, live_server: Any) -> None:
+    asked = requests_of(page)
+    page.goto(live_server.url)
+    open_menu(page)
+    expect(page.get_by_text("No downloads")).to_be_visible()
+    page.wait_for_timeout(2500)
+    assert asked == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_it_follows_a_download_to_its_end_and_then_falls_silent(
+    page: Page, live_server: Any, user: Any, path: str
+) -> None:
+    asked = requests_of(page)
+    _, key = cache.init_download(user, "orders.csv", "Orders")
+    page.goto(live_server.url + path)
+    open_menu(page)
+    centre = page.locator("#async-downloads")
+    expect(centre).to_have_class(re.compile("in-progress"))
+    cache.set_percentage(key, 40)
+    expect(page.locator(".download-timestamp", has_text="40 %")).to_be_visible()
+    # The menu stays open while the list in it is swapped.
+    expect(page.locator("#downloads-dropdown")).to_be_visible()
+    cache.save_download(key, [["reference"], ["R1"]])
+    link = page.get_by_role("link", name="Orders")
+    expect(link).to_be_visible()
+    expect(centre).not_to_have_class(re.compile("in-progress"))
+    with page.expect_download() as download:
+        link.click()
+    assert download.value.suggested_filename == "orders.csv"
+    assert download.value.path().read_bytes() == b"reference\nR1\n"
+    asked.clear()
+    page.wait_for_timeout(2500)
+    assert asked == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_clearing_takes_it_off_the_list(page: Page, live_server: Any, user: Any, path: str) -> None:
+    DownloadFactory(collection__user=user, complete=True, name="Orders")
+    page.goto(live_server.url + path)
+    open_menu(page)
+    # Until htmx is there the form would be sent as a plain one.
+    page.wait_for_function("window.htmx")
+    page.get_by_role("button", name="Clear Orders").click()
+    expect(page.get_by_text("No downloads")).to_be_visible()
+    assert Download.objects.count() == 0
+
+
+def test_it_works_without_javascript(browser: Any, live_server: Any, page: Page, user: Any) -> None:
+    DownloadFactory(collection__user=user, complete=True, name="Orders")
+    context = browser.new_context(
+        java_script_enabled=False, storage_state=page.context.storage_state()
+    )
+    plain = context.new_page()
+    plain.goto(live_server.url)
+    open_menu(plain)
+    with plain.expect_download() as download:
+        plain.get_by_role("link", name="Orders").click()
+    assert download.value.path().read_bytes() == b"a,b\n"
+    plain.get_by_role("button", name="Clear Orders").click()
+    assert plain.url == live_server.url + "/"
+    open_menu(plain)
+    expect(plain.get_by_text("No downloads")).to_be_visible()
+    context.close()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_htmx_is_loaded_once(page: Page, live_server: Any, path: str) -> None:
+    loaded: list[str] = []
+    page.on("request", lambda request: "htmx-2" in request.url and loaded.append(request.url))
+    page.goto(live_server.url + path)
+    page.wait_for_function("window.htmx")
+    page.wait_for_timeout(300)
+    assert len(loaded) == 1
+
+
+def test_the_menu_closes_by_escape_and_by_a_click_elsewhere(page: Page, live_server: Any) -> None:
+    page.goto(live_server.url)
+    menu = page.locator("#downloads-dropdown")
+    for close in (
+        lambda: page.keyboard.press("Escape"),
+        lambda: page.mouse.click(5, 600),
+    ):
+        open_menu(page)
+        expect(menu).to_be_visible()
+        close()
+        expect(menu).to_be_hidden()
+
+
+def test_a_list_template_of_0_6_still_works(
+    page: Page, live_server: Any, user: Any, settings: Any
+) -> None:
+    settings.ASYNC_DOWNLOADS_DOWNLOAD_TEMPLATE = "list_0_6.html"
+    DownloadFactory(collection__user=user, complete=True, name="Orders")
+    DownloadFactory(collection__user=user, complete=True, name="Invoices")
+    page.goto(live_server.url + "/as-0-6/")
+    open_menu(page)
+    page.wait_for_function("window.htmx")
+    with page.expect_download():
+        page.get_by_text("Orders").click()
+    page.locator(".download-container", has_text="Orders").locator(".download-clear").click()
+    expect(page.get_by_text("Orders")).to_have_count(0)
+    expect(page.get_by_text("Invoices")).to_be_visible()
+    assert Download.objects.count() == 1
+    connection.close()
+
+
+def test_a_session_that_ended_is_told_in_the_menu(
+    page: Page, live_server: Any, user: Any, client: Any
+) -> None:
+    DownloadFactory(collection__user=user, name="Orders")
+    page.goto(live_server.url)
+    open_menu(page)
+    page.context.clear_cookies()
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    asked = requests_of(page)
+    page.wait_for_timeout(2500)
+    assert asked == []

@@ -1,0 +1,243 @@
+"""CSV, byte for byte what ``csv.writer`` writes."""
+
+import csv
+import errno
+import gc
+import io
+import itertools
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+import pytest
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy
+
+from async_downloads.exceptions import DownloadError
+from async_downloads.formats.csv import check_encoding, write
+
+TABLES: dict[str, list[Any]] = {
+    "plain": [["id", "name"], [1, "Ada"], [2, "Grace"]],
+    "quotes": [['say "hi"', '"', '""', "'", "a,b", ";", "\t", "\\", "\\n"]],
+    "newlines": [["a\nb", "a\r\nb", "a\rb", "\n", ""], ["\r"], ["\x85", "\u2028"]],
+    "nothing in cells": [[None, "", None], [None], [""], []],
+    "empty rows": [[], [], ["a"], [], ()],
+    "numbers": [[0, -5, 10**30, 1.5, 0.1 + 0.2, 1e300, float("inf"), float("nan"), True, -0.0]],
+    "decimals": [[Decimal("19.90"), Decimal("1E+5"), Decimal("-0.00"), Decimal("NaN")]],
+    "dates": [
+        [
+            date(2026, 1, 31),
+            time(23, 59, 59, 999999),
+            datetime(2026, 1, 31, 9, 5, tzinfo=UTC),
+            datetime(2026, 1, 31, 9, 5),  # noqa: DTZ001 (what a site with USE_TZ=False has)
+            timedelta(days=-1, seconds=5),
+        ]
+    ],
+    "unicode": [["Łódź", "名前", "🙂", "e\u0301", "\u202e", "\x00", "\x1a", "\ufeff"]],
+    "other things": [[uuid.UUID(int=5), b"bytes", ["a", 1], {"k": 2}, mark_safe("<b>")]],
+    "lazy texts": [[gettext_lazy("January"), gettext_lazy("no such text, with a comma")]],
+    "kinds of rows": [("a", 1), range(3), "text", {"k": 1, "l": 2}, {"x"}],
+    "formulas": [["=1+1", "+1", "-5", "@x", "\t=1", "\r=1", -5]],
+}
+
+
+def reference(rows: Iterable[Iterable[Any]], encoding: str) -> bytes:
+    """Return what ``csv.writer`` makes of rows, by way of a text file."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode(encoding)
+
+
+def written(rows: Iterable[Iterable[Any]], encoding: str = "utf-8") -> bytes:
+    stream = io.BytesIO()
+    write(rows, stream, encoding=encoding)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("name", TABLES)
+def test_the_bytes_are_those_of_the_standard_library(name: str, encoding: str) -> None:
+    assert written(TABLES[name], encoding) == reference(TABLES[name], encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig"])
+def test_no_rows_make_no_text(encoding: str) -> None:
+    # With or without a byte order mark.
+    assert written([], encoding).decode(encoding) == ""
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "ascii"])
+def test_an_encoding_of_one_byte_a_character_writes_those_bytes(encoding: str) -> None:
+    rows = [["id", "price"], [1, Decimal("19.90")], ['"', "a\nb"]]
+    assert written(rows, encoding) == reference(rows, encoding)
+    if encoding != "ascii":
+        assert written([["Größe", "é"]], encoding) == "Größe,é\n".encode(encoding)
+
+
+def test_iterables_of_any_kind_are_rows() -> None:
+    rows = (iter(row) for row in (["a", 1], ["b", 2]))
+    assert written(rows) == b"a,1\nb,2\n"
+
+
+def test_the_last_line_ends_with_a_newline_and_none_with_a_return() -> None:
+    assert written([["a"], ["b"]]) == b"a\nb\n"
+
+
+def test_many_buffers_of_rows_are_written_whole_and_in_order() -> None:
+    rows = [[index, f"row {index}", 'with "quotes"', "ü" * 50] for index in range(60_000)]
+    assert written(iter(rows), "utf-16") == reference(rows, "utf-16")
+
+
+def test_a_cell_larger_than_any_buffer_is_written_whole() -> None:
+    rows = [["x" * 3_000_000, "ü" * 3_000_000], ["end"]]
+    assert written(rows) == reference(rows, "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark"),
+    [("utf-8-sig", b"\xef\xbb\xbf"), ("utf-16", None), ("utf-32", None), ("utf-8", b"")],
+)
+def test_a_byte_order_mark_is_written_once(encoding: str, mark: bytes | None) -> None:
+    if mark is None:
+        mark = "".encode(encoding)
+    content = written(([str(index) * 100] for index in range(5000)), encoding)
+    assert content.startswith(mark)
+    if mark:
+        assert content.count(mark) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_no_byte_order_mark_is_written_into_the_middle_of_a_file(encoding: str) -> None:
+    stream = io.BytesIO()
+    write([["a"]], stream, encoding=encoding)
+    write([["b"]], stream, encoding=encoding)
+    assert stream.getvalue() == "a\nb\n".encode(encoding)
+
+
+@pytest.mark.parametrize("row", [1, 2, 700, 5000])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_an_unencodable_cell_names_its_row(encoding: str, row: int) -> None:
+    rows = ([index, "名" if index == row else "a"] for index in itertools.count(1))
+    with pytest.raises(DownloadError) as raised:
+        written(rows, encoding)
+    assert str(raised.value) == f"Row {row} has a character that {encoding} cannot write: '名'."
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig"])
+def test_half_a_surrogate_names_its_row(encoding: str) -> None:
+    with pytest.raises(DownloadError, match=r"^Row 2 .*'\\ud800'"):
+        written([["a"], ["\ud800"]], encoding)
+
+
+def test_what_cannot_be_encoded_while_the_rows_are_made_is_not_blamed_on_the_file() -> None:
+    def rows() -> Iterator[list[str]]:
+        yield ["id"]
+        yield [str("名".encode("ascii"))]
+
+    # Its text is the site's own and not meant for people, and utf-8 can write anything.
+    with pytest.raises(UnicodeEncodeError, match="ascii"):
+        written(rows())
+
+
+def test_an_error_of_the_rows_is_passed_on_with_what_came_before_it_written() -> None:
+    def rows() -> Iterator[list[str]]:
+        yield ["a"]
+        raise LookupError("mine")
+
+    stream = io.BytesIO()
+    with pytest.raises(LookupError, match="mine"):
+        write(rows(), stream)
+    assert stream.getvalue() == b"a\n"
+    assert not stream.closed
+
+
+@pytest.mark.parametrize("rows", [[5], [None], 5, None])
+def test_rows_that_are_none_are_an_error(rows: Any) -> None:
+    with pytest.raises((TypeError, csv.Error)):
+        written(rows)
+
+
+def test_rows_are_consumed_once_and_never_held() -> None:
+    alive: set[int] = set()
+    most = 0
+
+    class Row(list[int]):
+        def __init__(self, number: int) -> None:
+            nonlocal most
+            super().__init__([number])
+            alive.add(number)
+            most = max(most, len(alive))
+
+        def __del__(self) -> None:
+            alive.discard(self[0])
+
+    written(Row(number) for number in range(10_000))
+    assert most < 10
+
+
+def test_the_stream_stays_open_at_the_end_of_what_was_written() -> None:
+    stream = io.BytesIO()
+    write([["a", "b"]], stream)
+    gc.collect()
+    assert not stream.closed
+    assert stream.tell() == 4
+    stream.write(b"more")
+    assert stream.getvalue() == b"a,b\nmore"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("max_size", [1, 1000, 10_000_000])
+def test_a_spooled_file_may_roll_over_at_any_point(max_size: int, encoding: str) -> None:
+    rows = [[index, "ü" * 20] for index in range(20_000)]
+    with SpooledTemporaryFile(max_size=max_size) as spool:
+        write(rows, spool, encoding=encoding)  # type: ignore[arg-type]
+        assert spool.tell() == len(reference(rows, encoding))
+        spool.seek(0)
+        assert spool.read() == reference(rows, encoding)
+
+
+class FullDisk(io.BytesIO):
+    """A disk with room for a little."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > 20_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data)
+
+
+@pytest.mark.parametrize("count", [3000, 100_000])
+def test_a_full_disk_is_told_as_it_is_and_leaves_nothing_behind(count: int) -> None:
+    stream = FullDisk()
+    with pytest.raises(OSError, match="No space left") as raised:
+        write(([number, "abcdefgh"] for number in range(count)), stream)
+    assert raised.value.errno == errno.ENOSPC
+    del raised
+    # What is left of the text layer must neither close the stream nor complain when it goes:
+    # such a complaint is a warning, and warnings are errors here.
+    gc.collect()
+    assert not stream.closed
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "UTF8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1", "cp1252", "big5"]
+)
+def test_a_text_encoding_passes(encoding: str) -> None:
+    check_encoding(encoding)
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["klingon", "", "utf-9", "base64", "hex", "rot13", "zlib", "bz2", "uu", "quopri", "undefined"],
+)
+def test_an_unknown_encoding_or_one_that_is_not_for_text_is_refused(encoding: str) -> None:
+    with pytest.raises(ValueError, match=encoding or "''"):
+        check_encoding(encoding)
+
+
+@pytest.mark.parametrize("encoding", [None, 5, b"utf-8", "utf-8\x00"], ids=ascii)
+def test_what_is_no_name_of_an_encoding_is_refused(encoding: Any) -> None:
+    with pytest.raises(ValueError, match=r"encoding|null"):
+        check_encoding(encoding)
