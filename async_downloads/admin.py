@@ -151,8 +151,12 @@ class DownloadCollectionAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Count the downloads of each collection along with it."""
-        queryset: QuerySet[Any] = super().get_queryset(request)
-        return queryset.annotate(count=Count("downloads"), bytes=Sum("downloads__size"))
+        counted: QuerySet[Any] = (
+            super()
+            .get_queryset(request)
+            .annotate(count=Count("downloads"), bytes=Sum("downloads__size"))
+        )
+        return counted
 
     def delete_model(self, request: HttpRequest, obj: DownloadCollection) -> None:
         """Purge a collection with its downloads."""

@@ -6,10 +6,8 @@ caller, and a backend that fails is left alone for a moment.
 """
 
 import hashlib
-import logging
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final, TypedDict, TypeGuard, TypeVar
@@ -20,6 +18,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
 from async_downloads import settings
+from async_downloads.breaker import Breaker
 
 __all__ = [
     "DownloadEntry",
@@ -34,15 +33,10 @@ __all__ = [
     "set_entry",
 ]
 
-logger = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
 #: Seconds that a version token lives. A write of it that is lost costs no more than this.
 VERSION_SECONDS: Final = 5
-
-#: Seconds that a cache is left alone after it failed.
-RECOVERY_SECONDS: Final = 5.0
 
 #: Memcached takes no longer keys and no other characters; the room left is for KEY_PREFIX.
 _VALID_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
@@ -154,41 +148,11 @@ def _is_entry(value: object) -> TypeGuard[DownloadEntry]:
     return isinstance(percentage, int) and 0 <= percentage <= 100
 
 
-class _Backoff:
-    """Whether the cache failed a moment ago, for this process."""
-
-    def __init__(self) -> None:
-        self._resume_at = 0.0
-        self._failing = False
-
-    @property
-    def active(self) -> bool:
-        return self._failing and time.monotonic() < self._resume_at
-
-    def failed(self, error: Exception) -> None:
-        self._resume_at = time.monotonic() + RECOVERY_SECONDS
-        if not self._failing:
-            # One line for an outage, however many calls it spoils.
-            logger.warning("The cache failed and is left alone for a moment: %r", error)
-        self._failing = True
-
-    def succeeded(self) -> None:
-        self._failing = False
-
-
-_backoff: Final[dict[str, _Backoff]] = {}
+_breakers: Final[dict[str, Breaker]] = {}
 
 
 def _attempt(operation: Callable[[BaseCache], T], default: T) -> T:
     """Run an operation on the configured cache; answer ``default`` if it cannot be had."""
     alias = settings.CACHE_NAME or "default"
-    backoff = _backoff.setdefault(alias, _Backoff())
-    if backoff.active:
-        return default
-    try:
-        result = operation(caches[alias])
-    except Exception as error:  # noqa: BLE001 (each client has errors of its own)
-        backoff.failed(error)
-        return default
-    backoff.succeeded()
-    return result
+    breaker = _breakers.setdefault(alias, Breaker(f"The cache {alias!r}"))
+    return breaker.call(lambda: operation(caches[alias]), default)

@@ -55,7 +55,7 @@ def _path_of(function: Any) -> str:
     return path
 
 
-def _enqueue_django_q(path: str, download_key: str, *args: Any, **kwargs: Any) -> None:
+def _enqueue_django_q(path: str, download_key: str, /, *args: Any, **kwargs: Any) -> None:
     from django_q.tasks import async_task
 
     # The arguments travel as two values, so that none is taken for an option of the queue.

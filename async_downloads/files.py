@@ -73,11 +73,10 @@ def stored_name(filename: str) -> str:
     Slashes, reserved names and forbidden characters go, and what is left is
     held to ``MAX_NAME_BYTES`` of UTF-8 with its extension kept.
     """
-    name = sanitize_filename(shown_name(filename), max_len=len(filename) + 1).strip(". ")
-    stem, extension = posixpath.splitext(name or FALLBACK_NAME)
-    extension = extension.encode()[: MAX_NAME_BYTES // 2].decode(errors="ignore")
-    room = MAX_NAME_BYTES - len(extension.encode())
-    return stem.encode()[:room].decode(errors="ignore") + extension
+    stem, extension = posixpath.splitext(shown_name(filename))
+    extension = _shorten(extension, MAX_NAME_BYTES // 2)
+    stem = _shorten(stem, MAX_NAME_BYTES - len(extension.encode()))
+    return sanitize_filename(stem + extension).strip(". ") or FALLBACK_NAME
 
 
 def path_for(download_key: str, filename: str) -> str:
@@ -127,6 +126,11 @@ def sweep(path: str, *, download_key: str, keep: str = "") -> None:
         remove(target)
     if own_folder and not keep:
         remove(folder)
+
+
+def _shorten(text: str, size: int) -> str:
+    """Return as much of a text as ``size`` bytes of UTF-8 hold, in whole characters."""
+    return text.encode()[:size].decode(errors="ignore")
 
 
 def _names_in(folder: str) -> Iterator[str]:

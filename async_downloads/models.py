@@ -39,6 +39,11 @@ UNFINISHED = (DownloadState.PENDING, DownloadState.RUNNING)
 class DownloadCollection(models.Model):
     """The downloads of one owner: a user, or a text that is no user."""
 
+    id = models.UUIDField(
+        primary_key=True,
+        editable=False,
+        help_text=_("Made of the owner, so that there is one for each."),
+    )
     user = models.OneToOneField(
         project_settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,
@@ -50,9 +55,8 @@ class DownloadCollection(models.Model):
     label = models.CharField(
         _("label"),
         max_length=MAX_LABEL_LENGTH,
-        unique=True,
-        null=True,
         blank=True,
+        default="",
         help_text=_("What the collection is called when it belongs to no user."),
     )
     key = models.CharField(
@@ -69,21 +73,22 @@ class DownloadCollection(models.Model):
         verbose_name_plural = _("download collections")
         constraints = [
             models.CheckConstraint(
-                condition=Q(user__isnull=False, label__isnull=True)
-                | Q(user__isnull=True, label__isnull=False),
+                # Not "exactly one": a cascade from the user passes through neither, on
+                # databases that cannot defer constraints.
+                condition=Q(user__isnull=True) | Q(label=""),
                 name="async_downloads_collection_one_owner",
             ),
         ]
 
     def __str__(self) -> str:
-        return str(self.user) if self.user_id is not None else self.label or ""
+        return str(self.user) if self.user_id is not None else self.label
 
     @property
     def owner(self) -> Owner:
         """Whose collection this is."""
         if self.user is not None:
             return Owner(self.user_id, self.user.get_username())
-        return Owner(None, self.label or "")
+        return Owner(None, self.label)
 
 
 class DownloadQuerySet(models.QuerySet["Download"]):

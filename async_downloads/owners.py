@@ -1,6 +1,7 @@
 """Whom a caller means by ``user``."""
 
 import unicodedata
+import uuid
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,10 @@ __all__ = ["MAX_LABEL_LENGTH", "Owner", "resolve"]
 MAX_LABEL_LENGTH: Final = 500
 
 
+#: What sets the primary keys of collections apart from other UUIDs made of names.
+_NAMESPACE: Final = uuid.UUID("5d1b1f0c-6a0e-4a6b-9c55-0f9d2f3a7e41")
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """The owner of a collection: a user, or a text that stands for itself.
@@ -28,6 +33,17 @@ class Owner:
 
     user_id: Any
     name: str
+
+    @property
+    def collection_id(self) -> uuid.UUID:
+        """The primary key of the owner's collection.
+
+        It is made of the owner, so that processes that make the collection at
+        once make the same row, and so that no collation of a database takes two
+        texts for one.
+        """
+        owner = f"label {self.name}" if self.user_id is None else f"user {self.user_id}"
+        return uuid.uuid5(_NAMESPACE, owner)
 
     @property
     def collection_key(self) -> str:

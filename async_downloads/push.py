@@ -4,19 +4,21 @@ The hint says nothing but "look again": the page's own connection reads the
 rows. So a hint that is lost, doubled or late does no harm.
 """
 
+import asyncio
 import hashlib
-import logging
 import re
 from typing import Any, Final
 
 from async_downloads import settings
+from async_downloads.breaker import Breaker
 
 __all__ = ["HINT", "group_name", "hint"]
 
-logger = logging.getLogger(__name__)
-
 #: The type of the message, which channels turns into the name of the handler.
 HINT: Final = "downloads.hint"
+
+#: Seconds that an export waits for the layer at the most.
+SEND_SECONDS: Final = 1.0
 
 #: What channels allows in the name of a group.
 _VALID_GROUP: Final = re.compile(r"[a-zA-Z0-9\-_.]{1,99}")
@@ -36,12 +38,19 @@ def hint(user_id: Any) -> None:
     Nothing that goes wrong here reaches the caller: the export goes on, and the
     page finds out by polling.
     """
-    if not settings.WS_MODE:
-        return
-    try:
-        from asgiref.sync import async_to_sync
-        from channels.layers import get_channel_layer
+    if settings.WS_MODE:
+        _breaker.call(lambda: _send(group_name(user_id)), None)
 
-        async_to_sync(get_channel_layer().group_send)(group_name(user_id), {"type": HINT})
-    except Exception as error:
-        logger.warning("Open pages could not be told of a change: %s", error, exc_info=True)
+
+def _send(group: str) -> None:
+    from asgiref.sync import async_to_sync
+    from channels.layers import get_channel_layer
+
+    async def send() -> None:
+        async with asyncio.timeout(SEND_SECONDS):
+            await get_channel_layer().group_send(group, {"type": HINT})
+
+    async_to_sync(send)()
+
+
+_breaker: Final = Breaker("The channel layer")

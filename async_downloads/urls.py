@@ -9,5 +9,6 @@ app_name = "async_downloads"
 urlpatterns = [
     path("ajax_update/", views.ajax_update, name="ajax_update"),
     path("ajax_clear_download/", views.ajax_clear_download, name="ajax_clear_download"),
+    path("scripts/<str:name>", views.script, name="script"),
     path("download/<uuid:download_key>/", views.download, name="download"),
 ]

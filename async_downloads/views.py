@@ -2,6 +2,8 @@
 
 import uuid
 from http import HTTPStatus
+from importlib.metadata import version
+from typing import Final
 
 from django.contrib.auth.decorators import login_required
 from django.http import (
@@ -16,13 +18,19 @@ from django.shortcuts import render
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST, require_safe
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import condition, require_GET, require_POST, require_safe
 from django_htmx.middleware import HtmxDetails
 
-from async_downloads import fragments, owners, serving, store
+from async_downloads import fragments, owners, scripts, serving, store
 from async_downloads.store import Version
 
-__all__ = ["ajax_clear_download", "ajax_update", "download"]
+__all__ = ["ajax_clear_download", "ajax_update", "download", "script"]
+
+#: Seconds that a browser keeps a script before it asks whether there is another.
+SCRIPT_SECONDS: Final = 60 * 60
+
+django_htmx_version = version("django-htmx")
 
 
 @require_GET
@@ -76,6 +84,17 @@ def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
     except FileNotFoundError:
         context = {"download": found}
         return render(request, "async_downloads/gone.html", context, status=HTTPStatus.GONE)
+
+
+@require_safe
+@cache_control(public=True, max_age=SCRIPT_SECONDS)
+@condition(etag_func=lambda request, name: f'"{django_htmx_version}"')
+def script(request: HttpRequest, name: str) -> HttpResponse:
+    """Hand out htmx to a page whose site does not serve it as a static file."""
+    try:
+        return HttpResponse(scripts.content(name), content_type="text/javascript; charset=utf-8")
+    except KeyError:
+        raise Http404(_("There is no such script.")) from None
 
 
 def _list_as_fragment(request: HttpRequest) -> HttpResponse:

@@ -2,9 +2,13 @@
 
 import asyncio
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings as project_settings
+from django.http.request import split_domain_port, validate_host
 
 from async_downloads import fragments, owners, push
 from async_downloads.store import Version
@@ -23,10 +27,11 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
     """
 
     async def connect(self) -> None:
-        """Let in a signed-in user, under no name but their own."""
+        """Let in a signed-in user, from a page of this site, under no name but their own."""
         user = self.scope.get("user")
         named = self.scope["url_route"]["kwargs"].get("username")
-        if not getattr(user, "is_authenticated", False) or named not in (None, user.get_username()):
+        known = getattr(user, "is_authenticated", False) and named in (None, user.get_username())
+        if not known or not self.is_same_site():
             await self.close()
             return
         self.owner = owners.resolve(user)
@@ -60,8 +65,33 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
         self.sender = None
         await self.send_changes()
 
+    def is_same_site(self) -> bool:
+        """Return whether the page that connects is one of this site's.
+
+        A browser sends its cookies along whatever page opens the socket; only the
+        origin tells. Callers that are no browsers send none.
+        """
+        headers = dict(self.scope.get("headers", ()))
+        origin = headers.get(b"origin")
+        if origin is None:
+            return True
+        host = urlsplit(origin.decode("latin-1")).hostname or ""
+        own = headers.get(b"host", b"").decode("latin-1")
+        return validate_host(host, project_settings.ALLOWED_HOSTS or [split_domain_port(own)[0]])
+
+    async def is_signed_in_still(self) -> bool:
+        """Return whether the session that the socket was opened in has not ended since."""
+        session = self.scope.get("session")
+        if session is None:
+            return True
+        fresh = session.__class__(session.session_key)
+        return bool(await get_user({"session": fresh}) == self.scope["user"])
+
     async def send_changes(self) -> None:
-        """Send the list, unless the page shows it already."""
+        """Send the list, unless the page shows it already or the session has ended."""
+        if not await self.is_signed_in_still():
+            await self.close()
+            return
         changed = await database_sync_to_async(fragments.render_changed)(self.owner, self.seen)
         if changed is not None:
             markup, self.seen = changed

@@ -48,12 +48,12 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 @pytest.fixture(autouse=True)
 def clean_slate(request: pytest.FixtureRequest) -> Iterator[None]:
     """Empty every cache and the storage."""
-    entries._backoff.clear()
+    entries._breakers.clear()
     for alias in ("default", "file"):
         caches[alias].clear()
     shutil.rmtree(project_settings.MEDIA_ROOT, ignore_errors=True)
     yield
-    entries._backoff.clear()
+    entries._breakers.clear()
 
 
 @pytest.fixture(params=CACHES)

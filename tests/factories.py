@@ -10,8 +10,9 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
-from async_downloads import files, settings
+from async_downloads import files
 from async_downloads.models import Download, DownloadCollection, DownloadState
+from async_downloads.owners import Owner
 from tests.shop.models import Customer, Order
 
 FILE_CONTENT = b"a,b\n"
@@ -27,20 +28,24 @@ class UserFactory(DjangoModelFactory):
     email = factory.LazyAttribute(lambda user: f"{user.username}@example.org")
 
 
+def owner_of(collection: Any) -> Owner:
+    """Return the owner of a collection in the making."""
+    if collection.user is None:
+        return Owner(None, collection.label)
+    return Owner(collection.user.pk, collection.user.get_username())
+
+
 class DownloadCollectionFactory(DjangoModelFactory):
     """The collection of a new user."""
 
     class Meta:
         model = DownloadCollection
-        django_get_or_create = ("user", "label")
+        django_get_or_create = ("id",)
 
     user = factory.SubFactory(UserFactory)
-    label = None
-    key = factory.LazyAttribute(
-        lambda collection: settings.COLLECTION_KEY_FORMAT.format(
-            collection.user.pk if collection.user else collection.label
-        )
-    )
+    label = ""
+    id = factory.LazyAttribute(lambda collection: owner_of(collection).collection_id)
+    key = factory.LazyAttribute(lambda collection: owner_of(collection).collection_key)
 
 
 class DownloadFactory(DjangoModelFactory):

@@ -8,7 +8,7 @@ from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
 
-from async_downloads import entries
+from async_downloads import breaker, entries
 from async_downloads.entries import DownloadEntry
 
 ENTRY: DownloadEntry = {
@@ -90,7 +90,7 @@ def test_a_cache_that_fails_is_left_alone_and_logged_once(
 def test_a_cache_that_recovers_is_used_again(
     broken: type[BrokenCache], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entries, "RECOVERY_SECONDS", 0.0)
+    monkeypatch.setattr(breaker, "RECOVERY_SECONDS", 0.0)
     entries.get_entry(KEY)
     monkeypatch.setattr(broken, "get_many", BaseCache.get_many)
     monkeypatch.setattr(broken, "get", LocMemCache.get)

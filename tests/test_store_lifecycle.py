@@ -158,7 +158,7 @@ class TestClaim:
 
         thread = threading.Thread(target=request)
         thread.start()
-        made.wait()
+        assert made.wait(timeout=10)
         cache.save_download(keys[0], [["worth waiting for"]])
         thread.join()
         assert Download.objects.get().state == "complete"

@@ -50,6 +50,15 @@ def test_a_context_that_knows_only_the_user_is_enough(user: Any) -> None:
     assert "Orders" in CENTRE.render(Context({"user": user}))
 
 
+def test_htmx_is_a_static_file_where_django_htmx_is_installed(
+    signed_in: Client, settings: Any
+) -> None:
+    assert 'data-htmx="/static/django_htmx/htmx-2.min.js"' in signed_in.get("/").text
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_htmx"]
+    page = CENTRE.render(Context({"user": signed_in.get("/admin/login/").wsgi_request.user}))
+    assert 'data-htmx="/async_downloads/scripts/htmx-2.min.js"' in page
+
+
 def test_websocket_mode_connects(signed_in: Client, settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     html = signed_in.get("/").text

@@ -193,6 +193,23 @@ class TestDownload:
         assert "no longer there" in response.text
 
 
+class TestScript:
+    @pytest.mark.parametrize("name", ["htmx-2.min.js", "hx-ws-2.min.js"])
+    def test_htmx_is_handed_out_for_sites_without_django_htmx(
+        self, client: Client, name: str
+    ) -> None:
+        response = client.get(f"/async_downloads/scripts/{name}")
+        assert response.headers["Content-Type"].startswith("text/javascript")
+        assert b"htmx" in response.content
+        etag = response.headers["ETag"]
+        again = client.get(f"/async_downloads/scripts/{name}", headers={"If-None-Match": etag})
+        assert again.status_code == 304
+
+    @pytest.mark.parametrize("name", ["settings.py", "..%2F..%2Fhttp.py", "htmx-2.js"])
+    def test_nothing_else_is(self, client: Client, name: str) -> None:
+        assert client.get(f"/async_downloads/scripts/{name}").status_code == 404
+
+
 # Who may do what. Foreign and unknown are the same; a URL that is not in here fails below.
 Expected = dict[tuple[str, str, str], int]
 EXPECTED: Expected = {
@@ -212,9 +229,11 @@ EXPECTED: Expected = {
     ("download", "HEAD", "other"): 404,
     ("download", "HEAD", "staff"): 404,
     ("download", "HEAD", "owner"): 200,
+    **{("script", "GET", who): 200 for who in ("anonymous", "other", "staff", "owner")},
+    **{("script", "HEAD", who): 200 for who in ("anonymous", "other", "staff", "owner")},
 }
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-NAMES = ["ajax_update", "ajax_clear_download", "download"]
+NAMES = ["ajax_update", "ajax_clear_download", "download", "script"]
 
 
 def test_the_table_names_every_url() -> None:
@@ -242,7 +261,7 @@ def test_who_may_do_what(
     people = {"other": other_user, "staff": staff_user, "owner": user}
     if who in people:
         client.force_login(people[who])
-    arguments = [mine.pk] if name == "download" else []
+    arguments = {"download": [mine.pk], "script": ["htmx-2.min.js"]}.get(name, [])
     send: Callable[..., Any] = getattr(client, method.lower())
     data = {"download_key": str(mine.pk)} if method == "POST" else None
     response = send(reverse(f"async_downloads:{name}", args=arguments), data)

@@ -47,6 +47,8 @@ def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], *, encoding: str = "
         csv.writer(text, lineterminator="\n").writerows(itertools.compress(rows, seen))
         text.flush()
     except UnicodeEncodeError as error:
+        if _came_from_the_rows(error):
+            raise
         row = next(seen) - 1
         raise DownloadError(
             f"Row {row} has a character that {encoding} cannot write: "
@@ -54,3 +56,15 @@ def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], *, encoding: str = "
         ) from error
     finally:
         text.detach()
+
+
+def _came_from_the_rows(error: UnicodeEncodeError) -> bool:
+    """Return whether the rows raised this while they were made, rather than the writer.
+
+    The writer is written in C and has no frames; a codec may have some.
+    """
+    raised_in = error.__traceback__ and error.__traceback__.tb_next
+    if raised_in is None:
+        return False
+    module = raised_in.tb_frame.f_globals.get("__name__", "")
+    return module != "codecs" and not module.startswith("encodings")

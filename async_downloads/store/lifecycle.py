@@ -296,10 +296,10 @@ _runs: Final[dict[str, Run]] = {}
 def _collection_of(owner: Owner) -> DownloadCollection:
     key = owner.collection_key
     collections = DownloadCollection.objects.using(database())
-    if owner.user_id is None:
-        collection, made = collections.get_or_create(label=owner.name, defaults={"key": key})
-    else:
-        collection, made = collections.get_or_create(user_id=owner.user_id, defaults={"key": key})
+    label = owner.name if owner.user_id is None else ""
+    collection, made = collections.get_or_create(
+        pk=owner.collection_id, defaults={"key": key, "user_id": owner.user_id, "label": label}
+    )
     if not made and collection.key != key:
         # COLLECTION_KEY_FORMAT was changed; the key handed out must lead back here.
         collections.filter(pk=collection.pk).update(key=key)

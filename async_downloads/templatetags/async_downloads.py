@@ -8,7 +8,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from async_downloads import fragments, owners, settings, store
+from async_downloads import fragments, owners, scripts, settings, store
 
 __all__ = ["register"]
 
@@ -16,7 +16,7 @@ register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
-def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | bool] | None:
+def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | str | bool] | None:
     """Return what the download centre shows to the person who looks at the page.
 
     It is rendered with the page, so that a page on which nothing is in progress
@@ -25,8 +25,9 @@ def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | bool] 
     ``django.contrib.auth.context_processors.auth``.
 
     Returns:
-        ``fragment`` (markup), ``in_progress`` and ``pushed`` (whether changes
-        come over a websocket); None for a visitor who is not signed in.
+        ``fragment`` (markup), ``in_progress``, ``pushed`` (whether changes come
+        over a websocket), ``htmx`` and ``htmx_ws`` (the URLs of the scripts); None
+        for a visitor who is not signed in.
     """
     request: HttpRequest | None = context.get("request")
     user = getattr(request, "user", None) or context.get("user")
@@ -37,4 +38,6 @@ def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | bool] 
         "fragment": fragments.render(listing, request),
         "in_progress": listing.in_progress,
         "pushed": settings.WS_MODE,
+        "htmx": scripts.url("htmx-2.min.js"),
+        "htmx_ws": scripts.url("hx-ws-2.min.js"),
     }

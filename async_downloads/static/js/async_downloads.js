@@ -40,6 +40,8 @@
   if (!document.querySelector("script[src*='async_downloads_centre']")) {
     const centre = document.createElement("script");
     centre.src = new URL("async_downloads_centre.js", script.src).href;
+    // The package hands htmx out itself, beside the URL that the script tag names.
+    centre.dataset.htmx = new URL("../scripts/htmx-2.min.js", new URL(url, document.baseURI)).href;
     centre.nonce = script.nonce;
     document.head.append(centre);
   }

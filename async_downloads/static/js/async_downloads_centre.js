@@ -5,8 +5,7 @@
   window.asyncDownloadsCentre = true;
 
   const script = document.currentScript;
-  const beside = (path) => new URL(path, script.src).href;
-  const sources = [script.dataset.htmx || beside("../django_htmx/htmx-2.min.js")];
+  const sources = [script.dataset.htmx];
   if (script.dataset.htmxWs) sources.push(script.dataset.htmxWs);
 
   const load = (src) =>

@@ -1,0 +1,107 @@
+"""Tasks as a site would write them: at module level, where a worker can import them."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import celery
+
+from async_downloads import cache
+from async_downloads.exceptions import DownloadCancelled, DownloadError
+
+#: The arguments of each call, for whoever wants to know.
+calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+not_callable = 5
+
+#: Not the current app, so that no other test meets it. Its broker is this process.
+celery_app = celery.Celery("tests", broker="memory://", set_as_current=False)
+
+#: One whose broker cannot be reached.
+dead_celery_app = celery.Celery(
+    "dead", broker="amqp://127.0.0.1:1//", backend=None, set_as_current=False
+)
+dead_celery_app.conf.task_publish_retry = False
+dead_celery_app.conf.broker_transport_options = {"max_retries": 1, "interval_start": 0}
+
+
+def remember(*args: Any, **kwargs: Any) -> str:
+    calls.append((args, kwargs))
+    return "a result that nobody wants"
+
+
+remember_too = remember
+
+
+def export(download_key: str, *rows: list[Any]) -> None:
+    calls.append(((download_key, *rows), {}))
+    cache.save_download(download_key, [["id", "name"], *rows])
+
+
+def fail(download_key: str) -> None:
+    raise LookupError("postgres://user:secret@db/shop has no such table")
+
+
+def fail_for_people(download_key: str) -> None:
+    raise DownloadError("Choose a shorter period.")
+
+
+def leave(download_key: str) -> None:
+    raise SystemExit(3)
+
+
+def interrupt(download_key: str) -> None:
+    raise KeyboardInterrupt
+
+
+def cancel(download_key: str) -> None:
+    raise DownloadCancelled("cleared")
+
+
+async def coroutine(download_key: str) -> None:
+    await asyncio.sleep(0)
+
+
+class Jobs:
+    """Things that are called like functions, and cannot be imported like them."""
+
+    def method(self, download_key: str) -> None:
+        """Do nothing."""
+
+    async def coroutine(self, download_key: str) -> None:
+        """Do nothing."""
+
+
+class Backend:
+    """A task of Django's own framework, as far as we need one."""
+
+    enqueued: ClassVar[list[tuple[tuple[Any, ...], dict[str, Any]]]] = []
+
+    def enqueue(self, *args: Any, **kwargs: Any) -> None:
+        self.enqueued.append((args, kwargs))
+
+
+class DeadBackend:
+    """The same with a queue that cannot be reached."""
+
+    def enqueue(self, *args: Any, **kwargs: Any) -> None:
+        raise ConnectionError("no route to redis://:secret@queue")
+
+
+@celery_app.task
+def celery_remember(*args: Any, **kwargs: Any) -> None:
+    calls.append((args, kwargs))
+
+
+@dead_celery_app.task
+def celery_remember_dead(*args: Any, **kwargs: Any) -> None:
+    calls.append((args, kwargs))
+
+
+def forget() -> Iterator[None]:
+    """Empty what was remembered, before and after a test."""
+    calls.clear()
+    Backend.enqueued.clear()
+    yield
+    calls.clear()
+    Backend.enqueued.clear()

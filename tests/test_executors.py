@@ -1,0 +1,244 @@
+"""How a task gets to a worker."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import IntegrityError
+from django_q.tasks import async_task
+
+from async_downloads import cache
+from async_downloads.executors import RUNNER_PATH, enqueuer_for
+from async_downloads.models import Download
+from async_downloads.shortcuts import init_generic_csv_download
+from tests import jobs, queues
+
+#: What django-q2 takes for its own if it is handed along with the task's arguments.
+QUEUE_OPTIONS = {
+    "hook": "a.b",
+    "group": "my group",
+    "save": False,
+    "sync": True,
+    "cached": 60,
+    "ack_failure": True,
+    "iter_count": 2,
+    "iter_cached": 3,
+    "chain": [("a.b", ())],
+    "broker": "mine",
+    "cluster": "elsewhere",
+    "timeout": 5,
+    "task_name": "named",
+    "q_options": {"group": "theirs", "timeout": 1},
+}
+
+#: What our own functions on the way call their arguments.
+OUR_NAMES = {"path": "orders/2026", "args": [1], "kwargs": {"a": 1}, "function": "f", "using": "u"}
+
+
+@pytest.fixture(autouse=True)
+def remembered() -> Iterator[None]:
+    yield from jobs.forget()
+
+
+def no_module_level() -> Any:
+    def nested(download_key: str) -> None:
+        """Do nothing."""
+
+    return nested
+
+
+# What the task is
+
+
+def test_a_celery_task_goes_to_celery_eagerly_or_not() -> None:
+    jobs.celery_app.conf.task_always_eager = True
+    try:
+        enqueuer_for(jobs.celery_remember)("key", 1, period="2026")
+    finally:
+        jobs.celery_app.conf.task_always_eager = False
+    assert jobs.calls == [(("key", 1), {"period": "2026"})]
+
+
+def test_a_celery_task_waits_on_the_broker_for_a_worker() -> None:
+    enqueuer_for(jobs.celery_remember)("key", 1, period="2026")
+    assert jobs.calls == []
+    with jobs.celery_app.connection_for_read() as connection:
+        queue = connection.SimpleQueue("celery")
+        message = queue.get(timeout=5)
+        message.ack()
+        queue.close()
+    assert message.headers["task"] == "tests.jobs.celery_remember"
+    assert message.payload[:2] == [["key", 1], {"period": "2026"}]
+
+
+def test_an_object_that_enqueues_does_so() -> None:
+    enqueuer_for(jobs.Backend())("key", 1, period="2026")
+    assert jobs.Backend.enqueued == [(("key", 1), {"period": "2026"})]
+
+
+def test_a_django_task_goes_to_its_backend() -> None:
+    tasks = pytest.importorskip("django.tasks", reason="Django 6.0 brought them")
+    enqueuer_for(tasks.task(jobs.remember))("key", 1, period="2026")
+    assert jobs.calls == [(("key", 1), {"period": "2026"})]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("task", [jobs.remember, "tests.jobs.remember"], ids=["function", "path"])
+def test_a_function_or_its_path_waits_for_django_q(task: Any) -> None:
+    enqueuer_for(task)("key", 1, period="2026")
+    assert jobs.calls == []
+    assert [task["func"] for task in queues.waiting()] == [RUNNER_PATH]
+    done = queues.run_waiting()
+    assert jobs.calls == [(("key", 1), {"period": "2026"})]
+    assert [(task["success"], task["result"]) for task in done] == [(True, None)]
+
+
+@pytest.mark.django_db
+def test_a_function_is_found_by_its_own_name_even_if_it_has_others() -> None:
+    enqueuer_for(jobs.remember_too)("key")
+    queues.run_waiting()
+    assert jobs.calls == [(("key",), {})]
+
+
+@pytest.mark.django_db
+def test_the_path_is_the_group_that_an_admin_can_look_for() -> None:
+    enqueuer_for(jobs.remember)("key")
+    assert queues.waiting()[0]["group"] == "tests.jobs.remember"
+
+
+# What is no task
+
+
+@pytest.mark.parametrize(
+    ("task", "error", "message"),
+    [
+        (lambda key: None, ValueError, "<lambda>.*module level"),
+        (no_module_level(), ValueError, "<locals>.*module level"),
+        (jobs.coroutine, TypeError, "coroutine"),
+        ("tests.jobs.coroutine", TypeError, "coroutine"),
+        ("tests.jobs.not_callable", TypeError, "not callable"),
+        ("tests.jobs", TypeError, "not callable"),
+        (5, TypeError, "must be a Celery task.* not 5"),
+        (None, TypeError, "must be a Celery task.* not None"),
+        (object(), TypeError, "must be a Celery task"),
+        (functools.partial(jobs.remember, 1), TypeError, "must be a Celery task"),
+        ("tests.jobs.no_such_function", ImportError, "no_such_function"),
+        ("tests.no_such_module.function", ImportError, "no_such_module"),
+        ("function", ImportError, "function"),
+        ("", ImportError, ""),
+        (jobs.Jobs().method, (ImportError, ValueError), "tests.jobs.Jobs"),
+        (jobs.Jobs.method, (ImportError, ValueError), "tests.jobs.Jobs"),
+    ],
+    ids=repr,
+)
+@pytest.mark.django_db
+def test_what_is_no_task_is_a_clear_error_before_anything_is_written(
+    user: Any, task: Any, error: Any, message: str
+) -> None:
+    with pytest.raises(error, match=message or None):
+        init_generic_csv_download(task, user, "Orders")
+    assert not Download.objects.exists()
+    assert queues.waiting() == []
+
+
+def test_a_function_that_hides_behind_the_name_of_another_is_refused() -> None:
+    @functools.wraps(jobs.remember)
+    def wrapper(download_key: str) -> None:
+        """Do something else."""
+
+    # A worker would import the other one.
+    with pytest.raises(ValueError, match=r"tests\.jobs\.remember is not the function"):
+        enqueuer_for(wrapper)
+
+
+def test_a_coroutine_function_that_is_wrapped_is_refused() -> None:
+    with pytest.raises(TypeError):
+        enqueuer_for(functools.partial(jobs.coroutine))
+
+
+# What its arguments are
+
+
+@pytest.mark.django_db
+def test_django_q_would_take_such_arguments_for_its_options() -> None:
+    # So that the next test means something.
+    async_task("tests.jobs.remember", "key", group="my group", hook="a.b", timeout=5)
+    assert queues.waiting()[0]["kwargs"] == {}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", QUEUE_OPTIONS)
+def test_an_argument_named_like_an_option_of_the_queue_arrives_at_the_task(name: str) -> None:
+    enqueuer_for(jobs.remember)("key", **{name: QUEUE_OPTIONS[name]})
+    queues.run_waiting()
+    assert jobs.calls == [(("key",), {name: QUEUE_OPTIONS[name]})]
+
+
+@pytest.mark.django_db
+def test_all_of_them_arrive_together() -> None:
+    enqueuer_for(jobs.remember)("key", 1, **QUEUE_OPTIONS)
+    queues.run_waiting()
+    assert jobs.calls == [(("key", 1), QUEUE_OPTIONS)]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", OUR_NAMES)
+def test_an_argument_named_like_one_of_ours_arrives_at_the_task(user: Any, name: str) -> None:
+    _, key = init_generic_csv_download(jobs.remember, user, "Orders", **{name: OUR_NAMES[name]})
+    queues.run_waiting()
+    assert jobs.calls == [((key,), {name: OUR_NAMES[name]})]
+    assert Download.objects.get(pk=key).errors == ""
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "argument", [None, [], {"a": [1]}, ("x",), "ü\x00", 10**30, 1.5, b"\xff", {1, 2}], ids=ascii
+)
+def test_any_value_that_can_travel_arrives(argument: Any) -> None:
+    enqueuer_for(jobs.remember)("key", argument, named=argument)
+    queues.run_waiting()
+    assert jobs.calls == [(("key", argument), {"named": argument})]
+
+
+@pytest.mark.django_db
+def test_what_cannot_travel_is_an_error_at_once() -> None:
+    with pytest.raises(Exception, match=r"pickle|local object"):
+        enqueuer_for(jobs.remember)("key", no_module_level())
+    assert queues.waiting() == []
+
+
+# What its end is
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_that_fails_is_recorded_and_told_to_the_queue(user: Any) -> None:
+    _, key = init_generic_csv_download(jobs.fail, user, "Orders")
+    (done,) = queues.run_waiting()
+    assert not done["success"]
+    download = Download.objects.get(pk=key)
+    assert download.failed
+    assert "secret" not in download.errors
+    assert "LookupError" in download.error_detail
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_that_succeeds_leaves_a_complete_download(user: Any) -> None:
+    _, key = init_generic_csv_download(jobs.export, user, "Orders", [1, "Ada"])
+    queues.run_waiting()
+    download = Download.objects.get(pk=key)
+    assert download.complete
+    with cache.files.storage().open(download.filepath) as stored:
+        assert stored.read() == b"id,name\n1,Ada\n"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_long_path_does_not_break_the_queue(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The group is a column of 100 characters; some databases refuse a longer one.
+    name = "x" * 150
+    monkeypatch.setattr(jobs, name, jobs.remember, raising=False)
+    try:
+        init_generic_csv_download(f"tests.jobs.{name}", user, "Orders")
+    except IntegrityError:
+        pytest.fail("the group is too long for its column")
+    assert len(queues.waiting()[0]["group"]) <= 100

@@ -1,0 +1,232 @@
+"""The periodic clean-up as a schedule of django-q2."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection, connections, models, transaction
+from django.utils import timezone
+from django_q.models import OrmQ, Schedule
+from django_q.scheduler import scheduler
+
+from async_downloads import schedules
+from async_downloads.models import Download
+from tests import queues
+from tests.factories import DownloadFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+#: Processes that migrate at once.
+RACERS = 8
+
+
+@pytest.fixture(autouse=True)
+def as_migrate_leaves_it() -> Iterator[None]:
+    """Begin with one schedule, as every site does, and leave one for the next test."""
+    Schedule.objects.all().delete()
+    schedules.install("default")
+    yield
+    Schedule.objects.all().delete()
+    schedules.install("default")
+
+
+def ours() -> Any:
+    return Schedule.objects.filter(func=schedules.CLEANUP_PATH)
+
+
+def migrate() -> None:
+    call_command("migrate", verbosity=0)
+
+
+# Once
+
+
+def test_migrate_installs_it_once() -> None:
+    Schedule.objects.all().delete()
+    for _ in range(3):
+        migrate()
+        assert ours().count() == 1
+
+
+def test_it_runs_every_hour_for_ever_from_an_hour_from_now() -> None:
+    schedule = ours().get()
+    assert schedule.name == "async_downloads: remove expired downloads"
+    assert (schedule.schedule_type, schedule.minutes) == (Schedule.MINUTES, 60)
+    assert schedule.repeats == -1
+    wait = schedule.next_run - timezone.now()
+    assert timedelta(minutes=59) < wait <= timedelta(minutes=60)
+    assert not schedule.args
+    assert not schedule.kwargs
+    schedule.full_clean()
+
+
+def test_django_q_runs_it(django_assert_max_num_queries: Any) -> None:
+    DownloadFactory(expired=True, complete=True)
+    ours().update(next_run=timezone.now() - timedelta(minutes=1))
+    scheduler()
+    assert OrmQ.objects.count() == 1
+    (done,) = queues.run_waiting()
+    assert (done["success"], done["result"]) == (True, None)
+    assert not Download.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"name": "Nightly"},
+        {"name": None},
+        {"minutes": 5},
+        {"repeats": 0},
+        {"repeats": 7},
+        {"schedule_type": Schedule.DAILY, "minutes": None},
+        {"cluster": "elsewhere"},
+        {"next_run": None},
+    ],
+    ids=str,
+)
+def test_what_an_admin_edited_is_left_alone(edit: dict[str, Any]) -> None:
+    pk = ours().get().pk
+    Schedule.objects.filter(pk=pk).update(**edit)
+    before = Schedule.objects.filter(pk=pk).values().get()
+    migrate()
+    assert list(Schedule.objects.values()) == [before]
+
+
+def test_several_that_an_admin_made_are_left_alone() -> None:
+    Schedule.objects.create(func=schedules.CLEANUP_PATH, name="Another", minutes=5)
+    migrate()
+    assert ours().count() == 2
+
+
+def test_the_schedules_of_others_are_left_alone() -> None:
+    Schedule.objects.create(func="site.tasks.report", name=schedules.CLEANUP_NAME)
+    ours().delete()
+    migrate()
+    assert set(Schedule.objects.values_list("func", flat=True)) == {
+        "site.tasks.report",
+        schedules.CLEANUP_PATH,
+    }
+
+
+# At once
+
+
+def in_threads(work: Callable[[], None], count: int) -> None:
+    """Run the same in several threads, each with a connection of its own."""
+    errors: list[BaseException] = []
+    barrier = threading.Barrier(count)
+
+    def run() -> None:
+        try:
+            barrier.wait(timeout=20)
+            work()
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert errors == []
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_racing_installs_end_with_exactly_one(attempt: int) -> None:
+    Schedule.objects.all().delete()
+    in_threads(lambda: schedules.install("default"), RACERS)
+    assert ours().count() == 1
+
+
+def test_installs_that_race_with_one_that_is_there_leave_it() -> None:
+    before = ours().values().get()
+    in_threads(lambda: schedules.install("default"), RACERS)
+    assert ours().values().get() == before
+
+
+def test_an_older_row_that_is_committed_late_is_not_lost() -> None:
+    """Have two installs meet at the worst moment.
+
+    The first takes the lower primary key but commits only after the second has
+    looked for the oldest row, and before the second removes the others.
+    """
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite lets nobody else write before the first has committed")
+    Schedule.objects.all().delete()
+    first_holds, second_looked, first_is_done = (threading.Event() for _ in range(3))
+
+    def hold_the_insert(execute: Any, sql: str, *args: Any) -> Any:
+        if not sql.startswith("INSERT"):
+            return execute(sql, *args)
+        with transaction.atomic():
+            result = execute(sql, *args)
+            first_holds.set()
+            second_looked.wait(timeout=5)
+        return result
+
+    def wait_before_the_removal(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("DELETE"):
+            second_looked.set()
+            first_is_done.wait(timeout=5)
+        return execute(sql, *args)
+
+    def first() -> None:
+        with connection.execute_wrapper(hold_the_insert):
+            schedules.install("default")
+        first_is_done.set()
+
+    def second() -> None:
+        first_holds.wait(timeout=5)
+        with connection.execute_wrapper(wait_before_the_removal):
+            schedules.install("default")
+
+    todo = [first, second]
+    in_threads(lambda: todo.pop()(), 2)
+    assert ours().count() == 1
+
+
+# Nowhere
+
+
+@pytest.mark.parametrize("model", [Schedule, Download])
+def test_it_is_not_installed_where_a_table_is_missing(model: type[models.Model]) -> None:
+    # As after "migrate auth" on a new database, or after migrating one of the two back.
+    table = model._meta.db_table
+    if model is Download:
+        Schedule.objects.all().delete()
+    with connection.schema_editor() as editor:
+        editor.alter_db_table(model, table, f"{table}_away")
+    try:
+        schedules.install("default")
+        if model is Download:
+            assert not ours().exists()
+    finally:
+        with connection.schema_editor() as editor:
+            editor.alter_db_table(model, f"{table}_away", table)
+
+
+def test_a_site_without_django_q_has_none(settings: Any) -> None:
+    Schedule.objects.all().delete()
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
+    schedules.install("default")
+    assert not ours().exists()
+
+
+class SchedulesElsewhere:
+    """A router for a site that keeps django-q2's tables in another database."""
+
+    def db_for_write(self, model: type[models.Model], **hints: Any) -> str | None:
+        return "elsewhere" if model is Schedule else None
+
+
+def test_it_is_installed_only_in_the_database_that_django_q_reads(settings: Any) -> None:
+    Schedule.objects.all().delete()
+    settings.DATABASE_ROUTERS = [f"{__name__}.{SchedulesElsewhere.__name__}"]
+    schedules.install("default")
+    settings.DATABASE_ROUTERS = []
+    assert not ours().exists()

@@ -1,0 +1,349 @@
+"""The common cases in one call."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import QuerySet
+from django.test.utils import CaptureQueriesContext
+from django_q.conf import Conf
+
+from async_downloads import cache, files
+from async_downloads.exceptions import DownloadCancelled
+from async_downloads.models import Download
+from async_downloads.shortcuts import init_generic_csv_download, queryset_to_csv
+from async_downloads.signals import download_changed
+from tests import jobs, queues
+from tests.factories import CustomerFactory, DownloadFactory, OrderFactory
+from tests.shop.models import Customer, Order
+
+ORDER_HEADER = ["Reference", "Customer", "Total"]
+
+
+@pytest.fixture(autouse=True)
+def remembered() -> Iterator[None]:
+    yield from jobs.forget()
+
+
+@pytest.fixture
+def key(db: None) -> str:
+    return DownloadFactory().download_key
+
+
+def order_row(order: Order) -> list[Any]:
+    return [order.reference, order.customer.name, order.total]
+
+
+def customer_row(customer: Customer) -> list[Any]:
+    # all() of what was prefetched costs nothing.
+    return [customer.name, *(order.reference for order in customer.orders.all())]
+
+
+def content(key: str) -> str:
+    with files.storage().open(Download.objects.get(pk=key).filepath) as stored:
+        text: str = stored.read().decode()
+    return text
+
+
+def get(key: str) -> Download:
+    return Download.objects.get(pk=key)
+
+
+def orders() -> "QuerySet[Order]":
+    return Order.objects.select_related("customer").order_by("pk")
+
+
+# queryset_to_csv
+
+
+def test_the_header_comes_first_and_a_row_for_each_object_after(key: str) -> None:
+    customer = CustomerFactory(name='Ada "the first"')
+    OrderFactory(reference="R1", customer=customer, total="1.50")
+    OrderFactory(reference="R2", customer=customer, total="20")
+    queryset_to_csv(key, ORDER_HEADER, orders(), order_row)
+    quoted = '"Ada ""the first"""'
+    assert content(key) == f"Reference,Customer,Total\nR1,{quoted},1.50\nR2,{quoted},20.00\n"
+    assert get(key).complete
+
+
+def test_the_queryset_keeps_its_filters_and_its_order(key: str) -> None:
+    for reference in ("b", "a", "c", "x"):
+        OrderFactory(reference=reference)
+    queryset = Order.objects.exclude(reference="x").order_by("-reference")
+    queryset_to_csv(key, ["r"], queryset, lambda order: [order.reference])
+    assert content(key) == "r\nc\nb\na\n"
+
+
+def test_a_slice_of_a_queryset_is_a_queryset(key: str) -> None:
+    OrderFactory.create_batch(5)
+    queryset_to_csv(key, ["r"], orders()[1:3], lambda order: [order.pk])
+    assert content(key).count("\n") == 3
+
+
+def test_a_queryset_of_values_hands_them_to_the_function(key: str) -> None:
+    OrderFactory(reference="R1")
+    values: Any = Order.objects.values_list("reference", "total")
+    queryset_to_csv(key, ["r", "t"], values, lambda row: row)
+    assert content(key) == "r,t\nR1,19.90\n"
+
+
+def test_an_empty_queryset_makes_a_file_of_the_header_alone(key: str) -> None:
+    queryset_to_csv(key, ORDER_HEADER, orders(), order_row)
+    assert content(key) == "Reference,Customer,Total\n"
+    assert get(key).complete
+    assert get(key).percentage == 100
+
+
+def test_none_is_a_queryset_too(key: str) -> None:
+    queryset_to_csv(key, ["r"], Order.objects.none(), order_row)
+    assert content(key) == "r\n"
+
+
+def test_the_cells_may_come_from_iterators(key: str) -> None:
+    OrderFactory(reference="R1")
+    queryset_to_csv(key, iter(["r"]), orders(), lambda order: (order.reference for _ in range(2)))
+    assert content(key) == "r\nR1,R1\n"
+
+
+def queries_for(key: str, queryset: Any, row: Any) -> int:
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        queryset_to_csv(key, ["head"], queryset, row)
+    assert get(key).complete
+    # How the backends open a cursor on the server is not counted.
+    return len([query for query in captured if "SELECT" in query["sql"].upper()])
+
+
+def test_the_number_of_queries_does_not_grow_with_the_rows(db: None) -> None:
+    OrderFactory.create_batch(10)
+    few = queries_for(DownloadFactory().download_key, orders(), order_row)
+    OrderFactory.create_batch(190)
+    many = queries_for(DownloadFactory().download_key, orders(), order_row)
+    assert many <= few
+
+
+def test_prefetched_objects_are_not_fetched_again(db: None) -> None:
+    customers = Customer.objects.prefetch_related("orders").order_by("pk")
+    for _ in range(10):
+        OrderFactory.create_batch(2, customer=CustomerFactory())
+    few = queries_for(DownloadFactory().download_key, customers, customer_row)
+    for _ in range(90):
+        OrderFactory.create_batch(2, customer=CustomerFactory())
+    key = DownloadFactory().download_key
+    many = queries_for(key, customers, customer_row)
+    assert many <= few
+    first = customers[0]
+    assert content(key).split("\n")[1] == ",".join(str(cell) for cell in customer_row(first))
+
+
+def test_prefetches_are_kept_from_one_chunk_to_the_next(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("async_downloads.shortcuts.CHUNK_SIZE", 3)
+    for _ in range(8):
+        OrderFactory.create_batch(2, customer=CustomerFactory())
+    customers = Customer.objects.prefetch_related("orders").order_by("pk")
+    expected = [",".join(customer_row(customer)) for customer in customers]
+    with CaptureQueriesContext(connection) as captured:
+        queryset_to_csv(key, ["c"], customers.all(), customer_row)
+    assert content(key).splitlines()[1:] == expected
+    assert len([query for query in captured if " IN (" in query["sql"]]) >= 3
+
+
+def test_the_queryset_is_not_held_in_memory(key: str) -> None:
+    OrderFactory.create_batch(5)
+    queryset = orders()
+    queryset_to_csv(key, ["r"], queryset, order_row)
+    assert queryset._result_cache is None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("count", [3, 10, 57, 200])
+def test_progress_is_recorded_as_the_rows_are_made(key: str, count: int) -> None:
+    seen = [0]
+    OrderFactory.create_batch(count)
+
+    def row(order: Order) -> list[Any]:
+        seen.append(get(key).percentage)
+        return [order.pk]
+
+    queryset_to_csv(key, ["r"], orders(), row)
+    assert seen == sorted(seen)
+    assert len(set(seen)) == min(count, 10)
+    assert seen[-1] >= 60
+    assert get(key).percentage == 100
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_step_is_told_once(key: str) -> None:
+    changes: list[str] = []
+
+    def listen(change: str, **_: Any) -> None:
+        changes.append(change)
+
+    download_changed.connect(listen)
+    try:
+        OrderFactory.create_batch(100)
+        queryset_to_csv(key, ["r"], orders(), order_row)
+    finally:
+        download_changed.disconnect(listen)
+    assert changes.count("progressed") <= 10
+    assert changes[0] == "started"
+    assert changes[-1] == "completed"
+
+
+@pytest.mark.parametrize("wrong", [[], None, Order, Order.objects, "orders", iter(())], ids=repr)
+def test_what_is_no_queryset_is_a_value_error(key: str, wrong: Any) -> None:
+    with pytest.raises(ValueError, match="must be a QuerySet"):
+        queryset_to_csv(key, ["r"], wrong, order_row)
+    # Nothing was begun.
+    assert get(key).attempts == 0
+
+
+def test_a_row_function_that_fails_fails_the_download(
+    key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    OrderFactory()
+    queryset_to_csv(key, ["r"], orders(), lambda order: order.no_such_field)
+    assert get(key).failed
+    assert "no_such_field" in get(key).error_detail
+    assert "no_such_field" not in get(key).errors
+    assert "no_such_field" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_clearing_it_stops_the_export_at_the_next_step(key: str) -> None:
+    OrderFactory.create_batch(100)
+    made = []
+
+    def row(order: Order) -> list[Any]:
+        made.append(order.pk)
+        Download.objects.all().delete()
+        return [order.pk]
+
+    with pytest.raises(DownloadCancelled):
+        queryset_to_csv(key, ["r"], orders(), row)
+    assert len(made) <= 10
+
+
+def test_an_unknown_key_reads_nothing(db: None, django_assert_max_num_queries: Any) -> None:
+    OrderFactory()
+    with django_assert_max_num_queries(1000) as captured:
+        queryset_to_csv("0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e", ["r"], orders(), order_row)
+    assert not any("shop_order" in query["sql"] for query in captured.captured_queries)
+
+
+# init_generic_csv_download
+
+
+@pytest.mark.django_db(transaction=True)
+def test_both_keys_are_returned_and_the_task_is_called_with_the_second(user: Any) -> None:
+    collection_key, key = init_generic_csv_download(
+        "tests.jobs.remember", user, "Orders", 1, "two", period="2026"
+    )
+    assert collection_key == cache.get_collection_key(user)
+    assert get(key).collection.user == user
+    queues.run_waiting()
+    assert jobs.calls == [((key, 1, "two"), {"period": "2026"})]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_the_names_carry_the_local_time(settings: Any, zone: str, use_tz: bool) -> None:
+    settings.TIME_ZONE, settings.USE_TZ = zone, use_tz
+    # Without USE_TZ Django has the process itself live in TIME_ZONE.
+    before = datetime.now(ZoneInfo(zone))
+    _, key = init_generic_csv_download(jobs.Backend(), "team", "Open orders now")
+    after = before + timedelta(minutes=1)
+    assert get(key).filename in {
+        f"Open_orders_now_{moment:%Y-%m-%d_%H-%M}.csv" for moment in (before, after)
+    }
+    assert get(key).name in {f"Open orders now {moment:%Y-%m-%d}" for moment in (before, after)}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "x\x00\n\u202e", "名前", "x" * 400])
+def test_any_name_makes_a_safe_path(name: str) -> None:
+    _, key = init_generic_csv_download(jobs.Backend(), "team", name)
+    assert get(key).filepath.rpartition("/")[0] == f"downloads/{key}"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_task_is_queued_only_after_the_commit(user: Any) -> None:
+    task = jobs.Backend()
+    with transaction.atomic():
+        _, key = init_generic_csv_download(task, user, "Orders")
+        _, other_key = init_generic_csv_download("tests.jobs.remember", user, "Orders")
+        assert task.enqueued == []
+        assert queues.waiting() == []
+    assert task.enqueued == [((key,), {})]
+    queues.run_waiting()
+    assert jobs.calls == [((other_key,), {})]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_a_transaction_the_task_is_queued_at_once(user: Any) -> None:
+    task = jobs.Backend()
+    _, key = init_generic_csv_download(task, user, "Orders")
+    assert task.enqueued == [((key,), {})]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_queued_and_nothing_is_left_if_the_transaction_is_rolled_back(
+    user: Any,
+) -> None:
+    task = jobs.Backend()
+
+    def view() -> None:
+        with transaction.atomic():
+            init_generic_csv_download(task, user, "Orders")
+            init_generic_csv_download("tests.jobs.remember", user, "Orders")
+            raise RuntimeError("the view failed")
+
+    with pytest.raises(RuntimeError):
+        view()
+    assert task.enqueued == []
+    assert queues.waiting() == []
+    assert not Download.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("queue", ["backend", "celery", "django-q2", "unpicklable"])
+def test_a_queue_that_cannot_be_reached_fails_the_download_and_not_the_view(
+    user: Any, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = {"backend": jobs.DeadBackend(), "celery": jobs.celery_remember_dead}
+    arguments = [lambda: None] if queue == "unpicklable" else []
+    if queue == "django-q2":
+        # A port on which nothing listens.
+        monkeypatch.setattr(Conf, "ORM", None)
+        monkeypatch.setattr(Conf, "REDIS", {"host": "127.0.0.1", "port": 1})
+    with transaction.atomic():
+        task: Any = tasks.get(queue, "tests.jobs.remember")
+        _, key = init_generic_csv_download(task, user, "Orders", *arguments)
+    download = get(key)
+    assert download.failed
+    assert download.errors == "The export could not be queued. Please try again later."
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_queue_that_fails_is_logged_with_the_reason(
+    user: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Not in a transaction of the caller's this time.
+    _, key = init_generic_csv_download(jobs.DeadBackend(), user, "Orders")
+    assert get(key).failed
+    assert "no route to" in caplog.text
+
+
+@pytest.mark.parametrize("nobody", [None, "", True])
+def test_an_owner_that_is_none_is_an_error_and_nothing_is_queued(db: None, nobody: Any) -> None:
+    task = jobs.Backend()
+    with pytest.raises((TypeError, ValueError)):
+        init_generic_csv_download(task, nobody, "Orders")
+    assert task.enqueued == []

@@ -1,0 +1,182 @@
+"""What a worker runs."""
+
+import logging
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import celery
+import pytest
+from django.conf import settings as project_settings
+from django.utils.module_loading import import_string
+
+from async_downloads import cache, schedules, tasks
+from async_downloads.models import Download
+from tests import jobs
+from tests.factories import DownloadFactory
+
+CLEANUP = "async_downloads.tasks.cleanup_expired_downloads"
+
+
+@pytest.fixture(autouse=True)
+def remembered() -> Iterator[None]:
+    yield from jobs.forget()
+
+
+@pytest.fixture
+def download(db: None) -> Download:
+    return DownloadFactory()
+
+
+def now(download: Download) -> Download:
+    return Download.objects.get(pk=download.pk)
+
+
+def stored_files() -> list[str]:
+    return [path.name for path in Path(project_settings.MEDIA_ROOT).rglob("*") if path.is_file()]
+
+
+# run_task
+
+
+def test_the_task_is_found_by_its_path_and_called_with_everything() -> None:
+    tasks.run_task("tests.jobs.remember", "key", (1, 2), {"period": "2026"})
+    assert jobs.calls == [(("key", 1, 2), {"period": "2026"})]
+
+
+def test_without_arguments_it_is_called_with_the_key_alone() -> None:
+    tasks.run_task("tests.jobs.remember", "key")
+    assert jobs.calls == [(("key",), {})]
+
+
+def test_its_result_is_dropped() -> None:
+    # The queue would have to store it, and may not be able to.
+    assert jobs.remember() is not None
+    assert tasks.run_task("tests.jobs.remember", "key") is None  # type: ignore[func-returns-value]
+
+
+def test_what_it_saves_is_saved(download: Download) -> None:
+    tasks.run_task("tests.jobs.export", download.download_key, ([1, "Ada"],))
+    assert now(download).complete
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("tests.jobs.fail", LookupError),
+        ("tests.jobs.leave", SystemExit),
+        ("tests.jobs.interrupt", KeyboardInterrupt),
+        ("tests.jobs.no_such_function", ImportError),
+        ("tests.no_such_module.function", ImportError),
+        ("tests.jobs.not_callable", TypeError),
+    ],
+)
+def test_a_failure_of_any_kind_is_recorded_and_raised_again(
+    download: Download, path: str, error: type[BaseException]
+) -> None:
+    with pytest.raises(error):
+        tasks.run_task(path, download.download_key)
+    download = now(download)
+    assert download.failed
+    assert download.errors != ""
+    assert error.__name__ in download.error_detail or "Error" in download.error_detail
+    # The owner is not told what may hold names, hosts and passwords.
+    assert "secret" not in download.errors
+    assert "tests." not in download.errors
+
+
+def test_the_exit_code_of_a_task_that_leaves_is_kept(download: Download) -> None:
+    with pytest.raises(SystemExit) as left:
+        tasks.run_task("tests.jobs.leave", download.download_key)
+    assert left.value.code == 3
+
+
+def test_a_failure_that_is_meant_for_people_is_told_to_them(download: Download) -> None:
+    with pytest.raises(Exception, match="shorter period"):
+        tasks.run_task("tests.jobs.fail_for_people", download.download_key)
+    assert now(download).errors == "Choose a shorter period."
+
+
+def test_the_failure_of_a_complete_download_does_not_undo_it(db: None) -> None:
+    download = DownloadFactory(complete=True)
+    with pytest.raises(LookupError):
+        tasks.run_task("tests.jobs.fail", download.download_key)
+    assert now(download).complete
+
+
+def test_a_cancelled_task_is_no_error(download: Download, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    tasks.run_task("tests.jobs.cancel", download.download_key)
+    assert now(download).errors == ""
+    assert not now(download).failed
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+def test_a_task_whose_download_was_cleared_does_nothing(
+    db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks.run_task("tests.jobs.export", "0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e")
+    assert "There is no download" in caplog.text
+    assert stored_files() == []
+
+
+@pytest.mark.usefixtures("db")
+def test_a_failure_without_a_download_is_raised_all_the_same() -> None:
+    with pytest.raises(LookupError):
+        tasks.run_task("tests.jobs.fail", "no key at all")
+
+
+# cleanup_expired_downloads
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_clean_up_removes_what_has_expired_and_nothing_else() -> None:
+    kept = [DownloadFactory(complete=True), DownloadFactory(), DownloadFactory(failed=True)]
+    kept.append(DownloadFactory(complete=True, expires_at=None))
+    for state in ({"complete": True}, {"failed": True}, {}):
+        DownloadFactory(expired=True, **state)
+    assert len(stored_files()) == 3
+    for _ in range(2):
+        tasks.cleanup_expired_downloads()
+        assert set(Download.objects.all()) == set(kept)
+        assert len(stored_files()) == 2
+
+
+@pytest.mark.django_db
+def test_the_clean_up_of_nothing_is_fine_and_returns_nothing() -> None:
+    assert tasks.cleanup_expired_downloads() is None  # type: ignore[func-returns-value]
+
+
+def test_the_clean_up_is_a_plain_function_under_its_documented_path() -> None:
+    assert import_string(CLEANUP) is tasks.cleanup_expired_downloads
+    assert isinstance(tasks.cleanup_expired_downloads, types.FunctionType)
+    assert tasks.cleanup_expired_downloads.__qualname__ == "cleanup_expired_downloads"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_celery_finds_the_clean_up_by_its_dotted_name() -> None:
+    app = celery.Celery("site", set_as_current=False)
+    app.finalize()
+    DownloadFactory(expired=True, complete=True)
+    app.tasks[CLEANUP].apply(throw=True)
+    assert not Download.objects.exists()
+    assert stored_files() == []
+
+
+def test_a_celery_beat_entry_as_documented_names_a_task_that_exists() -> None:
+    app = celery.Celery("site", set_as_current=False)
+    app.conf.beat_schedule = {"cleanup": {"task": CLEANUP, "schedule": 60}}
+    app.finalize()
+    assert app.conf.beat_schedule["cleanup"]["task"] in app.tasks
+
+
+def test_the_path_that_django_q_is_told_is_the_clean_up() -> None:
+    assert import_string(schedules.CLEANUP_PATH) is tasks.cleanup_expired_downloads
+
+
+def test_a_recorded_failure_is_what_the_list_shows(user: Any) -> None:
+    _, key = cache.init_download(user, "a.csv")
+    with pytest.raises(LookupError):
+        tasks.run_task("tests.jobs.fail", key)
+    assert Download.objects.get(pk=key).status_text == "Failed"
