@@ -135,7 +135,7 @@ def demo(session: nox.Session) -> None:
     """Run the demo shop; ``nox -s demo -- --check`` does the main job by itself."""
     session.install("-e", ".", "factory-boy>=3.3")
     # The demo stops its own processes; it must not be torn down under its feet.
-    session.run("python", "-m", "demo", *session.posargs, interrupt_timeout=30)
+    session.run("python", "-m", "demo", *session.posargs, interrupt_timeout=15)
 
 
 @nox.session

@@ -79,7 +79,7 @@ def test_clearing_takes_it_off_the_list(page: Page, live_server: Any, user: Any,
     page.goto(live_server.url + path)
     open_menu(page)
     # Until htmx is there the form would be sent as a plain one.
-    page.wait_for_function("window.htmx")
+    page.wait_for_function("() => Boolean(window.htmx)")
     page.get_by_role("button", name="Clear Orders").click()
     expect(page.get_by_text("No downloads")).to_be_visible()
     assert Download.objects.count() == 0
@@ -108,7 +108,7 @@ def test_htmx_is_loaded_once(page: Page, live_server: Any, path: str) -> None:
     loaded: list[str] = []
     page.on("request", lambda request: "htmx-2" in request.url and loaded.append(request.url))
     page.goto(live_server.url + path)
-    page.wait_for_function("window.htmx")
+    page.wait_for_function("() => Boolean(window.htmx)")
     page.wait_for_timeout(300)
     assert len(loaded) == 1
 
@@ -134,7 +134,7 @@ def test_a_list_template_of_0_6_still_works(
     DownloadFactory(collection__user=user, complete=True, name="Invoices")
     page.goto(live_server.url + "/as-0-6/")
     open_menu(page)
-    page.wait_for_function("window.htmx")
+    page.wait_for_function("() => Boolean(window.htmx)")
     with page.expect_download():
         page.get_by_text("Orders").click()
     page.locator(".download-container", has_text="Orders").locator(".download-clear").click()
@@ -142,6 +142,19 @@ def test_a_list_template_of_0_6_still_works(
     expect(page.get_by_text("Invoices")).to_be_visible()
     assert Download.objects.count() == 1
     connection.close()
+
+
+def test_focus_stays_where_it_is_while_the_list_changes(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    _, key = cache.init_download(user, "orders.csv", "Orders")
+    page.goto(live_server.url)
+    open_menu(page)
+    button = page.get_by_role("button", name="Cancel Orders")
+    button.focus()
+    cache.set_percentage(key, 40)
+    expect(page.locator(".download-timestamp", has_text="40 %")).to_be_visible()
+    expect(button).to_be_focused()
 
 
 def test_a_session_that_ended_is_told_in_the_menu(

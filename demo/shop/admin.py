@@ -1,0 +1,35 @@
+"""The shop in the admin."""
+
+from django.contrib import admin
+
+from demo.shop.models import Customer, Order, Product
+
+
+@admin.register(Customer)
+class CustomerAdmin(admin.ModelAdmin):
+    """Customers."""
+
+    list_display = ("name", "email", "city")
+    search_fields = ("name", "email")
+    autocomplete_fields = ("user",)
+
+
+@admin.register(Product)
+class ProductAdmin(admin.ModelAdmin):
+    """Products."""
+
+    list_display = ("sku", "name", "price")
+    search_fields = ("sku", "name")
+
+
+@admin.register(Order)
+class OrderAdmin(admin.ModelAdmin):
+    """Orders."""
+
+    list_display = ("reference", "placed_at", "customer", "product", "quantity", "status")
+    list_filter = ("status",)
+    list_select_related = ("customer", "product")
+    autocomplete_fields = ("customer", "product")
+    search_fields = ("reference",)
+    ordering = ("-placed_at",)
+    show_full_result_count = False

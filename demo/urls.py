@@ -1,0 +1,23 @@
+"""The shop, its sign-in page, the downloads and the admin."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import include, path
+
+from demo.shop.people import SIGN_INS
+
+urlpatterns = [
+    path("", include("demo.shop.urls")),
+    path(
+        "sign-in/",
+        LoginView.as_view(
+            extra_context={"run": settings.RUN, "sign_ins": SIGN_INS},
+            redirect_authenticated_user=True,
+        ),
+        name="login",
+    ),
+    path("sign-out/", LogoutView.as_view(), name="logout"),
+    path("async_downloads/", include("async_downloads.urls")),
+    path("admin/", admin.site.urls),
+]

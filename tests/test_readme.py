@@ -1,0 +1,237 @@
+"""Every snippet of the README does what the README says."""
+
+import io
+import re
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import get_commands
+from django.http import HttpRequest
+from django.template import Context, Template
+from django.test import RequestFactory
+from django.urls import URLResolver, path
+
+from async_downloads import cache, settings
+from async_downloads.models import Download
+from tests import queues
+from tests.factories import DownloadFactory, OrderFactory
+from tests.shop import models
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = [
+    (language, body)
+    for language, body in re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+]
+
+
+def snippets(language: str) -> list[str]:
+    return [body for found, body in BLOCKS if found == language]
+
+
+def snippet(containing: str) -> str:
+    (body,) = [body for _, body in BLOCKS if containing in body]
+    return body
+
+
+def executed(body: str, **names: Any) -> dict[str, Any]:
+    exec(compile(body, "README.md", "exec"), names)  # noqa: S102
+    return names
+
+
+# Each snippet is named by a text in it, with the test that runs it.
+COVERED = {
+    "nox -s demo": "test_the_commands_exist",
+    "nox -s tests": "test_the_commands_exist",
+    "pip install django-async-downloads\n": "test_the_commands_exist",
+    "manage.py migrate": "test_the_commands_exist",
+    "django-async-downloads[ws]": "test_the_commands_exist",
+    "pending ──> running": "a drawing",
+    "INSTALLED_APPS +=": "test_the_settings_satisfy_the_checks",
+    "urlpatterns +=": "test_the_urls_are_the_documented_ones",
+    "download_centre.html": "test_the_base_template_shows_the_centre",
+    "def export_orders": "test_the_quick_start_exports_orders",
+    "def start_export": "test_the_quick_start_exports_orders",
+    "def export_report": "test_a_task_of_ones_own_rows",
+    'ASYNC_DOWNLOADS_CACHE_NAME = "default"': "test_the_settings_satisfy_the_checks",
+    "rebeccapurple": "test_the_custom_properties_exist",
+    "Nothing to fetch": "test_a_list_template_of_ones_own",
+    "ASYNC_DOWNLOADS_WS_MODE = True": "test_the_settings_satisfy_the_checks",
+    "ProtocolTypeRouter(": "test_the_asgi_application_routes_websockets",
+    "beat_schedule": "test_celery_finds_the_clean_up",
+    "transaction_mode": "test_the_settings_satisfy_the_checks",
+}
+
+
+def test_every_snippet_is_run_by_a_test() -> None:
+    for _, body in BLOCKS:
+        assert [text for text in COVERED if text in body], f"no test runs this:\n{body}"
+    for text, test in COVERED.items():
+        assert test in globals() or test == "a drawing", text
+
+
+def test_the_commands_exist() -> None:
+    said = "\n".join(snippets("console"))
+    sessions = re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
+    assert set(re.findall(r"nox -s (\w+)", said)) <= set(sessions)
+    assert set(re.findall(r"manage\.py (\w+)", said)) <= get_commands().keys()
+    project = (ROOT / "pyproject.toml").read_text()
+    assert 'name = "django-async-downloads"' in project
+    assert "\nws = [" in project
+
+
+@pytest.fixture
+def as_documented(settings: Any, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """The settings snippets, one after the other, on top of a site's own."""
+    names: dict[str, Any] = {"INSTALLED_APPS": ["django.contrib.auth"], "BASE_DIR": tmp_path}
+    for body in snippets("python"):
+        if body.startswith("# settings.py"):
+            executed_names = executed(body, **names)
+            names.update({key: value for key, value in executed_names.items() if key.isupper()})
+    yield names
+
+
+def test_the_settings_satisfy_the_checks(as_documented: dict[str, Any], settings: Any) -> None:
+    assert {"django_htmx", "django_q", "async_downloads"} <= set(as_documented["INSTALLED_APPS"])
+    for name, value in as_documented.items():
+        if name not in {"INSTALLED_APPS", "DATABASES", "BASE_DIR"}:
+            setattr(settings, name, value)
+    messages = run_checks(tags=["async_downloads"], include_deployment_checks=True)
+    assert [message for message in messages if message.id != "async_downloads.W004"] == []
+    options = as_documented["DATABASES"]["default"]["OPTIONS"]
+    assert options["transaction_mode"] == "IMMEDIATE"
+    assert "journal_mode=WAL" in options["init_command"]
+
+
+def test_the_urls_are_the_documented_ones() -> None:
+    names = executed(snippet("urlpatterns +="), urlpatterns=[path("", lambda request: None)])
+    included = names["urlpatterns"][-1]
+    assert isinstance(included, URLResolver)
+    provided = {f"async_downloads:{pattern.name}" for pattern in included.url_patterns}
+    assert provided == set(re.findall(r"^\| `(async_downloads:\w+)`", README, re.MULTILINE))
+
+
+@pytest.mark.django_db
+def test_the_base_template_shows_the_centre(user: Any) -> None:
+    page = Template(snippet("download_centre.html")).render(Context({"user": user}))
+    assert 'id="async-downloads"' in page
+    assert "/static/css/async_downloads.css" in page
+
+
+@pytest.fixture
+def orders_app(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], types.ModuleType]:
+    """An app called "orders" as the quick start has it."""
+
+    def install(name: str, body: str = "") -> types.ModuleType:
+        module = types.ModuleType(name)
+        monkeypatch.setitem(sys.modules, name, module)
+        exec(compile(body, "README.md", "exec"), module.__dict__)  # noqa: S102
+        return module
+
+    install("orders")
+    install("orders.models").Order = models.Order  # type: ignore[attr-defined]
+    return install
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_quick_start_exports_orders(user: Any, rf: RequestFactory, orders_app: Any) -> None:
+    orders_app("orders.tasks", snippet("def export_orders"))
+    views = orders_app("orders.views", snippet("def start_export"))
+    order = OrderFactory(status="open")
+    OrderFactory(status="shipped")
+    request: HttpRequest = rf.post("/start/")
+    request.user = user
+    assert views.start_export(request).status_code == 302
+    queues.run_waiting()
+    download = Download.objects.get()
+    assert download.complete, download.error_detail
+    from async_downloads import files
+
+    with files.storage().open(download.filepath) as file:
+        rows = file.read().decode().splitlines()
+    assert rows == ["Reference,Customer,Total", f"{order.reference},{order.customer.name},19.90"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_of_ones_own_rows(user: Any) -> None:
+    from async_downloads import files
+    from async_downloads.exceptions import DownloadError
+
+    names = executed(snippet("def export_report"), revenue_of=lambda month: 100)
+    _, key = cache.init_download(user, "report.csv")
+    names["export_report"](key, ["January", "February"])
+    download = Download.objects.get()
+    with files.storage().open(download.filepath) as file:
+        assert file.read().decode("utf-8-sig") == "Month,Revenue\nJanuary,100\nFebruary,100\n"
+    with pytest.raises(DownloadError, match="Choose"):
+        names["export_report"](key, [])
+
+
+def test_the_custom_properties_exist() -> None:
+    stylesheet = (ROOT / "async_downloads/static/css/async_downloads.css").read_text()
+    (css,) = snippets("css")
+    for name in re.findall(r"(--[\w-]+):", css):
+        assert f"{name}:" in stylesheet
+
+
+@pytest.mark.django_db
+def test_a_list_template_of_ones_own(user: Any) -> None:
+    complete = DownloadFactory(collection__user=user, complete=True)
+    running = DownloadFactory(collection__user=user, running=True)
+    template = Template(snippet("Nothing to fetch"))
+    page = template.render(Context({"downloads": [complete, running]}))
+    assert f'<a href="{complete.url}">' in page
+    assert "In progress, 0 %" in page
+    assert "Nothing to fetch." in template.render(Context({"downloads": []}))
+
+
+def test_the_names_of_a_download_exist() -> None:
+    said = README.partition("It gets `downloads`")[2].partition("The polling is")[0]
+    names = re.findall(r"`(\w+)`", said)
+    assert len(names) > 10
+    download = Download()
+    assert [name for name in names if not hasattr(download, name)] == []
+
+
+def test_the_asgi_application_routes_websockets() -> None:
+    names = executed(snippet("ProtocolTypeRouter("))
+    assert set(names["application"].application_mapping) == {"http", "websocket"}
+
+
+def test_celery_finds_the_clean_up() -> None:
+    celery = pytest.importorskip("celery")
+    app = celery.Celery("readme", set_as_current=False)
+    executed(snippet("beat_schedule"), app=app)
+    (entry,) = app.conf.beat_schedule.values()
+    __import__("async_downloads.tasks")
+    assert entry["task"] in app.tasks
+
+
+def test_the_table_of_settings_is_the_truth() -> None:
+    rows = re.findall(r"^\| `ASYNC_DOWNLOADS_(\w+)` \| `(.*?)` \|", README, re.MULTILINE)
+    told = {name: eval(default) for name, default in rows}  # noqa: S307
+    assert told == settings.DEFAULTS
+
+
+def test_the_table_of_checks_is_complete() -> None:
+    source = (ROOT / "async_downloads/checks.py").read_text()
+    used = set(re.findall(r"async_downloads\.[EW]\d{3}", source))
+    assert used == set(re.findall(r"^\| `(async_downloads\.[EW]\d{3})`", README, re.MULTILINE))
+
+
+def test_the_table_of_functions_is_complete() -> None:
+    section = README.partition("### `async_downloads.cache`")[2].partition("### Exceptions")[0]
+    from async_downloads import shortcuts
+
+    told = set(re.findall(r"`(\w+)\(", section))
+    assert told == {*cache.__all__, *shortcuts.__all__}
+
+
+def test_its_pictures_are_there() -> None:
+    for picture in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README):
+        assert (ROOT / picture).stat().st_size > 0, io.StringIO(picture)
