@@ -4,7 +4,7 @@ import io
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +86,14 @@ def test_the_commands_exist() -> None:
 
 
 @pytest.fixture
-def as_documented(settings: Any, tmp_path: Path) -> Iterator[dict[str, Any]]:
+def as_documented(tmp_path: Path) -> dict[str, Any]:
     """The settings snippets, one after the other, on top of a site's own."""
     names: dict[str, Any] = {"INSTALLED_APPS": ["django.contrib.auth"], "BASE_DIR": tmp_path}
     for body in snippets("python"):
         if body.startswith("# settings.py"):
             executed_names = executed(body, **names)
             names.update({key: value for key, value in executed_names.items() if key.isupper()})
-    yield names
+    return names
 
 
 def test_the_settings_satisfy_the_checks(as_documented: dict[str, Any], settings: Any) -> None:

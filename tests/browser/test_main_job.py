@@ -1,0 +1,101 @@
+"""The main job, as a person does it: the demo's shop, a real cluster, a real browser.
+
+The picture that the README shows is taken on the way; UPDATE_SCREENSHOTS=1
+puts it where the README looks for it.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+ROOT = Path(__file__).parents[2]
+UPDATE = bool(os.environ.get("UPDATE_SCREENSHOTS"))
+PICTURES = ROOT / "docs" if UPDATE else Path(__file__).parent / "shots"
+
+#: Milliseconds: the slow report takes 20 s, and the machine may be busy.
+PATIENCE = 60_000
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[str]:
+    """The address of a demo of our own."""
+    environment = {**os.environ, "DEMO_VAR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    with subprocess.Popen(
+        [sys.executable, "-m", "demo", "--port", "8765"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stdout is not None
+        said = ""
+        for line in demo.stdout:
+            said += line
+            if found := re.search(r"open at (http://\S+)", line):
+                yield found[1]
+                break
+        else:
+            pytest.fail(f"The demo did not start: {said}")
+        demo.send_signal(signal.SIGINT)
+        demo.stdout.read()
+        assert demo.wait(timeout=30) == 0
+
+
+@pytest.fixture
+def visitor(browser: Browser, shop: str) -> Iterator[Page]:
+    """A browser on the shop's sign-in page."""
+    context = browser.new_context(viewport={"width": 1120, "height": 640}, device_scale_factor=2)
+    page = context.new_page()
+    page.goto(shop)
+    yield page
+    context.close()
+
+
+def test_a_person_exports_orders_watches_fetches_and_clears(visitor: Page, shop: str) -> None:
+    page = visitor
+    navigations: list[str] = []
+    page.get_by_label("User name").fill("ada")
+    page.get_by_label("Password").fill("ada-paper-kite")
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    menu = page.locator("#downloads-dropdown")
+
+    page.get_by_role("button", name="Audit the stock").click()
+    page.get_by_role("button", name="Export orders").click()
+    page.get_by_role("button", name="Make the report").click()
+    page.on("framenavigated", lambda frame: navigations.append(frame.url))
+    page.get_by_role("button", name="Downloads", exact=True).click()
+    expect(menu).to_be_visible()
+    orders = menu.locator(".download-container", has_text="All orders")
+    report = menu.locator(".download-container", has_text="Sales report")
+    audit = menu.locator(".download-container", has_text="Stock audit")
+
+    # Watches: without a reload, and with the menu open all the while.
+    expect(audit).to_contain_text("The warehouse stopped answering", timeout=PATIENCE)
+    expect(orders.get_by_role("link")).to_be_visible(timeout=PATIENCE)
+    expect(report).to_contain_text(re.compile(r"[2-8]\d %"), timeout=PATIENCE)
+    PICTURES.mkdir(exist_ok=True)
+    page.screenshot(path=PICTURES / "download-centre.png")
+    expect(page.locator("#async-downloads")).to_have_class(re.compile("in-progress"))
+    expect(report.get_by_role("link")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#async-downloads")).not_to_have_class(re.compile("in-progress"))
+    expect(menu).to_be_visible()
+    assert navigations == []
+
+    # Fetches: every order and the header.
+    with page.expect_download() as download:
+        orders.get_by_role("link").click()
+    assert download.value.suggested_filename.startswith("All_orders_")
+    assert download.value.path().read_bytes().count(b"\n") == 200_001
+
+    # Clears: what is left is the empty list.
+    for item in (orders, report, audit):
+        item.locator(".download-clear").click()
+        expect(item).to_have_count(0)
+    expect(menu).to_contain_text("No downloads")

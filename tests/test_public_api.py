@@ -1,0 +1,201 @@
+"""What a site relies on: a change here is a change of its code.
+
+Names and signatures are pinned as text. A new one is added here and to the
+documentation; one that goes is deprecated first.
+"""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.staticfiles import finders
+from django.core.management import get_commands, load_command_class
+from django.dispatch import Signal
+from django.template.loader import get_template
+from django.urls import resolve, reverse
+from django.utils.module_loading import import_string
+
+import async_downloads
+from async_downloads import cache, exceptions, settings, shortcuts, signals, tasks
+
+PACKAGE = Path(async_downloads.__file__).parent
+KEY = "0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e"
+
+FUNCTIONS = {
+    cache: [
+        "cleanup_collection(collection_key)",
+        "get_collection_key(user)",
+        "get_username(user)",
+        "init_download(user, filename, name=None)",
+        "save_download(download_key, iterable=None, file=None, encoding='utf-8')",
+        "set_error(download_key, error)",
+        "set_percentage(download_key, percentage)",
+        "update_percentage(download_key, total, cur, resolution=10)",
+    ],
+    shortcuts: [
+        "init_generic_csv_download(task, user, name, *task_args, **task_kwargs)",
+        "queryset_to_csv(download_key, header, queryset, row_function)",
+    ],
+    tasks: [
+        "cleanup_expired_downloads()",
+        "run_task(path, download_key, args=(), kwargs=None)",
+    ],
+}
+
+SETTINGS = {
+    "CACHE_NAME": "",
+    "COLLECTION_KEY_FORMAT": "async_downloads/{}",
+    "CSS_CLASS": None,
+    "DOWNLOAD_TEMPLATE": "async_downloads/downloads.html",
+    "IN_MEMORY_MAX_SIZE_BYTES": 5_000_000,
+    "MAX_ATTEMPTS": 3,
+    "PATH_PREFIX": "downloads",
+    "STALLED_AFTER": 120,
+    "TIMEOUT": 86_400,
+    "WS_CHANNEL_NAME": "downloads",
+    "WS_MODE": False,
+}
+
+URLS = {
+    "ajax_clear_download": ("/async_downloads/ajax_clear_download/", []),
+    "ajax_update": ("/async_downloads/ajax_update/", []),
+    "download": (f"/async_downloads/download/{KEY}/", [KEY]),
+    "script": ("/async_downloads/scripts/htmx-2.min.js", ["htmx-2.min.js"]),
+}
+
+TEMPLATES = [
+    "download_centre.html",
+    "downloads.html",
+    "fragment.html",
+    "gone.html",
+    "signed_out.html",
+    "socket.html",
+]
+
+STATIC_FILES = [
+    "css/async_downloads.css",
+    "css/async_downloads_admin.css",
+    "js/async_downloads.js",
+    "js/async_downloads_centre.js",
+    "js/ws_async_downloads.js",
+]
+
+
+def signature(function: Any) -> str:
+    """Return a function's signature without its types, which Python words in several ways."""
+    found = inspect.signature(function)
+    bare = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in found.parameters.values()
+    ]
+    text = found.replace(parameters=bare, return_annotation=inspect.Signature.empty)
+    return f"{function.__name__}{text}"
+
+
+@pytest.mark.parametrize("module", FUNCTIONS, ids=lambda module: module.__name__)
+def test_the_functions_and_their_arguments(module: Any) -> None:
+    assert [signature(getattr(module, name)) for name in sorted(module.__all__)] == FUNCTIONS[
+        module
+    ]
+
+
+@pytest.mark.parametrize("module", FUNCTIONS, ids=lambda module: module.__name__)
+def test_each_argument_and_each_result_has_a_type(module: Any) -> None:
+    for name in module.__all__:
+        found = inspect.signature(getattr(module, name))
+        assert found.return_annotation is not inspect.Signature.empty
+        for parameter in found.parameters.values():
+            assert parameter.annotation is not inspect.Parameter.empty, f"{name}: {parameter}"
+
+
+def test_each_function_documents_each_of_its_arguments() -> None:
+    for module in FUNCTIONS:
+        for name in module.__all__:
+            function = getattr(module, name)
+            for argument in inspect.signature(function).parameters:
+                assert f"{argument}:" in (inspect.getdoc(function) or ""), f"{name}: {argument}"
+
+
+def test_the_exceptions() -> None:
+    assert exceptions.__all__ == ["DownloadCancelled", "DownloadError"]
+    for name in exceptions.__all__:
+        kind = getattr(exceptions, name)
+        assert kind.__bases__ == (Exception,)
+        assert kind("text").args == ("text",)
+
+
+def test_the_signals() -> None:
+    assert signals.__all__ == ["download_changed"]
+    assert isinstance(signals.download_changed, Signal)
+
+
+def test_the_settings_and_their_defaults() -> None:
+    assert settings.PREFIX == "ASYNC_DOWNLOADS_"
+    assert settings.DEFAULTS == SETTINGS
+
+
+@pytest.mark.parametrize("name", URLS)
+def test_the_urls(name: str) -> None:
+    url, arguments = URLS[name]
+    assert reverse(f"async_downloads:{name}", args=arguments) == url
+    assert resolve(url).view_name == f"async_downloads:{name}"
+
+
+def test_there_are_no_other_urls() -> None:
+    from async_downloads import urls
+
+    assert urls.app_name == "async_downloads"
+    assert sorted(pattern.name for pattern in urls.urlpatterns) == sorted(URLS)
+
+
+def test_the_templates() -> None:
+    folder = PACKAGE / "templates"
+    assert sorted(path.name for path in folder.rglob("*.*")) == TEMPLATES
+    for name in TEMPLATES:
+        template = get_template(f"async_downloads/{name}").template
+        assert Path(template.origin.name).is_relative_to(folder)
+
+
+def test_the_static_files() -> None:
+    folder = PACKAGE / "static"
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+    assert found == STATIC_FILES
+    for name in STATIC_FILES:
+        assert Path(str(finders.find(name))) == folder / name
+
+
+def test_the_template_tag() -> None:
+    from async_downloads.templatetags.async_downloads import register
+
+    assert sorted(register.tags) == ["download_centre"]
+    assert register.filters == {}
+
+
+def test_the_management_command() -> None:
+    ours = [name for name, app in get_commands().items() if app == "async_downloads"]
+    assert ours == ["cleanup_downloads"]
+    parser = load_command_class("async_downloads", ours[0]).create_parser("manage.py", ours[0])
+    arguments = {action.dest for action in parser._actions}
+    assert "dry_run" in arguments
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "async_downloads.apps.AsyncDownloadsConfig",
+        "async_downloads.models.Download",
+        "async_downloads.models.DownloadCollection",
+        "async_downloads.routing.websocket_urlpatterns",
+        "async_downloads.ws_consumers.DownloadsConsumer",
+        "async_downloads.views.ajax_update",
+        "async_downloads.views.ajax_clear_download",
+    ],
+)
+def test_what_else_a_site_imports(path: str) -> None:
+    assert import_string(path) is not None
+
+
+def test_the_package_is_typed_and_says_its_version() -> None:
+    assert (PACKAGE / "py.typed").is_file()
+    assert async_downloads.__version__
