@@ -21,9 +21,8 @@ DATABASES = ("sqlite", "postgres", "mariadb")
 
 #: Pythons and Djangos besides the one that ``nox -s tests`` runs with.
 MATRIX = [
-    ("3.11", "5.2"),
     ("3.12", "6.0"),
-    ("3.13", "6.0"),
+    ("3.13", "6.1"),
 ]
 
 

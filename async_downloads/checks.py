@@ -58,7 +58,7 @@ def _wrong_settings() -> Iterator[tuple[str, str, str]]:
 def _makes_distinct_keys(key_format: object) -> bool:
     try:
         return isinstance(key_format, str) and key_format.format("a") != key_format.format("b")
-    except (IndexError, KeyError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError):
         return False
 
 
