@@ -42,12 +42,12 @@ def install(using: str) -> None:
         minutes=CLEANUP_MINUTES,
         next_run=timezone.now() + timedelta(minutes=CLEANUP_MINUTES),
     )
-    # The table has no unique name to race for. Each process removes all but the
-    # oldest of the rows it sees after its own is committed: the last one sees all,
-    # and the oldest is never removed.
+    # The table has no unique name to race for. Each process removes the rows that
+    # are younger than the oldest one it sees after its own is committed: the last one
+    # sees all, and the oldest is younger than none.
     ours = schedules.filter(func=CLEANUP_PATH, name=CLEANUP_NAME).order_by("pk")
     oldest = ours.values_list("pk", flat=True).first()
-    ours.exclude(pk=oldest).delete()
+    ours.filter(pk__gt=oldest).delete()
 
 
 def _migrated(using: str, *models: Any) -> bool:

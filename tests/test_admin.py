@@ -123,7 +123,6 @@ def assorted(db: None) -> None:
         ({"condition": "expired", "q": "other"}, set()),
         ({"condition": "stalled", "o": "1.2"}, {"stalled", "never picked up"}),
     ],
-    ids=str,
 )
 def test_the_list_is_filtered(
     admin: Client, assorted: None, query: dict[str, str], names: set[str]

@@ -130,7 +130,6 @@ def test_the_path_is_the_group_that_an_admin_can_look_for() -> None:
         (jobs.Jobs().method, (ImportError, ValueError), "tests.jobs.Jobs"),
         (jobs.Jobs.method, (ImportError, ValueError), "tests.jobs.Jobs"),
     ],
-    ids=repr,
 )
 @pytest.mark.django_db
 def test_what_is_no_task_is_a_clear_error_before_anything_is_written(

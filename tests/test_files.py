@@ -225,10 +225,10 @@ class RenamingStorage(FileSystemStorage):
 
 
 class ClosingStorage(FileSystemStorage):
-    """A storage that closes what it is handed, as S3's does."""
+    """A storage that reads from where the file stands, and closes it, as S3's does."""
 
     def _save(self, name: str, content: Any) -> str:
-        saved: str = super()._save(name, content)
+        saved: str = super()._save(name, ContentFile(content.read()))
         content.close()
         return saved
 
@@ -273,9 +273,12 @@ def test_the_name_that_the_storage_returns_is_the_one_that_is_kept(use_storage: 
     assert stored_files() == {"elsewhere/neighbour"}
 
 
-def test_the_size_is_known_even_if_the_storage_closes_the_file(use_storage: Any) -> None:
+def test_a_storage_gets_the_file_from_its_beginning_and_may_close_it(use_storage: Any) -> None:
     use_storage(ClosingStorage)
-    assert files.save(files.path_for(KEY, "a.csv"), File(io.BytesIO(b"12345"))).size == 5
+    content = io.BytesIO()
+    content.write(b"12345")
+    assert files.save(files.path_for(KEY, "a.csv"), File(content)).size == 5
+    assert (folder() / "a.csv").read_bytes() == b"12345"
 
 
 def test_a_removed_file_is_gone_and_removing_it_again_is_fine(
@@ -337,6 +340,13 @@ def test_a_sweep_of_a_path_outside_the_own_folder_takes_that_file_alone(path: st
         put(path)
     files.sweep(path, download_key=KEY)
     assert stored_files() == kept
+
+
+def test_a_sweep_leaves_an_empty_folder_that_is_not_its_own() -> None:
+    path = put(f"elsewhere/{OTHER_KEY}/a.csv")
+    files.sweep(path, download_key=KEY)
+    assert stored_files() == set()
+    assert (folder().parent.parent / "elsewhere" / OTHER_KEY).is_dir()
 
 
 def test_a_sweep_can_keep_one_file() -> None:

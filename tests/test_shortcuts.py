@@ -196,7 +196,7 @@ def test_a_step_is_told_once(key: str) -> None:
     assert changes[-1] == "completed"
 
 
-@pytest.mark.parametrize("wrong", [[], None, Order, Order.objects, "orders", iter(())], ids=repr)
+@pytest.mark.parametrize("wrong", [[], None, Order, Order.objects, "orders", iter(())])
 def test_what_is_no_queryset_is_a_value_error(key: str, wrong: Any) -> None:
     with pytest.raises(ValueError, match="must be a QuerySet"):
         queryset_to_csv(key, ["r"], wrong, order_row)
