@@ -19,6 +19,9 @@ nox.options.error_on_missing_interpreters = False
 PROJECT = nox.project.load_toml("pyproject.toml")
 DATABASES = ("sqlite", "postgres", "mariadb")
 
+#: A process for each processor, and the tests of one file in one of them.
+IN_PARALLEL = ("-n", "auto", "--dist", "loadscope")
+
 #: Pythons and Djangos besides the one that ``nox -s tests`` runs with.
 MATRIX = [
     ("3.12", "6.0"),
@@ -46,8 +49,9 @@ def tests(session: nox.Session) -> None:
             skipped.append(f"{database} ({reason})")
             continue
         # What does not depend on the database is tested once, with the first.
-        chosen = () if database == "sqlite" or session.posargs else ("--ignore=tests/browser",)
-        session.run("pytest", *chosen, *session.posargs, env={"TEST_DATABASE": database}, log=True)
+        chosen = [] if database == "sqlite" else ["--ignore=tests/browser"]
+        arguments = session.posargs or [*chosen, *IN_PARALLEL]
+        session.run("pytest", *arguments, env={"TEST_DATABASE": database})
         ran.append(database)
     for service in ("redis", "chromium"):
         (ran if services.available(service) else skipped).append(service)
@@ -87,7 +91,8 @@ def installed_mysqlclient(session: nox.Session) -> bool:
 def matrix(session: nox.Session, django: str) -> None:
     """Run the tests on SQLite with each Python that is installed and its Djangos."""
     session.install("-e", ".[ws,celery]", *group("tests"), f"django~={django}.0")
-    session.run("pytest", "--ignore=tests/browser", *session.posargs)
+    arguments = session.posargs or ["--ignore=tests/browser", *IN_PARALLEL]
+    session.run("pytest", *arguments)
 
 
 @nox.session

@@ -7,12 +7,14 @@ cache only makes it fast.
 import logging
 import math
 import sys
+import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final, cast
 
 from django.core.files import File
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from async_downloads import files, owners, settings, store
@@ -60,9 +62,9 @@ def init_download(user: Any, filename: str, name: str | None = None) -> tuple[st
     Call it in the web process, and pass the download key to the task.
 
     Args:
-        user: Whose download: a user; the primary key of one (anything but
-            text); or text, which is a user name if a user has it, and stands
-            for itself if none has.
+        user: Whose download: a user; the primary key of one; or text, which is
+            a user name if a user has it, and stands for itself if none has.
+            Where users are numbered, no text is a primary key.
         filename: The name that the file is saved under when fetched. It need
             not be unique.
         name: What the list calls it; the file name if left out.
@@ -76,13 +78,13 @@ def init_download(user: Any, filename: str, name: str | None = None) -> tuple[st
         ValueError: The user is anonymous or not saved, or ``filename`` is empty.
     """
     for argument in (filename, name or ""):
-        if not isinstance(argument, str):
+        if not isinstance(argument, (str, Promise)):
             raise TypeError(f"A file name must be text, not {type(argument).__name__}.")
-    shown = files.shown_name(filename)
+    shown = files.shown_name(str(filename))
     if not shown:
         raise ValueError("filename must not be empty.")
     owner = owners.resolve(user)
-    download = store.create(owner, filename=shown, name=files.shown_name(name or "") or shown)
+    download = store.create(owner, filename=shown, name=files.shown_name(str(name or "")) or shown)
     return owner.collection_key, download.download_key
 
 
@@ -125,26 +127,40 @@ def save_download(
         return
     with run:
         try:
-            with SpooledTemporaryFile(max_size=int(settings.IN_MEMORY_MAX_SIZE_BYTES)) as spool:
-                if iterable is not None:
-                    csv.write(run.watch(iterable), cast("IO[bytes]", spool), encoding=encoding)
-                else:
-                    _copy(run, cast("IO[bytes]", file), cast("IO[bytes]", spool))
-                stored = files.save(run.download.filepath, File(spool, run.download.filename))
-            run.complete(stored)
+            run.complete(_build(run, iterable, file, encoding))
         except DownloadCancelled:
             logger.info("Download %s was cancelled", download_key)
             run.abandon()
             raise
-        except Exception as error:
+        except BaseException as error:
             logger.exception("Download %s failed", download_key)
             run.fail(_safe_text(error), detail=_detail(error))
-        except BaseException as error:
-            logger.error("Download %s was stopped: %r", download_key, error)
-            run.fail(_safe_text(error), detail=_detail(error))
-            raise
+            if not isinstance(error, Exception):
+                raise
         finally:
-            _steps.pop(download_key, None)
+            if isinstance(iterable, Generator):
+                # Its own finally is due now, and not when somebody drops it.
+                iterable.close()
+            _forget_steps(download_key)
+
+
+def _build(
+    run: store.Run,
+    iterable: Iterable[Iterable[Any]] | None,
+    file: IO[bytes] | None,
+    encoding: str,
+) -> files.StoredFile:
+    """Write rows or a file to a spool, and hand the whole of it to the storage."""
+    # 0 would mean that it never spools to disk.
+    memory = max(1, int(settings.IN_MEMORY_MAX_SIZE_BYTES))
+    with SpooledTemporaryFile(max_size=memory) as spool:
+        target = cast("IO[bytes]", spool)
+        if iterable is not None:
+            csv.write(run.watch(iterable), target, encoding=encoding)
+        elif file is not None:
+            _copy(run, file, target)
+        run.beat()
+        return files.save(run.path, File(spool, run.download.filename))
 
 
 def set_percentage(download_key: str, percentage: float) -> None:
@@ -160,12 +176,16 @@ def set_percentage(download_key: str, percentage: float) -> None:
     """
     try:
         number = float(percentage)
+    except OverflowError:
+        number = math.inf if percentage > 0 else -math.inf
     except (TypeError, ValueError):
         number = math.nan
     if math.isnan(number):
         raise ValueError(f"percentage must be a number, not {percentage!r}.")
     store.set_percentage(download_key, int(min(max(number, 0), 100)))
 
+
+_steps_lock: Final = threading.Lock()
 
 #: What ``update_percentage`` last saw of each download: the total and the
 #: resolution, and the range of positions that belong to the step it is in.
@@ -191,18 +211,24 @@ def update_percentage(download_key: str, total: int, cur: int, resolution: int =
     last = _steps.get(download_key)
     if last is not None and last[2] <= cur < last[3] and last[0] == total and last[1] == resolution:
         return
-    if total <= 0:
+    if not total > 0:
         return
     steps = int(min(max(resolution, 1), 100))
-    step = min(max(cur + 1, 0), total) * steps // total
-    if last is None and len(_steps) >= MAX_REMEMBERED_STEPS:
-        _steps.pop(next(iter(_steps)), None)
+    step = int(min(max(cur + 1, 0), total) * steps // total)
     # A step begins at the smallest cur for which (cur + 1) * steps // total is that step.
     begin = -(-step * total // steps) - 1 if step else -sys.maxsize
     end = -(-(step + 1) * total // steps) - 1 if step < steps else sys.maxsize
-    _steps[download_key] = (total, resolution, begin, end)
+    with _steps_lock:
+        if last is None and len(_steps) >= MAX_REMEMBERED_STEPS:
+            del _steps[next(iter(_steps))]
+        _steps[download_key] = (total, resolution, begin, end)
     if step or last is not None:
         store.set_percentage(download_key, step * 100 // steps)
+
+
+def _forget_steps(download_key: str) -> None:
+    with _steps_lock:
+        _steps.pop(download_key, None)
 
 
 def cleanup_collection(collection_key: str) -> None:
@@ -252,7 +278,7 @@ def _check_binary(file: IO[bytes]) -> None:
 
 def _copy(run: store.Run, source: IO[bytes], target: IO[bytes]) -> None:
     """Copy a file in pieces, with signs of life, so that the storage gets one it may close."""
-    if source.seekable():
+    if getattr(source, "seekable", lambda: False)():
         source.seek(0)
     for piece in run.watch(iter(lambda: source.read(1 << 20), b"")):
         target.write(piece)

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final, TypedDict, TypeGuard, TypeVar
 
-from django.core.cache import caches
+from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
+from django.db import connections, router
 
 from async_downloads import settings
 from async_downloads.breaker import Breaker
@@ -31,6 +33,7 @@ __all__ = [
     "offer_version",
     "renew_version",
     "set_entry",
+    "touch_entry",
 ]
 
 T = TypeVar("T")
@@ -85,6 +88,11 @@ def set_entry(entry: DownloadEntry) -> None:
     )
 
 
+def touch_entry(download_key: str) -> None:
+    """Give a download's entry another ``ASYNC_DOWNLOADS_TIMEOUT``."""
+    _attempt(lambda cache: cache.touch(download_key, settings.TIMEOUT), False)
+
+
 def delete_entry(download_key: str) -> None:
     """Drop a download's entry."""
     _attempt(lambda cache: cache.delete(download_key), False)
@@ -96,7 +104,10 @@ def is_shared() -> bool:
     A version token that only its writer sees would tell a page that nothing
     changed while a worker writes; so no token is used with such a cache.
     """
-    return _attempt(lambda cache: not isinstance(cache, (LocMemCache, DummyCache)), False)
+    try:
+        return not isinstance(caches[_alias()], (LocMemCache, DummyCache))
+    except InvalidCacheBackendError:
+        return False
 
 
 def new_version() -> str:
@@ -120,9 +131,9 @@ def renew_version(collection_key: str) -> None:
 
 
 def offer_version(collection_key: str, version: str) -> None:
-    """Set a version token unless there is one.
+    """Set what a page brought as its version, unless a token is there.
 
-    For a reader that found that ``version`` still describes the rows. A token
+    For a reader that found that the version still describes the rows. A token
     that a writer set in the meantime stands.
     """
     if is_shared():
@@ -153,6 +164,26 @@ _breakers: Final[dict[str, Breaker]] = {}
 
 def _attempt(operation: Callable[[BaseCache], T], default: T) -> T:
     """Run an operation on the configured cache; answer ``default`` if it cannot be had."""
-    alias = settings.CACHE_NAME or "default"
+    alias = _alias()
     breaker = _breakers.setdefault(alias, Breaker(f"The cache {alias!r}"))
-    return breaker.call(lambda: operation(caches[alias]), default)
+
+    def run() -> T:
+        cache = caches[alias]
+        return default if _joins_transaction(cache) else operation(cache)
+
+    return breaker.call(run, default)
+
+
+def _alias() -> str:
+    return settings.CACHE_NAME or "default"
+
+
+def _joins_transaction(cache: BaseCache) -> bool:
+    """Return whether what is written now would be part of a transaction of the caller's.
+
+    That is a cache in the database. Its rows would stay locked, and unseen, until
+    the caller commits, and a fault of its table would break the transaction.
+    """
+    if not isinstance(cache, DatabaseCache):
+        return False
+    return connections[router.db_for_write(cache.cache_model_class)].in_atomic_block

@@ -20,15 +20,16 @@ def enqueuer_for(task: Any) -> Enqueue:
     """Return what puts a task on its queue when called with the task's arguments.
 
     A Celery task goes to Celery (``delay``), a Django task to its backend
-    (``enqueue``), a plain function or a dotted path to django-q2.
+    (``enqueue``), a plain function to django-q2. A dotted path names any of them.
 
     Raises:
         ImportError: Nothing can be imported by the dotted path.
         TypeError: This is no task, or a coroutine function.
         ValueError: A worker could not import the function by its name.
     """
+    named = import_string(task) if isinstance(task, str) else task
     for method in ("delay", "enqueue"):
-        enqueue = getattr(task, method, None)
+        enqueue = getattr(named, method, None)
         if callable(enqueue):
             return cast("Enqueue", enqueue)
     path = task if isinstance(task, str) else _path_of(task)

@@ -26,6 +26,7 @@ __all__ = [
     "storage",
     "stored_name",
     "sweep",
+    "with_suffix",
 ]
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,13 @@ def path_for(download_key: str, filename: str) -> str:
     return posixpath.join(settings.PATH_PREFIX, download_key, stored_name(filename))
 
 
+def with_suffix(path: str, suffix: str) -> str:
+    """Return a path beside ``path`` that tells itself apart by a suffix of its stem."""
+    folder, name = posixpath.split(path)
+    stem, extension = posixpath.splitext(name)
+    return posixpath.join(folder, f"{stem}_{suffix}{extension}")
+
+
 def save(path: str, content: "File[Any]") -> StoredFile:
     """Hand ``content`` to the storage, from its beginning, and return what became of it.
 
@@ -137,8 +145,11 @@ def _names_in(folder: str) -> Iterator[str]:
     """Yield the paths of the files in a folder; none where there is no such folder."""
     try:
         names = storage().listdir(folder)[1]
-    except (OSError, NotImplementedError):
+    except (FileNotFoundError, NotADirectoryError, NotImplementedError):
         # A storage without folders (or without this one) has nothing more to sweep.
+        return
+    except Exception:
+        logger.exception("The storage could not list %s", folder)
         return
     for name in names:
         yield posixpath.join(folder, name)

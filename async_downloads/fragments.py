@@ -50,7 +50,11 @@ def render(listing: Listing, request: HttpRequest | None = None) -> SafeString:
 
 def render_list(listing: Listing, request: HttpRequest | None = None) -> SafeString:
     """Render a listing by the site's list template alone."""
-    return render_to_string(settings.DOWNLOAD_TEMPLATE, _list_context(listing, request), request)
+    context = _list_context(listing, request)
+    if request is not None:
+        # It is for a page's own script to insert, so that page is the one to come back to.
+        context["page"] = request.headers.get("Referer", "")
+    return render_to_string(settings.DOWNLOAD_TEMPLATE, context, request)
 
 
 def render_signed_out(request: HttpRequest) -> SafeString:
@@ -76,10 +80,10 @@ def render_changed(owner: Owner, seen: Version | None) -> tuple[SafeString, Vers
 
 def _list_context(listing: Listing, request: HttpRequest | None) -> dict[str, Any]:
     """Return what a list template can use: the downloads, and the page to come back to."""
-    page = ""
-    if request is not None:
-        # A poll knows the page that it updates; any other request is for the page itself.
-        page = HtmxDetails(request).current_url_abs_path or request.get_full_path()
+    if request is None:
+        return {"downloads": listing.downloads, "page": ""}
+    # A poll knows the page that it updates; any other request is for the page itself.
+    page = HtmxDetails(request).current_url_abs_path or request.get_full_path()
     return {"downloads": listing.downloads, "page": page}
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 from django.conf import settings as project_settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, When
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -129,11 +129,14 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             Q(state__in=(DownloadState.PENDING, DownloadState.FAILED))
             | Q(state=DownloadState.RUNNING, heard_at__lt=_stalled_before())
         ) & Q(attempts__lt=settings.MAX_ATTEMPTS)
+        # What was reported before the claim stands, unless it is of an earlier run. First,
+        # because MySQL lets an assignment see the ones before it.
+        percentage = Case(When(state=DownloadState.PENDING, then=F("percentage")), default=0)
         return self.filter(claimable, pk=download_key).update(
+            percentage=percentage,
             state=DownloadState.RUNNING,
             claim=token,
             attempts=F("attempts") + 1,
-            percentage=0,
             errors="",
             error_detail="",
             started_at=timezone.now(),
@@ -150,8 +153,10 @@ class DownloadQuerySet(models.QuerySet["Download"]):
         return self.update(**_sign_of_life())
 
     def progress(self, percentage: int) -> int:
-        """Set the percentage of unfinished downloads."""
-        return self.unfinished().update(percentage=percentage, **_sign_of_life())
+        """Set the percentage of downloads that are not complete."""
+        return self.exclude(state=DownloadState.COMPLETE).update(
+            percentage=percentage, **_sign_of_life()
+        )
 
     def complete(self, *, path: str, size: int) -> int:
         """Finish downloads whose whole file lies in the storage at ``path``."""
@@ -170,8 +175,8 @@ class DownloadQuerySet(models.QuerySet["Download"]):
         """Record a failure on downloads that are not complete."""
         return self.exclude(state=DownloadState.COMPLETE).update(
             state=DownloadState.FAILED,
-            errors=errors,
-            error_detail=detail,
+            errors=_storable(errors),
+            error_detail=_storable(detail),
             finished_at=timezone.now(),
             **_sign_of_life(),
         )
@@ -315,6 +320,11 @@ class Download(models.Model):
     def css_class(self) -> str | None:
         """The site's extra class for each item."""
         return settings.CSS_CLASS
+
+
+def _storable(text: str) -> str:
+    """Return a text that every database takes: no NUL, no half of a surrogate pair."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
 def expiry() -> datetime | None:

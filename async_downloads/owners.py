@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.db.models import IntegerField, Model
 
 from async_downloads import settings
 
@@ -56,9 +57,9 @@ def resolve(user: object) -> Owner:
     """Find out whom a caller means.
 
     Args:
-        user: A user, saved and not anonymous; or a user's primary key, which
-            is anything but text (an integer, a UUID); or text, which is a user
-            name if a user has it and stands for itself if none has.
+        user: A user, saved and not anonymous; or a user's primary key; or text,
+            which is a user name if a user has it and stands for itself if none
+            has. Where users are numbered, no text is a primary key.
 
     Raises:
         ObjectDoesNotExist: There is no user with this primary key.
@@ -69,7 +70,8 @@ def resolve(user: object) -> Owner:
     if isinstance(user, AnonymousUser):
         raise ValueError("An anonymous user cannot own downloads; ask for a sign-in first.")
     if isinstance(user, AbstractBaseUser):
-        if user.pk is None:
+        # A key that a default makes is there before the row is.
+        if user.pk is None or (user._state.adding and user._meta.pk.has_default()):
             raise ValueError(f"{user!r} is not saved yet, so it cannot own downloads.")
         return Owner(user.pk, user.get_username())
     if isinstance(user, str):
@@ -89,8 +91,23 @@ def _from_text(text: str) -> Owner:
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in text):
         raise ValueError(f"user has characters that no name has: {text!r}.")
     user_model = get_user_model()
-    found = user_model._base_manager.filter(**{user_model.USERNAME_FIELD: text}).first()
+    users = user_model._base_manager
+    found = users.filter(**{user_model.USERNAME_FIELD: text}).first()
+    if found is None and not _has_integer_key(user_model):
+        # A UUID, as it travels through JSON; or a key that is text from the start.
+        try:
+            found = users.filter(pk=text).first()
+        except (ValueError, ValidationError):
+            found = None
     return Owner(None, text) if found is None else Owner(found.pk, found.get_username())
+
+
+def _has_integer_key(user_model: type[Model]) -> bool:
+    """Return whether users are numbered, so that the text "2024" must not mean one of them."""
+    field: Any = user_model._meta.pk
+    while field.remote_field is not None:
+        field = field.target_field
+    return isinstance(field, IntegerField)
 
 
 def _from_primary_key(key: Any) -> Owner:

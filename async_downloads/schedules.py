@@ -30,9 +30,11 @@ def install(using: str) -> None:
         return
     from django_q.models import Schedule
 
-    if using != router.db_for_write(Schedule) or not _migrated(using, Schedule, Download):
+    databases = {model: router.db_for_write(model) for model in (Schedule, Download)}
+    # The two may live in two databases, either of which may be migrated last.
+    if using not in databases.values() or not all(map(_migrated, databases, databases.values())):
         return
-    schedules = Schedule.objects.using(using)
+    schedules = Schedule.objects.using(databases[Schedule])
     if schedules.filter(func=CLEANUP_PATH).exists():
         return
     schedules.create(
@@ -50,8 +52,7 @@ def install(using: str) -> None:
     ours.filter(pk__gt=oldest).delete()
 
 
-def _migrated(using: str, *models: Any) -> bool:
-    """Return whether these models have tables: not after migrating one app alone, or back."""
+def _migrated(model: Any, using: str) -> bool:
+    """Return whether a model has its table: not after migrating another app alone, or back."""
     with connections[using].cursor() as cursor:
-        tables = set(connections[using].introspection.table_names(cursor))
-    return all(model._meta.db_table in tables for model in models)
+        return model._meta.db_table in connections[using].introspection.table_names(cursor)

@@ -1,11 +1,14 @@
 """The URLs of a signed-in person: list, clear, fetch."""
 
 import uuid
+from collections.abc import Callable
+from functools import wraps
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Final
 
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import (
     Http404,
     HttpRequest,
@@ -32,8 +35,26 @@ SCRIPT_SECONDS: Final = 60 * 60
 
 django_htmx_version = version("django-htmx")
 
+View = Callable[[HttpRequest], HttpResponse]
+
+
+def for_signed_in(view: View) -> View:
+    """Send a visitor to sign in; a page whose session has ended is told so in its menu."""
+
+    @wraps(view)
+    def wrapped(request: HttpRequest) -> HttpResponse:
+        if request.user.is_authenticated:
+            return view(request)
+        if HtmxDetails(request):
+            # A redirect would swap the sign-in page into the menu.
+            return HttpResponse(fragments.render_signed_out(request))
+        return redirect_to_login(request.get_full_path())
+
+    return wrapped
+
 
 @require_GET
+@for_signed_in
 def ajax_update(request: HttpRequest) -> HttpResponse:
     """Answer with the caller's downloads: the fragment for htmx, JSON for anybody else.
 
@@ -48,22 +69,24 @@ def ajax_update(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@for_signed_in
 def ajax_clear_download(request: HttpRequest) -> HttpResponse:
     """Remove one of the caller's downloads, named by ``download_key`` or ``filepath``.
 
     htmx gets the list that is left, a plain form is sent back to its page
     (``next``), and any other caller gets an empty answer.
     """
-    if not store.clear(
+    cleared = store.clear(
         request.user.pk,
         download_key=_key(request.POST.get("download_key", "")),
         filepath=request.POST.get("filepath", ""),
-    ):
-        raise Http404(_("There is no such download."))
+    )
     if HtmxDetails(request):
+        # Also when there was no such download: the page that asked is out of date.
         left = store.read_listing(owners.resolve(request.user))
         return HttpResponse(fragments.render(left, request))
+    if not cleared:
+        raise Http404(_("There is no such download."))
     back = request.POST.get("next", "")
     if back and url_has_allowed_host_and_scheme(
         back, allowed_hosts={request.get_host()}, require_https=request.is_secure()
@@ -83,7 +106,9 @@ def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
         return serving.serve(found.filepath, found.filename)
     except FileNotFoundError:
         context = {"download": found}
-        return render(request, "async_downloads/gone.html", context, status=HTTPStatus.GONE)
+        response = render(request, "async_downloads/gone.html", context, status=HTTPStatus.GONE)
+        patch_cache_control(response, private=True, no_store=True)
+        return response
 
 
 @require_safe
@@ -98,9 +123,6 @@ def script(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def _list_as_fragment(request: HttpRequest) -> HttpResponse:
-    if not request.user.is_authenticated:
-        # A redirect would swap the sign-in page into the menu.
-        return HttpResponse(fragments.render_signed_out(request))
     owner, seen = owners.resolve(request.user), Version.parse(request.GET.get("version", ""))
     listing = store.read_listing(owner) if seen is None else store.read_changes(owner, seen)
     if listing is None:
@@ -108,7 +130,6 @@ def _list_as_fragment(request: HttpRequest) -> HttpResponse:
     return HttpResponse(fragments.render(listing, request))
 
 
-@login_required
 def _list_as_json(request: HttpRequest) -> HttpResponse:
     listing = store.read_listing(owners.resolve(request.user))
     user = request.user.get_username()

@@ -23,7 +23,15 @@ ROOT_URLCONF = "tests.urls"
 VAR = Path(tempfile.mkdtemp(prefix="async-downloads-tests-"))
 atexit.register(shutil.rmtree, VAR, ignore_errors=True)
 
-DATABASES = {"default": services.database_settings(DATABASE, VAR)}
+DATABASES = {
+    "default": services.database_settings(DATABASE, VAR),
+    # For what a site keeps in a database of its own.
+    "elsewhere": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": VAR / "elsewhere.sqlite3",
+        "TEST": {"NAME": VAR / "test_elsewhere.sqlite3"},
+    },
+}
 
 INSTALLED_APPS = [
     "django.contrib.admin",

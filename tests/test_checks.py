@@ -22,10 +22,10 @@ SQLITE_OPTIONS = {
 
 
 class ElsewhereRouter:
-    """Keeps downloads in the database "elsewhere"."""
+    """Keeps downloads in the database "faraway"."""
 
     def db_for_write(self, model: Any, **hints: Any) -> str | None:
-        return "elsewhere" if model._meta.app_label == "async_downloads" else None
+        return "faraway" if model._meta.app_label == "async_downloads" else None
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def sqlite_with(settings: Any) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Keep downloads in an SQLite with these options, whatever database the tests run on."""
 
     def use(options: dict[str, Any]) -> None:
-        connections.settings["elsewhere"] = {
+        connections.settings["faraway"] = {
             **deepcopy(connections.settings["default"]),
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": ":memory:",
@@ -43,9 +43,9 @@ def sqlite_with(settings: Any) -> Iterator[Callable[[dict[str, Any]], None]]:
 
     yield use
     settings.DATABASE_ROUTERS = []
-    connections.settings.pop("elsewhere", None)
-    if hasattr(connections._connections, "elsewhere"):
-        del connections["elsewhere"]
+    connections.settings.pop("faraway", None)
+    if hasattr(connections._connections, "faraway"):
+        del connections["faraway"]
 
 
 def messages(*, deploy: bool = False) -> list[CheckMessage]:

@@ -7,6 +7,7 @@ import pytest
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
+from django.db import transaction
 
 from async_downloads import breaker, entries
 from async_downloads.entries import DownloadEntry
@@ -51,7 +52,7 @@ def broken(settings: Any) -> type[BrokenCache]:
     return BrokenCache
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_an_entry_is_read_back_from_every_cache(any_cache: str) -> None:
     entries.set_entry(ENTRY)
     assert entries.get_entry(KEY) == (None if any_cache == "dummy" else ENTRY)
@@ -85,6 +86,31 @@ def test_a_cache_that_fails_is_left_alone_and_logged_once(
         entries.get_entry(KEY)
     assert broken.calls == 1
     assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 1
+
+
+def test_an_outage_is_one_line_however_long_it_lasts(
+    broken: type[BrokenCache],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(breaker, "RECOVERY_SECONDS", 0.0)
+    for _ in range(5):
+        assert entries.is_shared() is False
+        entries.get_version("collection")
+        entries.get_entry(KEY)
+    assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cache_in_the_database_stays_out_of_a_callers_transaction(settings: Any) -> None:
+    # Its rows would be locked, and unseen, until the caller commits.
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = "database"
+    with transaction.atomic():
+        entries.set_entry(ENTRY)
+        assert entries.get_entry(KEY) is None
+    assert entries.get_entry(KEY) is None
+    entries.set_entry(ENTRY)
+    assert entries.get_entry(KEY) == ENTRY
 
 
 def test_a_cache_that_recovers_is_used_again(

@@ -72,6 +72,12 @@ def test_a_celery_task_waits_on_the_broker_for_a_worker() -> None:
     assert message.payload[:2] == [["key", 1], {"period": "2026"}]
 
 
+def test_the_path_of_a_celery_task_goes_to_celery_too() -> None:
+    # A worker of django-q2 would run it, beside Celery's own workers.
+    path = "tests.jobs.celery_remember"
+    assert enqueuer_for(path) == enqueuer_for(jobs.celery_remember)
+
+
 def test_an_object_that_enqueues_does_so() -> None:
     enqueuer_for(jobs.Backend())("key", 1, period="2026")
     assert jobs.Backend.enqueued == [(("key", 1), {"period": "2026"})]

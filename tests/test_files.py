@@ -378,6 +378,14 @@ def test_a_storage_without_folders_is_swept_of_the_file_itself(
     assert caplog.records == []
 
 
+def test_a_storage_that_may_not_be_listed_is_swept_of_the_file_itself(settings: Any) -> None:
+    path = put(f"downloads/{KEY}/a.csv")
+    refusing = {"BACKEND": "tests.storages.StorageWithoutList"}
+    settings.STORAGES = {**settings.STORAGES, "default": refusing}
+    files.sweep(path, download_key=KEY)
+    assert stored_files() == set()
+
+
 def test_the_storage_is_the_default_one_as_it_is_now(use_storage: Any) -> None:
     assert isinstance(files.storage(), FileSystemStorage)
     use_storage(FlatStorage)

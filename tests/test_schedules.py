@@ -224,9 +224,14 @@ class SchedulesElsewhere:
         return "elsewhere" if model is Schedule else None
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "elsewhere"])
 def test_it_is_installed_only_in_the_database_that_django_q_reads(settings: Any) -> None:
-    Schedule.objects.all().delete()
+    for using in ("default", "elsewhere"):
+        Schedule.objects.using(using).all().delete()
     settings.DATABASE_ROUTERS = [f"{__name__}.{SchedulesElsewhere.__name__}"]
-    schedules.install("default")
+    # The two apps are migrated one database after the other, in either order.
+    for using in ("default", "elsewhere", "default"):
+        schedules.install(using)
     settings.DATABASE_ROUTERS = []
-    assert not ours().exists()
+    assert Schedule.objects.using("elsewhere").filter(func=schedules.CLEANUP_PATH).count() == 1
+    assert not Schedule.objects.using("default").exists()

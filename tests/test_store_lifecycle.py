@@ -1,5 +1,6 @@
 """Made, claimed, written, finished or failed."""
 
+import logging
 import threading
 import time
 import uuid
@@ -123,7 +124,9 @@ class TestClaim:
         download.refresh_from_db()
         assert (download.state, download.attempts) == ("complete", 2)
         folder = files.path_for(download.download_key, "x").rpartition("/")[0]
-        assert default_storage.listdir(folder)[1] == [download.filename]
+        assert [f"{folder}/{name}" for name in default_storage.listdir(folder)[1]] == [
+            download.filepath
+        ]
 
     def test_a_complete_one_is_final(self) -> None:
         download = DownloadFactory(complete=True)
@@ -192,6 +195,71 @@ class TestTheRun:
         folder = download.filepath.rpartition("/")[0]
         assert len(default_storage.listdir(folder)[1]) == 1
 
+    def test_a_late_loser_leaves_the_winners_file_on_a_storage_that_overwrites(
+        self, settings: Any
+    ) -> None:
+        options = {"BACKEND": "tests.storages.OverwritingStorage"}
+        settings.STORAGES = {**settings.STORAGES, "default": options}
+        download = DownloadFactory()
+        loser = claimed(download)
+        Download.objects.update(heard_at=long_ago())
+        winner = claimed(download)
+        winner.complete(files.save(winner.path, ContentFile(b"winner")))
+        with pytest.raises(DownloadCancelled):
+            loser.complete(files.save(loser.path, ContentFile(b"loser")))
+        loser.abandon()
+        with default_storage.open(Download.objects.get().filepath) as file:
+            assert file.read() == b"winner"
+
+    @pytest.mark.parametrize("text", ["half a pair: \udc80", "a zero: \x00"], ids=["half", "zero"])
+    def test_any_text_of_a_failure_is_recorded(
+        self, text: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        # What runs tests in several processes cannot hand half a pair on.
+        caplog.set_level(logging.CRITICAL + 1, logger="async_downloads.cache")
+        download = DownloadFactory()
+
+        def rows() -> Iterator[list[str]]:
+            yield ["one"]
+            raise ValueError(text)
+
+        cache.save_download(download.download_key, rows())
+        assert Download.objects.get().state == "failed"
+        cache.set_error(download.download_key, text)
+
+    def test_an_error_that_the_task_reports_does_not_cancel_it(self) -> None:
+        download = DownloadFactory()
+
+        def rows() -> Iterator[list[str]]:
+            yield ["one"]
+            cache.set_error(download.download_key, "A row was skipped")
+            cache.set_percentage(download.download_key, 50)
+            yield ["two"]
+
+        cache.save_download(download.download_key, rows())
+        assert Download.objects.get().state == "complete"
+
+    def test_progress_before_the_claim_stands(self) -> None:
+        download = DownloadFactory()
+        cache.set_percentage(download.download_key, 80)
+        claimed(download)
+        assert Download.objects.get().percentage == 80
+
+    def test_the_rows_are_closed_when_they_fail(self) -> None:
+        download = DownloadFactory()
+        closed: list[bool] = []
+
+        def rows() -> Iterator[list[str]]:
+            try:
+                yield ["\ud800"]
+            finally:
+                closed.append(True)
+
+        kept = rows()
+        cache.save_download(download.download_key, kept)
+        assert Download.objects.get().state == "failed"
+        assert closed == [True]
+
     def test_the_loop_is_the_heartbeat(self) -> None:
         download = DownloadFactory()
 
@@ -236,6 +304,15 @@ class TestTheRun:
             assert Download.objects.get().stalled
         listing = store.read_listing(download.collection.owner)
         assert [d.stalled for d in listing.downloads] == [False]
+
+    def test_a_storage_that_may_not_list_changes_nothing(self, settings: Any) -> None:
+        options = {"BACKEND": "tests.storages.StorageWithoutList"}
+        settings.STORAGES = {**settings.STORAGES, "default": options}
+        download = DownloadFactory(running=True, heard_at=long_ago())
+        cache.save_download(download.download_key, (1 / 0 for _ in [1]))  # type: ignore[arg-type, misc]
+        assert Download.objects.get().state == "failed"
+        cache.save_download(download.download_key, [["row"]])
+        assert Download.objects.get().state == "complete"
 
     def test_the_registry_of_runs_forgets_them(self) -> None:
         download = DownloadFactory()

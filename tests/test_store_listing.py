@@ -205,6 +205,24 @@ class TestTruth:
         assert changes is not None
         assert (changes.in_progress, changes.stalled) == (False, True)
 
+    def test_pages_that_show_different_things_share_no_token(
+        self, owner: Owner, key: str, shared_cache: str
+    ) -> None:
+        """Downloads stall and expire without a write, so a token alone does not tell."""
+        first = store.read_listing(owner).version
+        caches["file"].delete(owner.collection_key)
+        assert store.read_changes(owner, first) is None
+        Download.objects.update(heard_at=timezone.now() - timedelta(hours=1))
+        entries.delete_entry(key)
+        second = store.read_listing(owner)
+        assert second.stalled
+        assert second.version.token != first.token
+        caches["file"].delete(owner.collection_key)
+        assert store.read_changes(owner, second.version) is None
+        changes = store.read_changes(owner, first)
+        assert changes is not None
+        assert changes.stalled
+
 
 class TestGetForUser:
     def test_foreign_unknown_and_expired_are_all_none(self, user: Any, other_user: Any) -> None:
@@ -222,6 +240,6 @@ class TestVersion:
         version = Version("abc123", "def456")
         assert Version.parse(str(version)) == version
 
-    @pytest.mark.parametrize("text", ["", ".", "abc", "a b.c", "<x>.y", "a" * 65 + ".b"])
+    @pytest.mark.parametrize("text", ["", ".", "abc", "a b.c", "<x>.y", "a" * 128 + ".b"])
     def test_anything_else_is_no_version(self, text: str) -> None:
         assert Version.parse(text) is None

@@ -144,11 +144,28 @@ class TestClear:
         response = signed_in.post(CLEAR, {"download_key": mine.pk, "next": back})
         assert response.status_code == status
 
-    @pytest.mark.parametrize("data", [{}, {"download_key": "x"}, {"filepath": "../../etc/passwd"}])
+    @pytest.mark.parametrize(
+        "data",
+        [{}, {"download_key": "x"}, {"filepath": "../../etc/passwd"}, {"filepath": "a\x00b"}],
+    )
     def test_what_names_no_download_is_404(
         self, signed_in: Client, mine: Download, data: dict[str, str]
     ) -> None:
         assert signed_in.post(CLEAR, data).status_code == 404
+        assert Download.objects.count() == 1
+
+    def test_htmx_gets_the_list_also_when_it_was_gone_already(
+        self, signed_in: Client, mine: Download
+    ) -> None:
+        response = signed_in.post(CLEAR, {"download_key": uuid.uuid4()}, headers=HTMX)
+        assert response.status_code == 200
+        assert mine.name in response.text
+        assert Download.objects.count() == 1
+
+    def test_a_session_that_ended_is_told_in_the_menu(self, client: Client, mine: Download) -> None:
+        response = client.post(CLEAR, {"download_key": mine.pk}, headers=HTMX)
+        assert "signed out" in response.text
+        assert "password" not in response.text
         assert Download.objects.count() == 1
 
     def test_it_needs_the_csrf_token(self, user: Any, mine: Download) -> None:

@@ -260,6 +260,23 @@ async def test_hints_that_overflow_the_channel_do_not_lose_the_end(user: Any) ->
         assert "The end." in last
 
 
+class LingeringConsumer(DownloadsConsumer):
+    """A consumer whose look takes its time after the list was read and sent."""
+
+    async def send_changes(self) -> None:
+        await super().send_changes()
+        await asyncio.sleep(SOON)
+
+
+async def test_a_hint_during_a_look_asks_for_another(user: Any) -> None:
+    download = await running(user)
+    routes = [re_path("^ws/downloads/$", LingeringConsumer.as_asgi())]
+    async with connected(user, routes=routes) as page:
+        for percentage in (40, 50):
+            await in_thread(cache.set_percentage, download.download_key, percentage)
+            assert percentages(await page.receive_from(timeout=SOON * 4)) == [percentage]
+
+
 class ChangingLayer(InMemoryChannelLayer):
     """A layer under which a download changes as soon as a group is joined."""
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from django.db import DatabaseError, transaction
+from django.db import Error as DatabaseFault
+from django.db import transaction
 
 from async_downloads import entries, files, settings
 from async_downloads.exceptions import DownloadCancelled
@@ -44,7 +45,7 @@ HEARTBEAT_SECONDS: Final = 2.0
 #: transaction of the request that made it has not committed yet.
 ROW_WAIT_SECONDS: Final = 5.0
 
-#: The same where the cache is not shared, so that nothing tells whether to wait.
+#: The same where no entry tells that there is something to wait for.
 BLIND_ROW_WAIT_SECONDS: Final = 1.0
 
 #: Seconds between two looks at the row while waiting for it.
@@ -97,11 +98,7 @@ def claim(download_key: str) -> "Run | None":
             _refused(refused)
         return None
     write_through(download.pk, "started")
-    takeover = download.attempts > 0
-    if takeover:
-        # What an earlier run left behind would push this one to another name.
-        files.sweep(download.filepath, download_key=download.download_key)
-    return Run(download, token, takeover=takeover)
+    return Run(download, token)
 
 
 def set_percentage(download_key: str, percentage: int) -> None:
@@ -125,11 +122,11 @@ def set_percentage(download_key: str, percentage: int) -> None:
             if download is not None:
                 write_progress(download, percentage)
                 return
-        elif rows.progress(percentage):
+        elif rows.unfinished().progress(percentage):
             write_through(uuid.UUID(download_key), "progressed")
             return
         _explain_no_row(download_key, rows, "progress")
-    except DatabaseError:
+    except DatabaseFault:
         logger.warning("The progress of %s was not recorded", download_key, exc_info=True)
 
 
@@ -156,12 +153,27 @@ class Run:
     has lost: it removes what it wrote and raises ``DownloadCancelled``.
     """
 
-    def __init__(self, download: Download, token: uuid.UUID | None, *, takeover: bool = False):
+    def __init__(self, download: Download, token: uuid.UUID | None):
+        """Begin an attempt.
+
+        Args:
+            download: The row as it was before the claim.
+            token: The claim; or what is on the row, where no claim was written.
+        """
         self.download = download
+        self.path = download.filepath
         self._token = token
-        self._takeover = takeover
-        self._percentage = 0
+        self._percentage = download.percentage if download.state == DownloadState.PENDING else 0
         self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
+        if download.state == DownloadState.RUNNING and token is not None:
+            # The run that is taken over may yet come back: it must not write to our name.
+            self.path = files.with_suffix(self.path, token.hex[:8])
+        if download.attempts:
+            # What an earlier run left behind would push this one to another name.
+            self._sweep()
+        if token != download.claim:
+            # What the claim has written, for entries that are made without the row.
+            download.state, download.errors = DownloadState.RUNNING, ""
 
     def __enter__(self) -> Self:
         _runs[self.download.download_key] = self
@@ -173,7 +185,8 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _runs.pop(self.download.download_key, None)
+        if _runs.get(self.download.download_key) is self:
+            del _runs[self.download.download_key]
 
     def watch(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield the rows, with a sign of life every ``HEARTBEAT_SECONDS`` between two of them.
@@ -215,9 +228,11 @@ class Run:
             DownloadCancelled: The claim is lost; the file is removed again.
         """
         if not self.held.complete(path=stored.path, size=stored.size):
-            files.remove(stored.path)
+            # A storage that overwrites may have given a later run the same name.
+            if not downloads().filter(pk=self.download.pk, filepath=stored.path).exists():
+                files.remove(stored.path)
             raise self._lost()
-        if self._takeover:
+        if self.download.attempts:
             self._sweep(keep=stored.path)
         write_through(self.download.pk, "completed")
 
@@ -232,7 +247,7 @@ class Run:
         """
         try:
             recorded = self.held.fail(errors, detail=detail)
-        except DatabaseError:
+        except Exception:
             logger.exception("The failure of %s was not recorded", self.download.download_key)
             return
         if recorded:
@@ -268,7 +283,7 @@ class Run:
         self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
         try:
             held = statement()
-        except DatabaseError as error:
+        except DatabaseFault as error:
             logger.warning("Download %s: no write to its row: %s", self.download.pk, error)
             write_progress(self.download, self._percentage)
             return False
@@ -277,6 +292,7 @@ class Run:
         if in_transaction():
             write_progress(self.download, self._percentage)
             return False
+        entries.touch_entry(self.download.download_key)
         return True
 
     def _sweep(self, keep: str = "") -> None:
@@ -328,9 +344,7 @@ def _wait_for_row(download_key: str) -> Download | None:
 
 
 def _patience(download_key: str) -> float:
-    if not entries.is_shared():
-        return BLIND_ROW_WAIT_SECONDS
-    return ROW_WAIT_SECONDS if entries.get_entry(download_key) else 0.0
+    return ROW_WAIT_SECONDS if entries.get_entry(download_key) else BLIND_ROW_WAIT_SECONDS
 
 
 def _refused(download: Download) -> bool:

@@ -31,11 +31,27 @@ class Version(NamedTuple):
         return f"{self.token}.{self.digest}"
 
     @classmethod
+    def of(cls, known: str | None, digest: str) -> Self:
+        """Return the version of a listing.
+
+        Args:
+            known: What the cache held before the rows were read: the token of a
+                writer; or a whole version that a page offered, whose token says
+                nothing about a page that shows something else, because downloads
+                expire and stall without a write.
+            digest: The digest of the rows.
+        """
+        token, offered, offered_digest = (known or "").partition(".")
+        if not token or (offered and offered_digest != digest):
+            token = entries.new_version()
+        return cls(token, digest)
+
+    @classmethod
     def parse(cls, text: str) -> Self | None:
         """Return the version that a page brought; None if it is no version."""
         token, dot, digest = text.partition(".")
-        # The token may be offered to the cache again, so nothing but a token passes.
-        if not dot or not token.isalnum() or len(token) > 64:
+        # It may be offered to the cache again, so nothing but a version passes.
+        if not dot or not (token + digest).isalnum() or len(text) > 128:
             return None
         return cls(token, digest)
 
@@ -67,9 +83,9 @@ def read_listing(owner: Owner) -> Listing:
         owner: Whose downloads; a user, because only a user can look.
     """
     # The token is taken before the rows, so that it can be too old but never too new.
-    token = entries.get_version(owner.collection_key) or entries.new_version()
+    known = entries.get_version(owner.collection_key)
     rows = _read_rows(owner)
-    return Listing(rows, Version(token, _digest(rows)))
+    return Listing(rows, Version.of(known, _digest(rows)))
 
 
 def read_changes(owner: Owner, seen: Version) -> Listing | None:
@@ -85,17 +101,17 @@ def read_changes(owner: Owner, seen: Version) -> Listing | None:
     Returns:
         The downloads; None if the page shows them already.
     """
-    token = entries.get_version(owner.collection_key)
-    if token == seen.token:
+    known = entries.get_version(owner.collection_key)
+    if known in (seen.token, str(seen)):
         return None
     rows = _read_rows(owner)
     digest = _digest(rows)
     if digest == seen.digest:
-        if token is None:
+        if known is None:
             # An empty answer cannot bring the page a token, so the cache takes the page's.
-            entries.offer_version(owner.collection_key, seen.token)
+            entries.offer_version(owner.collection_key, str(seen))
         return None
-    return Listing(rows, Version(token or entries.new_version(), digest))
+    return Listing(rows, Version.of(known, digest))
 
 
 def get_for_user(user_id: Any, download_key: uuid.UUID) -> Download | None:

@@ -50,6 +50,9 @@ def clear(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str 
         Whether there was such a download; False both for what does not exist
         and for what is somebody else's.
     """
+    if "\0" in filepath:
+        # PostgreSQL takes no NUL, not even to compare with.
+        return False
     which = Q(pk=download_key) if download_key is not None else Q(filepath=filepath)
     return purge(downloads().for_user(user_id).filter(which)) > 0
 
@@ -61,8 +64,11 @@ def purge(queryset: DownloadQuerySet) -> int:
         The number of downloads that this call deleted.
     """
     removed = 0
-    while batch := list(queryset.using(database()).values_list("pk", flat=True)[:BATCH_SIZE]):
+    keys = queryset.using(database()).order_by("pk").values_list("pk", flat=True)
+    batch = list(keys[:BATCH_SIZE])
+    while batch:
         removed += _delete(downloads().filter(pk__in=batch))
+        batch = list(keys.filter(pk__gt=batch[-1])[:BATCH_SIZE])
     return removed
 
 

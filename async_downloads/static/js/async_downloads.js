@@ -12,8 +12,9 @@
   document.addEventListener("htmx:configRequest", (event) => {
     const { detail } = event;
     if (!event.target.closest("#async-downloads")) return;
-    if (detail.verb === "get" && url) detail.path = url;
-    if (detail.verb === "post" && clearUrl) detail.path = clearUrl;
+    // Only for what the package sends itself, not for what a site's own list may send.
+    if (event.target.matches(".async-downloads-fragment") && url) detail.path = url;
+    if (event.target.matches("form:has(.download-clear)") && clearUrl) detail.path = clearUrl;
     if (!detail.headers["X-CSRFToken"] && csrfToken()) detail.headers["X-CSRFToken"] = csrfToken();
   });
 
