@@ -47,7 +47,9 @@ def for_signed_in(view: View) -> View:
             return view(request)
         if HtmxDetails(request):
             # A redirect would swap the sign-in page into the menu.
-            return HttpResponse(fragments.render_signed_out(request))
+            response = HttpResponse(fragments.render_signed_out(request))
+            patch_cache_control(response, private=True, no_store=True)
+            return response
         return redirect_to_login(request.get_full_path())
 
     return wrapped
