@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import logging
 import uuid
 from collections.abc import Iterator
@@ -389,19 +388,3 @@ class TestInsideTheCallersTransaction:
         assert caches["file"].get(key)["complete"] is False
         cache.save_download(key, ROWS)
         assert Download.objects.get().state == "complete"
-
-
-def test_the_entry_has_the_documented_shape(user: Any, shared_cache: str) -> None:
-    _, key = cache.init_download(user, "orders.csv", "Orders")
-    entry = caches["file"].get(key)
-    assert json.loads(json.dumps(entry)) == entry
-    assert {name: entry[name] for name in ("user", "name", "complete", "errors", "url")} == {
-        "user": "ada",
-        "name": "Orders",
-        "complete": False,
-        "errors": "",
-        "url": "",
-    }
-    assert entry["filepath"] == f"downloads/{key}/orders.csv"
-    assert entry["percentage"] == 0
-    assert {"timestamp", "css_class", "download_key"} <= entry.keys()

@@ -1,9 +1,11 @@
 """Row, then entry, then version token, then signal; and only after the commit."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.cache import caches
 from django.core.files.base import ContentFile
 from django.db import transaction
 
@@ -107,3 +109,19 @@ def test_a_receiver_that_raises_harms_nothing(user: Any) -> None:
     finally:
         download_changed.disconnect(broken)
     assert Download.objects.get().complete
+
+
+def test_the_entry_has_the_documented_shape(user: Any) -> None:
+    _, key = cache.init_download(user, "orders.csv", "Orders")
+    entry = caches["file"].get(key)
+    assert json.loads(json.dumps(entry)) == entry
+    assert {name: entry[name] for name in ("user", "name", "complete", "errors", "url")} == {
+        "user": "ada",
+        "name": "Orders",
+        "complete": False,
+        "errors": "",
+        "url": "",
+    }
+    assert entry["filepath"] == f"downloads/{key}/orders.csv"
+    assert entry["percentage"] == 0
+    assert {"timestamp", "css_class", "download_key"} <= entry.keys()
