@@ -64,3 +64,17 @@ def test_websocket_mode_connects(signed_in: Client, settings: Any) -> None:
     html = signed_in.get("/").text
     assert 'ws-connect="/ws/downloads/"' in html
     assert "hx-ws-2.min.js" in html
+
+
+def test_a_nonce_of_the_site_is_passed_on(user: Any) -> None:
+    class LazyNonce:
+        """Like Django's own: false until it is used for the first time."""
+
+        def __bool__(self) -> bool:
+            return False
+
+        def __str__(self) -> str:
+            return "abc"
+
+    assert 'nonce="abc"' in CENTRE.render(Context({"user": user, "csp_nonce": LazyNonce()}))
+    assert "nonce" not in CENTRE.render(Context({"user": user}))
