@@ -83,7 +83,7 @@ class DownloadAdmin(ReadOnlyAdmin):
     fieldsets = [
         (None, {"fields": ["name", "owner", "condition", "progress", "attempts"]}),
         (_("File"), {"fields": ["filename", "filepath", "file_size"]}),
-        (_("Failure"), {"fields": ["errors", "error_detail"]}),
+        (_("Failure"), {"fields": ["errors", "detail"]}),
         (
             _("Dates"),
             {"fields": ["timestamp", "started_at", "finished_at", "heard_at", "expires_at"]},
@@ -128,6 +128,13 @@ class DownloadAdmin(ReadOnlyAdmin):
             '<progress class="async-downloads-progress" max="100" value="{0}"></progress> {0} %',
             download.percentage,
         )
+
+    @admin.display(description=_("error detail"))
+    def detail(self, download: Download) -> SafeString | str:
+        """What staff are told of a failure, a traceback with its lines as they are."""
+        if not download.error_detail:
+            return NOTHING
+        return format_html('<pre class="async-downloads-detail">{}</pre>', download.error_detail)
 
     @admin.display(description=_("size"), ordering="size")
     def file_size(self, download: Download) -> str:
