@@ -34,10 +34,14 @@
       configure();
       await load(sources[0]);
     }
-    if (sources[1] && !window.htmx.createWebSocket) {
-      await load(sources[1]);
-      // The centre was looked at before the extension was there.
-      window.htmx.process(document.getElementById("async-downloads"));
+    const centre = document.getElementById("async-downloads");
+    if (sources[1] && centre?.dataset.wsConnect) {
+      if (!window.htmx.createWebSocket) await load(sources[1]);
+      // htmx looks at an element again only if its attributes have changed since, so they
+      // are set here, once the extension that understands them is there.
+      centre.setAttribute("hx-ext", "ws");
+      centre.setAttribute("ws-connect", centre.dataset.wsConnect);
+      window.htmx.process(centre);
     }
     document.dispatchEvent(new Event("async-downloads:ready"));
   };

@@ -9,8 +9,7 @@
     if (!centre || !script.dataset.url) return;
     const url = new URL(script.dataset.url, window.location.href);
     url.protocol = url.protocol.replace("http", "ws");
-    centre.setAttribute("hx-ext", "ws");
-    centre.setAttribute("ws-connect", url.href);
+    centre.dataset.wsConnect = url.href;
   };
 
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", connect);
