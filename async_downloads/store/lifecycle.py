@@ -168,14 +168,14 @@ class Run:
         if download.state == DownloadState.RUNNING and token is not None:
             # The run that is taken over may yet come back: it must not write to our name.
             self.path = files.with_suffix(self.path, token.hex[:8])
-        if download.attempts:
-            # What an earlier run left behind would push this one to another name.
-            self._sweep()
         if token != download.claim:
             # What the claim has written, for entries that are made without the row.
             download.state, download.errors = DownloadState.RUNNING, ""
 
     def __enter__(self) -> Self:
+        if self.download.attempts:
+            # What an earlier run left behind would push this one to another name.
+            self._sweep()
         _runs[self.download.download_key] = self
         return self
 
