@@ -36,8 +36,9 @@ def redis_url() -> str:
 
 def chromium() -> str | None:
     """Return the path of an installed Chromium or Chrome."""
-    names = (os.environ.get("TEST_CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
-    return next((path for name in names if name and (path := shutil.which(name))), None)
+    told = os.environ.get("TEST_CHROMIUM")
+    names = [told] if told else ["chromium", "chromium-browser", "google-chrome"]
+    return next((path for name in names if (path := shutil.which(name))), None)
 
 
 def available(service: str) -> bool:
