@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, cast
 
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 __all__ = ["Enqueue", "enqueuer_for"]
@@ -15,6 +17,13 @@ Enqueue = Callable[..., object]
 #: What a django-q2 worker calls: it finds the task by its path and runs it.
 RUNNER_PATH: Final = "async_downloads.tasks.run_task"
 
+#: Functions that do nothing when they are called.
+NEVER_RUN: Final = (
+    inspect.iscoroutinefunction,
+    inspect.isgeneratorfunction,
+    inspect.isasyncgenfunction,
+)
+
 
 def enqueuer_for(task: Any) -> Enqueue:
     """Return what puts a task on its queue when called with the task's arguments.
@@ -23,8 +32,9 @@ def enqueuer_for(task: Any) -> Enqueue:
     (``enqueue``), a plain function to django-q2. A dotted path names any of them.
 
     Raises:
+        ImproperlyConfigured: django-q2 would have to run it, and is not installed.
         ImportError: Nothing can be imported by the dotted path.
-        TypeError: This is no task, or a coroutine function.
+        TypeError: This is no task, or a coroutine or generator function.
         ValueError: A worker could not import the function by its name.
     """
     named = import_string(task) if isinstance(task, str) else task
@@ -36,8 +46,13 @@ def enqueuer_for(task: Any) -> Enqueue:
     function = import_string(path)
     if not callable(function):
         raise TypeError(f"{path} is not callable, so it cannot be run as a task.")
-    if inspect.iscoroutinefunction(function):
-        raise TypeError(f"{path} is a coroutine function; django-q2 runs plain functions only.")
+    if any(kind(function) for kind in NEVER_RUN):
+        raise TypeError(f"{path} would only make a coroutine or a generator, which nobody runs.")
+    if not apps.is_installed("django_q"):
+        raise ImproperlyConfigured(
+            f"{path} is a plain function, which django-q2 would run. Add django_q to "
+            "INSTALLED_APPS, or pass a Celery task or a Django task."
+        )
     if not isinstance(task, str) and function is not task:
         raise ValueError(f"{path} is not the function that was given; pass its dotted path.")
     return partial(_enqueue_django_q, path)

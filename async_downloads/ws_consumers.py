@@ -31,7 +31,7 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
         user = self.scope.get("user")
         named = self.scope["url_route"]["kwargs"].get("username")
         known = getattr(user, "is_authenticated", False) and named in (None, user.get_username())
-        if not known or not self.is_same_site():
+        if not known or not self.is_same_site() or self.channel_layer is None:
             await self.close()
             return
         self.owner = owners.resolve(user)

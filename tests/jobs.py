@@ -62,6 +62,11 @@ async def coroutine(download_key: str) -> None:
     await asyncio.sleep(0)
 
 
+def generator(download_key: str) -> Iterator[int]:
+    """Look like a task, and run nothing when called."""
+    yield 1
+
+
 class Jobs:
     """Things that are called like functions, and cannot be imported like them."""
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError
 from django_q.tasks import async_task
 
@@ -123,6 +124,7 @@ def test_the_path_is_the_group_that_an_admin_can_look_for() -> None:
         (no_module_level(), ValueError, "<locals>.*module level"),
         (jobs.coroutine, TypeError, "coroutine"),
         ("tests.jobs.coroutine", TypeError, "coroutine"),
+        (jobs.generator, TypeError, "generator"),
         ("tests.jobs.not_callable", TypeError, "not callable"),
         ("tests.jobs", TypeError, "not callable"),
         (5, TypeError, "must be a Celery task.* not 5"),
@@ -145,6 +147,16 @@ def test_what_is_no_task_is_a_clear_error_before_anything_is_written(
         init_generic_csv_download(task, user, "Orders")
     assert not Download.objects.exists()
     assert queues.waiting() == []
+
+
+@pytest.mark.django_db
+def test_a_plain_function_needs_django_q_and_says_so_before_anything_is_written(
+    user: Any, settings: Any
+) -> None:
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
+    with pytest.raises(ImproperlyConfigured, match="Add django_q to INSTALLED_APPS"):
+        init_generic_csv_download(jobs.remember, user, "Orders")
+    assert not Download.objects.exists()
 
 
 def test_a_function_that_hides_behind_the_name_of_another_is_refused() -> None:
