@@ -51,40 +51,28 @@ def round_trips(shared_cache: str, monkeypatch: pytest.MonkeyPatch) -> list[str]
     return calls
 
 
-def many(user: Any, number: int) -> None:
+@pytest.fixture(params=[1, 100])
+def number(request: pytest.FixtureRequest, user: Any, key: str) -> int:
+    """How many downloads the user has."""
     collection = DownloadCollection.objects.get(user=user)
-    for _ in range(number):
+    for _ in range(request.param - 1):
         DownloadFactory(collection=collection)
+    return int(request.param)
 
 
 class TestCost:
-    @pytest.mark.parametrize("number", [1, 100])
     def test_a_listing_is_one_query_and_two_round_trips(
-        self,
-        user: Any,
-        owner: Owner,
-        key: str,
-        number: int,
-        round_trips: list[str],
-        django_assert_num_queries: Any,
+        self, number: int, owner: Owner, round_trips: list[str], django_assert_num_queries: Any
     ) -> None:
-        many(user, number - 1)
         round_trips.clear()
         with django_assert_num_queries(1):
             assert len(store.read_listing(owner).downloads) == number
         assert round_trips == ["get", "get_many"]
 
-    @pytest.mark.parametrize("number", [1, 100])
+    @pytest.mark.usefixtures("number")
     def test_an_unchanged_one_is_no_query_and_one_round_trip(
-        self,
-        user: Any,
-        owner: Owner,
-        key: str,
-        number: int,
-        round_trips: list[str],
-        django_assert_num_queries: Any,
+        self, owner: Owner, round_trips: list[str], django_assert_num_queries: Any
     ) -> None:
-        many(user, number - 1)
         entries.renew_version(owner.collection_key)
         seen = store.read_listing(owner).version
         round_trips.clear()
@@ -92,17 +80,10 @@ class TestCost:
             assert store.read_changes(owner, seen) is None
         assert round_trips == ["get"]
 
-    @pytest.mark.parametrize("number", [1, 100])
+    @pytest.mark.usefixtures("number")
     def test_a_changed_one_is_one_query_and_two_round_trips(
-        self,
-        user: Any,
-        owner: Owner,
-        key: str,
-        number: int,
-        round_trips: list[str],
-        django_assert_num_queries: Any,
+        self, owner: Owner, key: str, round_trips: list[str], django_assert_num_queries: Any
     ) -> None:
-        many(user, number - 1)
         seen = store.read_listing(owner).version
         cache.set_percentage(key, 10)
         round_trips.clear()
