@@ -1,11 +1,11 @@
 """Rows first, then the cache, then everybody who wants to know.
 
 ``write_through`` holds that order. The other modules say what happens to a
-download (``lifecycle``), what a person sees (``listing``) and how it goes away
-(``removal``).
+download (``lifecycle``), how its file is built (``run``), what a person sees
+(``listing``) and how it goes away (``removal``).
 """
 
-from async_downloads.store.lifecycle import Run, claim, create, set_error, set_percentage
+from async_downloads.store.lifecycle import claim, create, set_error, set_percentage
 from async_downloads.store.listing import (
     Listing,
     Version,
@@ -21,6 +21,7 @@ from async_downloads.store.removal import (
     discard,
     purge,
 )
+from async_downloads.store.run import Run
 from async_downloads.store.write_through import after_commit, entry_of
 
 __all__ = [

@@ -1,18 +1,14 @@
-"""What happens to a download: made, claimed, written, finished or failed."""
+"""What happens to a download: made, claimed for a run, given progress or an error."""
 
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final
 
 from django.db import Error as DatabaseFault
 from django.db import transaction
 
 from async_downloads import entries, files, settings
-from async_downloads.exceptions import DownloadCancelled
-from async_downloads.files import StoredFile
 from async_downloads.models import (
     Download,
     DownloadCollection,
@@ -21,6 +17,7 @@ from async_downloads.models import (
     expiry,
 )
 from async_downloads.owners import Owner
+from async_downloads.store.run import Run, current_run
 from async_downloads.store.write_through import (
     after_commit,
     announce,
@@ -32,14 +29,9 @@ from async_downloads.store.write_through import (
     write_through,
 )
 
-__all__ = ["Run", "claim", "create", "set_error", "set_percentage"]
+__all__ = ["claim", "create", "set_error", "set_percentage"]
 
 logger = logging.getLogger(__name__)
-
-Row = TypeVar("Row")
-
-#: Seconds between two signs of life of a writer, and so until it notices that it was cancelled.
-HEARTBEAT_SECONDS: Final = 2.0
 
 #: Seconds to wait for the row of a download whose entry is there already: the
 #: transaction of the request that made it has not committed yet.
@@ -74,7 +66,7 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
     return download
 
 
-def claim(download_key: str) -> "Run | None":
+def claim(download_key: str) -> Run | None:
     """Take a download for writing, if it is there to be taken.
 
     Returns:
@@ -111,7 +103,7 @@ def set_percentage(download_key: str, percentage: int) -> None:
     Raises:
         DownloadCancelled: This process is writing the download, and has lost it.
     """
-    run = _runs.get(download_key)
+    run = current_run(download_key)
     if run is not None:
         run.progress(percentage)
         return
@@ -138,175 +130,12 @@ def set_error(download_key: str, errors: str, *, detail: str = "") -> None:
         errors: What the owner is told.
         detail: What staff are told.
     """
-    run = _runs.get(download_key)
+    run = current_run(download_key)
     rows = _rows(download_key) if run is None else run.held
     if rows.fail(errors, detail=detail):
         write_through(uuid.UUID(download_key), "failed")
         return
     _explain_no_row(download_key, rows, "an error")
-
-
-class Run:
-    """One attempt at building a file, holding the claim on its row.
-
-    Every write carries the claim. A run whose claim is no longer on the row
-    has lost: it removes what it wrote and raises ``DownloadCancelled``.
-    """
-
-    def __init__(self, download: Download, token: uuid.UUID | None):
-        """Begin an attempt.
-
-        Args:
-            download: The row as it was before the claim.
-            token: The claim; or what is on the row, where no claim was written.
-        """
-        self.download = download
-        self.path = download.filepath
-        self._token = token
-        self._percentage = download.percentage if download.state == DownloadState.PENDING else 0
-        self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
-        if download.state == DownloadState.RUNNING and token is not None:
-            # The run that is taken over may yet come back: it must not write to our name.
-            self.path = files.with_suffix(self.path, token.hex[:8])
-        if token != download.claim:
-            # What the claim has written, for entries that are made without the row.
-            download.state, download.errors = DownloadState.RUNNING, ""
-
-    def __enter__(self) -> Self:
-        if self.download.attempts:
-            # What an earlier run left behind would push this one to another name.
-            self._sweep()
-        _runs[self.download.download_key] = self
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if _runs.get(self.download.download_key) is self:
-            del _runs[self.download.download_key]
-
-    def watch(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yield the rows, with a sign of life every ``HEARTBEAT_SECONDS`` between two of them.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
-        """
-        monotonic = time.monotonic
-        for row in rows:
-            if monotonic() >= self._next_beat:
-                self.beat()
-            yield row
-
-    def beat(self) -> None:
-        """Give a sign of life and see whether the claim still stands.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
-        """
-        # Inside a caller's transaction a look must do, because a write would lock.
-        self._write(lambda: self.held.exists() if in_transaction() else self.held.heartbeat())
-
-    def progress(self, percentage: int) -> None:
-        """Record progress.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
-        """
-        self._percentage = percentage
-        if in_transaction():
-            self.beat()
-        elif self._write(lambda: self.held.progress(percentage)):
-            write_through(self.download.pk, "progressed")
-
-    def complete(self, stored: StoredFile) -> None:
-        """Finish with a whole file in the storage.
-
-        Raises:
-            DownloadCancelled: The claim is lost; the file is removed again.
-        """
-        if not self.held.complete(path=stored.path, size=stored.size):
-            # A storage that overwrites may have given a later run the same name.
-            if not downloads().filter(pk=self.download.pk, filepath=stored.path).exists():
-                files.remove(stored.path)
-            raise self._lost()
-        if self.download.attempts:
-            self._sweep(keep=stored.path)
-        write_through(self.download.pk, "completed")
-
-    def fail(self, errors: str, *, detail: str) -> None:
-        """Record a failure and remove what was written.
-
-        It is called while an exception is handled, so nothing is raised from here.
-
-        Args:
-            errors: What the owner is told.
-            detail: What staff are told.
-        """
-        try:
-            recorded = self.held.fail(errors, detail=detail)
-        except Exception:
-            logger.exception("The failure of %s was not recorded", self.download.download_key)
-            return
-        if recorded:
-            self._sweep()
-            write_through(self.download.pk, "failed")
-        else:
-            self.abandon()
-
-    def abandon(self) -> None:
-        """Remove what a run wrote that has lost its claim."""
-        # While there is a row, the folder may hold the file of the run that took over.
-        if not downloads().filter(pk=self.download.pk).exists():
-            self._sweep()
-
-    @property
-    def held(self) -> DownloadQuerySet:
-        """The row, as long as this run may write to it."""
-        return downloads().held(self.download.pk, self._token)
-
-    def _write(self, statement: Callable[[], int | bool]) -> bool:
-        """Run a statement that answers whether the claim stands.
-
-        Where the row could not be written, the entry alone carries the progress
-        and the sign of life: inside a caller's transaction, and on a database
-        that is out of reach or locked for a moment, which must not fail the export.
-
-        Returns:
-            Whether the row was written.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
-        """
-        self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
-        try:
-            held = statement()
-        except DatabaseFault as error:
-            logger.warning("Download %s: no write to its row: %s", self.download.pk, error)
-            write_progress(self.download, self._percentage)
-            return False
-        if not held:
-            raise self._lost()
-        if in_transaction():
-            write_progress(self.download, self._percentage)
-            return False
-        entries.touch_entry(self.download.download_key)
-        return True
-
-    def _sweep(self, keep: str = "") -> None:
-        key = self.download.download_key
-        files.sweep(self.download.filepath, download_key=key, keep=keep)
-
-    def _lost(self) -> DownloadCancelled:
-        return DownloadCancelled(
-            f"Download {self.download.download_key} was cleared or taken over by another run."
-        )
-
-
-#: The runs of this process, by download key, for progress calls that only know the key.
-_runs: Final[dict[str, Run]] = {}
 
 
 def _collection_of(owner: Owner) -> DownloadCollection:
