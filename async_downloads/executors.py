@@ -37,13 +37,15 @@ def enqueuer_for(task: Any) -> Enqueue:
         TypeError: This is no task, or a coroutine or generator function.
         ValueError: A worker could not import the function by its name.
     """
-    named = import_string(task) if isinstance(task, str) else task
+    by_path = isinstance(task, str)
+    found = import_string(task) if by_path else task
     for method in ("delay", "enqueue"):
-        enqueue = getattr(named, method, None)
+        enqueue = getattr(found, method, None)
         if callable(enqueue):
             return cast("Enqueue", enqueue)
-    path = task if isinstance(task, str) else _path_of(task)
-    function = import_string(path)
+    path = task if by_path else _path_of(task)
+    # What a worker will find by that path need not be what was given.
+    function = found if by_path else import_string(path)
     if not callable(function):
         raise TypeError(f"{path} is not callable, so it cannot be run as a task.")
     if any(kind(function) for kind in NEVER_RUN):
@@ -53,7 +55,7 @@ def enqueuer_for(task: Any) -> Enqueue:
             f"{path} is a plain function, which django-q2 would run. Add django_q to "
             "INSTALLED_APPS, or pass a Celery task or a Django task."
         )
-    if not isinstance(task, str) and function is not task:
+    if function is not found:
         raise ValueError(f"{path} is not the function that was given; pass its dotted path.")
     return partial(_enqueue_django_q, path)
 

@@ -9,7 +9,7 @@ from django_htmx.middleware import HtmxDetails
 
 from async_downloads import settings
 from async_downloads.owners import Owner
-from async_downloads.store import Listing, Version, read_changes, read_listing
+from async_downloads.store import Listing, Version, read_changes
 
 __all__ = ["render", "render_changed", "render_list", "render_signed_out"]
 
@@ -72,7 +72,7 @@ def render_changed(owner: Owner, seen: Version | None) -> tuple[SafeString, Vers
     Returns:
         The markup and the version that it is; None if nothing changed.
     """
-    listing = read_listing(owner) if seen is None else read_changes(owner, seen)
+    listing = read_changes(owner, seen)
     if listing is None:
         return None
     return render_to_string(SOCKET_TEMPLATE, {"fragment": render(listing)}), listing.version

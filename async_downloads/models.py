@@ -8,7 +8,7 @@ that exists, because a stale instance would bring back what is gone.
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from django.conf import settings as project_settings
 from django.db import models
@@ -184,8 +184,6 @@ class DownloadQuerySet(models.QuerySet["Download"]):
 
 class Download(models.Model):
     """One file that somebody asked for."""
-
-    State: ClassVar = DownloadState
 
     id = models.UUIDField(_("download key"), primary_key=True, default=uuid.uuid4, editable=False)
     collection = models.ForeignKey(

@@ -18,7 +18,6 @@ __all__ = ["MAX_LABEL_LENGTH", "Owner", "resolve"]
 #: Characters of a label: as many as every supported database can index.
 MAX_LABEL_LENGTH: Final = 500
 
-
 #: What sets the primary keys of collections apart from other UUIDs made of names.
 _NAMESPACE: Final = uuid.UUID("5d1b1f0c-6a0e-4a6b-9c55-0f9d2f3a7e41")
 

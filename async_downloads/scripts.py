@@ -5,14 +5,16 @@ serves it like any static file. For one that has not, as nobody had to under
 django-async-downloads 0.6, a view of ours hands it out.
 """
 
+from functools import cache
 from importlib import resources
+from importlib.metadata import version
 from typing import Final
 
 from django.apps import apps
 from django.templatetags.static import static
 from django.urls import reverse
 
-__all__ = ["SCRIPTS", "content", "url"]
+__all__ = ["SCRIPTS", "content", "etag", "url"]
 
 #: The scripts by the names that they are asked for, and where they lie in django-htmx.
 SCRIPTS: Final = {
@@ -26,6 +28,12 @@ def url(name: str) -> str:
     if apps.is_installed("django_htmx"):
         return static(SCRIPTS[name])
     return reverse("async_downloads:script", args=[name])
+
+
+@cache
+def etag() -> str:
+    """Return what tells a browser whether the scripts are still those that it keeps."""
+    return f'"{version("django-htmx")}"'
 
 
 def content(name: str) -> bytes:

@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import Final
 
 from django.contrib.auth.decorators import login_required
@@ -32,8 +31,6 @@ __all__ = ["ajax_clear_download", "ajax_update", "download", "script"]
 
 #: Seconds that a browser keeps a script before it asks whether there is another.
 SCRIPT_SECONDS: Final = 60 * 60
-
-django_htmx_version = version("django-htmx")
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -115,7 +112,7 @@ def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
 
 @require_safe
 @cache_control(public=True, max_age=SCRIPT_SECONDS)
-@condition(etag_func=lambda request, name: f'"{django_htmx_version}"')
+@condition(etag_func=lambda request, name: scripts.etag())
 def script(request: HttpRequest, name: str) -> HttpResponse:
     """Hand out htmx to a page whose site does not serve it as a static file."""
     try:
@@ -125,8 +122,8 @@ def script(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def _list_as_fragment(request: HttpRequest) -> HttpResponse:
-    owner, seen = owners.resolve(request.user), Version.parse(request.GET.get("version", ""))
-    listing = store.read_listing(owner) if seen is None else store.read_changes(owner, seen)
+    seen = Version.parse(request.GET.get("version", ""))
+    listing = store.read_changes(owners.resolve(request.user), seen)
     if listing is None:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     return HttpResponse(fragments.render(listing, request))

@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from async_downloads import entries
+from async_downloads.store import lifecycle, run
 from tests import services
 from tests.factories import UserFactory
 
@@ -78,6 +79,13 @@ def shared_cache(settings: Any) -> str:
     """Use a cache that other processes see."""
     settings.ASYNC_DOWNLOADS_CACHE_NAME = "file"
     return "file"
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beat at every row, and wait for no row for long."""
+    monkeypatch.setattr(run, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(lifecycle, "BLIND_ROW_WAIT_SECONDS", 0.05)
 
 
 @pytest.fixture

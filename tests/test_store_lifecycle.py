@@ -16,27 +16,10 @@ from django.utils import timezone
 
 from async_downloads import cache, entries, files, owners, store
 from async_downloads.models import Download, DownloadCollection
-from async_downloads.store import lifecycle, run
 from tests.factories import DownloadFactory, UserFactory
+from tests.runs import claimed, long_ago
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beat at every row, and wait for no row for long."""
-    monkeypatch.setattr(run, "HEARTBEAT_SECONDS", 0.0)
-    monkeypatch.setattr(lifecycle, "BLIND_ROW_WAIT_SECONDS", 0.05)
-
-
-def claimed(download: Download) -> store.Run:
-    run = store.claim(download.download_key)
-    assert run is not None
-    return run
-
-
-def long_ago() -> Any:
-    return timezone.now() - timedelta(hours=1)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
 
 
 class TestCreate:

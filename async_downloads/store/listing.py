@@ -88,7 +88,7 @@ def read_listing(owner: Owner) -> Listing:
     return Listing(rows, Version.of(known, _digest(rows)))
 
 
-def read_changes(owner: Owner, seen: Version) -> Listing | None:
+def read_changes(owner: Owner, seen: Version | None) -> Listing | None:
     """Return the owner's downloads if a page that shows ``seen`` is out of date.
 
     A page that is up to date costs one read of the cache, where the cache is
@@ -96,11 +96,13 @@ def read_changes(owner: Owner, seen: Version) -> Listing | None:
 
     Args:
         owner: Whose downloads.
-        seen: What the page shows.
+        seen: What the page shows; None if it shows nothing yet.
 
     Returns:
         The downloads; None if the page shows them already.
     """
+    if seen is None:
+        return read_listing(owner)
     known = entries.get_version(owner.collection_key)
     if known in (seen.token, str(seen)):
         return None

@@ -156,9 +156,9 @@ def _delete(queryset: DownloadQuerySet) -> int:
     """Delete rows and tell their owners' pages."""
     with transaction.atomic(using=database()):
         collections = list(
-            DownloadCollection.objects.using(database())
-            .filter(pk__in=queryset.values_list("collection_id", flat=True))
-            .distinct()
+            DownloadCollection.objects.using(database()).filter(
+                pk__in=queryset.values_list("collection_id", flat=True)
+            )
         )
         removed = queryset.delete()[1].get(Download._meta.label, 0)
 

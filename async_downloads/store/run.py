@@ -110,8 +110,7 @@ class Run:
         Raises:
             DownloadCancelled: The claim is lost; the file is removed again.
         """
-        path, size = stored
-        if not self._change(lambda: self.held.complete(path=path, size=size), "completed"):
+        if not self._change(lambda: self.held.complete(**stored._asdict()), "completed"):
             # A storage that overwrites may have given a later run the same name.
             if not downloads().filter(pk=self.download.pk, filepath=stored.path).exists():
                 files.remove(stored.path)
@@ -129,14 +128,12 @@ class Run:
             detail: What staff are told.
         """
         try:
-            recorded = self._change(lambda: self.held.fail(errors, detail=detail), "failed")
+            if self._change(lambda: self.held.fail(errors, detail=detail), "failed"):
+                self._sweep()
+            else:
+                self.abandon()
         except Exception:
             logger.exception("The failure of %s was not recorded", self.download.download_key)
-            return
-        if recorded:
-            self._sweep()
-        else:
-            self.abandon()
 
     def abandon(self) -> None:
         """Remove what a run wrote that has lost its claim."""
@@ -164,15 +161,16 @@ class Run:
             DownloadCancelled: The claim is lost.
         """
         self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
+        inside = in_transaction()
         try:
-            held = self.held.exists() if in_transaction() else self._change(statement, change)
+            held = self.held.exists() if inside else self._change(statement, change)
         except DatabaseFault as error:
             logger.warning("Download %s: no write to its row: %s", self.download.pk, error)
             write_progress(self.download, self._percentage)
             return
         if not held:
             raise self._lost()
-        if in_transaction():
+        if inside:
             write_progress(self.download, self._percentage)
         else:
             entries.touch_entry(self.download.download_key)

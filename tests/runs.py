@@ -1,0 +1,20 @@
+"""What tests of claims and runs share."""
+
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from async_downloads import store
+from async_downloads.models import Download
+
+
+def claimed(download: Download) -> store.Run:
+    """Return a run that has just claimed a download."""
+    run = store.claim(download.download_key)
+    assert run is not None
+    return run
+
+
+def long_ago() -> datetime:
+    """Return a time at which anything heard of has stalled since."""
+    return timezone.now() - timedelta(hours=1)
