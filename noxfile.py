@@ -22,6 +22,13 @@ DATABASES = ("sqlite", "postgres", "mariadb")
 #: A process for each processor, and the tests of one file in one of them.
 IN_PARALLEL = ("-n", "auto", "--dist", "loadscope")
 
+#: Tests that need to run once only: those of faults bring databases of their own.
+ONCE = (
+    "--ignore=tests/browser",
+    "--ignore=tests/faults",
+    "--ignore=tests/test_lifecycle_machine.py",
+)
+
 #: Pythons and Djangos besides the one that ``nox -s tests`` runs with.
 MATRIX = [
     ("3.12", "6.0"),
@@ -49,11 +56,13 @@ def tests(session: nox.Session) -> None:
             skipped.append(f"{database} ({reason})")
             continue
         # What does not depend on the database is tested once, with the first.
-        chosen = [] if database == "sqlite" else ["--ignore=tests/browser"]
+        chosen = [] if database == "sqlite" else ONCE
         arguments = session.posargs or [*chosen, *IN_PARALLEL]
         session.run("pytest", *arguments, env={"TEST_DATABASE": database})
         ran.append(database)
-    for service in ("redis", "chromium"):
+    for service in services.SERVICES:
+        if service in DATABASES:
+            continue
         (ran if services.available(service) else skipped).append(service)
     session.log(f"Tested with: {', '.join(ran)}.")
     session.log(f"Not there, so skipped: {', '.join(skipped) or 'nothing'}.")
@@ -91,7 +100,7 @@ def installed_mysqlclient(session: nox.Session) -> bool:
 def matrix(session: nox.Session, django: str) -> None:
     """Run the tests on SQLite with each Python that is installed and its Djangos."""
     session.install("-e", ".[ws,celery]", *group("tests"), f"django~={django}.0")
-    arguments = session.posargs or ["--ignore=tests/browser", *IN_PARALLEL]
+    arguments = session.posargs or [*ONCE, *IN_PARALLEL]
     session.run("pytest", *arguments)
 
 

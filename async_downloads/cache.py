@@ -8,17 +8,16 @@ import logging
 import math
 import sys
 import threading
-import traceback
+import time
 from collections.abc import Generator, Iterable
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final, cast
 
 from django.core.files import File
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _
 
-from async_downloads import files, owners, settings, store
-from async_downloads.exceptions import DownloadCancelled, DownloadError
+from async_downloads import failures, files, owners, settings, store
+from async_downloads.exceptions import DownloadCancelled
 from async_downloads.formats import csv
 
 __all__ = [
@@ -101,6 +100,10 @@ def save_download(
     ends the process (``SystemExit``, ``KeyboardInterrupt``, a queue's time-out)
     is recorded and raised again.
 
+    Where another run of the same download was heard of lately, this one waits
+    for what becomes of it: it returns if the other ends, and takes over if the
+    other has stalled.
+
     Args:
         download_key: The key that ``init_download`` returned. An unknown one is
             logged as a warning and changes nothing.
@@ -112,6 +115,7 @@ def save_download(
         encoding: The encoding of the CSV file.
 
     Raises:
+        DownloadBusy: Another run of the same download is alive.
         DownloadCancelled: The download was cleared, or taken over by another run.
         TypeError: ``file`` is not a binary file.
         ValueError: Neither or both of ``iterable`` and ``file`` were given, or
@@ -122,26 +126,21 @@ def save_download(
     csv.check_encoding(encoding)
     if file is not None:
         _check_binary(file)
-    run = store.claim(download_key)
+    run = store.join(download_key, any_thread=True) or store.claim(download_key)
     if run is None:
         return
-    with run:
-        try:
+    try:
+        with run:
             run.complete(_build(run, iterable, file, encoding))
-        except DownloadCancelled:
-            logger.info("Download %s was cancelled", download_key)
-            run.abandon()
-            raise
-        except BaseException as error:
-            logger.exception("Download %s failed", download_key)
-            run.fail(_safe_text(error), detail=_detail(error))
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            if isinstance(iterable, Generator):
-                # Its own finally is due now, and not when somebody drops it.
-                iterable.close()
-            _forget_steps(download_key)
+    except DownloadCancelled:
+        raise
+    except Exception:  # noqa: BLE001, S110 (the run has recorded and logged it)
+        pass
+    finally:
+        if isinstance(iterable, Generator):
+            # Its own finally is due now, and not when somebody drops it.
+            iterable.close()
+        _forget_steps(download_key)
 
 
 def _build(
@@ -188,8 +187,9 @@ def set_percentage(download_key: str, percentage: float) -> None:
 _steps_lock: Final = threading.Lock()
 
 #: What ``update_percentage`` last saw of each download: the total and the
-#: resolution, and the range of positions that belong to the step it is in.
-_steps: Final[dict[str, tuple[int, int, int, int]]] = {}
+#: resolution, the range of positions that belong to the step it is in, and the
+#: run whose signs of life depend on these calls, because no rows are watched.
+_steps: Final[dict[str, tuple[int, int, int, int, store.Run | None]]] = {}
 
 
 def update_percentage(download_key: str, total: int, cur: int, resolution: int = 10) -> None:
@@ -210,6 +210,8 @@ def update_percentage(download_key: str, total: int, cur: int, resolution: int =
     """
     last = _steps.get(download_key)
     if last is not None and last[2] <= cur < last[3] and last[0] == total and last[1] == resolution:
+        if last[4] is not None and time.monotonic() >= last[4].next_beat:
+            last[4].beat()
         return
     if not total > 0:
         return
@@ -218,10 +220,12 @@ def update_percentage(download_key: str, total: int, cur: int, resolution: int =
     # A step begins at the smallest cur for which (cur + 1) * steps // total is that step.
     begin = -(-step * total // steps) - 1 if step else -sys.maxsize
     end = -(-(step + 1) * total // steps) - 1 if step < steps else sys.maxsize
+    run = store.current_run(download_key)
     with _steps_lock:
         if last is None and len(_steps) >= MAX_REMEMBERED_STEPS:
             del _steps[next(iter(_steps))]
-        _steps[download_key] = (total, resolution, begin, end)
+        alone = run is not None and not run.watching
+        _steps[download_key] = (total, resolution, begin, end, run if alone else None)
     if step or last is not None:
         store.set_percentage(download_key, step * 100 // steps)
 
@@ -253,22 +257,9 @@ def set_error(download_key: str, error: object) -> None:
     """
     logger.error("Download %s failed: %s", download_key, error)
     if isinstance(error, BaseException):
-        store.set_error(download_key, _safe_text(error), detail=_detail(error))
+        store.set_error(download_key, failures.for_owner(error), detail=failures.for_staff(error))
     else:
         store.set_error(download_key, str(error))
-
-
-def _safe_text(error: BaseException) -> str:
-    """Return what the owner may read of an exception."""
-    if isinstance(error, DownloadError) and str(error):
-        return str(error)
-    if isinstance(error, Exception):
-        return _("Something went wrong while the file was being made.")
-    return _("The file took too long, or its worker was stopped.")
-
-
-def _detail(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
 
 
 def _check_binary(file: IO[bytes]) -> None:

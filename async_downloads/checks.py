@@ -26,7 +26,8 @@ def register_all() -> None:
     """Register every check of this module; called once, when the app is ready."""
     for check in (check_settings, check_websockets, check_site, check_queue, check_sqlite):
         register(check, TAG)
-    register(check_cache_is_shared, TAG, deploy=True)
+    for check in (check_cache_is_shared, check_cache_time_limits):
+        register(check, TAG, deploy=True)
 
 
 def check_settings(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
@@ -181,6 +182,27 @@ def check_cache_is_shared(app_configs: Sequence[Any] | None, **_: Any) -> list[C
             hint="Point ASYNC_DOWNLOADS_CACHE_NAME at a shared cache, such as Redis, Memcached, "
             "a database cache or a file-based one.",
             id="async_downloads.W005",
+        )
+    ]
+
+
+def check_cache_time_limits(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """W006: a Redis that hangs would hold up every request and export for as long as it likes."""
+    alias = settings.CACHE_NAME or "default"
+    caches: dict[str, Any] = project_settings.CACHES
+    found = caches.get(alias, {})
+    if found.get("BACKEND") != "django.core.cache.backends.redis.RedisCache":
+        return []
+    limits = ("socket_timeout", "socket_connect_timeout")
+    missing = [name for name in limits if not found.get("OPTIONS", {}).get(name)]
+    if not missing:
+        return []
+    return [
+        CheckWarning(
+            f"The cache {alias!r} has no {' and no '.join(missing)}, so that a Redis that hangs "
+            "holds up whoever asks it.",
+            hint=f"Set both in the OPTIONS of CACHES[{alias!r}], to a second for example.",
+            id="async_downloads.W006",
         )
     ]
 

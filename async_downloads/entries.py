@@ -8,8 +8,9 @@ caller, and a backend that fails is left alone for a moment.
 import hashlib
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypedDict, TypeGuard, TypeVar
 
 from django.core.cache import InvalidCacheBackendError, caches
@@ -18,6 +19,7 @@ from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connections, router
+from django.utils import timezone
 
 from async_downloads import settings
 from async_downloads.breaker import Breaker
@@ -25,14 +27,21 @@ from async_downloads.breaker import Breaker
 __all__ = [
     "DownloadEntry",
     "delete_entry",
+    "end_cleanup",
     "get_entries",
     "get_entry",
+    "get_live",
     "get_version",
+    "is_cleared",
     "is_shared",
+    "mark_cleared",
     "new_version",
     "offer_version",
+    "renew_cleanup",
     "renew_version",
     "set_entry",
+    "stamp_of",
+    "start_cleanup",
     "touch_entry",
 ]
 
@@ -40,6 +49,15 @@ T = TypeVar("T")
 
 #: Seconds that a version token lives. A write of it that is lost costs no more than this.
 VERSION_SECONDS: Final = 5
+
+#: What marks a download as cleared; anything else is none of ours.
+CLEARED: Final = "cleared by its owner"
+
+#: By how much the clocks of two machines may differ, a change of the clocks included.
+CLOCK_DIFFERENCE: Final = timedelta(hours=1, minutes=1)
+
+#: Seconds that a clean-up has the field to itself without saying that it is still at it.
+CLEANUP_SECONDS: Final = 60
 
 #: Memcached takes no longer keys and no other characters; the room left is for KEY_PREFIX.
 _VALID_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
@@ -80,6 +98,24 @@ def get_entries(download_keys: Iterable[str]) -> dict[str, DownloadEntry]:
     return {key: value for key, value in found.items() if _is_entry(value)}
 
 
+def get_live(
+    download_keys: Iterable[str], listed: Iterable[str]
+) -> tuple[dict[str, DownloadEntry], set[str]]:
+    """Return entries, and which downloads are marked as cleared, in one round trip.
+
+    Args:
+        download_keys: Whose entries are wanted.
+        listed: Whose marks are wanted.
+    """
+    keys = list(download_keys)
+    marks = {_mark_key(key): key for key in listed}
+    if not keys and not marks:
+        return {}, set()
+    found: dict[str, Any] = _attempt(lambda cache: cache.get_many([*keys, *marks]), {})
+    cleared = {key for mark, key in marks.items() if found.get(mark) == CLEARED}
+    return {key: found[key] for key in keys if _is_entry(found.get(key))}, cleared
+
+
 def set_entry(entry: DownloadEntry) -> None:
     """Keep a download's entry for ``ASYNC_DOWNLOADS_TIMEOUT``."""
     _attempt(
@@ -93,9 +129,77 @@ def touch_entry(download_key: str) -> None:
     _attempt(lambda cache: cache.touch(download_key, settings.TIMEOUT), False)
 
 
+def stamp_of(entry: DownloadEntry) -> datetime | None:
+    """Return when something was last heard of an entry's download.
+
+    None if it cannot be compared with now, because USE_TZ was changed since, or
+    if it lies so far in the future that no two clocks differ by as much.
+    """
+    stamp, now = datetime.fromisoformat(entry["stamp"]), timezone.now()
+    if timezone.is_aware(stamp) != timezone.is_aware(now):
+        return None
+    return min(stamp, now) if stamp - now < CLOCK_DIFFERENCE else None
+
+
 def delete_entry(download_key: str) -> None:
     """Drop a download's entry."""
     _attempt(lambda cache: cache.delete(download_key), False)
+
+
+def mark_cleared(download_key: str) -> bool:
+    """Mark a download as cleared whose row somebody has locked.
+
+    Returns:
+        Whether all processes will find the mark: its writer, and the pages of its owner.
+    """
+
+    def mark(cache: BaseCache) -> bool:
+        cache.set(_mark_key(download_key), CLEARED, settings.TIMEOUT)
+        return True
+
+    return is_shared() and _attempt(mark, False)
+
+
+def is_cleared(download_key: str) -> bool:
+    """Return whether a download whose row was locked is marked as cleared."""
+    found: object = _attempt(lambda cache: cache.get(_mark_key(download_key)), None)
+    return found == CLEARED
+
+
+def start_cleanup(scope: str) -> bool:
+    """Return whether a clean-up may start: not while another one says that it is at it.
+
+    Two at once do no harm, so it may where the cache cannot tell.
+
+    Args:
+        scope: What is cleaned up; two sites may share one cache.
+    """
+    if not is_shared():
+        return True
+    key = _cleanup_key(scope)
+
+    def start(cache: BaseCache) -> bool:
+        if cache.add(key, time.time(), CLEANUP_SECONDS):
+            return True
+        said = cache.get(key)
+        if type(said) is float and abs(time.time() - said) < CLEANUP_SECONDS:
+            return False
+        cache.set(key, time.time(), CLEANUP_SECONDS)
+        return True
+
+    return _attempt(start, True)
+
+
+def renew_cleanup(scope: str) -> None:
+    """Say that the clean-up that was started is still at it."""
+    if is_shared():
+        key = _cleanup_key(scope)
+        _attempt(lambda cache: cache.set(key, time.time(), CLEANUP_SECONDS), None)
+
+
+def end_cleanup(scope: str) -> None:
+    """Let the next clean-up start."""
+    _attempt(lambda cache: cache.delete(_cleanup_key(scope)), False)
 
 
 def is_shared() -> bool:
@@ -141,6 +245,14 @@ def offer_version(collection_key: str, version: str) -> None:
         _attempt(lambda cache: cache.add(key, version, VERSION_SECONDS), False)
 
 
+def _cleanup_key(scope: str) -> str:
+    return f"async_downloads:cleanup:{hashlib.sha256(scope.encode()).hexdigest()}"
+
+
+def _mark_key(download_key: str) -> str:
+    return f"{download_key}:cleared"
+
+
 def _version_key(collection_key: str) -> str:
     if _VALID_KEY.fullmatch(collection_key):
         return collection_key
@@ -156,7 +268,8 @@ def _is_entry(value: object) -> TypeGuard[DownloadEntry]:
     except (TypeError, ValueError):
         return False
     percentage = value["percentage"]
-    return isinstance(percentage, int) and 0 <= percentage <= 100
+    # True is an int to isinstance().
+    return type(percentage) is int and 0 <= percentage <= 100
 
 
 _breakers: Final[dict[str, Breaker]] = {}

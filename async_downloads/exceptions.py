@@ -1,6 +1,6 @@
 """What this package raises on purpose."""
 
-__all__ = ["DownloadCancelled", "DownloadError"]
+__all__ = ["DownloadBusy", "DownloadCancelled", "DownloadError"]
 
 
 class DownloadError(Exception):
@@ -17,4 +17,13 @@ class DownloadCancelled(Exception):  # noqa: N818 (an outcome that was asked for
 
     The person cleared the download, staff purged it, or a newer run of the
     same download took over. What the run had written is already removed.
+    """
+
+
+class DownloadBusy(Exception):  # noqa: N818 (a matter of time, not an error)
+    """Another run of the same download is alive, so that this one has nothing to do now.
+
+    A queue that has delivered a task twice meets this from the second delivery.
+    It is raised rather than swallowed because a queue keeps what has failed: should
+    the other run die, the task is delivered again and takes over.
     """

@@ -9,18 +9,24 @@ import logging
 import posixpath
 import unicodedata
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from django.core.files import File
 from django.core.files.storage import Storage, default_storage
+from django.utils import timezone
 from pathvalidate import sanitize_filename
 
 from async_downloads import settings
 
 __all__ = [
     "StoredFile",
+    "folders",
+    "old_files",
     "path_for",
     "remove",
+    "remove_folder",
     "save",
     "shown_name",
     "storage",
@@ -134,6 +140,57 @@ def sweep(path: str, *, download_key: str, keep: str = "") -> None:
         remove(target)
     if own_folder and not keep:
         remove(folder)
+
+
+def folders() -> list[str]:
+    """Return the names of the folders under ``PATH_PREFIX``; none if the storage has none."""
+    try:
+        return storage().listdir(settings.PATH_PREFIX)[0]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def old_files(name: str, *, before: datetime) -> list[str]:
+    """Return the paths of the files in a folder under ``PATH_PREFIX``, if all of it is old.
+
+    Args:
+        name: The name of the folder.
+        before: Since when nothing in it may have changed.
+
+    Returns:
+        The files, or the folder itself if there are none in it; nothing if
+        something is younger, or is a folder or a link, which can be none of ours.
+    """
+    folder = posixpath.join(settings.PATH_PREFIX, name)
+    if _is_link(folder):
+        return []
+    try:
+        inside, names = storage().listdir(folder)
+        paths = [posixpath.join(folder, name) for name in names] or [folder]
+        return paths if not inside and all(_is_older(path, before) for path in paths) else []
+    except FileNotFoundError:
+        # Somebody else has removed it meanwhile.
+        return []
+
+
+def remove_folder(name: str) -> None:
+    """Delete an empty folder under ``PATH_PREFIX``, where the storage has folders."""
+    remove(posixpath.join(settings.PATH_PREFIX, name))
+
+
+def _is_link(path: str) -> bool:
+    try:
+        return Path(storage().path(path)).is_symlink()
+    except NotImplementedError:
+        # Only the file system has links.
+        return False
+
+
+def _is_older(path: str, than: datetime) -> bool:
+    modified = storage().get_modified_time(path)
+    if timezone.is_naive(modified) and timezone.is_aware(than):
+        modified = timezone.make_aware(modified)
+    return modified < than
 
 
 def _shorten(text: str, size: int) -> str:

@@ -7,18 +7,19 @@ that exists, because a stale instance would bring back what is gone.
 """
 
 import uuid
-from datetime import datetime, timedelta
-from typing import Any, Self
+from datetime import datetime
+from typing import Any, Final, Self
 
 from django.conf import settings as project_settings
-from django.db import models
-from django.db.models import Case, F, Q, When
+from django.db import connections, models
+from django.db.models import Case, Count, Exists, F, OuterRef, Q, When, Window
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from async_downloads import settings
 from async_downloads.files import MAX_PATH_LENGTH
+from async_downloads.lifetimes import expiry, stalled_before
 from async_downloads.owners import MAX_LABEL_LENGTH, Owner
 
 __all__ = ["Download", "DownloadCollection", "DownloadState"]
@@ -33,7 +34,34 @@ class DownloadState(models.TextChoices):
     FAILED = "failed", _("Failed")
 
 
+#: The weakest lock that keeps a row from being deleted.
+_SHARED_LOCKS: Final = {"mysql": "LOCK IN SHARE MODE", "postgresql": "FOR KEY SHARE"}
+
 UNFINISHED = (DownloadState.PENDING, DownloadState.RUNNING)
+
+
+class DownloadCollectionQuerySet(models.QuerySet["DownloadCollection"]):
+    """The vocabulary of collections."""
+
+    def hold(self, pk: uuid.UUID) -> "DownloadCollection | None":
+        """Return a collection that stays until the transaction ends, or None.
+
+        A clean-up removes collections with nothing left. The lock is the one that
+        a foreign key takes by itself, only earlier: any number of transactions
+        hold it at once, and it stands in the way of a deletion alone.
+        """
+        connection = connections[self.db]
+        lock = _SHARED_LOCKS.get(connection.vendor)
+        if lock is None:
+            return self.filter(pk=pk).first()
+        table, column = map(connection.ops.quote_name, (self.model._meta.db_table, "id"))
+        value = self.model._meta.pk.get_db_prep_value(pk, connection)
+        statement = f"SELECT * FROM {table} WHERE {column} = %s {lock}"  # noqa: S608 (no input)
+        return next(iter(self.raw(statement, [value])), None)
+
+    def empty(self) -> Self:
+        """Collections with nothing left in them."""
+        return self.filter(~Exists(Download.objects.filter(collection=OuterRef("pk"))))
 
 
 class DownloadCollection(models.Model):
@@ -67,6 +95,8 @@ class DownloadCollection(models.Model):
         help_text=_("The key that the documented functions know this collection by."),
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    objects = DownloadCollectionQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("download collection")
@@ -115,7 +145,21 @@ class DownloadQuerySet(models.QuerySet["Download"]):
 
     def stalled(self) -> Self:
         """Unfinished downloads of which nothing was heard for ``STALLED_AFTER`` seconds."""
-        return self.unfinished().filter(heard_at__lt=_stalled_before())
+        return self.unfinished().filter(heard_at__lt=stalled_before())
+
+    def finished(self) -> Self:
+        """Downloads that are complete or have failed."""
+        return self.exclude(state__in=UNFINISHED)
+
+    def counted(self) -> Self:
+        """Downloads with ``total`` and ``running``: how many of both there are in all.
+
+        They are counted in the same query, whatever slice of it is taken.
+        """
+        in_progress = Q(state__in=UNFINISHED, heard_at__gte=stalled_before())
+        return self.annotate(
+            total=Window(Count("pk")), running=Window(Count("pk", filter=in_progress))
+        )
 
     def newest_first(self) -> Self:
         """Downloads in the order that people see them."""
@@ -127,7 +171,7 @@ class DownloadQuerySet(models.QuerySet["Download"]):
         """Give a download to the run that holds ``token``, if nobody alive has it."""
         claimable = (
             Q(state__in=(DownloadState.PENDING, DownloadState.FAILED))
-            | Q(state=DownloadState.RUNNING, heard_at__lt=_stalled_before())
+            | Q(state=DownloadState.RUNNING, heard_at__lt=stalled_before())
         ) & Q(attempts__lt=settings.MAX_ATTEMPTS)
         # What was reported before the claim stands, unless it is of an earlier run. First,
         # because MySQL lets an assignment see the ones before it.
@@ -147,6 +191,30 @@ class DownloadQuerySet(models.QuerySet["Download"]):
     def held(self, download_key: uuid.UUID, claim: uuid.UUID | None) -> Self:
         """The download, if it is not complete and its claim is still this one."""
         return self.filter(pk=download_key, claim=claim).exclude(state=DownloadState.COMPLETE)
+
+    def with_another(self, download_key: uuid.UUID, claim: uuid.UUID | None) -> Self:
+        """The download, if a run with another claim than this one is at it."""
+        running = self.filter(pk=download_key, state=DownloadState.RUNNING)
+        return running.exclude(claim=claim).exclude(claim=None)
+
+    def resume(self) -> int:
+        """Take up downloads again that the same run has reported as failed."""
+        return self.filter(state=DownloadState.FAILED).update(
+            state=DownloadState.RUNNING,
+            errors="",
+            error_detail="",
+            finished_at=None,
+            **_sign_of_life(),
+        )
+
+    def release(self) -> int:
+        """Give downloads back that a run has claimed and has not begun to write."""
+        return self.filter(state=DownloadState.RUNNING).update(
+            state=DownloadState.PENDING,
+            claim=None,
+            attempts=F("attempts") - 1,
+            **_sign_of_life(),
+        )
 
     def heartbeat(self) -> int:
         """Say that the writer is alive."""
@@ -291,7 +359,7 @@ class Download(models.Model):
     @property
     def stalled(self) -> bool:
         """Whether it is unfinished and nothing was heard of it for ``STALLED_AFTER`` seconds."""
-        return self.unfinished and self.heard_at < _stalled_before()
+        return self.unfinished and self.heard_at < stalled_before()
 
     @property
     def in_progress(self) -> bool:
@@ -302,6 +370,8 @@ class Download(models.Model):
     def status_text(self) -> str:
         """The state in words for the owner, with what happened to a stalled one."""
         if self.stalled and self.state == DownloadState.PENDING:
+            if self.started_at is not None:
+                return str(_("Stalled: its task ended without making a file"))
             return str(_("Still waiting: nothing has picked it up"))
         if self.stalled:
             return str(_("Stalled: the worker stopped responding"))
@@ -323,16 +393,6 @@ class Download(models.Model):
 def _storable(text: str) -> str:
     """Return a text that every database takes: no NUL, no half of a surrogate pair."""
     return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
-
-
-def expiry() -> datetime | None:
-    """Return when something written now expires; None for never."""
-    timeout = settings.TIMEOUT
-    return None if timeout is None else timezone.now() + timedelta(seconds=timeout)
-
-
-def _stalled_before() -> datetime:
-    return timezone.now() - timedelta(seconds=settings.STALLED_AFTER)
 
 
 def _sign_of_life() -> dict[str, datetime | None]:

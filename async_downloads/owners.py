@@ -9,7 +9,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
-from django.db.models import IntegerField, Model
+from django.db import router
+from django.db.models import IntegerField, Model, QuerySet
 
 from async_downloads import settings
 
@@ -90,7 +91,7 @@ def _from_text(text: str) -> Owner:
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in text):
         raise ValueError(f"user has characters that no name has: {text!r}.")
     user_model = get_user_model()
-    users = user_model._base_manager
+    users = _users(user_model)
     found = users.filter(**{user_model.USERNAME_FIELD: text}).first()
     if found is None and not _has_integer_key(user_model):
         # A UUID, as it travels through JSON; or a key that is text from the start.
@@ -99,6 +100,11 @@ def _from_text(text: str) -> Owner:
         except (ValueError, ValidationError):
             found = None
     return Owner(None, text) if found is None else Owner(found.pk, found.get_username())
+
+
+def _users(user_model: type[Model]) -> "QuerySet[Any]":
+    """Return all users, from where they are written: a copy may not know a new one yet."""
+    return user_model._base_manager.using(router.db_for_write(user_model))
 
 
 def _has_integer_key(user_model: type[Model]) -> bool:
@@ -112,7 +118,7 @@ def _has_integer_key(user_model: type[Model]) -> bool:
 def _from_primary_key(key: Any) -> Owner:
     user_model = get_user_model()
     try:
-        found = user_model._base_manager.get(pk=key)
+        found = _users(user_model).get(pk=key)
     except (TypeError, ValueError, ValidationError) as error:
         raise TypeError(
             f"user must be a user, a primary key or a user name, not {key!r}."

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.apps import AppConfig
-from django.db.models.signals import post_delete, post_migrate
+from django.db.models.signals import post_delete, post_migrate, pre_delete
 
 from async_downloads import push, schedules, store
 from async_downloads.models import Download
@@ -14,9 +14,15 @@ __all__ = ["connect"]
 
 def connect(app_config: AppConfig) -> None:
     """Connect everything; called once, when the app is ready."""
+    pre_delete.connect(read_path, sender=Download)
     post_delete.connect(discard_deleted, sender=Download)
     download_changed.connect(push_hint)
     post_migrate.connect(install_schedules, sender=app_config)
+
+
+def read_path(instance: Download, **_: Any) -> None:
+    """Have the path at hand when the row is gone, of a row too that was read without it."""
+    instance.filepath  # noqa: B018 (reads it, if it was deferred)
 
 
 def discard_deleted(instance: Download, using: str, **_: Any) -> None:

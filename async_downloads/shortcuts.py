@@ -1,25 +1,76 @@
 """The common cases in one call."""
 
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from typing import Any, Final, TypeVar
+from functools import partial, wraps
+from typing import Any, Final, ParamSpec, TypeVar
 
 from django.db.models import Model, QuerySet
+from django.http import HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django_htmx.http import trigger_client_event
 
 from async_downloads import cache, executors, store
 from async_downloads.exceptions import DownloadError
+from async_downloads.supervision import supervise
 
-__all__ = ["init_generic_csv_download", "queryset_to_csv"]
+__all__ = [
+    "download_task",
+    "enqueue_download",
+    "init_generic_csv_download",
+    "queryset_to_csv",
+    "wake_menu",
+]
 
 logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Model)
 
+P = ParamSpec("P")
+
+R = TypeVar("R", bound=HttpResponseBase)
+
 #: Rows that are read from the database, and prefetched for, at a time.
 CHUNK_SIZE: Final = 2000
+
+
+def download_task(function: Callable[P, object]) -> Callable[P, None]:
+    """Make a function a task that builds the file of a download, and records how it ends.
+
+    The download is claimed before the function is called, and each call counts
+    as an attempt. Any exception on its way out is recorded, ``sys.exit`` and the
+    time-out of a queue included, and so is a function that ends without a file.
+    It is raised again for the queue to see, except for a cancelled download and
+    for a ``DownloadError``. It works with any queue; where the queue has a
+    decorator of its own, that one goes on top. Open transactions inside the
+    function, not around it, or a rollback takes the record along.
+
+    Args:
+        function: Takes the download key, under the name ``download_key`` or as
+            its first argument.
+
+    Raises:
+        TypeError: ``function`` is a coroutine or generator function, or takes no argument.
+
+    Returns:
+        A function with the same signature, which returns nothing.
+    """
+    if any(kind(function) for kind in executors.NEVER_RUN):
+        raise TypeError(f"{function!r} would only make a coroutine or a generator.")
+    signature = inspect.signature(function)
+    if not signature.parameters:
+        raise TypeError(f"{function!r} must take the download key.")
+    key_name = "download_key" if "download_key" in signature.parameters else None
+
+    @wraps(function)
+    def task(*args: P.args, **kwargs: P.kwargs) -> None:
+        arguments = signature.bind(*args, **kwargs).arguments
+        key = arguments[key_name] if key_name else next(iter(arguments.values()))
+        supervise(str(key), partial(function, *args, **kwargs), makes_file=True)
+
+    return task
 
 
 def queryset_to_csv(
@@ -87,15 +138,50 @@ def init_generic_csv_download(
         f"{name.replace(' ', '_')}_{now:%Y-%m-%d_%H-%M}.csv",
         f"{name} {now:%Y-%m-%d}",
     )
-    start = partial(enqueue, download_key, *task_args, **task_kwargs)
-    store.after_commit(partial(_start, start, download_key))
+    _enqueue_on_commit(partial(enqueue, download_key, *task_args, **task_kwargs), download_key)
     return collection_key, download_key
 
 
-def _start(start: Callable[[], object], download_key: str) -> None:
-    try:
-        start()
-    except Exception:
-        logger.exception("The task of download %s could not be queued", download_key)
-        text = _("The export could not be queued. Please try again later.")
-        cache.set_error(download_key, DownloadError(text))
+def enqueue_download(task: Any, download_key: str, *task_args: Any, **task_kwargs: Any) -> None:
+    """Queue the task that builds a download, once the surrounding transaction has committed.
+
+    A fast worker then finds the record. If the queue cannot be reached, the
+    download is failed and says so.
+
+    Args:
+        task: A Celery task, a Django task, or a plain function or its dotted
+            path, which django-q2 runs. It is called with the download key first.
+        download_key: The key that ``init_download`` returned.
+        *task_args: Handed to the task.
+        **task_kwargs: Handed to the task.
+
+    Raises:
+        TypeError: ``task`` is no task.
+        ValueError: No worker could import the task.
+    """
+    enqueue = executors.enqueuer_for(task)
+    _enqueue_on_commit(partial(enqueue, download_key, *task_args, **task_kwargs), download_key)
+
+
+def wake_menu(response: R) -> R:
+    """Have the menu of the page that asked look again at once; returns the response.
+
+    For a view that starts a download and answers htmx: nothing polls on a page
+    on which nothing is in progress. A page that is loaded anew needs it not.
+
+    Args:
+        response: What the view answers; gets the header ``HX-Trigger``.
+    """
+    return trigger_client_event(response, "async-downloads:look")
+
+
+def _enqueue_on_commit(enqueue: Callable[[], object], download_key: str) -> None:
+    def start() -> None:
+        try:
+            enqueue()
+        except Exception:
+            logger.exception("The task of download %s could not be queued", download_key)
+            text = _("The export could not be queued. Please try again later.")
+            cache.set_error(download_key, DownloadError(text))
+
+    store.after_commit(start)

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from async_downloads import cache, store
-from async_downloads.exceptions import DownloadCancelled
+from async_downloads import store
+from async_downloads.supervision import supervise
 
 __all__ = ["cleanup_expired_downloads", "run_task"]
 
@@ -17,32 +17,44 @@ logger = logging.getLogger(__name__)
 def cleanup_expired_downloads() -> None:
     """Delete the downloads that have expired, files included.
 
-    Run it periodically. It is harmless to run it too often, or twice at once.
+    Run it periodically. While another process is at it, it does nothing, so it
+    is harmless to run it too often, or many times at once.
     """
-    done = store.clean_up()
-    logger.info("Removed %s expired downloads (%s bytes)", done.downloads, done.size)
+    done = store.clean_up_alone()
+    if done is None:
+        logger.info("Another process is cleaning up")
+        return
+    logger.info(
+        "Removed %s expired downloads (%s bytes) and %s empty collections",
+        done.downloads,
+        done.size,
+        done.collections,
+    )
 
 
 def run_task(
     path: str, download_key: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
 ) -> None:
-    """Run a task by its dotted path, and record how it ended if it ended badly.
+    """Run a task by its dotted path, and record how it ended.
 
-    Its return value is dropped: the queue would have to store it.
+    Each call counts as an attempt at the download, and past
+    ``ASYNC_DOWNLOADS_MAX_ATTEMPTS`` the task is not called any more, so that a
+    queue stops delivering a task that takes its worker down.
 
     Args:
         path: The task's dotted path.
         download_key: The task's first argument.
         args: Its other positional arguments.
         kwargs: Its keyword arguments.
+
+    Raises:
+        BaseException: What the task raised; see ``supervision.supervise``.
     """
-    try:
-        import_string(path)(download_key, *args, **(kwargs or {}))
-    except DownloadCancelled:
-        logger.info("Download %s was cancelled", download_key)
-    except BaseException as error:
-        cache.set_error(download_key, error)
-        raise
+
+    def body() -> object:
+        return import_string(path)(download_key, *args, **(kwargs or {}))
+
+    supervise(download_key, body, makes_file=False)
 
 
 try:

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import celery
+from django_q.exceptions import TimeoutException
 
 from async_downloads import cache
 from async_downloads.exceptions import DownloadCancelled, DownloadError
+from async_downloads.shortcuts import download_task
 
 #: The arguments of each call, for whoever wants to know.
 calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
@@ -38,6 +40,12 @@ def export(download_key: str, *rows: list[Any]) -> None:
     cache.save_download(download_key, [["id", "name"], *rows])
 
 
+@download_task
+def decorated(download_key: str) -> None:
+    """Export as the README recommends."""
+    cache.save_download(download_key, [["row"]])
+
+
 def fail(download_key: str) -> None:
     raise LookupError("postgres://user:secret@db/shop has no such table")
 
@@ -48,6 +56,10 @@ def fail_for_people(download_key: str) -> None:
 
 def leave(download_key: str) -> None:
     raise SystemExit(3)
+
+
+def time_out(download_key: str) -> None:
+    raise TimeoutException("Task exceeded maximum timeout value")
 
 
 def interrupt(download_key: str) -> None:
@@ -96,6 +108,13 @@ class DeadBackend:
 @celery_app.task
 def celery_remember(*args: Any, **kwargs: Any) -> None:
     calls.append((args, kwargs))
+
+
+@celery_app.task
+@download_task
+def celery_decorated(download_key: str) -> None:
+    """Export as the README recommends."""
+    cache.save_download(download_key, [["row"]])
 
 
 @dead_celery_app.task

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from async_downloads import store
+from async_downloads import entries, store
 from async_downloads.models import Download
 
 
@@ -18,3 +18,10 @@ def claimed(download: Download) -> store.Run:
 def long_ago() -> datetime:
     """Return a time at which anything heard of has stalled since."""
     return timezone.now() - timedelta(hours=1)
+
+
+def fall_silent() -> None:
+    """Let it be long ago that anything was heard of any download, by row or by entry."""
+    for key in Download.objects.values_list("pk", flat=True):
+        entries.delete_entry(str(key))
+    Download.objects.update(heard_at=long_ago())

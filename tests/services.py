@@ -1,7 +1,9 @@
 """The servers that the tests can use, and whether they answer.
 
 Each is looked for on its usual loopback port, or where an environment variable
-says: TEST_POSTGRES_URL, TEST_MARIADB_URL, TEST_REDIS_URL, TEST_CHROMIUM. What
+says: TEST_POSTGRES_URL, TEST_MARIADB_URL, TEST_REDIS_URL, TEST_CHROMIUM. Two are
+no servers that run: "redis-server" is the program, for tests that stop and kill
+one, and "root" the right to mount a small disk that can be filled. What
 TESTS_REQUIRE names (such as "postgres,mariadb,redis,chromium") must be there.
 """
 
@@ -21,7 +23,7 @@ ENGINES = {
     "postgres": "django.db.backends.postgresql",
     "mariadb": "django.db.backends.mysql",
 }
-SERVICES = ("postgres", "mariadb", "redis", "chromium")
+SERVICES = ("postgres", "mariadb", "redis", "chromium", "redis-server", "root")
 
 
 def url(service: str) -> SplitResult:
@@ -43,14 +45,22 @@ def chromium() -> str | None:
 
 def available(service: str) -> bool:
     """Return whether a service answers."""
-    if service == "chromium":
-        return chromium() is not None
+    if service in _LOCAL:
+        return _LOCAL[service]()
     parts = url(service)
     try:
         with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 0), timeout=1):
             return True
     except OSError:
         return False
+
+
+#: What is on the machine, or not, without a server that answers.
+_LOCAL = {
+    "chromium": lambda: chromium() is not None,
+    "redis-server": lambda: shutil.which("redis-server") is not None,
+    "root": lambda: os.geteuid() == 0,
+}
 
 
 def required() -> set[str]:

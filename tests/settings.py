@@ -84,6 +84,7 @@ CACHES = {
     "redis": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": services.redis_url(),
+        "OPTIONS": {"socket_timeout": 5, "socket_connect_timeout": 5},
         "KEY_PREFIX": f"async-downloads-tests-{os.getpid()}",
     },
 }

@@ -74,12 +74,12 @@ def test_nothing_saves_a_whole_instance_but_the_creation_of_a_download() -> None
         "files.py": ["storage().save"],
         "store/lifecycle.py": ["download.save"],
     }
-    create = function(sources()["store/lifecycle.py"], "create")
+    create = function(sources()["store/lifecycle.py"], "_insert")
     assert calls(create, "save") == ["download.save"]
 
 
 def test_the_creation_can_only_insert() -> None:
-    create = function(sources()["store/lifecycle.py"], "create")
+    create = function(sources()["store/lifecycle.py"], "_insert")
     (save,) = [
         node
         for node in ast.walk(create)

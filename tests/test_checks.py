@@ -296,7 +296,24 @@ def test_w005_does_not_ask_the_server(settings: Any) -> None:
         "gone": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": "redis://127.0.0.1:1/0",
+            "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
         },
     }
     settings.ASYNC_DOWNLOADS_CACHE_NAME = "gone"
     assert ids(deploy=True) == []
+
+
+# W006
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"socket_timeout": 1}, {"socket_timeout": None, "socket_connect_timeout": 1}]
+)
+def test_w006_a_redis_without_time_limits_matters_only_in_production(
+    settings: Any, options: dict[str, Any]
+) -> None:
+    redis = {**settings.CACHES["redis"], "OPTIONS": options}
+    settings.CACHES = {**settings.CACHES, "redis": redis}
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = "redis"
+    assert ids() == []
+    assert ids(deploy=True) == ["W006"]

@@ -94,6 +94,7 @@ def test_an_outage_is_one_line_however_long_it_lasts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(breaker, "RECOVERY_SECONDS", 0.0)
+    monkeypatch.setattr(breaker, "COST", 0)
     for _ in range(5):
         assert entries.is_shared() is False
         entries.get_version("collection")
@@ -117,6 +118,7 @@ def test_a_cache_that_recovers_is_used_again(
     broken: type[BrokenCache], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(breaker, "RECOVERY_SECONDS", 0.0)
+    monkeypatch.setattr(breaker, "COST", 0)
     entries.get_entry(KEY)
     monkeypatch.setattr(broken, "get_many", BaseCache.get_many)
     monkeypatch.setattr(broken, "get", LocMemCache.get)
@@ -175,3 +177,38 @@ class TestVersions:
         assert len(used[0]) <= 200
         assert used[0].isascii()
         assert " " not in used[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_live_entries_and_marks_come_in_one_answer(any_cache: str) -> None:
+    if any_cache in {"default", "dummy"}:
+        assert not entries.mark_cleared(KEY), "Nobody else would see it."
+        return
+    other = KEY.replace("0b", "0c")
+    entries.set_entry(ENTRY)
+    entries.mark_cleared(other)
+    assert entries.get_live([KEY], [KEY, other]) == ({KEY: ENTRY}, {other})
+    assert (entries.is_cleared(KEY), entries.is_cleared(other)) == (False, True)
+
+
+def test_without_keys_nobody_is_asked(broken: type[BrokenCache]) -> None:
+    assert entries.get_live([], []) == ({}, set())
+    assert broken.calls == 0
+
+
+def test_a_cache_that_fails_marks_nothing_and_holds_nobody_up(broken: type[BrokenCache]) -> None:
+    assert not entries.mark_cleared(KEY)
+    assert not entries.is_cleared(KEY)
+    assert entries.start_cleanup("here")
+    entries.renew_cleanup("here")
+    entries.end_cleanup("here")
+
+
+@pytest.mark.parametrize("uses_zones", [True, False])
+def test_a_stamp_counts_only_if_it_can_be_compared_with_now(
+    uses_zones: bool, settings: Any
+) -> None:
+    settings.USE_TZ = uses_zones
+    assert (entries.stamp_of(ENTRY) is not None) == uses_zones
+    naive: DownloadEntry = {**ENTRY, "stamp": "2026-01-31T09:05:01"}
+    assert (entries.stamp_of(naive) is None) == uses_zones

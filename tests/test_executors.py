@@ -14,6 +14,7 @@ from async_downloads.executors import RUNNER_PATH, enqueuer_for
 from async_downloads.models import Download
 from async_downloads.shortcuts import init_generic_csv_download
 from tests import jobs, queues
+from tests.factories import DownloadFactory
 
 #: What django-q2 takes for its own if it is handed along with the task's arguments.
 QUEUE_OPTIONS = {
@@ -47,6 +48,12 @@ def no_module_level() -> Any:
         """Do nothing."""
 
     return nested
+
+
+@pytest.fixture
+def key(transactional_db: None) -> str:
+    """Return the key of a download that waits for its task; a worker reads what is committed."""
+    return DownloadFactory().download_key
 
 
 # What the task is
@@ -90,22 +97,20 @@ def test_a_django_task_goes_to_its_backend() -> None:
     assert jobs.calls == [(("key", 1), {"period": "2026"})]
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("task", [jobs.remember, "tests.jobs.remember"], ids=["function", "path"])
-def test_a_function_or_its_path_waits_for_django_q(task: Any) -> None:
-    enqueuer_for(task)("key", 1, period="2026")
+def test_a_function_or_its_path_waits_for_django_q(key: str, task: Any) -> None:
+    enqueuer_for(task)(key, 1, period="2026")
     assert jobs.calls == []
     assert [task["func"] for task in queues.waiting()] == [RUNNER_PATH]
     done = queues.run_waiting()
-    assert jobs.calls == [(("key", 1), {"period": "2026"})]
+    assert jobs.calls == [((key, 1), {"period": "2026"})]
     assert [(task["success"], task["result"]) for task in done] == [(True, None)]
 
 
-@pytest.mark.django_db
-def test_a_function_is_found_by_its_own_name_even_if_it_has_others() -> None:
-    enqueuer_for(jobs.remember_too)("key")
+def test_a_function_is_found_by_its_own_name_even_if_it_has_others(key: str) -> None:
+    enqueuer_for(jobs.remember_too)(key)
     queues.run_waiting()
-    assert jobs.calls == [(("key",), {})]
+    assert jobs.calls == [((key,), {})]
 
 
 @pytest.mark.django_db
@@ -184,19 +189,19 @@ def test_django_q_would_take_such_arguments_for_its_options() -> None:
     assert queues.waiting()[0]["kwargs"] == {}
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("name", QUEUE_OPTIONS)
-def test_an_argument_named_like_an_option_of_the_queue_arrives_at_the_task(name: str) -> None:
-    enqueuer_for(jobs.remember)("key", **{name: QUEUE_OPTIONS[name]})
+def test_an_argument_named_like_an_option_of_the_queue_arrives_at_the_task(
+    key: str, name: str
+) -> None:
+    enqueuer_for(jobs.remember)(key, **{name: QUEUE_OPTIONS[name]})
     queues.run_waiting()
-    assert jobs.calls == [(("key",), {name: QUEUE_OPTIONS[name]})]
+    assert jobs.calls == [((key,), {name: QUEUE_OPTIONS[name]})]
 
 
-@pytest.mark.django_db
-def test_all_of_them_arrive_together() -> None:
-    enqueuer_for(jobs.remember)("key", 1, **QUEUE_OPTIONS)
+def test_all_of_them_arrive_together(key: str) -> None:
+    enqueuer_for(jobs.remember)(key, 1, **QUEUE_OPTIONS)
     queues.run_waiting()
-    assert jobs.calls == [(("key", 1), QUEUE_OPTIONS)]
+    assert jobs.calls == [((key, 1), QUEUE_OPTIONS)]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -208,14 +213,13 @@ def test_an_argument_named_like_one_of_ours_arrives_at_the_task(user: Any, name:
     assert Download.objects.get(pk=key).errors == ""
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     "argument", [None, [], {"a": [1]}, ("x",), "ü\x00", 10**30, 1.5, b"\xff", {1, 2}], ids=ascii
 )
-def test_any_value_that_can_travel_arrives(argument: Any) -> None:
-    enqueuer_for(jobs.remember)("key", argument, named=argument)
+def test_any_value_that_can_travel_arrives(key: str, argument: Any) -> None:
+    enqueuer_for(jobs.remember)(key, argument, named=argument)
     queues.run_waiting()
-    assert jobs.calls == [(("key", argument), {"named": argument})]
+    assert jobs.calls == [((key, argument), {"named": argument})]
 
 
 @pytest.mark.django_db

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from django.conf import settings as project_settings
+from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
 
-from async_downloads import entries
+from async_downloads import entries, files
 from async_downloads.models import Download
 from tests.factories import DownloadFactory
 
@@ -30,14 +31,14 @@ def test_it_removes_what_has_expired_with_its_files_and_says_so() -> None:
     DownloadFactory(complete=True, expired=True)
     DownloadFactory(failed=True, expired=True)
     kept = DownloadFactory(complete=True)
-    assert run() == "Removed 2 expired downloads (4 bytes).\n"
+    assert run() == "Removed 2 expired downloads (4 bytes).\nRemoved 2 empty collections.\n"
     assert list(Download.objects.all()) == [kept]
     assert stored_files() == {kept.filepath}
 
 
 def test_a_dry_run_removes_nothing_and_says_what_would_go() -> None:
     expired = DownloadFactory(complete=True, expired=True)
-    DownloadFactory(complete=True)
+    DownloadFactory(complete=True, collection=expired.collection)
     before = stored_files()
     assert run("--dry-run") == "Would remove 1 expired download (4 bytes).\n"
     assert run(dry_run=True) == "Would remove 1 expired download (4 bytes).\n"
@@ -99,3 +100,21 @@ def test_the_help_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "Removes the downloads that have expired" in shown
     assert "--dry-run" in shown
+
+
+def test_orphans_go_only_on_request_and_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "downloads/0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e/orders.csv"
+    files.storage().save(path, ContentFile(b"left over"))
+    assert run() == "Removed 0 expired downloads (0 bytes).\n"
+    assert "Removed 0 orphan files." in run("--orphans")
+    told = f"  {path}\nWould remove 1 orphan file.\n"
+    assert run("--orphans", "--min-age", "0", "--dry-run").endswith(told)
+    assert stored_files() == {path}
+    assert run("--orphans", "--min-age=0").endswith(f"  {path}\nRemoved 1 orphan file.\n")
+    assert stored_files() == set()
+
+
+@pytest.mark.parametrize("hours", ["soon", "-1", "nan", "1e9"])
+def test_an_age_that_is_none_is_refused(hours: str) -> None:
+    with pytest.raises(CommandError, match="is no number of hours"):
+        run("--orphans", "--min-age", hours)

@@ -34,8 +34,11 @@ FUNCTIONS = {
         "update_percentage(download_key, total, cur, resolution=10)",
     ],
     shortcuts: [
+        "download_task(function)",
+        "enqueue_download(task, download_key, *task_args, **task_kwargs)",
         "init_generic_csv_download(task, user, name, *task_args, **task_kwargs)",
         "queryset_to_csv(download_key, header, queryset, row_function)",
+        "wake_menu(response)",
     ],
     tasks: [
         "cleanup_expired_downloads()",
@@ -60,17 +63,25 @@ SETTINGS = {
 URLS = {
     "ajax_clear_download": ("/async_downloads/ajax_clear_download/", []),
     "ajax_update": ("/async_downloads/ajax_update/", []),
+    "clear_finished": ("/async_downloads/clear_finished/", []),
     "download": (f"/async_downloads/download/{KEY}/", [KEY]),
+    "download_list": ("/async_downloads/list/", []),
     "script": ("/async_downloads/scripts/htmx-2.min.js", ["htmx-2.min.js"]),
 }
 
 TEMPLATES = [
+    "base.html",
+    "clear_finished.html",
+    "cross.svg",
+    "download.html",
     "download_centre.html",
+    "download_list.html",
     "downloads.html",
     "fragment.html",
     "gone.html",
     "signed_out.html",
     "socket.html",
+    "toast.html",
 ]
 
 STATIC_FILES = [
@@ -118,7 +129,7 @@ def test_each_function_documents_each_of_its_arguments() -> None:
 
 
 def test_the_exceptions() -> None:
-    assert exceptions.__all__ == ["DownloadCancelled", "DownloadError"]
+    assert exceptions.__all__ == ["DownloadBusy", "DownloadCancelled", "DownloadError"]
     for name in exceptions.__all__:
         kind = getattr(exceptions, name)
         assert kind.__bases__ == (Exception,)

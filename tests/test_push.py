@@ -230,6 +230,7 @@ def test_a_layer_that_recovers_is_used_again_and_the_next_outage_is_told(
     settings: Any, warnings: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("async_downloads.breaker.RECOVERY_SECONDS", 0.0)
+    monkeypatch.setattr("async_downloads.breaker.COST", 0)
     use_layer(settings, f"{__name__}.BrokenLayer")
     push.hint(1)
     use_layer(settings, "channels.layers.InMemoryChannelLayer")

@@ -1,6 +1,7 @@
 """Every snippet of the README does what the README says."""
 
 import io
+import json
 import re
 import sys
 import types
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 from django.core.management import get_commands
+from django.db import transaction
 from django.http import HttpRequest
 from django.template import Context, Template
 from django.test import RequestFactory
@@ -18,8 +20,9 @@ from django.urls import URLResolver, path
 
 from async_downloads import cache, settings
 from async_downloads.models import Download
-from tests import queues
+from tests import jobs, queues
 from tests.factories import DownloadFactory, OrderFactory
+from tests.runs import long_ago
 from tests.shop import models
 
 ROOT = Path(__file__).parent.parent
@@ -58,6 +61,8 @@ COVERED = {
     "def export_orders": "test_the_quick_start_exports_orders",
     "def start_export": "test_the_quick_start_exports_orders",
     "def export_report": "test_a_task_of_ones_own_rows",
+    "def start_from_htmx": "test_a_view_wakes_the_menu",
+    "def start_report": "test_a_task_is_started_after_the_commit",
     'ASYNC_DOWNLOADS_CACHE_NAME = "default"': "test_the_settings_satisfy_the_checks",
     "rebeccapurple": "test_the_custom_properties_exist",
     "Nothing to fetch": "test_a_list_template_of_ones_own",
@@ -160,7 +165,6 @@ def test_the_quick_start_exports_orders(user: Any, rf: RequestFactory, orders_ap
 @pytest.mark.django_db(transaction=True)
 def test_a_task_of_ones_own_rows(user: Any) -> None:
     from async_downloads import files
-    from async_downloads.exceptions import DownloadError
 
     names = executed(snippet("def export_report"), revenue_of=lambda month: 100)
     _, key = cache.init_download(user, "report.csv")
@@ -168,8 +172,49 @@ def test_a_task_of_ones_own_rows(user: Any) -> None:
     download = Download.objects.get()
     with files.storage().open(download.filepath) as file:
         assert file.read().decode("utf-8-sig") == "Month,Revenue\nJanuary,100\nFebruary,100\n"
-    with pytest.raises(DownloadError, match="Choose"):
-        names["export_report"](key, [])
+    _, key = cache.init_download(user, "report.csv")
+    names["export_report"](key, [])
+    assert Download.objects.get(pk=key).errors == "Choose at least one month."
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_is_started_after_the_commit(
+    rf: RequestFactory, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = types.ModuleType("reports.tasks")
+    tasks.make_report = jobs.remember  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "reports", types.ModuleType("reports"))
+    monkeypatch.setitem(sys.modules, "reports.tasks", tasks)
+    request = rf.post("/")
+    request.user = user
+    with transaction.atomic():
+        executed(snippet("def start_report"))["start_report"](request, ["May"])
+        assert queues.waiting() == []
+    (task,) = queues.waiting()
+    key = Download.objects.get().download_key
+    assert task["args"][:3] == ("reports.tasks.make_report", key, (["May"],))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        Download(state="running", heard_at=long_ago()).status_text,
+        Download(state="pending", heard_at=long_ago()).status_text,
+        "The export could not be queued. Please try again later.",
+        "Given up after 3 attempts: the worker stopped responding.",
+    ],
+)
+def test_the_table_of_faults_quotes_what_people_see(text: str) -> None:
+    table = README.partition("### When things go wrong")[2].partition("###")[0]
+    assert f'"{text}"' in table
+    words = text.replace(" 3 ", " %(count)s ").partition(": ")[0]
+    package = (ROOT / "async_downloads").rglob("*.py")
+    assert any(words in path.read_text() for path in package)
+
+
+def test_a_view_wakes_the_menu(rf: RequestFactory) -> None:
+    response = executed(snippet("def start_from_htmx"))["start_from_htmx"](rf.post("/"))
+    assert json.loads(response["HX-Trigger"]) == {"async-downloads:look": {}}
 
 
 def test_the_custom_properties_exist() -> None:

@@ -1,6 +1,7 @@
 """The common cases in one call."""
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,7 +15,12 @@ from django_q.conf import Conf
 from async_downloads import cache, files
 from async_downloads.exceptions import DownloadCancelled
 from async_downloads.models import Download
-from async_downloads.shortcuts import init_generic_csv_download, queryset_to_csv
+from async_downloads.shortcuts import (
+    download_task,
+    enqueue_download,
+    init_generic_csv_download,
+    queryset_to_csv,
+)
 from async_downloads.signals import download_changed
 from tests import jobs, queues
 from tests.factories import CustomerFactory, DownloadFactory, OrderFactory
@@ -347,3 +353,102 @@ def test_an_owner_that_is_none_is_an_error_and_nothing_is_queued(db: None, nobod
     with pytest.raises((TypeError, ValueError)):
         init_generic_csv_download(task, nobody, "Orders")
     assert task.enqueued == []
+
+
+# download_task
+
+
+@pytest.mark.django_db(transaction=True)
+class TestDownloadTask:
+    def test_what_the_function_saves_is_one_attempt(self) -> None:
+        download = DownloadFactory()
+
+        @download_task
+        def export(download_key: str, *rows: list[int]) -> None:
+            cache.save_download(download_key, rows)
+
+        export(download.download_key, [1], [2])
+        download.refresh_from_db()
+        assert (download.state, download.attempts, download.size) == ("complete", 1, 4)
+
+    def test_any_end_without_a_file_is_a_failure(self) -> None:
+        download = DownloadFactory()
+
+        @download_task
+        def export(download_key: str) -> None:
+            """Forget what it is for."""
+
+        export(download.download_key)
+        assert Download.objects.get().failed
+
+    def test_it_keeps_its_name_and_its_signature(self) -> None:
+        assert download_task(jobs.export).__name__ == "export"
+        assert inspect.signature(download_task(jobs.export)) == inspect.signature(jobs.export)
+
+    @pytest.mark.parametrize("by", ["name", "position", "after self"])
+    def test_it_finds_the_key(self, by: str) -> None:
+        key = DownloadFactory().download_key
+
+        @download_task
+        def first(which: str, period: str) -> None:
+            cache.save_download(which, [[period]])
+
+        @download_task
+        def bound(self: object, download_key: str) -> None:
+            cache.save_download(download_key, [["bound"]])
+
+        calls: dict[str, Callable[[], None]] = {
+            "name": lambda: first(period="May", which=key),
+            "position": lambda: first(key, "May"),
+            "after self": lambda: bound(object(), key),
+        }
+        calls[by]()
+        assert Download.objects.get().complete
+
+    def test_django_q_runs_it_as_one_attempt(self, user: Any) -> None:
+        init_generic_csv_download("tests.jobs.decorated", user, "Orders")
+        queues.run_waiting()
+        assert [(row.state, row.attempts) for row in Download.objects.all()] == [("complete", 1)]
+
+    def test_celery_runs_it_below_its_own_decorator(self) -> None:
+        key = DownloadFactory().download_key
+        jobs.celery_decorated.apply(args=[key], throw=True)
+        assert Download.objects.get().complete
+
+    @pytest.mark.parametrize(
+        "function", [jobs.coroutine, jobs.generator, lambda: None], ids=["async", "yields", "none"]
+    )
+    def test_a_function_that_cannot_be_a_task_is_refused_at_once(self, function: Any) -> None:
+        with pytest.raises(TypeError):
+            download_task(function)
+
+
+# enqueue_download
+
+
+@pytest.mark.django_db(transaction=True)
+class TestEnqueueDownload:
+    def test_it_is_queued_once_the_record_is_committed(self, user: Any) -> None:
+        with transaction.atomic():
+            _, key = cache.init_download(user, "report.txt")
+            enqueue_download(jobs.export, key, [1])
+            assert queues.waiting() == []
+        queues.run_waiting()
+        assert Download.objects.get().complete
+        assert jobs.calls == [((key, [1]), {})]
+
+    def test_nothing_is_queued_after_a_rollback(self, user: Any) -> None:
+        with transaction.atomic():
+            enqueue_download(jobs.export, cache.init_download(user, "report.txt")[1])
+            transaction.set_rollback(True)
+        assert queues.waiting() == []
+
+    def test_a_queue_that_cannot_be_reached_is_told_to_the_owner(self, user: Any) -> None:
+        enqueue_download(jobs.DeadBackend(), cache.init_download(user, "report.txt")[1])
+        download = Download.objects.get()
+        assert download.failed
+        assert "could not be queued" in download.errors
+
+    def test_what_is_no_task_is_refused_before_anything_is_queued(self, user: Any) -> None:
+        with pytest.raises(TypeError):
+            enqueue_download(5, cache.init_download(user, "report.txt")[1])

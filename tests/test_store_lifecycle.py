@@ -3,6 +3,7 @@
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import connection, connections, transaction
+from django.db import DatabaseError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from async_downloads import cache, entries, files, owners, store
-from async_downloads.models import Download, DownloadCollection
+from async_downloads.exceptions import DownloadBusy
+from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
+from async_downloads.store import lifecycle
 from tests.factories import DownloadFactory, UserFactory
 from tests.runs import claimed, long_ago
 
@@ -77,25 +80,109 @@ class TestClaim:
         assert (download.errors, download.error_detail) == ("", "")
         assert download.claim is not None
 
-    def test_while_another_run_is_alive_there_is_nothing_to_claim(self) -> None:
-        download = DownloadFactory(running=True)
-        assert store.claim(download.download_key) is None
-        download.refresh_from_db()
-        assert download.attempts == 1
+    @pytest.mark.parametrize(
+        ("end", "attempts"),
+        [("complete", 1), ("fail", 1), ("clear", 0), ("release", 1), ("die", 2)],
+    )
+    def test_where_another_run_was_heard_of_it_waits_for_what_becomes_of_that(
+        self, end: str, attempts: int, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It takes over from a run that died or gave back, and leaves the rest as it ended."""
+        settings.ASYNC_DOWNLOADS_STALLED_AFTER = 1
+        download = DownloadFactory()
+        first = claimed(download)
+        ends: dict[str, Callable[[], object]] = {
+            "complete": lambda: first.complete(
+                files.save(download.filepath, ContentFile(b"first"))
+            ),
+            "fail": lambda: first.report("No orders", detail=""),
+            "clear": lambda: Download.objects.all().delete(),
+            "release": first.release,
+            "die": lambda: None,
+        }
+        looks: list[float] = []
 
-    def test_of_two_that_claim_at_once_one_wins(self) -> None:
+        def look(seconds: float) -> None:
+            looks.append(seconds)
+            if len(looks) == 2:
+                ends[end]()
+            time_sleep(0.3)
+
+        time_sleep = time.sleep
+        monkeypatch.setattr(lifecycle.time, "sleep", look)
+        second = store.claim(download.download_key)
+        assert (second is not None) == (end in {"release", "die"})
+        assert len(looks) >= 2
+        assert [row.attempts for row in Download.objects.all()] == [attempts] * (end != "clear")
+
+    def test_of_a_run_that_is_alive_the_queue_is_told(
+        self, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        download = DownloadFactory()
+        first = claimed(download)
+        monkeypatch.setattr(lifecycle.time, "sleep", lambda seconds: first.beat())
+        with pytest.raises(DownloadBusy):
+            store.claim(download.download_key)
+        with pytest.raises(DownloadBusy), transaction.atomic():
+            store.claim(download.download_key)
+        assert Download.objects.get().attempts == 1
+
+    def test_of_two_that_claim_at_once_one_wins(self, settings: Any) -> None:
+        settings.ASYNC_DOWNLOADS_STALLED_AFTER = 4
         download = DownloadFactory()
         barrier = threading.Barrier(2)
+        won: list[int] = []
 
-        def race(_: int) -> bool:
+        def race(number: int) -> None:
             barrier.wait()
             try:
-                return store.claim(download.download_key) is not None
+                run = store.claim(download.download_key)
+                if run is not None:
+                    won.append(number)
+                    run.complete(files.save(run.path, ContentFile(b"whole")))
             finally:
                 connection.close()
 
         with ThreadPoolExecutor(max_workers=2) as pool:
-            assert sorted(pool.map(race, range(2))) == [False, True]
+            list(pool.map(race, range(2)))
+        assert len(won) == 1
+        assert Download.objects.get().attempts == 1
+
+    def test_a_run_that_is_heard_through_the_cache_alone_is_alive(
+        self, shared_cache: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """So is an export inside a transaction, whose row nobody touches."""
+        download = DownloadFactory(running=True, heard_at=long_ago())
+        with transaction.atomic():
+            cache.set_percentage(download.download_key, 50)
+        looks: list[float] = []
+
+        def look(seconds: float) -> None:
+            looks.append(seconds)
+            entries.delete_entry(download.download_key)
+
+        monkeypatch.setattr(lifecycle.time, "sleep", look)
+        assert store.claim(download.download_key) is not None
+        assert len(looks) == 1
+
+    def test_a_claim_whose_answer_was_lost_is_a_claim(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        download = DownloadFactory()
+        real = DownloadQuerySet.claim
+        calls: list[int] = []
+
+        def lose_the_answer(self: Any, *arguments: Any) -> int:
+            claimed = real(self, *arguments)
+            calls.append(claimed)
+            if len(calls) == 1:
+                raise DatabaseError("the server closed the connection")
+            return claimed
+
+        monkeypatch.setattr(DownloadQuerySet, "claim", lose_the_answer)
+        assert store.claim(download.download_key) is not None
+        assert calls == [1, 0]
+        assert Download.objects.get().attempts == 1
 
     def test_after_a_crash_it_is_taken_over_and_the_left_over_is_removed(self) -> None:
         download = DownloadFactory(running=True, heard_at=long_ago())

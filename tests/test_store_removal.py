@@ -1,6 +1,5 @@
 """Cleared, purged, expired: the row goes, then the file, and nobody else's."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,12 +7,10 @@ from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.utils import timezone
 
-from async_downloads import cache, entries, store
+from async_downloads import entries, store
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.signals import download_changed
-from async_downloads.store import removal
 from tests.factories import DownloadFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -96,66 +93,3 @@ class TestEveryWayOfDeleting:
         download = DownloadFactory(complete=True)
         default_storage.delete(download.filepath)
         assert store.purge(Download.objects.all()) == 1
-
-
-class TestCleanUp:
-    def test_only_what_expired_goes(self) -> None:
-        expired = DownloadFactory(complete=True, expired=True)
-        kept = DownloadFactory(complete=True)
-        done = store.clean_up()
-        assert (done.downloads, done.size) == (1, 4)
-        assert not exists(expired)
-        assert exists(kept)
-
-    def test_twice_is_harmless(self) -> None:
-        DownloadFactory(complete=True, expired=True)
-        assert store.clean_up().downloads == 1
-        assert store.clean_up().downloads == 0
-
-    def test_a_dry_run_removes_nothing(self) -> None:
-        expired = DownloadFactory(complete=True, expired=True)
-        assert store.clean_up(dry_run=True).downloads == 1
-        assert exists(expired)
-
-    def test_it_works_in_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(removal, "BATCH_SIZE", 3)
-        collection = DownloadFactory(expired=True).collection
-        moment = timezone.now() - timedelta(minutes=5)
-        for _ in range(9):
-            # The same moment for all: a batch must not lose those that share its end.
-            DownloadFactory(collection=collection, expires_at=moment)
-        assert store.clean_up(dry_run=True).downloads == 10
-        assert store.clean_up().downloads == 10
-        assert Download.objects.count() == 0
-
-    def test_the_queries_of_a_batch_do_not_grow_with_it(
-        self, django_assert_max_num_queries: Any
-    ) -> None:
-        collection = DownloadFactory(expired=True).collection
-        for _ in range(50):
-            DownloadFactory(collection=collection, expired=True, failed=True)
-        with django_assert_max_num_queries(12):
-            assert store.clean_up().downloads == 51
-
-    def test_a_running_export_that_lives_in_the_cache_alone_survives(self) -> None:
-        quiet = DownloadFactory(running=True, expired=True)
-        alive = DownloadFactory(running=True, expired=True)
-        with transaction.atomic():
-            cache.set_percentage(alive.download_key, 50)
-        assert store.clean_up().downloads == 1
-        assert not Download.objects.filter(pk=quiet.pk).exists()
-        assert Download.objects.filter(pk=alive.pk).exists()
-
-    def test_a_heartbeat_between_reading_and_deleting_saves_it(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        download = DownloadFactory(running=True, expired=True)
-        real = removal._alive
-
-        def beat_meanwhile(rows: Any) -> set[str]:
-            Download.objects.filter(pk=download.pk).heartbeat()
-            return real(rows)
-
-        monkeypatch.setattr(removal, "_alive", beat_meanwhile)
-        assert store.clean_up().downloads == 0
-        assert Download.objects.count() == 1

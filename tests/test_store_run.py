@@ -18,7 +18,7 @@ from async_downloads.exceptions import DownloadCancelled
 from async_downloads.models import Download, DownloadQuerySet
 from async_downloads.store import run
 from tests.factories import DownloadFactory, OrderFactory
-from tests.runs import claimed, long_ago
+from tests.runs import claimed, fall_silent, long_ago
 from tests.shop.models import Order
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
@@ -28,7 +28,7 @@ class TestTheRun:
     def test_a_loser_stops_at_its_next_beat_and_leaves_the_winner_alone(self) -> None:
         download = DownloadFactory()
         loser = claimed(download)
-        Download.objects.update(heard_at=long_ago())
+        fall_silent()
         winner = claimed(download)
         with pytest.raises(DownloadCancelled), loser:
             list(loser.watch([["row"]]))
@@ -41,7 +41,7 @@ class TestTheRun:
     def test_a_late_loser_cannot_overwrite_a_winner(self) -> None:
         download = DownloadFactory()
         loser = claimed(download)
-        Download.objects.update(heard_at=long_ago())
+        fall_silent()
         winner = claimed(download)
         winner.complete(files.save(download.filepath, ContentFile(b"winner")))
         with pytest.raises(DownloadCancelled):
@@ -59,7 +59,7 @@ class TestTheRun:
         settings.STORAGES = {**settings.STORAGES, "default": options}
         download = DownloadFactory()
         loser = claimed(download)
-        Download.objects.update(heard_at=long_ago())
+        fall_silent()
         winner = claimed(download)
         winner.complete(files.save(winner.path, ContentFile(b"winner")))
         with pytest.raises(DownloadCancelled):
@@ -73,7 +73,7 @@ class TestTheRun:
         self, text: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         # What runs tests in several processes cannot hand half a pair on.
-        caplog.set_level(logging.CRITICAL + 1, logger="async_downloads.cache")
+        caplog.set_level(logging.CRITICAL + 1, logger="async_downloads")
         download = DownloadFactory()
 
         def rows() -> Iterator[list[str]]:

@@ -1,6 +1,5 @@
 """What a worker runs."""
 
-import logging
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import celery
 import pytest
 from django.conf import settings as project_settings
 from django.utils.module_loading import import_string
+from django_q.exceptions import TimeoutException
 
 from async_downloads import cache, schedules, tasks
 from async_downloads.models import Download
@@ -40,20 +40,21 @@ def stored_files() -> list[str]:
 # run_task
 
 
-def test_the_task_is_found_by_its_path_and_called_with_everything() -> None:
-    tasks.run_task("tests.jobs.remember", "key", (1, 2), {"period": "2026"})
-    assert jobs.calls == [(("key", 1, 2), {"period": "2026"})]
+def test_the_task_is_found_by_its_path_and_called_with_everything(download: Download) -> None:
+    tasks.run_task("tests.jobs.remember", download.download_key, (1, 2), {"period": "2026"})
+    assert jobs.calls == [((download.download_key, 1, 2), {"period": "2026"})]
 
 
-def test_without_arguments_it_is_called_with_the_key_alone() -> None:
-    tasks.run_task("tests.jobs.remember", "key")
-    assert jobs.calls == [(("key",), {})]
+def test_without_arguments_it_is_called_with_the_key_alone(download: Download) -> None:
+    tasks.run_task("tests.jobs.remember", download.download_key)
+    assert jobs.calls == [((download.download_key,), {})]
 
 
-def test_its_result_is_dropped() -> None:
+def test_its_result_is_dropped(download: Download) -> None:
     # The queue would have to store it, and may not be able to.
     assert jobs.remember() is not None
-    assert tasks.run_task("tests.jobs.remember", "key") is None  # type: ignore[func-returns-value]
+    done = tasks.run_task("tests.jobs.remember", download.download_key)  # type: ignore[func-returns-value]
+    assert done is None
 
 
 def test_what_it_saves_is_saved(download: Download) -> None:
@@ -65,7 +66,10 @@ def test_what_it_saves_is_saved(download: Download) -> None:
     ("path", "error"),
     [
         ("tests.jobs.fail", LookupError),
-        ("tests.jobs.leave", SystemExit),
+        ("tests.jobs.leave", RuntimeError),
+        ("tests.jobs.time_out", TimeoutException),
+        ("tests.jobs.coroutine", TypeError),
+        ("tests.jobs.generator", TypeError),
         ("tests.jobs.interrupt", KeyboardInterrupt),
         ("tests.jobs.no_such_function", ImportError),
         ("tests.no_such_module.function", ImportError),
@@ -80,37 +84,55 @@ def test_a_failure_of_any_kind_is_recorded_and_raised_again(
     download = now(download)
     assert download.failed
     assert download.errors != ""
-    assert error.__name__ in download.error_detail or "Error" in download.error_detail
+    raised = "SystemExit" if path.endswith("leave") else error.__name__
+    assert raised in download.error_detail or "Error" in download.error_detail
     # The owner is not told what may hold names, hosts and passwords.
     assert "secret" not in download.errors
     assert "tests." not in download.errors
 
 
-def test_the_exit_code_of_a_task_that_leaves_is_kept(download: Download) -> None:
-    with pytest.raises(SystemExit) as left:
+def test_a_task_that_leaves_does_not_take_its_worker_along(download: Download) -> None:
+    with pytest.raises(RuntimeError, match=r"sys.exit\(3\)"):
         tasks.run_task("tests.jobs.leave", download.download_key)
-    assert left.value.code == 3
 
 
-def test_a_failure_that_is_meant_for_people_is_told_to_them(download: Download) -> None:
-    with pytest.raises(Exception, match="shorter period"):
-        tasks.run_task("tests.jobs.fail_for_people", download.download_key)
+def test_a_failure_that_is_meant_for_people_is_told_to_them_and_to_no_queue(
+    download: Download,
+) -> None:
+    tasks.run_task("tests.jobs.fail_for_people", download.download_key)
     assert now(download).errors == "Choose a shorter period."
 
 
-def test_the_failure_of_a_complete_download_does_not_undo_it(db: None) -> None:
+def test_a_complete_download_is_not_built_again(db: None) -> None:
     download = DownloadFactory(complete=True)
-    with pytest.raises(LookupError):
-        tasks.run_task("tests.jobs.fail", download.download_key)
+    tasks.run_task("tests.jobs.fail", download.download_key)
     assert now(download).complete
 
 
-def test_a_cancelled_task_is_no_error(download: Download, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+@pytest.mark.django_db(transaction=True)
+def test_a_task_that_hands_its_download_on_leaves_it_waiting() -> None:
+    download = DownloadFactory()
+    tasks.run_task("tests.jobs.remember", download.download_key)
+    download = now(download)
+    assert (download.state, download.attempts, download.claim) == ("pending", 0, None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_call_is_an_attempt_and_past_the_limit_the_task_is_not_called() -> None:
+    key = DownloadFactory().download_key
+    for attempt in (1, 2, 3):
+        with pytest.raises(LookupError):
+            tasks.run_task("tests.jobs.fail", key)
+        assert Download.objects.get().attempts == attempt
+    tasks.run_task("tests.jobs.fail", key)
+    download = Download.objects.get()
+    assert (download.attempts, download.failed) == (3, True)
+    assert "LookupError" in download.error_detail
+
+
+def test_a_task_that_says_that_it_was_cancelled_raises_nothing(download: Download) -> None:
     tasks.run_task("tests.jobs.cancel", download.download_key)
-    assert now(download).errors == ""
-    assert not now(download).failed
-    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert now(download).errors == "The task ended without making a file."
 
 
 def test_a_task_whose_download_was_cleared_does_nothing(
@@ -122,9 +144,8 @@ def test_a_task_whose_download_was_cleared_does_nothing(
 
 
 @pytest.mark.usefixtures("db")
-def test_a_failure_without_a_download_is_raised_all_the_same() -> None:
-    with pytest.raises(LookupError):
-        tasks.run_task("tests.jobs.fail", "no key at all")
+def test_without_a_download_the_task_is_not_called() -> None:
+    tasks.run_task("tests.jobs.fail", "no key at all")
 
 
 # cleanup_expired_downloads

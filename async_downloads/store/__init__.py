@@ -1,28 +1,27 @@
 """Rows first, then the cache, then everybody who wants to know.
 
-``write_through`` holds that order. The other modules say what happens to a
-download (``lifecycle``), how its file is built (``run``), what a person sees
-(``listing``) and how it goes away (``removal``).
+``connections`` knows through which connection a change goes, and when it
+counts; ``write_through`` holds the order in which it becomes visible. The other
+modules say what happens to a download (``lifecycle``), how its file is built
+(``run``), what a person sees (``listing``), how it goes away (``removal``,
+``cleanup``) and what is left in the storage without a row (``orphans``).
 """
 
-from async_downloads.store.lifecycle import claim, create, set_error, set_percentage
+from async_downloads.store.cleanup import Cleanup, clean_up, clean_up_alone
+from async_downloads.store.connections import after_commit
+from async_downloads.store.lifecycle import claim, create, join, set_error, set_percentage
 from async_downloads.store.listing import (
     Listing,
     Version,
     get_for_user,
     read_changes,
     read_listing,
+    read_page,
 )
-from async_downloads.store.removal import (
-    Cleanup,
-    clean_up,
-    clear,
-    collections_by_key,
-    discard,
-    purge,
-)
-from async_downloads.store.run import Run
-from async_downloads.store.write_through import after_commit, entry_of
+from async_downloads.store.orphans import remove_orphans
+from async_downloads.store.removal import clear, clear_finished, collections_by_key, discard, purge
+from async_downloads.store.run import Run, current_run
+from async_downloads.store.write_through import entry_of
 
 __all__ = [
     "Cleanup",
@@ -32,15 +31,21 @@ __all__ = [
     "after_commit",
     "claim",
     "clean_up",
+    "clean_up_alone",
     "clear",
+    "clear_finished",
     "collections_by_key",
     "create",
+    "current_run",
     "discard",
     "entry_of",
     "get_for_user",
+    "join",
     "purge",
     "read_changes",
     "read_listing",
+    "read_page",
+    "remove_orphans",
     "set_error",
     "set_percentage",
 ]

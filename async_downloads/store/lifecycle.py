@@ -3,33 +3,43 @@
 import logging
 import time
 import uuid
+from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
-from django.db import Error as DatabaseFault
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.utils.translation import ngettext
 
 from async_downloads import entries, files, settings
+from async_downloads.exceptions import DownloadBusy
+from async_downloads.lifetimes import expiry, stalled_before
 from async_downloads.models import (
     Download,
     DownloadCollection,
     DownloadQuerySet,
     DownloadState,
-    expiry,
 )
 from async_downloads.owners import Owner
-from async_downloads.store.run import Run, current_run
-from async_downloads.store.write_through import (
+from async_downloads.store.connections import (
+    DatabaseFault,
     after_commit,
-    announce,
     database,
     downloads,
-    entry_of,
     in_transaction,
+    persistently,
+    retried,
+    surely,
+)
+from async_downloads.store.removal import purge
+from async_downloads.store.run import Run, current_run
+from async_downloads.store.write_through import (
+    announce,
+    entry_of,
     write_progress,
     write_through,
 )
 
-__all__ = ["claim", "create", "set_error", "set_percentage"]
+__all__ = ["claim", "create", "join", "set_error", "set_percentage"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +53,9 @@ BLIND_ROW_WAIT_SECONDS: Final = 1.0
 #: Seconds between two looks at the row while waiting for it.
 ROW_WAIT_STEP: Final = 0.05
 
+#: Seconds between two looks at a download that another run is writing.
+TURN_WAIT_STEP: Final = 1.0
+
 
 def create(owner: Owner, *, filename: str, name: str) -> Download:
     """Make the row of a new download, and its entry at once.
@@ -55,42 +68,62 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
         filename: The name that the file is saved under when fetched.
         name: What the list calls it.
     """
-    with transaction.atomic(using=database()):
-        collection = _collection_of(owner)
-        download = Download(collection=collection, name=name, filename=filename)
-        download.filepath = files.path_for(download.download_key, filename)
-        download.expires_at = expiry()
-        download.save(using=database(), force_insert=True)
+    download = Download(name=name, filename=filename)
+    download.filepath = files.path_for(download.download_key, filename)
+    # Two that make the same collection, while it is being removed, may block each other.
+    persistently(lambda: _insert(download, owner))
     entries.set_entry(entry_of(download, user=owner.name))
-    after_commit(lambda: announce(collection, "created", download.download_key))
+    after_commit(lambda: announce(download.collection, "created", download.download_key))
     return download
 
 
+def _insert(download: Download, owner: Owner) -> None:
+    with transaction.atomic(using=database()):
+        download.collection = _collection_of(owner)
+        download.expires_at = expiry()
+        download.save(using=database(), force_insert=True)
+
+
+def join(download_key: str, *, any_thread: bool) -> Run | None:
+    """Return the run of a download that the caller is a part of, if there is one.
+
+    Args:
+        download_key: Which download.
+        any_thread: Whether the run of another thread will do: for what a task
+            does, but not for another delivery of the task.
+    """
+    run = current_run(download_key)
+    if run is None or not (run.here or (any_thread and run.joinable)):
+        return None
+    run.resume()
+    return run
+
+
 def claim(download_key: str) -> Run | None:
-    """Take a download for writing, if it is there to be taken.
+    """Take a download for writing, as soon as it is there to be taken.
+
+    One that is with another run is waited for until it is clear what became of
+    that: it ended, it gave a sign of life, or it has stalled and is taken over.
 
     Returns:
         The run, to be used as a context manager; None, with the reason logged,
-        if there is no such download, if it is complete, if another run is alive
-        or if it was tried ``ASYNC_DOWNLOADS_MAX_ATTEMPTS`` times.
+        if there is no such download, if it is complete, if the run that was
+        waited for has ended or if it was tried ``ASYNC_DOWNLOADS_MAX_ATTEMPTS`` times.
+
+    Raises:
+        DownloadBusy: Another run is alive.
     """
-    download = _wait_for_row(download_key)
+    download = retried(lambda: _wait_for_row(download_key))
     if download is None:
         logger.warning("There is no download %s; nothing was written", download_key)
         return None
     if in_transaction():
-        # The claim itself would hold the row's lock until the caller commits.
-        if _refused(download):
-            return None
-        return Run(download, download.claim)
-    token = uuid.uuid4()
-    if not downloads().claim(download.pk, token):
-        refused = downloads().filter(pk=download.pk).first()
-        if refused is not None:
-            _refused(refused)
+        return _join_transaction(download)
+    if entries.is_cleared(download_key):
+        logger.info("Download %s was cleared while its row was locked", download_key)
+        purge(downloads().filter(pk=download.pk))
         return None
-    write_through(download.pk, "started")
-    return Run(download, token)
+    return _take_in_turn(download)
 
 
 def set_percentage(download_key: str, percentage: int) -> None:
@@ -131,24 +164,38 @@ def set_error(download_key: str, errors: str, *, detail: str = "") -> None:
         detail: What staff are told.
     """
     run = current_run(download_key)
-    rows = _rows(download_key) if run is None else run.held
-    if rows.fail(errors, detail=detail):
-        write_through(uuid.UUID(download_key), "failed")
-        return
-    _explain_no_row(download_key, rows, "an error")
+    rows = _rows(download_key)
+
+    def write() -> int:
+        changed = rows.fail(errors, detail=detail)
+        if changed:
+            write_through(uuid.UUID(download_key), "failed")
+        return changed
+
+    recorded = run.report(errors, detail=detail) if run else surely(rows, write) > 0
+    if not recorded:
+        _explain_no_row(download_key, rows, "an error")
 
 
 def _collection_of(owner: Owner) -> DownloadCollection:
-    key = owner.collection_key
-    collections = DownloadCollection.objects.using(database())
+    """Return the owner's collection, which nobody can remove until the caller has committed."""
     label = owner.name if owner.user_id is None else ""
-    collection, made = collections.get_or_create(
-        pk=owner.collection_id, defaults={"key": key, "user_id": owner.user_id, "label": label}
-    )
-    if not made and collection.key != key:
+    fields = {"key": owner.collection_key, "user_id": owner.user_id, "label": label}
+    collections = DownloadCollection.objects.using(database())
+    collection = collections.hold(owner.collection_id)
+    while collection is None:
+        try:
+            with transaction.atomic(using=database()):
+                return collections.create(pk=owner.collection_id, **fields)
+        except IntegrityError:
+            collection = collections.hold(owner.collection_id)
+            if collection is None and not collections.filter(pk=owner.collection_id).exists():
+                # Not that somebody else was faster: the owner is gone.
+                raise
+    if collection.key != owner.collection_key:
         # COLLECTION_KEY_FORMAT was changed; the key handed out must lead back here.
-        collections.filter(pk=collection.pk).update(key=key)
-        collection.key = key
+        collections.filter(pk=collection.pk).update(key=owner.collection_key)
+        collection.key = owner.collection_key
     return collection
 
 
@@ -176,21 +223,97 @@ def _patience(download_key: str) -> float:
     return ROW_WAIT_SECONDS if entries.get_entry(download_key) else BLIND_ROW_WAIT_SECONDS
 
 
+def _join_transaction(download: Download) -> Run | None:
+    """Return a run inside a transaction of the caller's, whose claim is not written.
+
+    It would hold the row's lock until the caller commits. Nothing is waited for,
+    because what others write may not be seen there.
+    """
+    if _is_with_another(download):
+        raise _busy(download)
+    return None if _refused(download) else Run(download, download.claim)
+
+
+def _take_in_turn(download: Download) -> Run | None:
+    """Claim a download once no other run is alive; None if there is nothing left to do."""
+    current: Download | None = download
+    heard: datetime | None = None
+    while current is not None:
+        if _is_with_another(current):
+            if heard is not None and _last_heard(current) > heard:
+                raise _busy(current)
+            heard = _last_heard(current)
+            time.sleep(min(TURN_WAIT_STEP, settings.STALLED_AFTER / 4))
+        elif _refused(current):
+            return None
+        elif heard is not None and current.failed:
+            logger.info("Download %s has failed in the run that was waited for", current.pk)
+            return None
+        else:
+            run = _take(current)
+            if run is not None:
+                return run
+        current = retried(_looking_for(download.pk))
+    logger.info("Download %s was cleared", download.pk)
+    return None
+
+
+def _looking_for(pk: uuid.UUID) -> Callable[[], Download | None]:
+    return lambda: downloads().select_related("collection__user").filter(pk=pk).first()
+
+
+def _take(download: Download) -> Run | None:
+    """Claim a download, or return None if somebody else was faster."""
+    token = uuid.uuid4()
+
+    def write() -> bool:
+        # A connection that died may have died after the write.
+        taken = (
+            downloads().claim(download.pk, token) > 0
+            or downloads().held(download.pk, token).exists()
+        )
+        if taken:
+            write_through(download.pk, "started")
+        return taken
+
+    return Run(download, token) if retried(write) else None
+
+
+def _is_with_another(download: Download) -> bool:
+    """Return whether another run has it that has not stalled."""
+    return download.state == DownloadState.RUNNING and _last_heard(download) >= stalled_before()
+
+
+def _last_heard(download: Download) -> datetime:
+    """Return when a run was last heard of, by its row or by its entry.
+
+    A run inside a caller's transaction gives its signs of life in the entry alone.
+    """
+    entry = entries.get_entry(download.download_key)
+    stamp = entries.stamp_of(entry) if entry else None
+    return download.heard_at if stamp is None else max(download.heard_at, stamp)
+
+
+def _busy(download: Download) -> DownloadBusy:
+    return DownloadBusy(f"Download {download.pk} is with another run that is alive.")
+
+
 def _refused(download: Download) -> bool:
     """Log why a download is not to be had, and fail one that was tried too often."""
-    key = download.download_key
     if download.state == DownloadState.COMPLETE:
-        logger.info("Download %s is complete already", key)
-    elif download.state == DownloadState.RUNNING and not download.stalled:
-        logger.info("Download %s is with another run that is alive", key)
-    elif download.attempts >= settings.MAX_ATTEMPTS:
-        logger.error("Download %s is given up after %s attempts", key, download.attempts)
-        given_up = downloads().held(download.pk, download.claim).unfinished()
-        text = f"It was given up after {download.attempts} attempts."
-        if given_up.fail(text, detail=text):
-            write_through(download.pk, "failed")
-    else:
+        logger.info("Download %s is complete already", download.pk)
+        return True
+    if download.attempts < settings.MAX_ATTEMPTS:
         return False
+    logger.error("Download %s is given up after %s attempts", download.pk, download.attempts)
+    given_up = downloads().held(download.pk, download.claim).unfinished()
+    text = ngettext(
+        "Given up after %(count)s attempt: the worker stopped responding.",
+        "Given up after %(count)s attempts: the worker stopped responding.",
+        download.attempts,
+    ) % {"count": download.attempts}
+    if given_up.fail(text, detail=text):
+        write_through(download.pk, "failed")
     return True
 
 

@@ -2,17 +2,23 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple, Self
+from datetime import timedelta
+from typing import Any, Final, NamedTuple, Self
+
+from django.core.paginator import Page, Paginator
+from django.utils import timezone
 
 from async_downloads import entries
-from async_downloads.models import Download
+from async_downloads.models import Download, DownloadQuerySet
 from async_downloads.owners import Owner
-from async_downloads.store.write_through import downloads
+from async_downloads.store.connections import downloads
 
-__all__ = ["Listing", "Version", "get_for_user", "read_changes", "read_listing"]
+__all__ = ["Listing", "Version", "get_for_user", "read_changes", "read_listing", "read_page"]
+
+#: Downloads on one page of all of them.
+PAGE_SIZE: Final = 25
 
 
 class Version(NamedTuple):
@@ -58,37 +64,58 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The downloads of one owner, newest first, and the version that they are."""
+    """The downloads of one owner, newest first, and the version that they are.
+
+    Attributes:
+        downloads: All of them, or the newest.
+        version: What a page that shows them brings along when it polls.
+        total: How many there are, shown or not.
+        running: How many a worker is at, or may be soon, shown or not.
+    """
 
     downloads: Sequence[Download]
     version: Version
+    total: int
+    running: int
 
     @property
     def in_progress(self) -> bool:
         """Whether a worker is at one of them, or may be soon."""
-        return any(download.in_progress for download in self.downloads)
+        return self.running > 0
 
     @property
     def stalled(self) -> bool:
         """Whether one of them was given up on, and may still finish after all."""
         return any(download.stalled for download in self.downloads)
 
+    @property
+    def finished(self) -> bool:
+        """Whether one of them is complete or has failed."""
+        return any(not download.unfinished for download in self.downloads)
 
-def read_listing(owner: Owner) -> Listing:
+    @property
+    def running_for(self) -> timedelta:
+        """How long the youngest of those in progress has been asked for; nothing without one."""
+        asked = [download.timestamp for download in self.downloads if download.in_progress]
+        return timezone.now() - max(asked) if asked else timedelta()
+
+
+def read_listing(owner: Owner, *, limit: int | None = None) -> Listing:
     """Return the owner's downloads that have not expired, newest first.
 
     It costs one query and at most two reads of the cache, however many there are.
 
     Args:
         owner: Whose downloads; a user, because only a user can look.
+        limit: How many of them; None for all.
     """
     # The token is taken before the rows, so that it can be too old but never too new.
     known = entries.get_version(owner.collection_key)
-    rows = _read_rows(owner)
-    return Listing(rows, Version.of(known, _digest(rows)))
+    rows = _Rows.read(owner, limit)
+    return rows.listing(Version.of(known, rows.digest()))
 
 
-def read_changes(owner: Owner, seen: Version | None) -> Listing | None:
+def read_changes(owner: Owner, seen: Version | None, *, limit: int | None = None) -> Listing | None:
     """Return the owner's downloads if a page that shows ``seen`` is out of date.
 
     A page that is up to date costs one read of the cache, where the cache is
@@ -97,23 +124,32 @@ def read_changes(owner: Owner, seen: Version | None) -> Listing | None:
     Args:
         owner: Whose downloads.
         seen: What the page shows; None if it shows nothing yet.
+        limit: How many of them the page shows; None for all.
 
     Returns:
         The downloads; None if the page shows them already.
     """
     if seen is None:
-        return read_listing(owner)
+        return read_listing(owner, limit=limit)
     known = entries.get_version(owner.collection_key)
     if known in (seen.token, str(seen)):
         return None
-    rows = _read_rows(owner)
-    digest = _digest(rows)
+    rows = _Rows.read(owner, limit)
+    digest = rows.digest()
     if digest == seen.digest:
         if known is None:
             # An empty answer cannot bring the page a token, so the cache takes the page's.
             entries.offer_version(owner.collection_key, str(seen))
         return None
-    return Listing(rows, Version.of(known, digest))
+    return rows.listing(Version.of(known, digest))
+
+
+def read_page(owner: Owner, number: str | int) -> "Page[Download]":
+    """Return one page of the owner's downloads, newest first; the nearest there is."""
+    paginator = Paginator(_mine(owner), PAGE_SIZE)
+    page = paginator.get_page(number)
+    page.object_list = _overlaid(list(page.object_list))
+    return page
 
 
 def get_for_user(user_id: Any, download_key: uuid.UUID) -> Download | None:
@@ -123,33 +159,59 @@ def get_for_user(user_id: Any, download_key: uuid.UUID) -> Download | None:
         None both for what does not exist and for what is somebody else's, so
         that nobody can tell the two apart.
     """
-    return downloads().for_user(user_id).active().filter(pk=download_key).first()
+    found = downloads().for_user(user_id).active().filter(pk=download_key).first()
+    return None if found is None or entries.is_cleared(found.download_key) else found
 
 
-def _read_rows(owner: Owner) -> list[Download]:
+class _Rows(NamedTuple):
+    """What was read of the rows of one owner."""
+
+    shown: list[Download]
+    total: int
+    running: int
+
+    @classmethod
+    def read(cls, owner: Owner, limit: int | None) -> Self:
+        rows = list(_mine(owner).counted()[:limit])
+        if not rows:
+            return cls([], 0, 0)
+        counts: Any = rows[0]
+        total, running = counts.total, counts.running
+        hidden = running - sum(row.in_progress for row in rows)
+        shown = _overlaid(rows)
+        # Of those that are shown, the live entries know better.
+        running = hidden + sum(row.in_progress for row in shown)
+        return cls(shown, total - (len(rows) - len(shown)), max(running, 0))
+
+    def digest(self) -> str:
+        """Return a digest of everything about the rows that a page may show."""
+        digest = hashlib.blake2b(digest_size=8)
+        digest.update(f"{self.total} {self.running}".encode())
+        for row in self.shown:
+            shown = (row.pk, row.state, row.percentage, row.stalled, row.errors, row.size, row.name)
+            digest.update(repr(shown).encode(errors="surrogatepass"))
+        return digest.hexdigest()
+
+    def listing(self, version: Version) -> Listing:
+        return Listing(self.shown, version, self.total, self.running)
+
+
+def _mine(owner: Owner) -> DownloadQuerySet:
     mine = downloads().for_user(owner.user_id).active()
     # A traceback may be long, and is not for the owner.
-    rows = list(mine.newest_first().defer("error_detail"))
-    _overlay(rows)
-    return rows
+    return mine.newest_first().defer("error_detail")
 
 
-def _overlay(rows: Iterable[Download]) -> None:
-    """Lay live percentages over unfinished rows, where the entry is the later word."""
+def _overlaid(rows: list[Download]) -> list[Download]:
+    """Lay live percentages over unfinished rows, where the entry is the later word.
+
+    Rows that were cleared and could not be deleted yet are left out.
+    """
     unfinished = {row.download_key: row for row in rows if row.unfinished}
-    for key, entry in entries.get_entries(unfinished).items():
-        row, stamp = unfinished[key], datetime.fromisoformat(entry["stamp"])
-        # USE_TZ may have been changed since the entry was written.
-        comparable = (stamp.tzinfo is None) == (row.heard_at.tzinfo is None)
-        if comparable and stamp > row.heard_at:
+    live, cleared = entries.get_live(unfinished, [row.download_key for row in rows])
+    for key, entry in live.items():
+        row, stamp = unfinished[key], entries.stamp_of(entry)
+        if stamp is not None and stamp > row.heard_at:
             row.percentage = entry["percentage"]
             row.heard_at = stamp
-
-
-def _digest(rows: Iterable[Download]) -> str:
-    """Return a digest of everything about the rows that a page may show."""
-    digest = hashlib.blake2b(digest_size=8)
-    for row in rows:
-        shown = (row.pk, row.state, row.percentage, row.stalled, row.errors, row.size, row.name)
-        digest.update(repr(shown).encode(errors="surrogatepass"))
-    return digest.hexdigest()
+    return [row for row in rows if row.download_key not in cleared]

@@ -1,44 +1,51 @@
-"""How downloads go away: cleared by their owner, purged by staff, expired.
+"""How downloads go away: cleared by their owner, or purged by staff.
 
-Whatever way a row is deleted, its file goes after the commit: ``discard`` is
-called for each deleted row, those of a cascade included.
+Whatever way a row is deleted, its file goes with it: ``discard`` is called for
+each deleted row, those of a cascade included.
 """
 
 import uuid
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import Q
 
 from async_downloads import entries, files
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
-from async_downloads.store.write_through import after_commit, announce, database, downloads
+from async_downloads.store.connections import (
+    DatabaseFault,
+    after_commit,
+    database,
+    downloads,
+    impatient,
+)
+from async_downloads.store.write_through import announce
 
-__all__ = ["Cleanup", "clean_up", "clear", "collections_by_key", "discard", "purge"]
+__all__ = [
+    "BATCH_SIZE",
+    "clear",
+    "clear_finished",
+    "collections_by_key",
+    "delete",
+    "discard",
+    "files_first",
+    "purge",
+]
 
-#: Rows that are deleted in one transaction.
+#: Rows that are deleted in one transaction, at the most.
 BATCH_SIZE: Final = 500
-
-
-@dataclass(slots=True)
-class Cleanup:
-    """What a clean-up removed, or would remove.
-
-    Attributes:
-        downloads: Rows.
-        size: Bytes of their files, as far as the rows know.
-    """
-
-    downloads: int = 0
-    size: int = 0
 
 
 def clear(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str = "") -> bool:
     """Remove one of a user's own downloads, running or not.
 
-    A run that is still writing finds its row gone and stops.
+    A run that is still writing finds its row gone and stops. Where a transaction
+    of somebody else's has locked the row (or an SQLite) for longer than a person
+    waits, the download is marked instead: it leaves the list at once, and goes
+    with the end of its run or, without one, with the next clean-up after it expires.
 
     Args:
         user_id: The user who asks.
@@ -49,12 +56,30 @@ def clear(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str 
     Returns:
         Whether there was such a download; False both for what does not exist
         and for what is somebody else's.
+
+    Raises:
+        DatabaseFault: It is locked, and there is no cache that all processes share.
     """
     if "\0" in filepath:
         # PostgreSQL takes no NUL, not even to compare with.
         return False
     which = Q(pk=download_key) if download_key is not None else Q(filepath=filepath)
-    return purge(downloads().for_user(user_id).filter(which)) > 0
+    mine = downloads().for_user(user_id).filter(which)
+    try:
+        with impatient():
+            return purge(mine) > 0
+    except DatabaseFault:
+        locked = list(mine.select_related("collection__user"))
+        if not all(entries.mark_cleared(download.download_key) for download in locked):
+            raise
+        for download in locked:
+            announce(download.collection, "removed")
+        return bool(locked)
+
+
+def clear_finished(user_id: Any) -> int:
+    """Remove a user's own downloads that are complete or have failed; returns how many."""
+    return purge(downloads().for_user(user_id).finished())
 
 
 def purge(queryset: DownloadQuerySet) -> int:
@@ -67,29 +92,9 @@ def purge(queryset: DownloadQuerySet) -> int:
     keys = queryset.using(database()).order_by("pk").values_list("pk", flat=True)
     batch = list(keys[:BATCH_SIZE])
     while batch:
-        removed += _delete(downloads().filter(pk__in=batch))
+        removed += delete(downloads().filter(pk__in=batch))
         batch = list(keys.filter(pk__gt=batch[-1])[:BATCH_SIZE])
     return removed
-
-
-def clean_up(*, dry_run: bool = False, collection: DownloadCollection | None = None) -> Cleanup:
-    """Delete what has expired, wherever nobody writes to it any more.
-
-    Safe to run at any time, twice, and beside running exports.
-
-    Args:
-        dry_run: Only count.
-        collection: Only look at this collection.
-    """
-    total = Cleanup()
-    for batch in _expired_batches(collection):
-        alive = _alive(batch)
-        dead = {row.pk: row.size or 0 for row in batch if row.download_key not in alive}
-        if not dry_run:
-            dead = _delete_expired(dead)
-        total.downloads += len(dead)
-        total.size += sum(dead.values())
-    return total
 
 
 def collections_by_key(collection_key: str) -> list[DownloadCollection]:
@@ -100,60 +105,8 @@ def collections_by_key(collection_key: str) -> list[DownloadCollection]:
     return list(DownloadCollection.objects.using(database()).filter(key=collection_key))
 
 
-def discard(download: Download, *, using: str) -> None:
-    """Remove the file and the entry of a row that was deleted, once that is committed.
-
-    Args:
-        download: The deleted row.
-        using: The database that it was deleted from.
-    """
-    key, path = download.download_key, download.filepath
-
-    def remove_traces() -> None:
-        files.sweep(path, download_key=key)
-        entries.delete_entry(key)
-
-    transaction.on_commit(remove_traces, using=using, robust=True)
-
-
-def _expired_batches(collection: DownloadCollection | None) -> Iterator[list[Download]]:
-    """Yield expired rows a batch at a time, each row once, whatever becomes of the batches."""
-    expired = downloads().expired().order_by("expires_at", "pk").defer("error_detail", "errors")
-    if collection is not None:
-        expired = expired.filter(collection=collection)
-    batch = list(expired[:BATCH_SIZE])
-    while batch:
-        yield batch
-        last = batch[-1]
-        later = Q(expires_at__gt=last.expires_at) | Q(expires_at=last.expires_at, pk__gt=last.pk)
-        batch = list(expired.filter(later)[:BATCH_SIZE])
-
-
-def _alive(rows: Iterable[Download]) -> set[str]:
-    """Return the keys of unfinished rows whose writer is heard through the cache alone.
-
-    That is an export inside a caller's transaction: its row is not touched
-    until the end, but its entry expires only when the writer falls silent.
-    """
-    return set(entries.get_entries(row.download_key for row in rows if row.unfinished))
-
-
-def _delete_expired(sizes: dict[uuid.UUID, int]) -> dict[uuid.UUID, int]:
-    """Delete those of the rows that are still expired, and return which they were."""
-    with transaction.atomic(using=database()):
-        # A heartbeat may have come since the row was read: it is locked, and looked at again.
-        features = connections[database()].features
-        locked = downloads().select_for_update(
-            skip_locked=features.has_select_for_update_skip_locked
-        )
-        still_expired = locked.expired().filter(pk__in=sizes)
-        gone = list(still_expired.values_list("pk", flat=True))
-        _delete(downloads().filter(pk__in=gone))
-    return {pk: sizes[pk] for pk in gone}
-
-
-def _delete(queryset: DownloadQuerySet) -> int:
-    """Delete rows and tell their owners' pages."""
+def delete(queryset: DownloadQuerySet) -> int:
+    """Delete rows in one transaction, tell their owners' pages, and return how many there were."""
     with transaction.atomic(using=database()):
         collections = list(
             DownloadCollection.objects.using(database()).filter(
@@ -169,3 +122,40 @@ def _delete(queryset: DownloadQuerySet) -> int:
         if removed:
             after_commit(tell_pages)
     return removed
+
+
+_files_first: ContextVar[bool] = ContextVar("files_first", default=False)
+
+
+@contextmanager
+def files_first() -> Iterator[None]:
+    """Delete files before the rows' deletion commits, inside this context.
+
+    For rows that nobody can see any more. A process that is killed half-way then
+    leaves rows without files, which the next clean-up finds, and never a file
+    without a row, which it does not.
+    """
+    token = _files_first.set(True)
+    try:
+        yield
+    finally:
+        _files_first.reset(token)
+
+
+def discard(download: Download, *, using: str) -> None:
+    """Remove the file and the entry of a row that was deleted, once that is committed.
+
+    Args:
+        download: The deleted row.
+        using: The database that it was deleted from.
+    """
+    key, path = download.download_key, download.filepath
+
+    def remove_traces() -> None:
+        files.sweep(path, download_key=key)
+        entries.delete_entry(key)
+
+    if _files_first.get():
+        remove_traces()
+    else:
+        after_commit(remove_traces, using=using)

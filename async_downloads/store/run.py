@@ -1,27 +1,27 @@
 """One attempt at building a file."""
 
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from django.db import Error as DatabaseFault
-from django.db import connections
-
-from async_downloads import entries, files
+from async_downloads import entries, failures, files, settings
 from async_downloads.exceptions import DownloadCancelled
 from async_downloads.files import StoredFile
 from async_downloads.models import Download, DownloadQuerySet, DownloadState
-from async_downloads.store.write_through import (
-    database,
+from async_downloads.store.connections import (
+    DatabaseFault,
+    after_commit,
     downloads,
     in_transaction,
-    write_progress,
-    write_through,
+    retried,
+    surely,
 )
+from async_downloads.store.removal import purge
+from async_downloads.store.write_through import write_progress, write_through
 
 __all__ = ["Run", "current_run"]
 
@@ -38,6 +38,10 @@ class Run:
 
     Every write carries the claim. A run whose claim is no longer on the row
     has lost: it removes what it wrote and raises ``DownloadCancelled``.
+
+    It is a context manager that records an exception on its way out. What
+    happens inside may enter it again: a task's body is in it, and so is what
+    the body saves.
     """
 
     def __init__(self, download: Download, token: uuid.UUID | None):
@@ -49,9 +53,14 @@ class Run:
         """
         self.download = download
         self.path = download.filepath
+        self.watching = False
         self._token = token
+        self._thread = threading.get_ident()
+        self._depth = 0
+        self._recorded: BaseException | None = None
+        self._reported: tuple[str, str] | None = None
         self._percentage = download.percentage if download.state == DownloadState.PENDING else 0
-        self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
+        self.next_beat = time.monotonic() + _pause()
         if download.state == DownloadState.RUNNING and token is not None:
             # The run that is taken over may yet come back: it must not write to our name.
             self.path = files.with_suffix(self.path, token.hex[:8])
@@ -60,10 +69,12 @@ class Run:
             download.state, download.errors = DownloadState.RUNNING, ""
 
     def __enter__(self) -> Self:
-        if self.download.attempts:
-            # What an earlier run left behind would push this one to another name.
-            self._sweep()
-        _runs[self.download.download_key] = self
+        if not self._depth:
+            if self.download.attempts:
+                # What an earlier run left behind would push this one to another name.
+                self._sweep()
+            _runs[self.download.download_key] = self
+        self._depth += 1
         return self
 
     def __exit__(
@@ -72,8 +83,27 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if _runs.get(self.download.download_key) is self:
-            del _runs[self.download.download_key]
+        self._depth -= 1
+        try:
+            self._record(error)
+        finally:
+            if not self._depth and _runs.get(self.download.download_key) is self:
+                del _runs[self.download.download_key]
+
+    @property
+    def here(self) -> bool:
+        """Whether it is this thread that the run belongs to."""
+        return self._thread == threading.get_ident()
+
+    @property
+    def superseded(self) -> bool:
+        """Whether another run has taken the download over, and is still at it."""
+        return retried(lambda: downloads().with_another(self.download.pk, self._token).exists())
+
+    @property
+    def joinable(self) -> bool:
+        """Whether a body is in it that has not begun to write rows."""
+        return self._depth == 1 and not self.watching
 
     def watch(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield the rows, with a sign of life every ``HEARTBEAT_SECONDS`` between two of them.
@@ -82,10 +112,14 @@ class Run:
             DownloadCancelled: The claim is lost.
         """
         monotonic = time.monotonic
-        for row in rows:
-            if monotonic() >= self._next_beat:
-                self.beat()
-            yield row
+        self.watching = True
+        try:
+            for row in rows:
+                if monotonic() >= self.next_beat:
+                    self.beat()
+                yield row
+        finally:
+            self.watching = False
 
     def beat(self) -> None:
         """Give a sign of life and see whether the claim still stands.
@@ -104,19 +138,56 @@ class Run:
         self._percentage = percentage
         self._write(lambda: self.held.progress(percentage), change="progressed")
 
+    def resume(self) -> None:
+        """Go on after a failure that was reported inside this run."""
+        self._recorded = self._reported = None
+        if self.download.failed:
+            self.download.state = DownloadState.RUNNING
+            self._change(lambda: self.held.resume(), "progressed")
+
     def complete(self, stored: StoredFile) -> None:
         """Finish with a whole file in the storage.
 
         Raises:
             DownloadCancelled: The claim is lost; the file is removed again.
         """
+        if in_transaction() and self._cleared():
+            files.remove(stored.path)
+            raise self._lost()
         if not self._change(lambda: self.held.complete(**stored._asdict()), "completed"):
             # A storage that overwrites may have given a later run the same name.
-            if not downloads().filter(pk=self.download.pk, filepath=stored.path).exists():
+            if not self._exists(filepath=stored.path):
                 files.remove(stored.path)
             raise self._lost()
+        self.download.state, self._reported = DownloadState.COMPLETE, None
+        if in_transaction():
+            # Until the caller commits, the row is locked for whoever clears it.
+            after_commit(lambda: self._tidy(self._settle))
         if self.download.attempts:
             self._sweep(keep=stored.path)
+
+    def report(self, errors: str, *, detail: str) -> bool:
+        """Record a failure, after which the run may still go on.
+
+        Args:
+            errors: What the owner is told.
+            detail: What staff are told.
+
+        Returns:
+            Whether it was recorded: not once the download is complete, or lost.
+        """
+        self._reported = (errors, detail)
+
+        def write() -> int:
+            changed = self.held.fail(errors, detail=detail)
+            if changed:
+                write_through(self.download.pk, "failed")
+            return changed
+
+        if not surely(self.held, write):
+            return False
+        self.download.state = DownloadState.FAILED
+        return True
 
     def fail(self, errors: str, *, detail: str) -> None:
         """Record a failure and remove what was written.
@@ -128,23 +199,75 @@ class Run:
             detail: What staff are told.
         """
         try:
-            if self._change(lambda: self.held.fail(errors, detail=detail), "failed"):
+            if self.report(errors, detail=detail):
                 self._sweep()
             else:
                 self.abandon()
         except Exception:
             logger.exception("The failure of %s was not recorded", self.download.download_key)
 
+    def finish(self, errors: str) -> None:
+        """End a run that had to make a file: without one, it has failed.
+
+        Args:
+            errors: What the owner is told of that.
+        """
+        if self._unfinished():
+            logger.error("Download %s: its task made no file", self.download.download_key)
+            self.fail(errors, detail=errors)
+
+    def release(self) -> None:
+        """End a run that need not make a file: without one, the download waits for another run."""
+        self._change(lambda: self.held.release(), "progressed")
+
     def abandon(self) -> None:
         """Remove what a run wrote that has lost its claim."""
         # While there is a row, the folder may hold the file of the run that took over.
-        if not downloads().filter(pk=self.download.pk).exists():
+        if not self._exists():
             self._sweep()
 
     @property
     def held(self) -> DownloadQuerySet:
         """The row, as long as this run may write to it."""
         return downloads().held(self.download.pk, self._token)
+
+    def _record(self, error: BaseException | None) -> None:
+        """Record how a part of the run ended."""
+        if isinstance(error, DownloadCancelled):
+            self._tidy(self.abandon)
+        elif error is not None and error is not self._recorded:
+            self._recorded = error
+            logger.error("Download %s failed", self.download.download_key, exc_info=error)
+            # What the task has told the owner itself says more than its exception may.
+            errors = self._reported[0] if self._reported else failures.for_owner(error)
+            self.fail(errors, detail=failures.for_staff(error))
+        if not self._depth and not in_transaction():
+            self._tidy(self._settle)
+
+    def _settle(self) -> None:
+        """Make good, at the end, what a transaction of the caller's stood in the way of."""
+        if self._reported and self._unfinished():
+            # It was rolled back with the transaction that it was reported in.
+            self.fail(self._reported[0], detail=self._reported[1])
+        if self._cleared():
+            # The row was locked when its owner cleared it.
+            retried(lambda: purge(downloads().filter(pk=self.download.pk, claim=self._token)))
+
+    def _tidy(self, work: Callable[[], object]) -> None:
+        """Do what must not hide how the run ended."""
+        try:
+            work()
+        except DatabaseFault:
+            logger.exception("Download %s was not cleared up", self.download.download_key)
+
+    def _unfinished(self) -> bool:
+        return retried(lambda: self.held.unfinished().exists())
+
+    def _exists(self, **columns: object) -> bool:
+        return retried(lambda: downloads().filter(pk=self.download.pk, **columns).exists())
+
+    def _cleared(self) -> bool:
+        return entries.is_cleared(self.download.download_key)
 
     def _write(self, statement: Callable[[], int], *, change: str = "") -> None:
         """Write to the row, if that is possible without harm; the entry alone does otherwise.
@@ -160,10 +283,13 @@ class Run:
         Raises:
             DownloadCancelled: The claim is lost.
         """
-        self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
+        self.next_beat = time.monotonic() + _pause()
         inside = in_transaction()
         try:
-            held = self.held.exists() if inside else self._change(statement, change)
+            if inside:
+                held = self.held.exists() and not self._cleared()
+            else:
+                held = self._change(statement, change)
         except DatabaseFault as error:
             logger.warning("Download %s: no write to its row: %s", self.download.pk, error)
             write_progress(self.download, self._percentage)
@@ -188,7 +314,7 @@ class Run:
                 write_through(self.download.pk, change)
             return held
 
-        return _retried(write)
+        return retried(write)
 
     def _sweep(self, keep: str = "") -> None:
         key = self.download.download_key
@@ -200,31 +326,12 @@ class Run:
         )
 
 
-def _retried(write: Callable[[], bool]) -> bool:
-    """Write, and if this connection cannot, do it on a new one.
-
-    A connection that died cannot. Nor can one of SQLite that reads rows while it
-    writes, once somebody else has written: it would have to write to the past.
-    """
-    try:
-        return write()
-    except DatabaseFault:
-        if in_transaction():
-            # It would be written outside of what the caller may yet roll back.
-            raise
-        # A connection belongs to its thread.
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            return thread.submit(_on_new_connection, write).result()
+def _pause() -> float:
+    """Return the seconds between two signs of life: several before a run counts as stalled."""
+    return min(HEARTBEAT_SECONDS, settings.STALLED_AFTER / 4)
 
 
-def _on_new_connection(write: Callable[[], bool]) -> bool:
-    try:
-        return write()
-    finally:
-        connections[database()].close()
-
-
-#: The runs of this process, by download key, for progress calls that only know the key.
+#: The runs of this process, by download key, for calls that only know the key.
 _runs: Final[dict[str, Run]] = {}
 
 

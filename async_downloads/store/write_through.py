@@ -1,55 +1,17 @@
 """The order in which a change becomes visible: row, entry, version token, signal."""
 
 import uuid
-from collections.abc import Callable
 from typing import Any
 
-from django.db import connections, router, transaction
 from django.utils import timezone
 
 from async_downloads import entries
 from async_downloads.entries import DownloadEntry
-from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
+from async_downloads.models import Download, DownloadCollection
 from async_downloads.signals import download_changed
+from async_downloads.store.connections import after_commit, downloads
 
-__all__ = [
-    "after_commit",
-    "announce",
-    "database",
-    "downloads",
-    "entry_of",
-    "in_transaction",
-    "write_progress",
-    "write_through",
-]
-
-
-def database() -> str:
-    """Return the alias of the database that decides.
-
-    A replica may lag behind, so that even what is only read here (to list, to
-    check an owner) is read where it is written.
-    """
-    return router.db_for_write(Download)
-
-
-def downloads() -> DownloadQuerySet:
-    """Return all downloads, on the database that decides."""
-    return Download.objects.using(database())
-
-
-def in_transaction() -> bool:
-    """Return whether the caller has a transaction open on the database that decides."""
-    return connections[database()].in_atomic_block
-
-
-def after_commit(callback: Callable[[], Any]) -> None:
-    """Call back once the surrounding transaction has committed; at once if there is none.
-
-    An exception of the callback is logged: it must not fail the transaction
-    that has just succeeded.
-    """
-    transaction.on_commit(callback, using=database(), robust=True)
+__all__ = ["announce", "entry_of", "write_progress", "write_through"]
 
 
 def entry_of(download: Download, *, user: str | None = None) -> DownloadEntry:

@@ -14,7 +14,7 @@ from django.db.models import Count, F, Sum
 
 from async_downloads.cache import save_download, update_percentage
 from async_downloads.exceptions import DownloadError
-from async_downloads.shortcuts import queryset_to_csv
+from async_downloads.shortcuts import download_task, queryset_to_csv
 from demo.shop.models import Order, Product
 
 __all__ = [
@@ -41,6 +41,7 @@ INVOICES: Final = 1_000
 INVOICE_SECONDS: Final = 0.3
 
 
+@download_task
 def all_orders(download_key: str) -> None:
     """Export every order, with a function that makes each row."""
     orders = Order.objects.select_related("customer", "product").order_by("pk")
@@ -59,6 +60,7 @@ def _order_row(order: Order) -> Sequence[Any]:
     )
 
 
+@download_task
 def all_orders_plain(download_key: str) -> None:
     """Export every order, as the columns are in the database."""
     columns = Order.objects.order_by("pk").values_list(
@@ -73,6 +75,7 @@ def all_orders_plain(download_key: str) -> None:
     save_download(download_key, chain([HEADER], columns.iterator()))
 
 
+@download_task
 def sales_report(download_key: str) -> None:
     """Add up the orders of each product, slowly."""
     products = list(Product.objects.order_by("name"))
@@ -89,6 +92,7 @@ def _sales_row(product: Product) -> Sequence[Any]:
     return product.name, sums["orders"], sums["pieces"], sums["turnover"]
 
 
+@download_task
 def stock_audit(download_key: str) -> None:
     """Compare the shelves with the books, and fail half-way."""
     products = list(Product.objects.order_by("sku"))
@@ -108,6 +112,7 @@ def _audit_rows(products: Sequence[Product]) -> Iterator[Sequence[Any]]:
         yield product.sku, product.name, product.price
 
 
+@download_task
 def invoice_archive(download_key: str) -> None:
     """Fetch invoices one by one, for minutes: something to cancel."""
     orders = Order.objects.select_related("customer").order_by("-pk")[:INVOICES]

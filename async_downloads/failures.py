@@ -1,0 +1,27 @@
+"""How an exception is told: in short to the owner, in full to staff."""
+
+import traceback
+
+from django.utils.translation import gettext as _
+
+from async_downloads.exceptions import DownloadError
+
+__all__ = ["for_owner", "for_staff"]
+
+
+def for_owner(error: BaseException) -> str:
+    """Return what the owner may read of an exception.
+
+    Its own text may hold table names, hosts or credentials, so only that of a
+    ``DownloadError`` is told.
+    """
+    if isinstance(error, DownloadError) and str(error):
+        return str(error)
+    if isinstance(error, Exception):
+        return _("Something went wrong while the file was being made.")
+    return _("The file took too long, or its worker was stopped.")
+
+
+def for_staff(error: BaseException) -> str:
+    """Return an exception with its traceback."""
+    return "".join(traceback.format_exception(error))

@@ -1,0 +1,72 @@
+"""Files that no row knows: what a worker left that died at the wrong moment.
+
+They are looked for only on request. A folder is taken for ours only if it lies
+directly under ``PATH_PREFIX`` and is named by a UUID, and is left alone as long
+as anything in it is young: its row may not have been committed yet.
+"""
+
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+from django.utils import timezone
+
+from async_downloads import files
+from async_downloads.store.connections import downloads
+from async_downloads.store.removal import BATCH_SIZE
+
+__all__ = ["remove_orphans"]
+
+
+def remove_orphans(*, min_age: timedelta, dry_run: bool = False) -> Iterator[str]:
+    """Remove the files of our folders that have no row, and yield their paths.
+
+    Args:
+        min_age: How long nothing in a folder may have changed.
+        dry_run: Only yield the paths.
+    """
+    before = timezone.now() - min_age
+    for keys in _batches(files.folders()):
+        known = set(downloads().filter(pk__in=keys).values_list("pk", flat=True))
+        found = {
+            str(key): paths
+            for key in sorted(keys - known)
+            if (paths := files.old_files(str(key), before=before))
+        }
+        # A storage may have put the file of a download into another folder than ours.
+        paths = [path for paths in found.values() for path in paths]
+        kept = set(downloads().filter(filepath__in=paths).values_list("filepath", flat=True))
+        for name, paths in found.items():
+            if kept.isdisjoint(paths):
+                yield from _remove(name, paths, dry_run=dry_run)
+
+
+def _remove(name: str, paths: list[str], *, dry_run: bool) -> Iterator[str]:
+    for path in paths:
+        if not dry_run:
+            files.remove(path)
+        yield path
+    if not dry_run:
+        files.remove_folder(name)
+
+
+def _batches(names: Iterable[str]) -> Iterator[set[uuid.UUID]]:
+    batch: set[uuid.UUID] = set()
+    for name in names:
+        key = _key(name)
+        if key is not None:
+            batch.add(key)
+        if len(batch) == BATCH_SIZE:
+            yield batch
+            batch = set()
+    if batch:
+        yield batch
+
+
+def _key(name: str) -> uuid.UUID | None:
+    """Return the download key that a folder's name spells exactly, or None."""
+    try:
+        key = uuid.UUID(name)
+    except ValueError:
+        return None
+    return key if str(key) == name else None

@@ -1,0 +1,94 @@
+"""A person with a browser, as far as the standard library goes."""
+
+import json
+import re
+from dataclasses import dataclass
+from http.cookiejar import CookieJar
+from typing import Any, Final
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, ProxyHandler, Request, build_opener
+
+__all__ = ["Answer", "Client"]
+
+
+#: What the list says of a download.
+SHOWN: Final = re.compile(r'id="download-([0-9a-f-]{36})"[^>]* data-state="(\w+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class Client:
+    """Keeps cookies, sends CSRF tokens along, follows redirects."""
+
+    def __init__(self, address: str):
+        self.address = address
+        self._cookies = CookieJar()
+        self._opener = build_opener(ProxyHandler({}), HTTPCookieProcessor(self._cookies))
+
+    def cookie(self, name: str) -> str:
+        """Return a cookie's value; an empty text if there is none."""
+        return next((cookie.value or "" for cookie in self._cookies if cookie.name == name), "")
+
+    def get(self, path: str, *, timeout: float = 30, **headers: str) -> Answer:
+        """Fetch a page. ``HX_Request="true"`` sends the header ``HX-Request``."""
+        return self._ask(path, None, headers, timeout)
+
+    def post(
+        self, path: str, data: dict[str, Any] | None = None, *, timeout: float = 30, **headers: str
+    ) -> Answer:
+        """Send values as a form does."""
+        headers = {"X_CSRFToken": self.cookie("csrftoken")} | headers
+        return self._ask(path, urlencode(data or {}).encode(), headers, timeout)
+
+    def update(self) -> dict[str, Any]:
+        """Return what ``ajax_update`` tells a script: ``html``, ``downloads``, ``in_progress``."""
+        answer = self.get("/async_downloads/ajax_update/")
+        assert answer.status == 200, answer
+        return dict(answer.json)
+
+    def poll(self, version: str = "") -> Answer:
+        """Ask what htmx asks: 204 if what the page shows is still right."""
+        return self.get(f"/async_downloads/ajax_update/?version={version}", HX_Request="true")
+
+    def version(self) -> str:
+        """Return the version of the list, which a page sends along when it polls."""
+        (version,) = re.findall(r'"version": "([^"]+)"', self.poll().text)
+        return str(version)
+
+    def shown(self) -> dict[str, str]:
+        """Return how the list shows each download, by its key: its state, or ``stalled``."""
+        return dict(SHOWN.findall(self.update()["html"]))
+
+    def clear(self, download_key: str) -> Answer:
+        """Clear a download."""
+        return self.post("/async_downloads/ajax_clear_download/", {"download_key": download_key})
+
+    def _ask(
+        self, path: str, data: bytes | None, headers: dict[str, str], timeout: float
+    ) -> Answer:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = Request(self.address + path, data, names)  # noqa: S310 (a server of our own)
+        try:
+            response = self._opener.open(request, timeout=timeout)
+        except HTTPError as error:
+            response = error
+        with response:
+            return Answer(response.status, response.headers, response.read())

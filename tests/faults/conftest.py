@@ -1,0 +1,77 @@
+"""Fixtures of the fault tests; what the machine lacks skips a test by name."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.faults.harness import NewSite, RedisServer, Site, missing
+
+
+def needs(*names: str) -> None:
+    """Skip the test if this machine lacks something, and say what."""
+    lacking = [reason for name in names if (reason := missing(name))]
+    if lacking:
+        pytest.skip("; ".join(lacking))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Add to the report of a failed test what its sites have to tell."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for site in Site.open:
+            report.sections.append((f"site {site.name}", site.account()))
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates() -> Iterator[None]:
+    """Remove at the end what the databases of the sites were copied from."""
+    yield
+    Site.close_templates()
+
+
+@pytest.fixture
+def new_site() -> Iterator[NewSite]:
+    """Make sites, as many as a test likes."""
+    with ExitStack() as stack:
+
+        def make(database: str = "sqlite", **options: Any) -> Site:
+            uses_redis = "redis" in (options.get("cache"), options.get("broker"))
+            needs("proc", database, *(["redis"] if uses_redis else []))
+            return stack.enter_context(Site(database, **options))
+
+        yield make
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis to be stopped, filled and killed."""
+    needs("redis-server")
+    with RedisServer() as server:
+        yield server
+
+
+#: The property of a report that holds what its test has measured.
+MEASURED = "measured"
+
+
+#: Takes a title and lines.
+Tell = Callable[[str, list[str]], None]
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """Print at the end of the run what a test has measured and does not judge."""
+    return lambda title, lines: record_property(MEASURED, "\n".join([title, *lines]))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what the tests have measured, also those of other processes."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, text in getattr(report, "user_properties", ()):
+            if name == MEASURED and report.when == "call":
+                terminalreporter.section(report.nodeid.rpartition("::")[2], "-")
+                terminalreporter.write_line(text)

@@ -1,0 +1,1 @@
+"""A small site, as the processes of the fault tests see it."""

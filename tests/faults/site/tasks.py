@@ -1,0 +1,173 @@
+"""Exports whose pace is steered from outside, and tasks that behave badly."""
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from django.db import connection, transaction
+
+from async_downloads import cache
+from async_downloads.exceptions import DownloadError
+from async_downloads.shortcuts import download_task
+from tests.faults.site import steering
+
+HEADER = ["id", "name"]
+
+
+def rows(download_key: str, count: int = 3, pause: float = 0.0) -> None:
+    """Write a known number of rows, with progress, one each ``pause`` seconds."""
+    steering.started(download_key)
+
+    def lines() -> Iterator[list[Any]]:
+        yield HEADER
+        for index in range(int(count)):
+            time.sleep(float(pause))
+            yield [index, f"name {index}"]
+            cache.update_percentage(download_key, int(count), index)
+
+    cache.save_download(download_key, lines())
+
+
+def steady(download_key: str, go: str = "go") -> None:
+    """Write a row every 20 ms until the test says go."""
+    steering.started(download_key)
+
+    def lines() -> Iterator[list[Any]]:
+        yield HEADER
+        while not steering.told(go):
+            time.sleep(0.02)
+            yield [0, "waiting"]
+        yield [1, "end"]
+
+    cache.save_download(download_key, lines())
+
+
+def winner(download_key: str) -> None:
+    """Write a row every 20 ms until the test says who wins."""
+    steady(download_key, go="win")
+
+
+def silent(download_key: str, go: str = "go") -> None:
+    """Compute without a row, before ``save_download``, until the test says go."""
+    steering.started(download_key)
+    steering.wait_for(go)
+    cache.save_download(download_key, [HEADER, [1, "end"]])
+
+
+def silent_within(download_key: str, go: str = "go") -> None:
+    """Compute without a row, within ``save_download``, until the test says go."""
+    steering.started(download_key)
+
+    def lines() -> Iterator[list[Any]]:
+        yield HEADER
+        steering.wait_for(go)
+        yield [1, "end"]
+
+    cache.save_download(download_key, lines())
+
+
+def querying(download_key: str) -> None:
+    """Ask PostgreSQL for something that takes half a minute."""
+    steering.started(download_key)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(30)")
+
+
+def querying_in_transaction(download_key: str) -> None:
+    """The same where there is something to roll back."""
+    with transaction.atomic():
+        querying(download_key)
+
+
+def by_attempt(download_key: str, *tasks: str) -> None:
+    """Behave at the first start as the first named task, at the second as the second, and so on."""
+    starts = steering.folder() / "starts.log"
+    lines = starts.read_text().splitlines() if starts.exists() else []
+    before = sum(line.startswith(download_key) for line in lines)
+    globals()[tasks[min(before, len(tasks) - 1)]](download_key)
+
+
+def fail(download_key: str) -> None:
+    """Fail before there is anything to save."""
+    steering.started(download_key)
+    raise LookupError("postgres://user:secret@db/shop has no such table")
+
+
+def fail_within(download_key: str) -> None:
+    """Fail at a row."""
+    steering.started(download_key)
+
+    def lines() -> Iterator[list[Any]]:
+        yield HEADER
+        raise LookupError("postgres://user:secret@db/shop has no such row")
+
+    cache.save_download(download_key, lines())
+
+
+def fail_for_people(download_key: str) -> None:
+    """Fail with a text for the owner."""
+    steering.started(download_key)
+    raise DownloadError("Choose a shorter period.")
+
+
+def fail_late(download_key: str, go: str = "go") -> None:
+    """Compute without a row until the test says go, and fail."""
+    steering.started(download_key)
+    steering.wait_for(go)
+    cache.set_error(download_key, "It has come to nothing.")
+    raise LookupError("postgres://user:secret@db/shop has gone away")
+
+
+def leave(download_key: str) -> None:
+    """End the process that runs it."""
+    steering.started(download_key)
+    sys.exit(3)
+
+
+def forget(download_key: str) -> None:
+    """End without a file."""
+    steering.started(download_key)
+
+
+def unpicklable(download_key: str) -> object:
+    """Return what no queue could keep, after all is done."""
+    rows(download_key)
+    return threading.Lock()
+
+
+async def coroutine(download_key: str) -> None:
+    """Look like a task, and run nothing when called."""
+    steering.started(download_key)
+    await asyncio.sleep(0)
+
+
+def makes_coroutine(download_key: str) -> Coroutine[Any, Any, None]:
+    """Return what nobody awaits, without a look of it from outside."""
+    return coroutine(download_key)
+
+
+def generator(download_key: str) -> Iterator[int]:
+    """Look like a task, and run nothing when called."""
+    steering.started(download_key)
+    yield 1
+
+
+def leave_within(download_key: str) -> None:
+    """End the process that runs it, at a row."""
+    steering.started(download_key)
+
+    def lines() -> Iterator[list[Any]]:
+        yield HEADER
+        sys.exit(3)
+
+    cache.save_download(download_key, lines())
+
+
+#: The same tasks for any executor, which only has to call them.
+supervised: dict[str, Callable[..., None]] = {
+    task.__name__: download_task(task)
+    for task in (rows, steady, silent, fail, fail_for_people, leave, leave_within, forget)
+}

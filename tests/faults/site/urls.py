@@ -1,0 +1,14 @@
+"""The URLs of the site: the package's, a quick way in, and a way to start an export."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from tests.faults.site import views
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("async_downloads/", include("async_downloads.urls")),
+    path("sign-in/<str:username>/", views.sign_in),
+    path("start/<str:task>/", views.start),
+    path("", views.home),
+]

@@ -1,0 +1,45 @@
+"""What a site would have of its own."""
+
+import time
+from typing import Any
+
+from django.contrib.auth import get_user_model, login
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
+from django.shortcuts import render
+
+from async_downloads.shortcuts import init_generic_csv_download
+
+
+def sign_in(request: HttpRequest, username: str) -> HttpResponse:
+    """Sign somebody in who asks for it, without a password."""
+    users: Any = get_user_model().objects
+    login(request, users.get_or_create(username=username)[0])
+    get_token(request)
+    return HttpResponse(username)
+
+
+@login_required
+def start(request: HttpRequest, task: str) -> JsonResponse:
+    """Start one of the tasks by its name, and linger as long as ``linger`` says.
+
+    ``raise`` makes the request fail after that. ``keywords`` of the task travel as
+    they are posted, as text.
+    """
+    keywords = request.POST.dict()
+    keywords.pop("csrfmiddlewaretoken", None)
+    linger, broken = float(keywords.pop("linger", 0)), keywords.pop("raise", "")
+    _, key = init_generic_csv_download(
+        f"tests.faults.site.tasks.{task}", request.user, "Orders", **keywords
+    )
+    time.sleep(linger)
+    if broken:
+        raise RuntimeError(broken)
+    return JsonResponse({"download_key": key})
+
+
+@login_required
+def home(request: HttpRequest) -> HttpResponse:
+    """Show a page with the download centre."""
+    return render(request, "faults/home.html")

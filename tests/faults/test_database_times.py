@@ -1,0 +1,126 @@
+"""Times without time zones, and changes of the clocks. Case 21."""
+
+import ast
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.faults.harness import NewSite, eventually
+from tests.faults.running import ends, run_site
+
+WITHOUT_TIME_ZONES = """
+from django.db import transaction
+from django.db.models import F
+from async_downloads import cache, store
+from async_downloads.models import Download
+print(Download.objects.stalled().count(), store.clean_up().downloads)
+Download.objects.filter(pk={complete!r}).update(expires_at=F("timestamp"))
+with transaction.atomic():
+    cache.set_percentage({key!r}, 40)
+print(store.clean_up().downloads)
+"""
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_case_21_without_time_zones_the_times_are_right(database: str) -> None:
+    """Case 21: nothing is expired or stalled that is not, and what is, is."""
+    with run_site(
+        database, USE_TZ=False, TIME_ZONE="Europe/Berlin", ASYNC_DOWNLOADS_STALLED_AFTER=2
+    ) as running:
+        person = running.person
+        complete, key = running.init(), running.init()
+        assert set(person.shown().values()) == {"pending"}
+        with running.call(("tasks.rows", complete)) as child:
+            assert child.wait() == 0, child.log
+        stalled = {complete: "complete", key: "stalled"}
+        eventually(lambda: person.shown() == stalled, why="downloads that have stalled")
+        code = WITHOUT_TIME_ZONES.format(complete=complete, key=key)
+        assert running.site.run(code).splitlines() == ["1 0", "1"]
+        # The progress from within a transaction is the later word on the row.
+        (shown,) = person.update()["downloads"]
+        assert (shown["download_key"], shown["percentage"]) == (key, 40)
+        assert running.site.files() == []
+
+
+def clock_changes(direction: str, after: float) -> str:
+    """Return a rule for the local time, by which clocks are changed in so many seconds.
+
+    They are those of Berlin: an hour ahead of UTC in winter, and two in summer.
+    """
+    hours = 1 if direction == "forward" else 2
+    change = datetime.now(UTC) + timedelta(hours=hours, seconds=after)
+    day = change.timetuple().tm_yday - 1
+    here, far = f"{day}/{change:%H:%M:%S}", f"{(day + 120) % 365}/3"
+    spring, autumn = (here, far) if direction == "forward" else (far, here)
+    return f"CET-1CEST,{spring},{autumn}"
+
+
+#: Sees one export through a change of the clocks, beside those that wait and are complete.
+THROUGH_A_CHANGE = """
+import os, time
+os.environ["TZ"] = {rule!r}
+time.tzset()
+
+from django.contrib.auth import get_user_model
+from async_downloads import cache, owners, store
+from async_downloads.tasks import run_task
+from tests.faults.site import steering
+from tests.faults.site.crowd import crowd
+
+get_user_model().objects.create(username="ada")
+keys = {{}}
+for name in ("complete", "pending", "running"):
+    _, keys[name] = cache.init_download("ada", name)
+run_task("tests.faults.site.transactions.plain", keys["complete"])
+before = time.localtime().tm_gmtoff
+
+def watch():
+    seen, changed = set(), 0
+    while not changed or time.monotonic() < changed + 0.6:
+        if time.localtime().tm_gmtoff != before:
+            changed = changed or time.monotonic()
+        listing = store.read_listing(owners.resolve("ada")).downloads
+        seen.add(tuple(sorted((row.name, row.state, row.stalled) for row in listing)))
+        time.sleep(0.005)
+    (steering.folder() / "go").touch()
+    return sorted(seen)
+
+def deliver_again():
+    while time.localtime().tm_gmtoff == before:
+        time.sleep(0.005)
+    run_task("tests.faults.site.tasks.steady", keys["running"])
+
+crowd({{
+    "run": lambda: run_task("tests.faults.site.tasks.steady", keys["running"]),
+    "watch": watch,
+    "again": deliver_again,
+}})
+"""
+
+
+@pytest.mark.parametrize("direction", ["forward", "back"])
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_case_21_a_change_of_the_clocks_changes_nothing(
+    new_site: NewSite, use_tz: bool, direction: str
+) -> None:
+    """Case 21: an hour is gone, or comes again, while an export runs and others wait."""
+    site = new_site(
+        "sqlite", USE_TZ=use_tz, TIME_ZONE="Europe/Berlin", ASYNC_DOWNLOADS_TIMEOUT=1800
+    )
+    rule = clock_changes(direction, after=2.5)
+    with site.start(THROUGH_A_CHANGE.format(rule=rule)) as child:
+        ended = ends(child)
+    assert ended["run"] == ended["again"] == "None", child.log
+    seen = ast.literal_eval(ended["watch"])
+    assert [len(rows) for rows in seen] == [3] * len(seen), seen
+    states = {row for rows in seen for row in rows}
+    assert ("running", "running", False) in states
+    assert states <= {
+        ("complete", "complete", False),
+        ("pending", "pending", False),
+        ("running", "pending", False),
+        ("running", "running", False),
+    }
+    (row,) = (row for row in site.rows() if row["name"] == "running")
+    assert (row["state"], row["attempts"]) == ("complete", 1), child.log
+    assert len(site.starts(row["id"])) == 1

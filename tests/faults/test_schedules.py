@@ -1,0 +1,117 @@
+"""The schedule of the clean-up, and the clean-up at once and again and again. Cases 10 and 11."""
+
+from typing import Any
+
+import pytest
+
+from tests.faults.harness import NewSite, Site, eventually
+
+RACERS = 4
+
+#: Migrates once all racers are there; one that loses a race for a table tries again,
+#: as a deployment would.
+MIGRATE = """
+    from django.core.management import call_command
+    from django.db import DatabaseError, connection
+    from tests.faults.site import steering
+    steering.tell("ready.log", "ready")
+    steering.wait_for("go")
+    while True:
+        try:
+            call_command("migrate", verbosity=0)
+            break
+        except DatabaseError:
+            connection.close()
+"""
+
+EXPIRED = """
+    from datetime import timedelta
+    from django.utils import timezone
+    from async_downloads import cache
+    from async_downloads.models import Download
+    keys = [cache.init_download("ada", "orders.csv")[1] for _ in range(40)]
+    for key in keys:
+        cache.save_download(key, [["id"], [1]])
+    Download.objects.filter(pk__in=keys[:30]).update(expires_at=timezone.now() - timedelta(hours=1))
+"""
+
+
+def schedules(site: Site) -> list[dict[str, Any]]:
+    return site.query("SELECT * FROM django_q_schedule ORDER BY id")
+
+
+def race(site: Site) -> None:
+    """Let several processes migrate at once."""
+    racers = [site.start(MIGRATE) for _ in range(RACERS)]
+    ready = site.steering / "ready.log"
+    eventually(
+        lambda: ready.exists() and len(ready.read_text().split()) == RACERS, why="all racers"
+    )
+    site.go()
+    for racer in racers:
+        assert racer.wait() == 0, racer.log
+
+
+@pytest.mark.parametrize("database", ["postgres", "sqlite"])
+def test_case_10_processes_that_migrate_an_empty_database_leave_one_schedule(
+    new_site: NewSite, database: str
+) -> None:
+    """Case 10: from nothing, at once."""
+    site = new_site(database, migrated=False)
+    race(site)
+    assert len(schedules(site)) == 1
+
+
+@pytest.mark.parametrize("database", ["postgres", "sqlite", "mariadb"])
+def test_case_10_processes_that_only_lack_the_schedule_make_one(
+    new_site: NewSite, database: str
+) -> None:
+    """Case 10: an upgrade on several machines; the race is for the schedule alone."""
+    site = new_site(database)
+    site.query("DELETE FROM django_q_schedule")
+    race(site)
+    assert len(schedules(site)) == 1
+
+
+def test_case_10_what_an_admin_made_of_the_schedule_survives_the_next_deployment(
+    new_site: NewSite,
+) -> None:
+    """Case 10: its name, its interval and that it is switched off."""
+    site = new_site("postgres")
+    site.query("UPDATE django_q_schedule SET name = 'Nightly', minutes = 7, repeats = 0")
+    edited = schedules(site)
+    race(site)
+    assert schedules(site) == edited
+    assert len(edited) == 1
+
+
+@pytest.mark.parametrize("cache", ["file", "locmem"])
+def test_case_11_a_schedule_that_catches_up_cleans_up_once(new_site: NewSite, cache: str) -> None:
+    """Case 11: 31 missed runs by three workers at once, whether they know of each other or not."""
+    site = new_site("postgres", cache=cache, q={"workers": 4, "catch_up": True})
+    site.run(EXPIRED)
+    kept = {row["filepath"] for row in site.rows()[30:]}
+    running = site.begin("steady")
+    with site.cluster() as cluster:
+        site.started(running)
+        site.run(
+            """
+            from datetime import timedelta
+            from django.utils import timezone
+            from django_q.models import Schedule
+            from django_q.scheduler import scheduler
+            Schedule.objects.update(next_run=timezone.now() - timedelta(minutes=31 * 60 - 5))
+            for _ in range(31):
+                scheduler()
+            """
+        )
+        eventually(lambda: len(site.results()) == 31, why="31 clean-ups")
+        assert not cluster.lines("ERROR")
+        assert {row["filepath"] for row in site.rows()} > kept
+        assert set(site.files()) == kept
+        site.go()
+        row = site.until(running, state="complete", attempts=1)
+    assert all(result["success"] for result in site.results())
+    assert set(site.files()) == kept | {row["filepath"]}
+    (schedule,) = schedules(site)
+    assert schedule["repeats"] == -1

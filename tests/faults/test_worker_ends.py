@@ -1,0 +1,246 @@
+"""Exports delivered twice, timed out, cleared, or written badly. Cases 3, 4 and 9."""
+
+import time
+
+import pytest
+
+from tests.faults.harness import NewSite, eventually, kill, until_idle
+
+TOO_LONG = "The file took too long, or its worker was stopped."
+WRONG = "Something went wrong while the file was being made."
+
+
+# Delivered twice
+
+
+def test_case_3_an_export_that_is_delivered_again_and_again_is_made_once(
+    new_site: NewSite,
+) -> None:
+    """Case 3: django-q2 without a time-out, and an export that outlasts ``retry`` twice."""
+    site = new_site(
+        "postgres", q={"workers": 3, "timeout": None, "retry": 1}, ASYNC_DOWNLOADS_STALLED_AFTER=4
+    )
+    key = site.begin("steady")
+    with site.cluster() as cluster:
+        eventually(lambda: cluster.deliveries == 3, why="a delivery to each of the three workers")
+        assert len(site.starts(key)) == 1
+        site.go()
+        row = site.until(key, state="complete")
+        until_idle(site, cluster)
+        assert site.row(key) == row
+        assert not cluster.errors
+        site.until(site.begin("rows"), state="complete")
+    assert (row["attempts"], len(site.starts(key))) == (1, 1)
+    assert [path for path in site.files() if key in path] == [row["filepath"]]
+
+
+def test_case_3_what_is_delivered_again_leaves_workers_to_other_downloads(
+    new_site: NewSite,
+) -> None:
+    """Case 3: a long export is delivered each second, to the only other worker there is."""
+    q = {"workers": 2, "timeout": None, "retry": 1}
+    site = new_site("sqlite", q=q, ASYNC_DOWNLOADS_STALLED_AFTER=4)
+    long = site.begin("steady")
+    with site.cluster():
+        site.started(long)
+        for _ in range(2):
+            time.sleep(3)
+            site.until(site.begin("rows"), state="complete")
+        assert site.row(long)["state"] == "running"
+        site.go()
+        site.until(long, state="complete", attempts=1)
+
+
+@pytest.mark.parametrize("database", ["postgres", "mariadb"])
+def test_case_3_deliveries_at_once_and_afterwards_make_one_file(
+    new_site: NewSite, database: str
+) -> None:
+    """Case 3: three workers race for one download, and a complete one is not made again."""
+    site = new_site(database, q={"workers": 3}, ASYNC_DOWNLOADS_STALLED_AFTER=4)
+    key = site.begin("steady")
+    for _ in range(2):
+        site.enqueue("steady", key)
+    with site.cluster() as cluster:
+        eventually(lambda: cluster.deliveries == 3, why="three deliveries")
+        site.go()
+        row = site.until(key, state="complete")
+        site.enqueue("steady", key)
+        eventually(lambda: cluster.deliveries == 4, why="the delivery afterwards")
+        until_idle(site, cluster)
+        assert not cluster.errors
+    assert site.row(key) == row
+    assert (row["attempts"], len(site.starts(key))) == (1, 1)
+    assert site.files() == [row["filepath"]]
+
+
+def test_case_3_a_second_delivery_is_there_to_take_over_when_the_first_dies(
+    new_site: NewSite,
+) -> None:
+    """Case 3: it waits while the first is alive, and builds the file when that one is not."""
+    site = new_site(
+        "sqlite", q={"workers": 2, "timeout": None, "retry": 1}, ASYNC_DOWNLOADS_STALLED_AFTER=3
+    )
+    key = site.begin("by_attempt", "steady", "rows")
+    with site.cluster() as cluster:
+        first = site.started(key)
+        eventually(lambda: cluster.deliveries == 2, why="a second delivery")
+        assert site.row(key)["attempts"] == 1
+        kill(first.pid)
+        row = site.until(key, state="complete", attempts=2)
+    assert site.files() == [row["filepath"]]
+
+
+def test_case_3_clearing_frees_the_writer_and_who_waits_for_it(new_site: NewSite) -> None:
+    """Case 3: there is nothing left to wait for."""
+    site = new_site(
+        "postgres", q={"workers": 2, "timeout": None, "retry": 1}, ASYNC_DOWNLOADS_STALLED_AFTER=4
+    )
+    key = site.begin("steady")
+    with site.cluster() as cluster:
+        eventually(lambda: cluster.deliveries == 2, why="a second delivery")
+        site.query("DELETE FROM async_downloads_download")
+        until_idle(site, cluster)
+        assert not cluster.errors
+    assert len(site.starts(key)) == 1
+    assert not site.files()
+
+
+# Timed out
+
+
+def test_case_4_a_time_out_is_told_to_the_person_and_to_the_queue(new_site: NewSite) -> None:
+    """Case 4: each attempt takes too long; none is left in progress, and the task is given up."""
+    q = {"workers": 4, "timeout": 1, "retry": 2}
+    site = new_site("postgres", q=q, ASYNC_DOWNLOADS_MAX_ATTEMPTS=2)
+    keys = site.begin_each("silent", "steady", "querying", "querying_in_transaction").values()
+    with site.cluster() as cluster:
+        for key in keys:
+            site.until(key, state="failed", attempts=2)
+        eventually(lambda: site.queued() == 0, why="an empty queue")
+        site.until(site.begin("rows"), state="complete")
+        assert len(cluster.lines("Failed '", "exceeded maximum timeout")) == 2 * len(keys)
+    for key in keys:
+        row = site.row(key)
+        assert (row["state"], row["attempts"], row["errors"]) == ("failed", 2, TOO_LONG)
+        assert "TimeoutException" in row["error_detail"]
+        assert len(site.starts(key)) == 2
+    assert len(site.files()) == 1
+
+
+# Written badly
+
+
+def test_case_9_a_result_that_cannot_be_stored_is_dropped(new_site: NewSite) -> None:
+    """Case 9: the queue never sees it, so the task is acknowledged, and run once."""
+    site = new_site("sqlite", q={"retry": 1})
+    key = site.begin("unpicklable")
+    with site.cluster() as cluster:
+        row = site.until(key, state="complete")
+        until_idle(site, cluster)
+        assert not cluster.errors
+    assert (row["attempts"], len(site.starts(key))) == (1, 1)
+    assert [result["success"] for result in site.results()] == [True]
+
+
+def test_case_9_a_task_that_runs_nothing_fails_with_a_clear_error(new_site: NewSite) -> None:
+    """Case 9: it is not taken for a success, and not delivered for ever."""
+    site = new_site("sqlite", q={"retry": 1}, ASYNC_DOWNLOADS_MAX_ATTEMPTS=1)
+    keys = site.begin_each("coroutine", "makes_coroutine", "generator")
+    with site.cluster() as cluster:
+        for task, key in keys.items():
+            row = site.until(key, state="failed", errors=WRONG)
+            kind = task.removeprefix("makes_")
+            assert f"TypeError: The task has only made a {kind}" in row["error_detail"]
+        until_idle(site, cluster)
+        assert not cluster.lines("never awaited")
+    assert not site.starts()
+
+
+def test_case_9_a_task_that_exits_is_recorded_and_spares_its_worker(new_site: NewSite) -> None:
+    """Case 9: ``sys.exit`` is a failure of the task, and none of the worker's business."""
+    site = new_site("postgres", q={"retry": 1}, ASYNC_DOWNLOADS_MAX_ATTEMPTS=2)
+    keys = site.begin_each("leave", "leave_within").values()
+    with site.cluster() as cluster:
+        workers = cluster.workers
+        for key in keys:
+            row = site.until(key, state="failed", attempts=2)
+            assert "SystemExit: 3" in row["error_detail"]
+            assert row["errors"]
+        until_idle(site, cluster)
+        assert cluster.workers == workers
+        assert cluster.lines("RuntimeError")
+    assert [len(site.starts(key)) for key in keys] == [2, 2]
+
+
+def test_a_failure_is_told_in_short_to_the_person_and_in_full_to_staff(new_site: NewSite) -> None:
+    """What the exception says may be secret; the queue sees that it failed, and gives up."""
+    site = new_site("sqlite", q={"retry": 1}, ASYNC_DOWNLOADS_MAX_ATTEMPTS=2)
+    key = site.begin("fail")
+    with site.server() as server, site.cluster() as cluster:
+        row = site.until(key, state="failed", attempts=2)
+        assert (server.client().shown(), row["errors"]) == ({key: "failed"}, WRONG)
+        assert "secret" not in server.client().update()["html"]
+        until_idle(site, cluster)
+        assert cluster.lines("Failed '", "run_task")
+        assert site.row(key) == row
+    assert "LookupError: postgres://user:secret@db/shop has no such table" in row["error_detail"]
+
+
+def test_a_failure_that_a_repetition_cannot_mend_is_not_repeated(new_site: NewSite) -> None:
+    """``DownloadError``, and what ``save_download`` has recorded, end the task for the queue."""
+    site = new_site("sqlite", q={"retry": 1})
+    keys = site.begin_each("fail_for_people", "fail_within")
+    with site.cluster() as cluster:
+        site.until(keys["fail_for_people"], state="failed", errors="Choose a shorter period.")
+        site.until(keys["fail_within"], state="failed", errors=WRONG)
+        until_idle(site, cluster)
+    assert [row["attempts"] for row in site.rows()] == [1, 1]
+    assert len(site.starts()) == 2
+    assert [result["success"] for result in site.results()] == [True, True]
+    assert not site.files()
+
+
+# Cleared
+
+
+@pytest.mark.parametrize(("database", "body"), [("postgres", "steady"), ("sqlite", "silent")])
+def test_clearing_a_running_download_frees_its_worker(
+    new_site: NewSite, database: str, body: str
+) -> None:
+    """However the row goes: no file is left, and the queue sees a success."""
+    site = new_site(database, ASYNC_DOWNLOADS_STALLED_AFTER=4)
+    with site.server() as server, site.cluster(q={"workers": 3}) as cluster:
+        person = server.client()
+        by_post, by_orm, by_sql = (
+            person.post(f"/start/{body}/").json["download_key"] for _ in range(3)
+        )
+        for key in (by_post, by_orm, by_sql):
+            site.started(key)
+        assert person.clear(by_post).status == 200
+        site.run(f"""
+            from async_downloads.models import Download
+            Download.objects.filter(pk={by_orm!r}).delete()
+        """)
+        site.query("DELETE FROM async_downloads_download")
+        if body == "silent":
+            site.go()
+        until_idle(site, cluster)
+        assert not cluster.errors
+        assert not server.lines("ERROR")
+        assert (site.rows(), site.files(), person.shown()) == ([], [], {})
+    assert [result["success"] for result in site.results()] == [True] * 3
+
+
+def test_a_pending_download_that_is_cleared_is_never_run(new_site: NewSite) -> None:
+    """The task is still delivered, and ends at once."""
+    site = new_site("postgres")
+    with site.server() as server:
+        person = server.client()
+        key = person.post("/start/rows/").json["download_key"]
+        assert site.queued() == 1
+        assert person.clear(key).status == 200
+        with site.cluster() as cluster:
+            until_idle(site, cluster)
+            assert not cluster.errors
+    assert (site.rows(), site.files(), site.starts()) == ([], [], [])
+    assert [result["success"] for result in site.results()] == [True]
