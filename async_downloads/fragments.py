@@ -11,14 +11,18 @@ from async_downloads import settings
 from async_downloads.owners import Owner
 from async_downloads.store import Listing, Version, read_changes
 
-__all__ = ["render", "render_changed", "render_list", "render_signed_out"]
+__all__ = ["MENU_SIZE", "render", "render_changed", "render_list", "render_signed_out"]
 
 FRAGMENT_TEMPLATE: Final = "async_downloads/fragment.html"
 SIGNED_OUT_TEMPLATE: Final = "async_downloads/signed_out.html"
 SOCKET_TEMPLATE: Final = "async_downloads/socket.html"
 
-#: Seconds between two polls while a worker is at something.
-POLL_SECONDS: Final = 1
+#: Downloads that the menu shows; the page of all shows the others.
+MENU_SIZE: Final = 20
+
+#: Seconds between two polls while a worker is at something: the first of these whose
+#: download was asked for no longer ago than the seconds before it.
+POLL_SECONDS: Final = ((60, 1), (10 * 60, 3), (float("inf"), 10))
 
 #: Seconds between two polls where pushes tell of changes, and polls guard against lost ones.
 PUSHED_POLL_SECONDS: Final = 10
@@ -44,6 +48,10 @@ def render(listing: Listing, request: HttpRequest | None = None) -> SafeString:
         "list_template": settings.DOWNLOAD_TEMPLATE,
         "poll_seconds": _poll_seconds(listing),
         "version": str(listing.version),
+        "running": listing.running,
+        "total": listing.total,
+        "more": listing.total > len(listing.downloads),
+        "finished": listing.finished,
     }
     return render_to_string(FRAGMENT_TEMPLATE, context, request)
 
@@ -72,7 +80,7 @@ def render_changed(owner: Owner, seen: Version | None) -> tuple[SafeString, Vers
     Returns:
         The markup and the version that it is; None if nothing changed.
     """
-    listing = read_changes(owner, seen)
+    listing = read_changes(owner, seen, limit=MENU_SIZE)
     if listing is None:
         return None
     return render_to_string(SOCKET_TEMPLATE, {"fragment": render(listing)}), listing.version
@@ -89,5 +97,8 @@ def _list_context(listing: Listing, request: HttpRequest | None) -> dict[str, An
 
 def _poll_seconds(listing: Listing) -> int | None:
     if listing.in_progress:
-        return PUSHED_POLL_SECONDS if settings.WS_MODE else POLL_SECONDS
+        if settings.WS_MODE:
+            return PUSHED_POLL_SECONDS
+        age = listing.running_for.total_seconds()
+        return next(seconds for limit, seconds in POLL_SECONDS if age <= limit)
     return STALLED_POLL_SECONDS if listing.stalled else None

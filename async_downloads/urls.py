@@ -9,6 +9,8 @@ app_name = "async_downloads"
 urlpatterns = [
     path("ajax_update/", views.ajax_update, name="ajax_update"),
     path("ajax_clear_download/", views.ajax_clear_download, name="ajax_clear_download"),
+    path("clear_finished/", views.clear_finished, name="clear_finished"),
+    path("list/", views.download_list, name="download_list"),
     path("scripts/<str:name>", views.script, name="script"),
     path("download/<uuid:download_key>/", views.download, name="download"),
 ]

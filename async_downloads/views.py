@@ -1,5 +1,11 @@
-"""The URLs of a signed-in person: list, clear, fetch."""
+"""The URLs of a signed-in person: list, clear, fetch.
 
+None of them takes part in ``ATOMIC_REQUESTS``: a poll would begin a transaction
+every second, which waits for the writers of an SQLite that begins them with its
+lock, and clearing would have to wait for whoever has the row locked.
+"""
+
+import logging
 import uuid
 from collections.abc import Callable
 from functools import wraps
@@ -8,6 +14,8 @@ from typing import Final
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
+from django.db import DatabaseError
+from django.db.transaction import non_atomic_requests
 from django.http import (
     Http404,
     HttpRequest,
@@ -16,7 +24,7 @@ from django.http import (
     HttpResponseRedirect,
     JsonResponse,
 )
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
@@ -27,7 +35,16 @@ from django_htmx.middleware import HtmxDetails
 from async_downloads import fragments, owners, scripts, serving, store
 from async_downloads.store import Version
 
-__all__ = ["ajax_clear_download", "ajax_update", "download", "script"]
+__all__ = [
+    "ajax_clear_download",
+    "ajax_update",
+    "clear_finished",
+    "download",
+    "download_list",
+    "script",
+]
+
+logger = logging.getLogger(__name__)
 
 #: Seconds that a browser keeps a script before it asks whether there is another.
 SCRIPT_SECONDS: Final = 60 * 60
@@ -52,6 +69,7 @@ def for_signed_in(view: View) -> View:
     return wrapped
 
 
+@non_atomic_requests
 @require_GET
 @for_signed_in
 def ajax_update(request: HttpRequest) -> HttpResponse:
@@ -67,6 +85,7 @@ def ajax_update(request: HttpRequest) -> HttpResponse:
     return response
 
 
+@non_atomic_requests
 @require_POST
 @for_signed_in
 def ajax_clear_download(request: HttpRequest) -> HttpResponse:
@@ -75,25 +94,51 @@ def ajax_clear_download(request: HttpRequest) -> HttpResponse:
     htmx gets the list that is left, a plain form is sent back to its page
     (``next``), and any other caller gets an empty answer.
     """
-    cleared = store.clear(
-        request.user.pk,
-        download_key=_key(request.POST.get("download_key", "")),
-        filepath=request.POST.get("filepath", ""),
-    )
+    try:
+        cleared = store.clear(
+            request.user.pk,
+            download_key=_key(request.POST.get("download_key", "")),
+            filepath=request.POST.get("filepath", ""),
+        )
+    except DatabaseError:
+        logger.warning("A download could not be cleared", exc_info=True)
+        return _busy()
     if HtmxDetails(request):
         # Also when there was no such download: the page that asked is out of date.
-        left = store.read_listing(owners.resolve(request.user))
-        return HttpResponse(fragments.render(left, request))
+        return _menu(request)
     if not cleared:
         raise Http404(_("There is no such download."))
-    back = request.POST.get("next", "")
-    if back and url_has_allowed_host_and_scheme(
-        back, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    ):
-        return HttpResponseRedirect(back)
-    return HttpResponse("")
+    return _back(request) or HttpResponse("")
 
 
+@non_atomic_requests
+@require_POST
+@for_signed_in
+def clear_finished(request: HttpRequest) -> HttpResponse:
+    """Remove all of the caller's downloads that are complete or have failed.
+
+    htmx gets the list that is left; anybody else is sent back to their page
+    (``next``), or to the list of all downloads.
+    """
+    store.clear_finished(request.user.pk)
+    if HtmxDetails(request):
+        return _menu(request)
+    return _back(request) or redirect("async_downloads:download_list")
+
+
+@non_atomic_requests
+@require_safe
+@login_required
+def download_list(request: HttpRequest) -> HttpResponse:
+    """Show all of the caller's downloads, page by page, as a page of its own."""
+    page = store.read_page(owners.resolve(request.user), request.GET.get("page", 1))
+    context = {"page_obj": page, "downloads": page.object_list, "page": request.get_full_path()}
+    response = render(request, "async_downloads/download_list.html", context)
+    patch_cache_control(response, private=True, no_store=True)
+    return response
+
+
+@non_atomic_requests
 @require_safe
 @login_required
 def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
@@ -121,9 +166,34 @@ def script(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404(_("There is no such script.")) from None
 
 
+def _busy() -> HttpResponse:
+    return HttpResponse(
+        _("The server is busy. Please try again in a moment."),
+        content_type="text/plain; charset=utf-8",
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        headers={"Retry-After": "5"},
+    )
+
+
+def _menu(request: HttpRequest) -> HttpResponse:
+    listing = store.read_listing(owners.resolve(request.user), limit=fragments.MENU_SIZE)
+    return HttpResponse(fragments.render(listing, request))
+
+
+def _back(request: HttpRequest) -> HttpResponse | None:
+    """Return a redirect to the page that a form names, if it is one of this site's."""
+    back = request.POST.get("next", "")
+    if back and url_has_allowed_host_and_scheme(
+        back, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    ):
+        return HttpResponseRedirect(back)
+    return None
+
+
 def _list_as_fragment(request: HttpRequest) -> HttpResponse:
     seen = Version.parse(request.GET.get("version", ""))
-    listing = store.read_changes(owners.resolve(request.user), seen)
+    owner = owners.resolve(request.user)
+    listing = store.read_changes(owner, seen, limit=fragments.MENU_SIZE)
     if listing is None:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     return HttpResponse(fragments.render(listing, request))

@@ -193,20 +193,19 @@ class Check:
         """Poll as JSON and as htmx until a download is complete."""
         seen: list[int] = []
         same = 0
-        version = Page(self._ada.poll("")).version
+        page = Page(self._ada.poll(""))
         deadline = time.monotonic() + PATIENCE
-        while version:
+        while page.polls:
             expect(time.monotonic() < deadline, f"it takes more than {PATIENCE:.0f} s")
             entry = self._ada.download(key)
             expect(entry["state"] != "failed", f"it failed: {entry['errors']}")
             seen.append(entry["percentage"])
-            answer = self._ada.poll(version)
+            answer = self._ada.poll(page.version)
             if answer.status == HTTPStatus.NO_CONTENT:
                 same += 1
             else:
-                version = Page(answer).version
+                page = Page(answer)
             self._services.wait(POLL_SECONDS)
-        # The fragment stops polling, and so has no version, once nothing is in progress.
         expect(
             self._ada.download(key)["complete"], "the page stops polling, but it is not complete"
         )

@@ -100,13 +100,15 @@ class Page(HTMLParser):
 
     Attributes:
         forms: All of them, in the order of the page.
-        version: What htmx would send along with its next poll; empty if it does not poll.
+        version: What htmx would send along when it asks again; empty if there is no list.
+        polls: Whether htmx would ask again by itself.
     """
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()
         self.forms: list[Form] = []
         self.version = ""
+        self.polls = False
         self._url = answer.url
         self._open: Form | None = None
         self.feed(answer.text)
@@ -132,6 +134,7 @@ class Page(HTMLParser):
         attributes = {name: value or "" for name, value in attrs}
         if "hx-vals" in attributes:
             self.version = json.loads(attributes["hx-vals"]).get("version", self.version)
+            self.polls = "every" in attributes.get("hx-trigger", "")
         if tag == "form":
             # A form without an action is sent to the page that it is on.
             self._open = Form(urljoin(self._url, attributes.get("action", "")))

@@ -19,17 +19,17 @@ def rendered(user: Any) -> str:
 def test_it_polls_while_something_is_in_progress(user: Any) -> None:
     DownloadFactory(collection__user=user)
     html = rendered(user)
-    assert 'hx-trigger="every 1s"' in html
+    assert 'hx-trigger="every 1s, async-downloads:look from:body"' in html
     assert 'hx-get="/async_downloads/ajax_update/"' in html
     assert "data-in-progress" in html
 
 
 @pytest.mark.parametrize("state", [{}, {"complete": True}, {"failed": True}])
-def test_it_leaves_the_trigger_out_when_nothing_is(user: Any, state: Any) -> None:
+def test_it_polls_no_more_when_nothing_is(user: Any, state: Any) -> None:
     if state:
         DownloadFactory(collection__user=user, **state)
     html = rendered(user)
-    assert "hx-trigger" not in html
+    assert 'hx-trigger="async-downloads:look from:body"' in html
     assert "data-in-progress" not in html
 
 
@@ -38,15 +38,37 @@ def test_a_stalled_one_is_looked_at_now_and_then(user: Any) -> None:
         collection__user=user, running=True, heard_at=timezone.now() - timedelta(hours=1)
     )
     html = rendered(user)
-    assert 'hx-trigger="every 30s"' in html
+    assert 'hx-trigger="every 30s, async-downloads:look from:body"' in html
     assert "data-in-progress" not in html
     assert "stopped responding" in html
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(0.5, 1), (5, 3), (60, 10)])
+def test_it_polls_less_often_the_longer_it_takes(user: Any, minutes: float, seconds: int) -> None:
+    asked = timezone.now() - timedelta(minutes=minutes)
+    DownloadFactory(collection__user=user, timestamp=asked)
+    assert f'hx-trigger="every {seconds}s' in rendered(user)
+
+
+def test_the_menu_shows_the_newest_and_says_how_many_there_are(user: Any) -> None:
+    collection = DownloadFactory(collection__user=user, running=True).collection
+    for _ in range(20):
+        DownloadFactory(collection=collection, complete=True, stored=False)
+    listing = store.read_listing(owners.resolve(user), limit=fragments.MENU_SIZE)
+    html = fragments.render(listing)
+    assert html.count('class="download-container"') == 20
+    assert "All 21 downloads" in html
+    assert "Clear finished" in html
+    # The one in progress is not among the newest, and the page polls for it all the same.
+    assert 'data-state="running"' not in html
+    assert 'data-running="1"' in html
+    assert 'hx-trigger="every' in html
 
 
 def test_pushed_pages_poll_only_to_be_safe(user: Any, settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     DownloadFactory(collection__user=user)
-    assert 'hx-trigger="every 10s"' in rendered(user)
+    assert 'hx-trigger="every 10s, async-downloads:look from:body"' in rendered(user)
 
 
 def test_the_page_polls_on_with_the_version_that_it_shows(user: Any) -> None:

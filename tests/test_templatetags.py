@@ -19,15 +19,14 @@ def test_it_is_rendered_with_the_page(signed_in: Client, user: Any) -> None:
     assert '<li id="async-downloads" class="nav-item dropdown in-progress"' in html
     assert 'id="downloads-dropdown"' in html
     assert download.name in html
-    assert 'hx-trigger="every 1s"' in html
+    assert 'hx-trigger="every 1s, async-downloads:look from:body"' in html
 
 
 def test_an_idle_page_asks_for_nothing_more(signed_in: Client) -> None:
     html = signed_in.get("/").text
     assert 'class="nav-item dropdown"' in html
     assert "No downloads" in html
-    assert "hx-trigger" not in html
-    assert "hx-get" not in html
+    assert 'hx-trigger="every' not in html
 
 
 def test_it_costs_a_page_one_query(signed_in: Client, django_assert_num_queries: Any) -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from async_downloads import cache
 from async_downloads.models import Download
-from tests.factories import DownloadFactory
+from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -238,6 +238,16 @@ EXPECTED: Expected = {
     ("ajax_clear_download", "POST", "other"): 404,
     ("ajax_clear_download", "POST", "staff"): 404,
     ("ajax_clear_download", "POST", "owner"): 200,
+    ("clear_finished", "POST", "anonymous"): 302,
+    ("clear_finished", "POST", "other"): 302,
+    ("clear_finished", "POST", "staff"): 302,
+    ("clear_finished", "POST", "owner"): 302,
+    **{("download_list", method, "anonymous"): 302 for method in ("GET", "HEAD")},
+    **{
+        ("download_list", method, who): 200
+        for method in ("GET", "HEAD")
+        for who in ("other", "staff", "owner")
+    },
     ("download", "GET", "anonymous"): 302,
     ("download", "GET", "other"): 404,
     ("download", "GET", "staff"): 404,
@@ -250,7 +260,14 @@ EXPECTED: Expected = {
     **{("script", "HEAD", who): 200 for who in ("anonymous", "other", "staff", "owner")},
 }
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-NAMES = ["ajax_update", "ajax_clear_download", "download", "script"]
+NAMES = [
+    "ajax_update",
+    "ajax_clear_download",
+    "clear_finished",
+    "download",
+    "download_list",
+    "script",
+]
 
 
 def test_the_table_names_every_url() -> None:
@@ -285,7 +302,8 @@ def test_who_may_do_what(
     expected = EXPECTED.get((name, method, who), 405)
     assert response.status_code == expected
     response.close()
-    cleared = (name, method, who) == ("ajax_clear_download", "POST", "owner")
+    clearing = name in {"ajax_clear_download", "clear_finished"}
+    cleared = clearing and (method, who) == ("POST", "owner")
     assert Download.objects.filter(pk=mine.pk).exists() is not cleared
     if who == "other" and expected == 200:
         assert mine.name not in response.text
@@ -298,3 +316,58 @@ def test_unknown_and_foreign_are_the_same(client: Client, mine: Download, other_
         (client.get(url).status_code, client.get(url).content) for url in (mine.url, unknown)
     }
     assert len(answers) == 1
+
+
+class TestThePageOfAll:
+    def test_it_shows_them_page_by_page_newest_first(self, signed_in: Client, user: Any) -> None:
+        collection = DownloadFactory(collection__user=user, name="oldest").collection
+        for number in range(26):
+            DownloadFactory(collection=collection, name=f"number {number}")
+        first, second = (
+            signed_in.get("/async_downloads/list/", {"page": page}).text for page in (1, 2)
+        )
+        assert first.count('class="download-container"') == 25
+        assert second.count('class="download-container"') == 2
+        assert "number 25" in first
+        assert "oldest" in second
+        assert "Page 2 of 2" in second
+
+    @pytest.mark.parametrize("page", ["0", "-1", "x", "99", ""])
+    def test_a_page_that_there_is_not_is_the_nearest(self, signed_in: Client, page: str) -> None:
+        answer = signed_in.get("/async_downloads/list/", {"page": page})
+        assert "No downloads" in answer.text
+        assert answer["Cache-Control"] == "private, no-store"
+
+    def test_its_forms_come_back_to_it(self, signed_in: Client, mine: Download) -> None:
+        page = signed_in.get("/async_downloads/list/?page=1").text
+        assert 'name="next" value="/async_downloads/list/?page=1"' in page
+        assert "hx-post" not in page
+        back = {"download_key": str(mine.pk), "next": "/async_downloads/list/?page=1"}
+        answer = signed_in.post("/async_downloads/ajax_clear_download/", back)
+        assert (answer.status_code, answer["Location"]) == (302, back["next"])
+
+    def test_it_costs_the_same_however_many_there_are(
+        self, signed_in: Client, user: Any, django_assert_num_queries: Any
+    ) -> None:
+        for _ in range(30):
+            DownloadFactory(collection=DownloadCollectionFactory(user=user))
+        # The session, the user, how many, and one page of them.
+        with django_assert_num_queries(4):
+            signed_in.get("/async_downloads/list/")
+
+
+class TestClearFinished:
+    def test_what_is_in_progress_stays(self, signed_in: Client, user: Any) -> None:
+        collection = DownloadFactory(collection__user=user, complete=True).collection
+        DownloadFactory(collection=collection, failed=True)
+        kept = [
+            DownloadFactory(collection=collection, **state) for state in ({}, {"running": True})
+        ]
+        answer = signed_in.post("/async_downloads/clear_finished/")
+        assert answer["Location"] == "/async_downloads/list/"
+        assert set(Download.objects.all()) == set(kept)
+
+    def test_htmx_gets_what_is_left(self, signed_in: Client, mine: Download) -> None:
+        answer = signed_in.post("/async_downloads/clear_finished/", headers={"HX-Request": "true"})
+        assert "No downloads" in answer.text
+        assert not Download.objects.exists()

@@ -16,7 +16,7 @@ register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
-def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | str | bool] | None:
+def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | str | bool | int] | None:
     """Return what the download centre shows to the person who looks at the page.
 
     It is rendered with the page, so that a page on which nothing is in progress
@@ -25,18 +25,19 @@ def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | str | 
     ``django.contrib.auth.context_processors.auth``.
 
     Returns:
-        ``fragment`` (markup), ``in_progress``, ``pushed`` (whether changes come
-        over a websocket), ``htmx`` and ``htmx_ws`` (the URLs of the scripts); None
-        for a visitor who is not signed in.
+        ``fragment`` (markup), ``in_progress``, ``running`` (how many are),
+        ``pushed`` (whether changes come over a websocket), ``htmx`` and ``htmx_ws``
+        (the URLs of the scripts); None for a visitor who is not signed in.
     """
     request: HttpRequest | None = context.get("request")
     user = getattr(request, "user", None) or context.get("user")
     if not getattr(user, "is_authenticated", False) or not isinstance(user, AbstractBaseUser):
         return None
-    listing = store.read_listing(owners.resolve(user))
+    listing = store.read_listing(owners.resolve(user), limit=fragments.MENU_SIZE)
     return {
         "fragment": fragments.render(listing, request),
         "in_progress": listing.in_progress,
+        "running": listing.running,
         "pushed": settings.WS_MODE,
         "htmx": scripts.url("htmx-2.min.js"),
         "htmx_ws": scripts.url("hx-ws-2.min.js"),

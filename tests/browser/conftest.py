@@ -20,9 +20,13 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, once for all tests."""
+    """Chromium, once for the tests of a module.
+
+    Playwright keeps an event loop in the thread for as long, and asynchronous
+    tests of other modules need one of their own.
+    """
     path = services.chromium()
     if path is None:
         pytest.skip("no Chromium is installed")

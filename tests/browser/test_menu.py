@@ -1,0 +1,181 @@
+"""What the menu tells, and how it keeps up, in a real browser."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from async_downloads import cache
+from async_downloads.models import Download
+from tests.browser.test_download_centre import open_menu, requests_of
+from tests.factories import DownloadCollectionFactory, DownloadFactory
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
+
+
+def until_htmx(page: Page) -> None:
+    page.wait_for_function("() => Boolean(window.htmx)")
+
+
+def test_the_button_tells_how_many_are_in_progress_and_then_how_many_are_new(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    key = cache.init_download(user, "orders.csv", "Orders")[1]
+    page.goto(live_server.url)
+    count = page.locator("#async-downloads-count")
+    expect(count).to_have_text("1")
+    expect(page.get_by_role("button", name="Downloads: 1 in progress")).to_be_visible()
+    cache.save_download(key, [["R1"]])
+    expect(page.get_by_role("button", name="Downloads: 1 new")).to_be_visible()
+    page.get_by_role("button", name="Downloads: 1 new").click()
+    expect(count).to_be_hidden()
+    # What was seen is no news on the next page either.
+    page.goto(live_server.url)
+    until_htmx(page)
+    expect(count).to_be_hidden()
+    DownloadFactory(collection__user=user, complete=True)
+    page.goto(live_server.url)
+    expect(page.get_by_role("button", name="Downloads: 1 new")).to_be_visible()
+
+
+@pytest.mark.parametrize("end", ["complete", "failed"])
+def test_what_ends_while_the_menu_is_closed_is_told_in_a_toast(
+    page: Page, live_server: Any, user: Any, end: str
+) -> None:
+    key = cache.init_download(user, "orders.csv", "<b>Orders</b>")[1]
+    page.goto(live_server.url)
+    until_htmx(page)
+    if end == "complete":
+        cache.save_download(key, [["R1"]])
+        toast = page.get_by_role("status").filter(has_text="<b>Orders</b> is ready.")
+        expect(toast).to_be_visible()
+        with page.expect_download() as download:
+            toast.get_by_role("link", name="Download").click()
+        assert download.value.suggested_filename == "orders.csv"
+    else:
+        cache.set_error(key, "No orders")
+        toast = page.get_by_role("status").filter(has_text="<b>Orders</b> has failed.")
+        expect(toast).to_be_visible()
+        expect(toast.get_by_role("link")).to_have_count(0)
+        toast.get_by_role("button", name="Dismiss").click()
+    expect(page.locator("#async-downloads-toasts")).to_be_hidden()
+
+
+def test_what_ends_while_the_menu_is_open_needs_no_toast(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    key = cache.init_download(user, "orders.csv", "Orders")[1]
+    page.goto(live_server.url)
+    open_menu(page)
+    cache.save_download(key, [["R1"]])
+    expect(page.get_by_role("link", name="Orders")).to_be_visible()
+    expect(page.locator("#async-downloads-toasts")).to_be_hidden()
+
+
+def test_an_idle_menu_wakes_when_it_is_asked_to(page: Page, live_server: Any, user: Any) -> None:
+    asked = requests_of(page)
+    page.goto(live_server.url)
+    until_htmx(page)
+    key = cache.init_download(user, "orders.csv", "Orders")[1]
+    page.evaluate("document.body.dispatchEvent(new Event('async-downloads:look'))")
+    expect(page.locator("#async-downloads")).to_have_class(re.compile("in-progress"))
+    cache.save_download(key, [["R1"]])
+    expect(page.locator("#async-downloads")).not_to_have_class(re.compile("in-progress"))
+    asked.clear()
+    page.wait_for_timeout(1500)
+    assert asked == []
+
+
+def test_the_focus_stays_in_the_menu_when_its_button_goes(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    collection = DownloadCollectionFactory(user=user)
+    for name in ("third", "second", "first"):
+        DownloadFactory(collection=collection, complete=True, name=name)
+    page.goto(live_server.url)
+    open_menu(page)
+    until_htmx(page)
+    for name in ("first", "second", "third"):
+        page.get_by_role("button", name=f"Clear {name}").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name=f"Clear {name}")).to_have_count(0)
+        inside = "document.querySelector('#downloads-dropdown').contains(document.activeElement)"
+        page.wait_for_function(f"() => {inside}")
+    expect(page.get_by_text("No downloads")).to_be_visible()
+
+
+def test_the_focus_stays_where_it_is_while_the_list_changes(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    _, key = cache.init_download(user, "orders.csv", "Orders")
+    page.goto(live_server.url)
+    open_menu(page)
+    page.get_by_role("button", name="Cancel Orders").focus()
+    for percentage in (30, 60):
+        cache.set_percentage(key, percentage)
+        expect(page.get_by_text(f"{percentage} %", exact=False).first).to_be_visible()
+        expect(page.get_by_role("button", name="Cancel Orders")).to_be_focused()
+
+
+def test_clearing_what_has_finished_leaves_the_rest(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    collection = DownloadFactory(collection__user=user, complete=True, name="done").collection
+    DownloadFactory(collection=collection, running=True, name="under way")
+    page.goto(live_server.url)
+    open_menu(page)
+    until_htmx(page)
+    page.get_by_role("button", name="Clear finished").click()
+    expect(page.get_by_role("link", name="done")).to_have_count(0)
+    expect(page.get_by_text("under way")).to_be_visible()
+    assert Download.objects.count() == 1
+
+
+def test_a_lost_connection_is_told_and_found_again(
+    page: Page, live_server: Any, user: Any, complaints: list[str]
+) -> None:
+    _, key = cache.init_download(user, "orders.csv", "Orders")
+    page.goto(live_server.url)
+    open_menu(page)
+    until_htmx(page)
+    page.context.set_offline(True)
+    expect(page.get_by_text("The connection is lost")).to_be_visible()
+    page.context.set_offline(False)
+    expect(page.get_by_text("The connection is lost")).to_be_hidden()
+    cache.save_download(key, [["R1"]])
+    expect(page.get_by_role("link", name="Orders")).to_be_visible()
+    # The browser itself complains of each request that did not get through.
+    complaints.clear()
+
+
+def test_the_page_of_all_works_without_javascript(
+    browser: Any, live_server: Any, page: Page, user: Any
+) -> None:
+    collection = DownloadCollectionFactory(user=user)
+    for number in range(27):
+        DownloadFactory(collection=collection, complete=True, name=f"number {number:02}")
+    context = browser.new_context(
+        java_script_enabled=False, storage_state=page.context.storage_state()
+    )
+    plain = context.new_page()
+    plain.goto(live_server.url)
+    open_menu(plain)
+    plain.get_by_role("link", name="All 27 downloads").click()
+    plain.get_by_role("link", name="Older").click()
+    plain.get_by_role("button", name="Clear number 00").click()
+    expect(plain.get_by_text("number 01")).to_be_visible()
+    assert plain.url.endswith("?page=2")
+    plain.get_by_role("button", name="Clear finished").click()
+    expect(plain.get_by_text("No downloads")).to_be_visible()
+    assert Download.objects.count() == 0
+    context.close()
+
+
+def test_a_title_counts_if_the_site_wishes(page: Page, live_server: Any, user: Any) -> None:
+    key = cache.init_download(user, "orders.csv")[1]
+    page.goto(live_server.url)
+    page.evaluate("document.getElementById('async-downloads').dataset.titleCount = ''")
+    title = page.title()
+    cache.set_percentage(key, 50)
+    page.wait_for_function("title => document.title === `(1) ${title}`", arg=title)
