@@ -1,5 +1,6 @@
 """Everything that is run on this project; ``nox -l`` lists it."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -21,6 +22,9 @@ DATABASES = ("sqlite", "postgres", "mariadb")
 
 #: A process for each processor, and the tests of one file in one of them.
 IN_PARALLEL = ("-n", "auto", "--dist", "loadscope")
+
+#: What the browser tests try the download centre with, and on.
+FRONT_END = ("axe-core@4", "bootstrap-4@npm:bootstrap@4", "bootstrap-5@npm:bootstrap@5")
 
 #: Tests that need to run once only: those of faults bring databases of their own.
 ONCE = (
@@ -49,6 +53,7 @@ def tests(session: nox.Session) -> None:
     must be. Arguments go to pytest.
     """
     session.install("-e", ".[ws,celery]", *group("tests"))
+    install_front_end(session)
     ran, skipped = [], []
     for database in DATABASES:
         reason = missing(session, database)
@@ -66,6 +71,18 @@ def tests(session: nox.Session) -> None:
         (ran if services.available(service) else skipped).append(service)
     session.log(f"Tested with: {', '.join(ran)}.")
     session.log(f"Not there, so skipped: {', '.join(skipped) or 'nothing'}.")
+
+
+def install_front_end(session: nox.Session) -> None:
+    """Install axe-core and Bootstrap for the browser tests, where there is npm and a browser."""
+    if not (services.chromium() and shutil.which("npm")):
+        return
+    folder = Path(".nox", "front-end").absolute()
+    os.environ.setdefault("TEST_NODE_MODULES", str(folder / "node_modules"))
+    if services.available("front-end"):
+        return
+    arguments = ("--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts")
+    session.run("npm", "install", *arguments, *FRONT_END, external=True, success_codes=[0, 1])
 
 
 def missing(session: nox.Session, database: str) -> str:

@@ -12,7 +12,7 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Final
 
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_not_required, login_required
 from django.contrib.auth.views import redirect_to_login
 from django.db import DatabaseError
 from django.db.transaction import non_atomic_requests
@@ -55,6 +55,8 @@ View = Callable[[HttpRequest], HttpResponse]
 def for_signed_in(view: View) -> View:
     """Send a visitor to sign in; a page whose session has ended is told so in its menu."""
 
+    # Else Django's LoginRequiredMiddleware would send the menu to the sign-in page.
+    @login_not_required
     @wraps(view)
     def wrapped(request: HttpRequest) -> HttpResponse:
         if request.user.is_authenticated:
@@ -155,6 +157,7 @@ def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
         return response
 
 
+@login_not_required
 @require_safe
 @cache_control(public=True, max_age=SCRIPT_SECONDS)
 @condition(etag_func=lambda request, name: scripts.etag())

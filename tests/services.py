@@ -1,9 +1,10 @@
 """The servers that the tests can use, and whether they answer.
 
 Each is looked for on its usual loopback port, or where an environment variable
-says: TEST_POSTGRES_URL, TEST_MARIADB_URL, TEST_REDIS_URL, TEST_CHROMIUM. Two are
+says: TEST_POSTGRES_URL, TEST_MARIADB_URL, TEST_REDIS_URL, TEST_CHROMIUM. Some are
 no servers that run: "redis-server" is the program, for tests that stop and kill
-one, and "root" the right to mount a small disk that can be filled. What
+one, "root" the right to mount a small disk that can be filled, and "front-end"
+the packages of npm (axe-core, Bootstrap 4 and 5) in TEST_NODE_MODULES. What
 TESTS_REQUIRE names (such as "postgres,mariadb,redis,chromium") must be there.
 """
 
@@ -23,7 +24,7 @@ ENGINES = {
     "postgres": "django.db.backends.postgresql",
     "mariadb": "django.db.backends.mysql",
 }
-SERVICES = ("postgres", "mariadb", "redis", "chromium", "redis-server", "root")
+SERVICES = ("postgres", "mariadb", "redis", "chromium", "redis-server", "root", "front-end")
 
 
 def url(service: str) -> SplitResult:
@@ -43,6 +44,11 @@ def chromium() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
+def node_modules() -> Path:
+    """Return where packages of npm are expected."""
+    return Path(os.environ.get("TEST_NODE_MODULES", "node_modules"))
+
+
 def available(service: str) -> bool:
     """Return whether a service answers."""
     if service in _LOCAL:
@@ -57,6 +63,7 @@ def available(service: str) -> bool:
 
 #: What is on the machine, or not, without a server that answers.
 _LOCAL = {
+    "front-end": lambda: (node_modules() / "axe-core").is_dir(),
     "chromium": lambda: chromium() is not None,
     "redis-server": lambda: shutil.which("redis-server") is not None,
     "root": lambda: os.geteuid() == 0,

@@ -79,6 +79,8 @@ TEMPLATES = [
     "downloads.html",
     "fragment.html",
     "gone.html",
+    "icon.svg",
+    "none.html",
     "signed_out.html",
     "socket.html",
     "toast.html",

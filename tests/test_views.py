@@ -371,3 +371,17 @@ class TestClearFinished:
         answer = signed_in.post("/async_downloads/clear_finished/", headers={"HX-Request": "true"})
         assert "No downloads" in answer.text
         assert not Download.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [("get", "ajax_update"), ("post", "ajax_clear_download"), ("post", "clear_finished")],
+)
+def test_a_site_that_asks_everybody_to_sign_in_tells_the_menu_so_too(
+    client: Client, settings: Any, method: str, name: str
+) -> None:
+    required = "django.contrib.auth.middleware.LoginRequiredMiddleware"
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, required]
+    response = getattr(client, method)(reverse(f"async_downloads:{name}"), headers=HTMX)
+    assert response.status_code == 200
+    assert "You are signed out." in response.text

@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from tests.shop import views
 
@@ -11,5 +12,10 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("favicon.ico", views.favicon),
     path("with-htmx/", views.with_htmx, name="with_htmx"),
+    path("with-htmx-4/", views.with_htmx, {"version": 4}, name="with_htmx_4"),
     path("as-0-6/", views.as_0_6, name="as_0_6"),
+    path("in-bootstrap/<int:version>/<str:theme>/", views.in_bootstrap, name="in_bootstrap"),
+    path("out/", RedirectView.as_view(url="/admin/login/")),
+    path("start/", views.start, name="start"),
+    path("node/<path:path>", views.node_module, name="node_module"),
 ]

@@ -1,6 +1,6 @@
 """Fixtures of the fault tests; what the machine lacks skips a test by name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -52,26 +52,3 @@ def redis_server() -> Iterator[RedisServer]:
     needs("redis-server")
     with RedisServer() as server:
         yield server
-
-
-#: The property of a report that holds what its test has measured.
-MEASURED = "measured"
-
-
-#: Takes a title and lines.
-Tell = Callable[[str, list[str]], None]
-
-
-@pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Tell:
-    """Print at the end of the run what a test has measured and does not judge."""
-    return lambda title, lines: record_property(MEASURED, "\n".join([title, *lines]))
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print what the tests have measured, also those of other processes."""
-    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
-        for name, text in getattr(report, "user_properties", ()):
-            if name == MEASURED and report.when == "call":
-                terminalreporter.section(report.nodeid.rpartition("::")[2], "-")
-                terminalreporter.write_line(text)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.faults.conftest import Tell
+from tests.conftest import Tell
 from tests.faults.harness import Child, NewSite, RedisServer, Server, Site, eventually, missing
 from tests.faults.pages import Page
 

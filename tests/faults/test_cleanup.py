@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.faults.conftest import Tell
+from tests.conftest import Tell
 from tests.faults.harness import Child, NewSite, RedisServer, Site, cont, eventually, missing, stop
 
 pytestmark = pytest.mark.usefixtures("in_memory")

@@ -1,7 +1,13 @@
 """Pages with the download centre in their navigation bar."""
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+from django.views.static import serve
+
+from async_downloads import cache
+from async_downloads.shortcuts import wake_menu
+from tests import services
 
 #: Nothing from elsewhere, nothing inline: what a careful site allows.
 STRICT_CSP = "default-src 'self'"
@@ -12,9 +18,28 @@ def home(request: HttpRequest) -> HttpResponse:
     return page(request, "home.html")
 
 
-def with_htmx(request: HttpRequest) -> HttpResponse:
+def with_htmx(request: HttpRequest, version: int = 2) -> HttpResponse:
     """Show the page of a site that loads htmx itself, after the download centre."""
-    return render(request, "with_htmx.html")
+    return render(request, "with_htmx.html", {"version": version})
+
+
+def in_bootstrap(request: HttpRequest, version: int, theme: str) -> HttpResponse:
+    """Show the page of a site with the navbar of Bootstrap 4, or of 5 with its themes."""
+    return render(request, "in_bootstrap.html", {"version": version, "theme": theme})
+
+
+@require_POST
+def start(request: HttpRequest) -> HttpResponse:
+    """Make the record of a download, for a button of htmx or for a plain form."""
+    cache.init_download(request.user, "orders.csv", "Orders")
+    if request.headers.get("HX-Request"):
+        return wake_menu(HttpResponse("It is being made."))
+    return redirect("home")
+
+
+def node_module(request: HttpRequest, path: str) -> FileResponse | HttpResponse:
+    """Hand out a file of a package of npm."""
+    return serve(request, path, document_root=services.node_modules())
 
 
 def as_0_6(request: HttpRequest) -> HttpResponse:

@@ -9,14 +9,18 @@
   const csrfToken = () => (document.cookie.match(/(?:^|; )csrftoken=([^;]+)/) || [])[1];
 
   // The URLs of the script tag win over those that the server rendered.
-  document.addEventListener("htmx:configRequest", (event) => {
-    const { detail } = event;
+  const direct = (event) => {
     if (!event.target.closest("#async-downloads")) return;
+    // htmx 4 has a request with an action where htmx 2 has a path.
+    const request = event.detail.ctx?.request ?? event.detail;
+    const place = event.detail.ctx ? "action" : "path";
     // Only for what the package sends itself, not for what a site's own list may send.
-    if (event.target.matches(".async-downloads-fragment") && url) detail.path = url;
-    if (event.target.matches("form:has(.download-clear)") && clearUrl) detail.path = clearUrl;
-    if (!detail.headers["X-CSRFToken"] && csrfToken()) detail.headers["X-CSRFToken"] = csrfToken();
-  });
+    if (event.target.matches(".async-downloads-fragment") && url) request[place] = url;
+    if (event.target.matches("form:has(.download-clear)") && clearUrl) request[place] = clearUrl;
+    if (!request.headers["X-CSRFToken"] && csrfToken()) request.headers["X-CSRFToken"] = csrfToken();
+  };
+  document.addEventListener("htmx:configRequest", direct);
+  document.addEventListener("htmx:config:request", direct);
 
   // A list template of the site's own may have kept the markup of 0.6, without forms and links.
   document.addEventListener("click", (event) => {

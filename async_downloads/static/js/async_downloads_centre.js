@@ -8,11 +8,23 @@
   const TOAST_MILLISECONDS = 10_000;
   const LOOK_AGAIN_MILLISECONDS = 5_000;
 
+  // What tells the same in htmx 2 and, with colons in its names, in htmx 4
+  const BEFORE_SWAP = ["htmx:beforeSwap", "htmx:oobBeforeSwap", "htmx:before:swap"];
+  const AFTER_SWAP = ["htmx:afterSettle", "htmx:oobAfterSwap", "htmx:after:settle"];
+  const AFTER_REQUEST = ["htmx:afterRequest", "htmx:after:request"];
+  const ERRORS = [
+    ...["htmx:sendError", "htmx:timeout", "htmx:responseError"],
+    ...["htmx:error", "htmx:response:error"],
+  ];
+
   const script = document.currentScript;
   const sources = [script.dataset.htmx];
   if (script.dataset.htmxWs) sources.push(script.dataset.htmxWs);
 
   const byId = (id) => document.getElementById(id);
+  const on = (names, listener) => {
+    for (const name of names) document.addEventListener(name, listener);
+  };
   const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
   const load = (src) =>
@@ -83,7 +95,16 @@
     }
   };
 
-  // Toasts for what finishes while the menu is closed
+  // What has finished is told: in a toast, or where the menu is open, to a screen reader alone
+
+  const nameOf = (item) => item.querySelector(".download-name")?.textContent ?? "";
+
+  const announce = (item) => {
+    const announcer = byId("async-downloads-announcer");
+    const text = byId("async-downloads-toast")?.content.querySelector("p");
+    if (!announcer || !text) return;
+    announcer.textContent = fill(text.dataset[item.dataset.state], { name: nameOf(item) });
+  };
 
   const dismiss = (toast) => {
     toast.remove();
@@ -98,8 +119,7 @@
     if (!toasts.matches(":popover-open")) toasts.showPopover();
     const toast = template.content.firstElementChild.cloneNode(true);
     const [text, link] = [toast.querySelector("p"), toast.querySelector("a")];
-    const name = item.querySelector(".download-name")?.textContent ?? "";
-    text.textContent = fill(text.dataset[item.dataset.state], { name });
+    text.textContent = fill(text.dataset[item.dataset.state], { name: nameOf(item) });
     if (item.dataset.url) link.href = item.dataset.url;
     else link.remove();
     let timer = 0;
@@ -122,7 +142,7 @@
     for (const [id, item] of now) {
       const before = known.get(id);
       const changed = before !== undefined && before !== item.dataset.state;
-      if (changed && isFinished(item) && !isOpen()) showToast(item);
+      if (changed && isFinished(item)) (isOpen() ? announce : showToast)(item);
     }
     known = new Map([...now].map(([id, item]) => [id, item.dataset.state]));
     updateCount();
@@ -142,41 +162,66 @@
     place = -1;
   };
 
-  // Whether the server can be reached
-
-  const isOurs = (event) => event.target.closest?.("#async-downloads") != null;
-  const setLost = (lost) => byId("async-downloads")?.classList.toggle("is-lost", lost);
-
   // Looking again at once: when the page is shown again, or a site's own script asks for it
 
-  let looked = 0;
-  const look = () => {
-    if (Date.now() - looked < LOOK_AGAIN_MILLISECONDS) return;
+  let looked = Date.now();
+  const ask = () => {
     looked = Date.now();
     document.body.dispatchEvent(new Event("async-downloads:look"));
   };
+  const look = () => {
+    if (Date.now() - looked >= LOOK_AGAIN_MILLISECONDS) ask();
+  };
+
+  // Whether the server can be reached, and whether it still knows who asks
+
+  const isOurs = (event) => event.target.closest?.("#async-downloads") != null;
+
+  let retry = 0;
+  const setLost = (lost) => {
+    byId("async-downloads")?.classList.toggle("is-lost", lost);
+    clearTimeout(retry);
+    if (lost) retry = setTimeout(ask, LOOK_AGAIN_MILLISECONDS);
+  };
+
+  // Nothing of ours redirects, so that it is a site's own sign-in page that was led to.
+  const wasRedirected = ({ xhr, requestConfig, ctx }) => {
+    if (ctx) return ctx.response?.raw.redirected ?? false;
+    if (!xhr?.responseURL || !requestConfig) return false;
+    const path = (url) => new URL(url, document.baseURI).pathname;
+    return path(xhr.responseURL) !== path(requestConfig.path);
+  };
+
+  const refuseSwap = (event) => {
+    if (!isOurs(event)) return;
+    const redirected = wasRedirected(event.detail);
+    // htmx 4 swaps the pages of errors in.
+    if (!redirected && !(event.detail.ctx?.response?.status >= 400)) return;
+    event.preventDefault();
+    const text = byId("async-downloads-signed-out");
+    if (!redirected || !text) return;
+    byId("downloads-dropdown")?.replaceChildren(text.content.cloneNode(true));
+    takeStock();
+  };
 
   const listen = () => {
-    document.addEventListener("htmx:beforeSwap", keepPlace);
-    document.addEventListener("htmx:afterSettle", () => {
+    on(BEFORE_SWAP, (event) => {
+      refuseSwap(event);
+      keepPlace();
+    });
+    on(AFTER_SWAP, () => {
       takeStock();
       restorePlace();
     });
-    document.addEventListener("htmx:oobBeforeSwap", keepPlace);
-    document.addEventListener("htmx:oobAfterSwap", () => {
-      takeStock();
-      restorePlace();
-    });
-    for (const name of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {
-      document.addEventListener(name, (event) => isOurs(event) && setLost(true));
-    }
-    document.addEventListener("htmx:afterRequest", (event) => {
-      if (event.detail.successful) setLost(false);
+    on(ERRORS, (event) => isOurs(event) && setLost(true));
+    on(AFTER_REQUEST, ({ detail }) => {
+      if (detail.successful ?? detail.ctx?.response?.status < 400) setLost(false);
     });
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") look();
     });
-    window.addEventListener("online", look);
+    window.addEventListener("focus", look);
+    window.addEventListener("online", ask);
     window.addEventListener("storage", (event) => event.key === SEEN && updateCount());
     byId("downloads-dropdown")?.addEventListener("toggle", updateCount);
   };

@@ -1,0 +1,176 @@
+"""From the button that starts an export to the file, in a real browser."""
+
+import os
+import time
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Page, Request, expect
+
+from async_downloads import cache
+from async_downloads.models import Download
+from tests.browser.test_download_centre import open_menu, requests_of
+from tests.browser.test_menu import until_htmx
+from tests.conftest import Tell
+from tests.factories import DownloadCollectionFactory, DownloadFactory
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
+
+#: How long the export takes whose requests are counted.
+EXPORT_SECONDS: Final = int(os.environ.get("BROWSER_EXPORT_SECONDS", "4"))
+
+
+def key_of_the_only_download() -> str:
+    return Download.objects.get().download_key
+
+
+@pytest.mark.parametrize("path", ["/", "/with-htmx-4/"])
+def test_a_button_of_htmx_wakes_the_menu_without_a_page_load(
+    page: Page, live_server: Any, path: str
+) -> None:
+    page.goto(live_server.url + path)
+    until_htmx(page)
+    navigations: list[str] = []
+    page.on("framenavigated", lambda frame: navigations.append(frame.url))
+    page.get_by_role("button", name="Export here").click()
+    expect(page.get_by_role("button", name="Downloads: 1 in progress")).to_be_visible()
+    cache.save_download(key_of_the_only_download(), [["R1"]])
+    expect(page.get_by_role("button", name="Downloads: 1 new")).to_be_visible()
+    assert navigations == []
+
+
+def test_a_plain_form_brings_a_page_that_shows_it(page: Page, live_server: Any) -> None:
+    page.goto(live_server.url)
+    page.get_by_role("button", name="Export", exact=True).click()
+    expect(page.get_by_role("button", name="Downloads: 1 in progress")).to_be_visible()
+
+
+def press_tab_until(page: Page, name: str) -> None:
+    """Press Tab until the focus is on what goes by a name."""
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(
+            "document.activeElement.ariaLabel || document.activeElement.textContent.trim()"
+        )
+        if focused == name:
+            return
+    pytest.fail(f"Tab never comes to {name}")
+
+
+@pytest.mark.parametrize("opens", ["Enter", "Space"])
+def test_the_whole_job_needs_no_mouse(page: Page, live_server: Any, opens: str) -> None:
+    page.goto(live_server.url)
+    until_htmx(page)
+    press_tab_until(page, "Export here")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Downloads: 1 in progress")).to_be_visible()
+    cache.save_download(key_of_the_only_download(), [["R1"]])
+    expect(page.get_by_role("button", name="Downloads: 1 new")).to_be_visible()
+    press_tab_until(page, "Downloads: 1 new")
+    page.keyboard.press(opens)
+    expect(page.locator("#downloads-dropdown")).to_be_visible()
+    press_tab_until(page, "Orders")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert download.value.path().read_bytes() == b"R1\n"
+    press_tab_until(page, "Clear Orders")
+    page.keyboard.press(opens)
+    expect(page.get_by_text("No downloads")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#downloads-dropdown")).to_be_hidden()
+    expect(page.get_by_role("button", name="Downloads")).to_be_focused()
+
+
+def test_a_page_polls_once_a_second_and_gets_nothing_while_nothing_changes(
+    page: Page, live_server: Any, user: Any, tell: Tell
+) -> None:
+    asked: list[tuple[float, Request]] = []
+
+    def note(request: Request) -> None:
+        if "/ajax_update/" in request.url:
+            asked.append((time.monotonic(), request))
+
+    page.on("request", note)
+    key = cache.init_download(user, "orders.csv", "Orders")[1]
+    page.goto(live_server.url)
+    until_htmx(page)
+    steps = 2
+    for step in range(steps):
+        cache.set_percentage(key, 40 * (step + 1))
+        page.wait_for_timeout(EXPORT_SECONDS * 1000 / steps)
+    cache.save_download(key, [["R1"]])
+    expect(page.get_by_role("button", name="Downloads: 1 new")).to_be_visible()
+    sizes = []
+    for _, request in asked:
+        response = request.response()
+        assert response is not None
+        sizes.append((response.status, request.sizes()["responseBodySize"]))
+    unchanged = [size for status, size in sizes if status == 204]
+    line = f"{EXPORT_SECONDS} s: {len(asked)} requests, {len(unchanged)} of them empty"
+    tell("One export, by the browser's own count", [line])
+    assert len(asked) <= asked[-1][0] - asked[0][0] + 2
+    assert len(unchanged) >= len(asked) - steps - 2
+    assert set(unchanged) == {0}
+
+
+def test_the_list_stays_scrolled_where_it_is_while_it_changes(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    collection = DownloadCollectionFactory(user=user)
+    for number in range(19):
+        DownloadFactory(collection=collection, complete=True, name=f"number {number}")
+    key = cache.init_download(user, "orders.csv", "Orders")[1]
+    page.goto(live_server.url)
+    until_htmx(page)
+    open_menu(page)
+    menu = page.locator("#downloads-dropdown")
+    menu.evaluate("menu => menu.scrollTo(0, 300)")
+    cache.set_percentage(key, 40)
+    expect(menu.get_by_text("40 %").first).to_be_attached()
+    assert menu.evaluate("menu => menu.scrollTop") == 300
+    expect(menu).to_be_visible()
+
+
+def test_a_page_that_comes_to_the_front_looks_again(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    page.clock.install()
+    page.goto(live_server.url)
+    until_htmx(page)
+    asked = requests_of(page)
+    cache.init_download(user, "orders.csv", "Orders")
+    page.clock.run_for(10_000)
+    assert asked == []
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(page.get_by_role("button", name="Downloads: 1 in progress")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["/", "/with-htmx-4/"])
+def test_a_sign_in_page_that_a_site_leads_to_never_lands_in_the_menu(
+    page: Page, live_server: Any, user: Any, path: str
+) -> None:
+    cache.init_download(user, "orders.csv", "Orders")
+    page.goto(live_server.url + path)
+    open_menu(page)
+    page.route("**/ajax_update/**", lambda route: route.continue_(url=f"{live_server.url}/out/"))
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    expect(page.locator("#downloads-dropdown form")).to_have_count(0)
+
+
+@pytest.mark.parametrize("path", ["/", "/with-htmx-4/"])
+def test_a_server_that_fails_is_told_and_its_page_is_not_shown(
+    page: Page, live_server: Any, user: Any, complaints: list[str], path: str
+) -> None:
+    key = cache.init_download(user, "orders.csv", "Orders")[1]
+    page.goto(live_server.url + path)
+    open_menu(page)
+    until_htmx(page)
+    page.route("**/ajax_update/**", lambda route: route.fulfill(status=500, body="<b>It broke</b>"))
+    expect(page.get_by_text("The connection is lost")).to_be_visible()
+    expect(page.get_by_text("It broke")).to_have_count(0)
+    page.unroute("**/ajax_update/**")
+    cache.save_download(key, [["R1"]])
+    expect(page.get_by_role("link", name="Orders")).to_be_visible()
+    expect(page.get_by_text("The connection is lost")).to_be_hidden()
+    # The browser itself complains of each answer that is an error.
+    complaints.clear()
