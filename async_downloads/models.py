@@ -375,6 +375,9 @@ class Download(models.Model):
             return str(_("Still waiting: nothing has picked it up"))
         if self.stalled:
             return str(_("Stalled: the worker stopped responding"))
+        if self.state == DownloadState.PENDING and self.percentage:
+            # Its task reports progress, and saves the file only later.
+            return str(DownloadState.RUNNING.label)
         return str(DownloadState(self.state).label)
 
     @property

@@ -22,6 +22,7 @@ def ago(**kwargs: float) -> Any:
     ("values", "in_progress", "stalled", "text"),
     [
         ({}, True, False, "Waiting"),
+        ({"percentage": 30}, True, False, "In progress"),
         ({"running": True}, True, False, "In progress"),
         ({"complete": True}, False, False, "Complete"),
         ({"failed": True}, False, False, "Failed"),

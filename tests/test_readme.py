@@ -57,7 +57,7 @@ COVERED = {
     "pending ──> running": "a drawing",
     "INSTALLED_APPS +=": "test_the_settings_satisfy_the_checks",
     "urlpatterns +=": "test_the_urls_are_the_documented_ones",
-    "download_centre.html": "test_the_base_template_shows_the_centre",
+    '<ul class="navbar-nav">': "test_the_base_template_shows_the_centre",
     "def export_orders": "test_the_quick_start_exports_orders",
     "def start_export": "test_the_quick_start_exports_orders",
     "def export_report": "test_a_task_of_ones_own_rows",
@@ -65,6 +65,9 @@ COVERED = {
     "def start_report": "test_a_task_is_started_after_the_commit",
     'ASYNC_DOWNLOADS_CACHE_NAME = "default"': "test_the_settings_satisfy_the_checks",
     "rebeccapurple": "test_the_custom_properties_exist",
+    "# templates/async_downloads/download_centre.html": "test_what_is_customised_in_a_browser",
+    "# templates/async_downloads/download.html": "test_what_is_customised_in_a_browser",
+    "htmx-config": "test_the_configuration_of_htmx_is_ours",
     "Nothing to fetch": "test_a_list_template_of_ones_own",
     "ASYNC_DOWNLOADS_WS_MODE = True": "test_the_settings_satisfy_the_checks",
     "ProtocolTypeRouter(": "test_the_asgi_application_routes_websockets",
@@ -123,7 +126,7 @@ def test_the_urls_are_the_documented_ones() -> None:
 
 @pytest.mark.django_db
 def test_the_base_template_shows_the_centre(user: Any) -> None:
-    page = Template(snippet("download_centre.html")).render(Context({"user": user}))
+    page = Template(snippet('<ul class="navbar-nav">')).render(Context({"user": user}))
     assert 'id="async-downloads"' in page
     assert "/static/css/async_downloads.css" in page
 
@@ -224,6 +227,23 @@ def test_the_custom_properties_exist() -> None:
         assert f"{name}:" in stylesheet
 
 
+def test_what_is_customised_in_a_browser() -> None:
+    from tests.browser import test_customising
+
+    assert test_customising.customised
+    table = README.partition("| template | what it is | blocks |")[2].partition("\n\n")[0]
+    for name, blocks in re.findall(r"^\| `([\w.]+)` \|.*\|([^|]*)\|$", table, re.MULTILINE):
+        source = (ROOT / "async_downloads/templates/async_downloads" / name).read_text()
+        assert re.findall(r"{% block (\w+) %}", source) == re.findall(r"`(\w+)`", blocks)
+
+
+def test_the_configuration_of_htmx_is_ours() -> None:
+    script = (ROOT / "async_downloads/static/js/async_downloads_centre.js").read_text()
+    (config,) = re.findall(r"content='({.*})'", snippet("htmx-config"))
+    for name, value in json.loads(config).items():
+        assert f"{name}: {json.dumps(value)}" in script
+
+
 @pytest.mark.django_db
 def test_a_list_template_of_ones_own(user: Any) -> None:
     complete = DownloadFactory(collection__user=user, complete=True)
@@ -236,7 +256,7 @@ def test_a_list_template_of_ones_own(user: Any) -> None:
 
 
 def test_the_names_of_a_download_exist() -> None:
-    said = README.partition("It gets `downloads`")[2].partition("The polling is")[0]
+    said = README.partition("newest first; each has")[2].partition("The polling is")[0]
     names = re.findall(r"`(\w+)`", said)
     assert len(names) > 10
     download = Download()

@@ -1,6 +1,8 @@
 """A real Chromium, driven by Playwright."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +10,10 @@ from django.conf import settings
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests import services
+
+#: Where pictures are kept; UPDATE_SCREENSHOTS=1 puts those of the README where it looks for them.
+SHOTS = Path(__file__).parent / "shots"
+PICTURES = Path(__file__).parents[2] / "docs" if os.environ.get("UPDATE_SCREENSHOTS") else SHOTS
 
 ARGUMENTS = [
     # Chromium's own sandbox does not start for root, as in most containers.

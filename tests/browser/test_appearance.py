@@ -1,12 +1,7 @@
-"""How the download centre looks, and what axe-core has to say about it.
+"""How the download centre looks, and what axe-core has to say about it."""
 
-With SCREENSHOTS set to a folder, what was looked at is kept there.
-"""
-
-import os
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +11,7 @@ from playwright.sync_api import Locator, Page, ViewportSize, expect
 
 from async_downloads import cache
 from tests import services
+from tests.browser.conftest import SHOTS
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
@@ -44,7 +40,7 @@ def look(page: Page, request: pytest.FixtureRequest) -> Look:
     def check(name: str, element: Locator) -> None:
         for width in WIDTHS:
             page.set_viewport_size(ViewportSize(width=width, height=800))
-            keep(page, f"{name}-{width}")
+            page.screenshot(path=SHOTS / f"{name}-{width}.png")
             check_in_view(page, element, width)
         # Not as a script tag, which a strict policy refuses.
         page.evaluate(axe.read_text())
@@ -59,11 +55,6 @@ def look(page: Page, request: pytest.FixtureRequest) -> Look:
         assert found["passes"]
 
     return check
-
-
-def keep(page: Page, name: str) -> None:
-    if folder := os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=Path(folder, f"{name}.png"))
 
 
 def check_in_view(page: Page, element: Locator, width: int) -> None:

@@ -1,7 +1,6 @@
 """The main job, as a person does it: the demo's shop, a real cluster, a real browser.
 
-The picture that the README shows is taken on the way; UPDATE_SCREENSHOTS=1
-puts it where the README looks for it.
+The picture that the README shows is taken on the way.
 """
 
 import os
@@ -15,9 +14,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.conftest import PICTURES
+
 ROOT = Path(__file__).parents[2]
-UPDATE = bool(os.environ.get("UPDATE_SCREENSHOTS"))
-PICTURES = ROOT / "docs" if UPDATE else Path(__file__).parent / "shots"
 
 #: Milliseconds: the slow report takes 20 s, and the machine may be busy.
 PATIENCE = 60_000
