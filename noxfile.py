@@ -20,8 +20,8 @@ nox.options.error_on_missing_interpreters = False
 PROJECT = nox.project.load_toml("pyproject.toml")
 DATABASES = ("sqlite", "postgres", "mariadb")
 
-#: A process for each processor, and the tests of one file in one of them.
-IN_PARALLEL = ("-n", "auto", "--dist", "loadscope")
+#: Two processes for each processor, as most of them wait for others; a file is for one of them.
+IN_PARALLEL = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadscope")
 
 #: What the browser tests try the download centre with, and on.
 FRONT_END = ("axe-core@4", "bootstrap-4@npm:bootstrap@4", "bootstrap-5@npm:bootstrap@5")

@@ -2,7 +2,7 @@
 
 import traceback
 
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from async_downloads.exceptions import DownloadError
 
@@ -13,13 +13,14 @@ def for_owner(error: BaseException) -> str:
     """Return what the owner may read of an exception.
 
     Its own text may hold table names, hosts or credentials, so only that of a
-    ``DownloadError`` is told.
+    ``DownloadError`` is told. A text of ours is translated when it is read, into
+    the language of whoever reads it.
     """
     if isinstance(error, DownloadError) and str(error):
         return str(error)
     if isinstance(error, Exception):
-        return _("Something went wrong while the file was being made.")
-    return _("The file took too long, or its worker was stopped.")
+        return gettext_noop("Something went wrong while the file was being made.")
+    return gettext_noop("The file took too long, or its worker was stopped.")
 
 
 def for_staff(error: BaseException) -> str:

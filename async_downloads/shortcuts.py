@@ -9,7 +9,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from django.db.models import Model, QuerySet
 from django.http import HttpResponseBase
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from django_htmx.http import trigger_client_event
 
 from async_downloads import cache, executors, store
@@ -181,7 +181,7 @@ def _enqueue_on_commit(enqueue: Callable[[], object], download_key: str) -> None
             enqueue()
         except Exception:
             logger.exception("The task of download %s could not be queued", download_key)
-            text = _("The export could not be queued. Please try again later.")
+            text = gettext_noop("The export could not be queued. Please try again later.")
             cache.set_error(download_key, DownloadError(text))
 
     store.after_commit(start)

@@ -4,7 +4,7 @@ import inspect
 import logging
 from collections.abc import Callable
 
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from async_downloads import store
 from async_downloads.exceptions import DownloadCancelled, DownloadError
@@ -65,7 +65,7 @@ def _attempt(run: store.Run, body: Callable[[], object], *, makes_file: bool) ->
 def _conclude(run: store.Run, *, makes_file: bool) -> None:
     """Say what becomes of a download that the run neither finished nor failed."""
     if makes_file:
-        run.finish(_("The task ended without making a file."))
+        run.finish(gettext_noop("The task ended without making a file."))
     else:
         run.release()
 

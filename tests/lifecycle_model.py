@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from tests.lifecycle_world import MAX_ATTEMPTS, STALLED_AFTER, TIMEOUT
 
-GIVEN_UP: Final = "Given up after 3 attempts: the worker stopped responding."
+GIVEN_UP: Final = "Given up: the worker stopped responding each time."
 
 #: Seconds of silence after which a run gives a sign of life between two rows.
 HEARTBEAT: Final = 2

@@ -127,3 +127,12 @@ def test_for_user_is_whose_collection_it_is_in(user: Any, other_user: Any) -> No
     DownloadFactory(collection__user=None, collection__label="accounts")
     assert list(Download.objects.for_user(user.pk)) == [mine]
     assert list(Download.objects.for_user(None)) == []
+
+
+def test_a_failure_is_told_in_the_language_of_whoever_looks() -> None:
+    assert Download(errors="").error_text == ""
+    assert Download(errors="The shop burnt down.").error_text == "The shop burnt down."
+    ours = failures.for_owner(ValueError())
+    with translation.override("de"):
+        assert Download(errors=ours).error_text != ours
+    assert Download(errors=ours).error_text == ours

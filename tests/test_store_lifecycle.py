@@ -209,7 +209,8 @@ class TestClaim:
         cache.save_download(download.download_key, [["never"]])
         download.refresh_from_db()
         assert download.state == "failed"
-        assert "2 attempts" in download.errors
+        assert download.errors == "Given up: the worker stopped responding each time."
+        assert "Attempts: 2" in download.error_detail
 
     def test_a_worker_that_is_early_waits_for_the_row(self, shared_cache: str) -> None:
         user = UserFactory()

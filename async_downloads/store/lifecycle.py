@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from django.db import IntegrityError, transaction
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop
 
 from async_downloads import entries, files, settings
 from async_downloads.exceptions import DownloadBusy
@@ -307,12 +307,8 @@ def _refused(download: Download) -> bool:
         return False
     logger.error("Download %s is given up after %s attempts", download.pk, download.attempts)
     given_up = downloads().held(download.pk, download.claim).unfinished()
-    text = ngettext(
-        "Given up after %(count)s attempt: the worker stopped responding.",
-        "Given up after %(count)s attempts: the worker stopped responding.",
-        download.attempts,
-    ) % {"count": download.attempts}
-    if given_up.fail(text, detail=text):
+    text = gettext_noop("Given up: the worker stopped responding each time.")
+    if given_up.fail(text, detail=f"{text} Attempts: {download.attempts}."):
         write_through(download.pk, "failed")
     return True
 

@@ -1,28 +1,22 @@
-"""The rows that decide what exists, whose it is and what state it is in.
-
-Rows change only by the conditional updates of ``DownloadQuerySet``: each says
-which states and which claim it may overwrite, and answers how many rows it
-changed. A writer that is told 0 has lost. Nothing calls ``save()`` on a row
-that exists, because a stale instance would bring back what is gone.
-"""
+"""One file that somebody asked for: its states, and how it goes from one to the next."""
 
 import uuid
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, Self
 
-from django.conf import settings as project_settings
-from django.db import connections, models
-from django.db.models import Case, Count, Exists, F, OuterRef, Q, When, Window
+from django.db import models
+from django.db.models import Case, Count, F, Q, When, Window
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from async_downloads import settings
 from async_downloads.files import MAX_PATH_LENGTH
 from async_downloads.lifetimes import expiry, stalled_before
-from async_downloads.owners import MAX_LABEL_LENGTH, Owner
+from async_downloads.models.collections import DownloadCollection
 
-__all__ = ["Download", "DownloadCollection", "DownloadState"]
+__all__ = ["Download", "DownloadQuerySet", "DownloadState"]
 
 
 class DownloadState(models.TextChoices):
@@ -34,91 +28,7 @@ class DownloadState(models.TextChoices):
     FAILED = "failed", _("Failed")
 
 
-#: The weakest lock that keeps a row from being deleted.
-_SHARED_LOCKS: Final = {"mysql": "LOCK IN SHARE MODE", "postgresql": "FOR KEY SHARE"}
-
 UNFINISHED = (DownloadState.PENDING, DownloadState.RUNNING)
-
-
-class DownloadCollectionQuerySet(models.QuerySet["DownloadCollection"]):
-    """The vocabulary of collections."""
-
-    def hold(self, pk: uuid.UUID) -> "DownloadCollection | None":
-        """Return a collection that stays until the transaction ends, or None.
-
-        A clean-up removes collections with nothing left. The lock is the one that
-        a foreign key takes by itself, only earlier: any number of transactions
-        hold it at once, and it stands in the way of a deletion alone.
-        """
-        connection = connections[self.db]
-        lock = _SHARED_LOCKS.get(connection.vendor)
-        if lock is None:
-            return self.filter(pk=pk).first()
-        table, column = map(connection.ops.quote_name, (self.model._meta.db_table, "id"))
-        value = self.model._meta.pk.get_db_prep_value(pk, connection)
-        statement = f"SELECT * FROM {table} WHERE {column} = %s {lock}"  # noqa: S608 (no input)
-        return next(iter(self.raw(statement, [value])), None)
-
-    def empty(self) -> Self:
-        """Collections with nothing left in them."""
-        return self.filter(~Exists(Download.objects.filter(collection=OuterRef("pk"))))
-
-
-class DownloadCollection(models.Model):
-    """The downloads of one owner: a user, or a text that is no user."""
-
-    id = models.UUIDField(
-        primary_key=True,
-        editable=False,
-        help_text=_("Made of the owner, so that there is one for each."),
-    )
-    user = models.OneToOneField(
-        project_settings.AUTH_USER_MODEL,
-        on_delete=models.CASCADE,
-        related_name="download_collection",
-        null=True,
-        blank=True,
-        verbose_name=_("user"),
-    )
-    label = models.CharField(
-        _("label"),
-        max_length=MAX_LABEL_LENGTH,
-        blank=True,
-        default="",
-        help_text=_("What the collection is called when it belongs to no user."),
-    )
-    key = models.CharField(
-        _("collection key"),
-        # The format around the label takes some room as well.
-        max_length=MAX_LABEL_LENGTH + 200,
-        db_index=True,
-        help_text=_("The key that the documented functions know this collection by."),
-    )
-    created_at = models.DateTimeField(_("created"), default=timezone.now)
-
-    objects = DownloadCollectionQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("download collection")
-        verbose_name_plural = _("download collections")
-        constraints = [
-            models.CheckConstraint(
-                # Not "exactly one": a cascade from the user passes through neither, on
-                # databases that cannot defer constraints.
-                condition=Q(user__isnull=True) | Q(label=""),
-                name="async_downloads_collection_one_owner",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return str(self.user) if self.user_id is not None else self.label
-
-    @property
-    def owner(self) -> Owner:
-        """Whose collection this is."""
-        if self.user is not None:
-            return Owner(self.user_id, self.user.get_username())
-        return Owner(None, self.label)
 
 
 class DownloadQuerySet(models.QuerySet["Download"]):
@@ -379,6 +289,11 @@ class Download(models.Model):
             # Its task reports progress, and saves the file only later.
             return str(DownloadState.RUNNING.label)
         return str(DownloadState(self.state).label)
+
+    @property
+    def error_text(self) -> str:
+        """What the owner is told of a failure, in the language of whoever looks."""
+        return gettext(self.errors) if self.errors else ""
 
     @property
     def url(self) -> str:
