@@ -169,6 +169,18 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def messages(session: nox.Session) -> None:
+    """Collect the texts to translate, and compile the translations; needs GNU gettext."""
+    session.install("-e", ".[ws]", *group("tests"))
+    env = {"DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(Path.cwd())}
+    with session.chdir("async_downloads"):
+        languages = [f"--locale={path.name}" for path in sorted(Path("locale").iterdir())]
+        options = ("--no-location", "--no-wrap", "--no-obsolete")
+        session.run("python", "-m", "django", "makemessages", *languages, *options, env=env)
+        session.run("python", "-m", "django", "compilemessages", env=env)
+
+
+@nox.session
 def migrations(session: nox.Session) -> None:
     """Write the migrations of changed models."""
     session.install("-e", ".[ws]", *group("tests"))

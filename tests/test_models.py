@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.utils import timezone, translation
 
+from async_downloads import failures
 from async_downloads.models import Download, DownloadCollection
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 

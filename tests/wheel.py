@@ -8,6 +8,7 @@ from pathlib import Path
 NEEDED = (
     "async_downloads/py.typed",
     "async_downloads/migrations/0001_initial.py",
+    "async_downloads/locale/de/LC_MESSAGES/django.mo",
     "async_downloads/static/css/async_downloads.css",
     "async_downloads/static/js/async_downloads.js",
     "async_downloads/static/js/async_downloads_centre.js",

@@ -1,0 +1,124 @@
+"""Every text in every language that is shipped, and nothing besides."""
+
+import gettext
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from babel.messages.catalog import Catalog, Message
+from babel.messages.extract import DEFAULT_KEYWORDS, extract_python
+from babel.messages.pofile import read_po
+from django.template import Context, Template
+from django.test import Client
+from django.utils import translation
+from django.utils.translation.template import templatize
+
+from tests.factories import DownloadCollectionFactory, DownloadFactory
+
+PACKAGE = Path(__file__).parent.parent / "async_downloads"
+LANGUAGES = ["de", "es", "fr", "zh_Hans"]
+KEYWORDS = [*DEFAULT_KEYWORDS, "gettext_lazy", "gettext_noop", "ngettext_lazy"]
+
+#: What stands for something else in a text, of each kind.
+PLACEHOLDERS = re.compile(r"%\(\w+\)s|{\w+}")
+
+
+def said() -> Iterator[Any]:
+    """Yield what the code and the templates say, as msgids."""
+    for path in PACKAGE.rglob("*.*"):
+        if path.suffix not in {".py", ".html", ".txt"} or "migrations" in path.parts:
+            continue
+        text = path.read_text()
+        if path.suffix != ".py":
+            text = templatize(text)
+        source = io.BytesIO(text.encode())
+        for _, function, message, _ in extract_python(source, KEYWORDS, [], {}):
+            texts = message if isinstance(message, tuple) else (message,)
+            wanted = 2 if function and function.startswith("ngettext") else 1
+            # A text that only a row knows is none of the code's.
+            if texts[0] is not None:
+                yield texts[:wanted] if wanted > 1 else texts[0]
+
+
+def catalog(language: str) -> Catalog:
+    path = PACKAGE / "locale" / language / "LC_MESSAGES" / "django.po"
+    with path.open("rb") as file:
+        return read_po(file, locale=language)
+
+
+def messages(language: str) -> list[Message]:
+    return [message for message in catalog(language) if message.id]
+
+
+def test_the_languages_that_are_shipped_are_those_of_the_documentation() -> None:
+    assert sorted(path.name for path in (PACKAGE / "locale").iterdir()) == LANGUAGES
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_text_is_translated_and_none_besides(language: str) -> None:
+    assert {message.id for message in messages(language)} == set(said())
+    for message in messages(language):
+        texts = message.string if isinstance(message.string, tuple) else (message.string,)
+        assert all(texts), message.id
+        assert not message.fuzzy, message.id
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_translation_has_the_same_placeholders(language: str) -> None:
+    for message in messages(language):
+        ids = message.id if isinstance(message.id, tuple) else (message.id,)
+        texts = message.string if isinstance(message.string, tuple) else (message.string,)
+        wanted = set(PLACEHOLDERS.findall(ids[-1]))
+        assert all(set(PLACEHOLDERS.findall(text)) == wanted for text in texts), message.id
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_compiled_is_what_is_written(language: str) -> None:
+    path = PACKAGE / "locale" / language / "LC_MESSAGES" / "django.mo"
+    with path.open("rb") as file:
+        compiled = gettext.GNUTranslations(file)
+    known: dict[Any, str] = compiled._catalog  # type: ignore[attr-defined]
+    expected = {}
+    for message in messages(language):
+        if isinstance(message.id, tuple):
+            for index, text in enumerate(message.string):
+                expected[message.id[0], index] = text
+        else:
+            expected[message.id] = message.string
+    assert {key: text for key, text in known.items() if key} == expected
+
+
+@pytest.mark.parametrize(
+    ("language", "one", "many"),
+    [
+        ("de", "1 Download insgesamt", "Alle 2 Downloads"),
+        ("es", "1 descarga en total", "Las 2 descargas"),
+        ("fr", "1 téléchargement en tout", "Les 2 téléchargements"),
+        ("zh-hans", "全部 1 个下载", "全部 2 个下载"),
+    ],
+)
+@pytest.mark.django_db
+def test_the_menu_speaks_the_language_of_the_page(
+    user: Any, language: str, one: str, many: str
+) -> None:
+    centre = Template('{% include "async_downloads/download_centre.html" %}')
+    collection = DownloadCollectionFactory(user=user)
+    with translation.override(language):
+        for text in (one, many):
+            DownloadFactory(collection=collection, complete=True)
+            page = centre.render(Context({"user": user}))
+            assert text in page
+
+
+@pytest.mark.django_db
+def test_a_poll_speaks_the_language_of_the_browser(
+    signed_in: Client, user: Any, settings: Any
+) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
+    DownloadFactory(collection__user=user, failed=True)
+    headers = {"HX-Request": "true", "Accept-Language": "fr"}
+    page = signed_in.get("/async_downloads/ajax_update/", headers=headers).text
+    assert "Échoué" in page
