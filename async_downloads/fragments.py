@@ -20,9 +20,8 @@ SOCKET_TEMPLATE: Final = "async_downloads/socket.html"
 #: Downloads that the menu shows; the page of all shows the others.
 MENU_SIZE: Final = 20
 
-#: Seconds between two polls while a worker is at something: the first of these whose
-#: download was asked for no longer ago than the seconds before it.
-POLL_SECONDS: Final = ((60, 1), (10 * 60, 3), (float("inf"), 10))
+#: Seconds between two polls while a worker is at something, by ``Listing.patience``.
+POLL_SECONDS: Final = (1, 3, 10)
 
 #: Seconds between two polls where pushes tell of changes, and polls guard against lost ones.
 PUSHED_POLL_SECONDS: Final = 10
@@ -99,6 +98,5 @@ def _poll_seconds(listing: Listing) -> int | None:
     if listing.in_progress:
         if settings.WS_MODE:
             return PUSHED_POLL_SECONDS
-        age = listing.running_for.total_seconds()
-        return next(seconds for limit, seconds in POLL_SECONDS if age <= limit)
+        return POLL_SECONDS[listing.patience]
     return STALLED_POLL_SECONDS if listing.stalled else None

@@ -17,6 +17,10 @@ from async_downloads.store.connections import downloads
 
 __all__ = ["Listing", "Version", "get_for_user", "read_changes", "read_listing", "read_page"]
 
+#: How long ago a download was asked for when its page need not look as often any more, and
+#: when even less.
+PATIENT_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=10))
+
 #: Downloads on one page of all of them.
 PAGE_SIZE: Final = 25
 
@@ -71,12 +75,15 @@ class Listing:
         version: What a page that shows them brings along when it polls.
         total: How many there are, shown or not.
         running: How many a worker is at, or may be soon, shown or not.
+        patience: From 0 on, how seldom a page that waits for them may look: the
+            longer ago the youngest of those in progress was asked for.
     """
 
     downloads: Sequence[Download]
     version: Version
     total: int
     running: int
+    patience: int
 
     @property
     def in_progress(self) -> bool:
@@ -92,12 +99,6 @@ class Listing:
     def finished(self) -> bool:
         """Whether one of them is complete or has failed."""
         return any(not download.unfinished for download in self.downloads)
-
-    @property
-    def running_for(self) -> timedelta:
-        """How long the youngest of those in progress has been asked for; nothing without one."""
-        asked = [download.timestamp for download in self.downloads if download.in_progress]
-        return timezone.now() - max(asked) if asked else timedelta()
 
 
 def read_listing(owner: Owner, *, limit: int | None = None) -> Listing:
@@ -183,17 +184,23 @@ class _Rows(NamedTuple):
         running = hidden + sum(row.in_progress for row in shown)
         return cls(shown, total - (len(rows) - len(shown)), max(running, 0))
 
+    @property
+    def patience(self) -> int:
+        asked = [row.timestamp for row in self.shown if row.in_progress]
+        age = timezone.now() - max(asked) if asked else timedelta()
+        return sum(age > limit for limit in PATIENT_AFTER)
+
     def digest(self) -> str:
         """Return a digest of everything about the rows that a page may show."""
         digest = hashlib.blake2b(digest_size=8)
-        digest.update(f"{self.total} {self.running}".encode())
+        digest.update(f"{self.total} {self.running} {self.patience}".encode())
         for row in self.shown:
             shown = (row.pk, row.state, row.percentage, row.stalled, row.errors, row.size, row.name)
             digest.update(repr(shown).encode(errors="surrogatepass"))
         return digest.hexdigest()
 
     def listing(self, version: Version) -> Listing:
-        return Listing(self.shown, version, self.total, self.running)
+        return Listing(self.shown, version, self.total, self.running, self.patience)
 
 
 def _mine(owner: Owner) -> DownloadQuerySet:
