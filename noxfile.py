@@ -169,6 +169,13 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure, and print what was measured; judges nothing."""
+    session.install("-e", ".[ws]", *group("tests"))
+    session.run("python", "-m", "tests.bench", env={"DJANGO_SETTINGS_MODULE": "tests.settings"})
+
+
+@nox.session
 def messages(session: nox.Session) -> None:
     """Collect the texts to translate, and compile the translations; needs GNU gettext."""
     session.install("-e", ".[ws]", *group("tests"))
