@@ -68,9 +68,14 @@ def test_what_ends_while_the_menu_is_open_needs_no_toast(
     key = cache.init_download(user, "orders.csv", "Orders")[1]
     page.goto(live_server.url)
     open_menu(page)
+    cache.set_percentage(key, 40)
+    expect(page.locator(".download-timestamp", has_text="40 %")).to_be_visible()
+    expect(page.locator("#async-downloads-announcer")).to_be_empty()
     cache.save_download(key, [["R1"]])
     expect(page.get_by_role("link", name="Orders")).to_be_visible()
     expect(page.locator("#async-downloads-toasts")).to_be_hidden()
+    # A screen reader is told all the same, and of the percentages it was told nothing.
+    expect(page.locator("#async-downloads-announcer")).to_have_text("Orders is ready.")
 
 
 def test_an_idle_menu_wakes_when_it_is_asked_to(page: Page, live_server: Any, user: Any) -> None:
