@@ -10,7 +10,7 @@
 
   // What tells the same in htmx 2 and, with colons in its names, in htmx 4
   const BEFORE_SWAP = ["htmx:beforeSwap", "htmx:oobBeforeSwap", "htmx:before:swap"];
-  const AFTER_SWAP = ["htmx:afterSwap", "htmx:oobAfterSwap", "htmx:after:settle"];
+  const AFTER_SWAP = ["htmx:afterSettle", "htmx:oobAfterSwap", "htmx:after:settle"];
   const AFTER_REQUEST = ["htmx:afterRequest", "htmx:after:request"];
   const ERRORS = [
     ...["htmx:sendError", "htmx:timeout", "htmx:responseError"],
