@@ -1,7 +1,6 @@
 """Where files lie, and what they are called there."""
 
 import io
-import random
 import unicodedata
 import uuid
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -15,75 +14,10 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, InMemoryStorage, Storage
 
 from async_downloads import files
+from tests import names
 
 KEY = "0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e"
 OTHER_KEY = "7d0f4f43-58a4-4b52-8ab2-6bb2f8b0a111"
-
-NASTY = [
-    "",
-    " ",
-    ".",
-    "..",
-    "...",
-    ". .",
-    "../../etc/passwd",
-    "..\\..\\windows\\system32",
-    "/etc/passwd",
-    "\\\\server\\share\\x.csv",
-    "C:\\x.csv",
-    "C:x.csv",
-    "a/b/c.csv",
-    "a\\b\\c.csv",
-    "a\x00b.csv",
-    "\x00",
-    "a\nb\r\n.csv",
-    "a\tb\x1b[31m.csv",
-    "invoice\u202evsc.exe",
-    "\u2066a\u2069.csv",
-    "\u200f\u200e.csv",
-    "CON",
-    "con.csv",
-    "NUL.txt",
-    "COM1",
-    "LPT9.csv",
-    "aux",
-    "a:b|c?d*e<f>g\"h'.csv",
-    "$(rm -rf ~).csv",
-    "%2e%2e%2f.csv",
-    "-rf.csv",
-    ".htaccess",
-    "file.",
-    "file. ",
-    " file.csv",
-    "no extension",
-    "x" * 300,
-    "x" * 300 + ".csv",
-    "ü" * 300 + ".csv",
-    "名" * 300 + ".csv",
-    "👩‍👩‍👧‍👦" * 60 + ".csv",
-    "x." + "y" * 300,
-    "." + "y" * 300,
-    "..." + "名" * 300,
-    "x" * 199 + "名.csv",
-    "e\u0301" * 150 + ".csv",
-    "\ud800.csv",
-    "a\ud83d.csv",
-    "\ufeffbom.csv",
-    "Größe & Menge №5.csv",
-]
-
-
-def fuzzed_names(count: int) -> list[str]:
-    """Return names of any code points, and of those that are known to make trouble."""
-    chance = random.Random(20260131)
-    trouble = "/\\.:\x00\n\r\t \u202e\u2066\u200f~%$*?<>|\"'COM1NULcsv"
-    return [
-        "".join(
-            chance.choice(trouble) if chance.random() < 0.4 else chr(chance.randrange(0x110000))
-            for _ in range(chance.randrange(1, 200))
-        )
-        for _ in range(count)
-    ]
 
 
 def is_own_child(path: str) -> bool:
@@ -105,12 +39,12 @@ def put(path: str, content: bytes = b"x") -> str:
     return files.storage().save(path, ContentFile(content))
 
 
-@pytest.mark.parametrize("name", NASTY, ids=ascii)
+@pytest.mark.parametrize("name", names.NASTY, ids=ascii)
 def test_a_nasty_name_is_stored_in_its_own_folder_and_fetched_back(name: str) -> None:
     check_name(name, b"content of one")
 
 
-@pytest.mark.parametrize("name", NASTY, ids=ascii)
+@pytest.mark.parametrize("name", names.NASTY, ids=ascii)
 def test_a_stored_name_is_safe_on_any_file_system(name: str) -> None:
     stored = files.stored_name(name)
     assert 0 < len(stored.encode()) <= files.MAX_NAME_BYTES
@@ -123,7 +57,7 @@ def test_a_stored_name_is_safe_on_any_file_system(name: str) -> None:
 
 
 def test_three_hundred_random_names_are_stored_and_fetched_back() -> None:
-    for index, name in enumerate(fuzzed_names(300)):
+    for index, name in enumerate(names.fuzzed(300)):
         check_name(name, f"content of {index}".encode())
     assert len(stored_files()) == 300
 
