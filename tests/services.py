@@ -1,9 +1,9 @@
 """The servers that the tests can use, and whether they answer.
 
 Each is looked for on its usual loopback port, or where an environment variable
-says: TEST_POSTGRES_URL, TEST_MARIADB_URL, TEST_REDIS_URL, TEST_CHROMIUM. Two are
+says: TEST_POSTGRES_URL, TEST_MARIADB_URL, TEST_REDIS_URL, TEST_CHROMIUM. Three are
 no servers that run: "redis-server" is the program, for tests that stop and kill
-one, and "root" the right to mount a small disk that can be filled. What
+one, "nginx" is one as well, and "root" the right to mount a small disk that can be filled. What
 TESTS_REQUIRE names (such as "postgres,mariadb,redis,chromium") must be there.
 """
 
@@ -23,7 +23,7 @@ ENGINES = {
     "postgres": "django.db.backends.postgresql",
     "mariadb": "django.db.backends.mysql",
 }
-SERVICES = ("postgres", "mariadb", "redis", "chromium", "redis-server", "root")
+SERVICES = ("postgres", "mariadb", "redis", "chromium", "redis-server", "nginx", "root")
 
 
 def url(service: str) -> SplitResult:
@@ -43,6 +43,11 @@ def chromium() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
+def nginx() -> str | None:
+    """Return the path of an installed nginx, which not everybody has in the PATH."""
+    return shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+
+
 def available(service: str) -> bool:
     """Return whether a service answers."""
     if service in _LOCAL:
@@ -59,6 +64,7 @@ def available(service: str) -> bool:
 _LOCAL = {
     "chromium": lambda: chromium() is not None,
     "redis-server": lambda: shutil.which("redis-server") is not None,
+    "nginx": lambda: nginx() is not None,
     "root": lambda: os.geteuid() == 0,
 }
 
