@@ -26,7 +26,7 @@ __all__ = ["Download", "DownloadCollection", "DownloadState"]
 
 
 class DownloadState(models.TextChoices):
-    """The states of a download; only ``COMPLETE`` is final."""
+    """The states of a download; ``COMPLETE`` is final, unless its file is lost."""
 
     PENDING = "pending", _("Waiting")
     RUNNING = "running", _("In progress")

@@ -1,8 +1,10 @@
 """Where files lie, and what they are called there."""
 
 import io
+import os
 import unicodedata
 import uuid
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from tempfile import SpooledTemporaryFile
 from typing import Any
@@ -12,8 +14,9 @@ from django.conf import settings as project_settings
 from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, InMemoryStorage, Storage
+from django.core.files.uploadedfile import TemporaryUploadedFile
 
-from async_downloads import files
+from async_downloads import cache, files
 from tests import names
 
 KEY = "0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e"
@@ -215,6 +218,41 @@ def test_a_storage_gets_the_file_from_its_beginning_and_may_close_it(use_storage
     assert (folder() / "a.csv").read_bytes() == b"12345"
 
 
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """Work as a process whose files nobody else may read."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.parametrize("max_size", [10, 10_000_000], ids=["rolled over", "in memory"])
+def test_case_25_modes_are_what_the_storage_is_told_whatever_the_umask(
+    umask: None, max_size: int, settings: Any
+) -> None:
+    backend = "django.core.files.storage.FileSystemStorage"
+    modes = {"file_permissions_mode": 0o640, "directory_permissions_mode": 0o750}
+    settings.STORAGES = {**settings.STORAGES, "mine": {"BACKEND": backend, "OPTIONS": modes}}
+    settings.ASYNC_DOWNLOADS_STORAGE = "mine"
+    with SpooledTemporaryFile(max_size=max_size) as spool:
+        spool.write(bytes(1000))
+        files.save(files.path_for(KEY, "a.csv"), File(spool))
+    assert (folder() / "a.csv").stat().st_mode & 0o777 == 0o640
+    assert folder().stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.django_db(transaction=True)
+def test_case_25_a_file_that_a_storage_would_move_stays_where_it_is(user: Any) -> None:
+    with TemporaryUploadedFile("a.csv", "text/csv", 3, None) as file:
+        file.write(b"a,b")
+        _, key = cache.init_download(user, "a.csv")
+        cache.save_download(key, file=file)
+        assert not file.closed
+        assert Path(file.temporary_file_path()).is_file()
+    with files.storage().open(files.path_for(key, "a.csv")) as stored:
+        assert stored.read() == b"a,b"
+
+
 def test_a_removed_file_is_gone_and_removing_it_again_is_fine(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -324,3 +362,14 @@ def test_the_storage_is_the_default_one_as_it_is_now(use_storage: Any) -> None:
     assert isinstance(files.storage(), FileSystemStorage)
     use_storage(FlatStorage)
     assert isinstance(files.storage(), FlatStorage)
+
+
+def test_the_storage_is_the_one_that_the_setting_names(settings: Any, tmp_path: Path) -> None:
+    backend = "django.core.files.storage.FileSystemStorage"
+    options = {"location": str(tmp_path)}
+    settings.STORAGES = {**settings.STORAGES, "mine": {"BACKEND": backend, "OPTIONS": options}}
+    settings.ASYNC_DOWNLOADS_STORAGE = "mine"
+    path = put(f"downloads/{KEY}/a.csv")
+    assert files.root() == tmp_path
+    assert (tmp_path / path).is_file()
+    assert stored_files() == set()

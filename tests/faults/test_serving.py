@@ -1,6 +1,7 @@
-"""Large files, slow people, files that go away meanwhile. Cases 28, 29 and 30."""
+"""Large files, slow people, files that go away meanwhile. Cases 28 and 29."""
 
 import os
+import re
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -93,27 +94,23 @@ def kind(request: pytest.FixtureRequest) -> str:
     return kind
 
 
-def test_case_30_what_is_being_fetched_can_be_cleared_and_is_sent_to_its_end(
-    new_site: NewSite, kind: str
-) -> None:
-    """Case 30: cleared while somebody fetches it, cleared twice, cleared without a file."""
+def test_a_lost_download_goes_on_where_it_stopped(new_site: NewSite, kind: str) -> None:
+    """As ``curl -C -`` and browsers do it; the two parts are the whole."""
     site = new_site("sqlite")
     url, path = large_file(site)
-    key = url.split("/")[-2]
+    content = os.urandom(3 * MEGABYTE)
+    path.write_bytes(content)
     with site.server(kind=kind) as server:
         person = server.client()
         with SlowClient(person, url) as slow:
             slow.read(MEGABYTE)
-            assert person.clear(key).status == 200
-            assert not path.exists()
-            assert person.clear(key).status == 404
-            assert person.get(url).status == 404
-            slow.read(4 * MEGABYTE)
-        url, path = large_file(site)
-        path.unlink()
-        assert person.clear(url.split("/")[-2]).status == 200
+            received, headers = slow.received, slow.headers
+        (etag,) = re.findall(r'(?i)^etag: (".+")', headers, re.MULTILINE)
+        rest = person.get(url, Range=f"bytes={received}-", If_Range=etag)
+        assert (rest.status, rest.body) == (206, content[received:])
+        assert rest.headers["ETag"] == etag
+        assert person.get(url, Range=f"bytes={len(content)}-").status == 416
         assert not server.lines("ERROR")
-    assert (site.rows(), site.files()) == ([], [])
 
 
 def test_case_28_a_file_that_was_removed_behind_our_back_is_told_of(
