@@ -6,7 +6,7 @@ from django.utils.translation import gettext_noop
 
 from async_downloads.exceptions import DownloadError
 
-__all__ = ["for_owner", "for_staff"]
+__all__ = ["for_owner", "for_staff", "storable"]
 
 
 def for_owner(error: BaseException) -> str:
@@ -26,3 +26,8 @@ def for_owner(error: BaseException) -> str:
 def for_staff(error: BaseException) -> str:
     """Return an exception with its traceback."""
     return "".join(traceback.format_exception(error))
+
+
+def storable(text: str) -> str:
+    """Return a text that every database takes: no NUL, no half of a surrogate pair."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")

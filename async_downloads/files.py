@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from django.core.files import File
-from django.core.files.storage import Storage, default_storage
+from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.utils import timezone
 from pathvalidate import sanitize_filename
 
@@ -23,12 +23,17 @@ from async_downloads import settings
 __all__ = [
     "StoredFile",
     "folders",
+    "is_s3",
     "old_files",
     "path_for",
     "remove",
     "remove_folder",
+    "root",
     "save",
     "shown_name",
+    "signed_url",
+    "signs_urls",
+    "size_of",
     "storage",
     "stored_name",
     "sweep",
@@ -56,7 +61,56 @@ class StoredFile(NamedTuple):
 
 def storage() -> Storage:
     """Return the storage that holds the files."""
-    return default_storage
+    return storages[settings.STORAGE]
+
+
+def root() -> Path | None:
+    """Return the folder that holds the storage; None if it is no folder of this machine."""
+    kept_in = storage()
+    return Path(kept_in.location) if isinstance(kept_in, FileSystemStorage) else None
+
+
+def size_of(path: str, *, told: int) -> int:
+    """Return the bytes of a file, as the disk has it; of what is on no disk, ``told``."""
+    try:
+        return Path(storage().path(path)).stat().st_size
+    except (NotImplementedError, FileNotFoundError):
+        return told
+
+
+def is_s3(kept_in: Storage) -> bool:
+    """Return whether this is the S3 storage of django-storages, or made of it."""
+    return any(kind.__module__ == "storages.backends.s3" for kind in type(kept_in).__mro__)
+
+
+def signs_urls() -> bool:
+    """Return whether the storage's URLs are worth something to nobody else, as far as is known."""
+    kept_in: Any = storage()
+    if is_s3(kept_in):
+        signer = kept_in.cloudfront_signer if kept_in.custom_domain else True
+        return bool(kept_in.querystring_auth and signer)
+    # A folder of this machine has no URL but the public one.
+    return root() is None
+
+
+def signed_url(path: str, *, content_type: str, disposition: str) -> str:
+    """Return a new URL of the storage for a file.
+
+    S3 is asked to send these headers along. Other storages send what they have.
+
+    Args:
+        path: The file's path in the storage.
+        content_type: The header ``Content-Type``.
+        disposition: The header ``Content-Disposition``.
+    """
+    kept_in: Any = storage()
+    if not is_s3(kept_in):
+        return str(kept_in.url(path))
+    told = {"ResponseContentType": content_type, "ResponseContentDisposition": disposition}
+    # A signature covers no other headers than these, so the answer of the storage is not
+    # kept by anybody either.
+    told["ResponseCacheControl"] = "private, no-store"
+    return str(kept_in.url(path, parameters=told))
 
 
 def shown_name(name: str) -> str:
@@ -158,18 +212,23 @@ def old_files(name: str, *, before: datetime) -> list[str]:
         before: Since when nothing in it may have changed.
 
     Returns:
-        The files, or the folder itself if there are none in it; nothing if
-        something is younger, or is a folder or a link, which can be none of ours.
+        The files, or the folder itself if there are none in it and it is one of
+        the disk; nothing if something is younger, or is a folder or a link, which
+        can be none of ours.
     """
     folder = posixpath.join(settings.PATH_PREFIX, name)
     if _is_link(folder):
         return []
     try:
         inside, names = storage().listdir(folder)
-        paths = [posixpath.join(folder, name) for name in names] or [folder]
+        paths = [posixpath.join(folder, name) for name in names] or [folder] * bool(root())
         return paths if not inside and all(_is_older(path, before) for path in paths) else []
     except FileNotFoundError:
         # Somebody else has removed it meanwhile.
+        return []
+    except Exception:
+        # S3 tells the same by an error of its own, and so do other troubles.
+        logger.exception("The storage could not tell how old %s is", folder)
         return []
 
 

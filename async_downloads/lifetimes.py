@@ -7,13 +7,18 @@ from django.utils import timezone
 
 from async_downloads import settings
 
-__all__ = ["expiry", "stalled_before"]
+__all__ = ["expiry", "sign_of_life", "stalled_before"]
 
 
 def expiry() -> datetime | None:
     """Return when something written now expires; None for never."""
     timeout = settings.TIMEOUT
     return None if timeout is None else max(_moments(timeout))
+
+
+def sign_of_life() -> dict[str, datetime | None]:
+    """Return the columns that every write refreshes."""
+    return {"heard_at": timezone.now(), "expires_at": expiry()}
 
 
 def stalled_before() -> datetime:

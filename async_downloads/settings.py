@@ -47,6 +47,17 @@ STALLED_AFTER: int
 MAX_ATTEMPTS: int
 """Runs that one download is given before it is failed for good."""
 
+STORAGE: str
+"""The alias in ``STORAGES`` of the storage that holds the files."""
+
+SERVE: str
+"""Who sends a file: ``"stream"`` for Django, ``"x-accel"`` for nginx, ``"x-sendfile"`` for
+Apache or lighttpd, ``"redirect"`` for the storage by a signed URL.
+"""
+
+SERVE_LOCATION: str
+"""The internal location of nginx that stands for the storage's folder."""
+
 DEFAULTS: Final[dict[str, Any]] = {
     "TIMEOUT": 60 * 60 * 24,
     "DOWNLOAD_TEMPLATE": "async_downloads/downloads.html",
@@ -59,6 +70,9 @@ DEFAULTS: Final[dict[str, Any]] = {
     "WS_CHANNEL_NAME": "downloads",
     "STALLED_AFTER": 120,
     "MAX_ATTEMPTS": 3,
+    "STORAGE": "default",
+    "SERVE": "stream",
+    "SERVE_LOCATION": "/async_downloads_files/",
 }
 
 

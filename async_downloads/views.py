@@ -33,6 +33,7 @@ from django.views.decorators.http import condition, require_GET, require_POST, r
 from django_htmx.middleware import HtmxDetails
 
 from async_downloads import fragments, owners, scripts, serving, store
+from async_downloads.models import Download
 from async_downloads.store import Version
 
 __all__ = [
@@ -146,15 +147,18 @@ def download_list(request: HttpRequest) -> HttpResponse:
 def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
     """Hand a complete file to its owner."""
     found = store.get_for_user(request.user.pk, download_key)
-    if found is None or not found.complete:
+    if found is None or not (found.complete or found.lost):
         raise Http404(_("There is no such download."))
+    if found.lost:
+        return _gone(request, found)
     try:
-        return serving.serve(found.filepath, found.filename)
+        return serving.serve(request, _attachment(found))
     except FileNotFoundError:
-        context = {"download": found}
-        response = render(request, "async_downloads/gone.html", context, status=HTTPStatus.GONE)
-        patch_cache_control(response, private=True, no_store=True)
-        return response
+        store.lose(found)
+        return _gone(request, found)
+    except Exception:
+        logger.exception("The storage could not hand out %s", found.filepath)
+        return _busy()
 
 
 @login_not_required
@@ -167,6 +171,20 @@ def script(request: HttpRequest, name: str) -> HttpResponse:
         return HttpResponse(scripts.content(name), content_type="text/javascript; charset=utf-8")
     except KeyError:
         raise Http404(_("There is no such script.")) from None
+
+
+def _attachment(found: Download) -> serving.Attachment:
+    """Return what is to be handed out; its tag is new if the file is ever made again."""
+    size, finished = found.size or 0, found.finished_at.timestamp() if found.finished_at else 0
+    etag = f'"{found.pk.hex}-{size:x}-{int(finished * 1e6):x}"'
+    return serving.Attachment(found.filepath, found.filename, size, etag)
+
+
+def _gone(request: HttpRequest, found: Download) -> HttpResponse:
+    context = {"download": found}
+    response = render(request, "async_downloads/gone.html", context, status=HTTPStatus.GONE)
+    patch_cache_control(response, private=True, no_store=True)
+    return response
 
 
 def _busy() -> HttpResponse:

@@ -2,9 +2,9 @@
 
 Each is looked for on its usual loopback port, or where an environment variable
 says: TEST_POSTGRES_URL, TEST_MARIADB_URL, TEST_REDIS_URL, TEST_CHROMIUM. Some are
-no servers that run: "redis-server" is the program, for tests that stop and kill
-one, "root" the right to mount a small disk that can be filled, and "front-end"
-the packages of npm (axe-core, Bootstrap 4 and 5) in TEST_NODE_MODULES. What
+no servers that run: "redis-server" and "nginx" are programs, for tests that start
+ones of their own, "root" is the right to mount a small disk that can be filled, and
+"front-end" the packages of npm (axe-core, Bootstrap 4 and 5) in TEST_NODE_MODULES. What
 TESTS_REQUIRE names (such as "postgres,mariadb,redis,chromium") must be there.
 """
 
@@ -24,7 +24,10 @@ ENGINES = {
     "postgres": "django.db.backends.postgresql",
     "mariadb": "django.db.backends.mysql",
 }
-SERVICES = ("postgres", "mariadb", "redis", "chromium", "redis-server", "root", "front-end")
+SERVICES = (
+    *("postgres", "mariadb", "redis", "chromium"),
+    *("redis-server", "nginx", "root", "front-end"),
+)
 
 
 def url(service: str) -> SplitResult:
@@ -49,6 +52,11 @@ def node_modules() -> Path:
     return Path(os.environ.get("TEST_NODE_MODULES", "node_modules"))
 
 
+def nginx() -> str | None:
+    """Return the path of an installed nginx, which not everybody has in the PATH."""
+    return shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+
+
 def available(service: str) -> bool:
     """Return whether a service answers."""
     if service in _LOCAL:
@@ -66,6 +74,7 @@ _LOCAL = {
     "front-end": lambda: (node_modules() / "axe-core").is_dir(),
     "chromium": lambda: chromium() is not None,
     "redis-server": lambda: shutil.which("redis-server") is not None,
+    "nginx": lambda: nginx() is not None,
     "root": lambda: os.geteuid() == 0,
 }
 

@@ -94,7 +94,6 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 Q_CLUSTER = {"name": "tests", "orm": "default", "timeout": 60, "retry": 120, "poll": 0.1}
 
 MEDIA_ROOT = VAR / "media"
-MEDIA_URL = "/media/"
 STATIC_URL = "/static/"
 LOGIN_URL = "/admin/login/"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

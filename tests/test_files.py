@@ -1,9 +1,10 @@
 """Where files lie, and what they are called there."""
 
 import io
-import random
+import os
 import unicodedata
 import uuid
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from tempfile import SpooledTemporaryFile
 from typing import Any
@@ -13,77 +14,13 @@ from django.conf import settings as project_settings
 from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, InMemoryStorage, Storage
+from django.core.files.uploadedfile import TemporaryUploadedFile
 
-from async_downloads import files
+from async_downloads import cache, files
+from tests import names
 
 KEY = "0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e"
 OTHER_KEY = "7d0f4f43-58a4-4b52-8ab2-6bb2f8b0a111"
-
-NASTY = [
-    "",
-    " ",
-    ".",
-    "..",
-    "...",
-    ". .",
-    "../../etc/passwd",
-    "..\\..\\windows\\system32",
-    "/etc/passwd",
-    "\\\\server\\share\\x.csv",
-    "C:\\x.csv",
-    "C:x.csv",
-    "a/b/c.csv",
-    "a\\b\\c.csv",
-    "a\x00b.csv",
-    "\x00",
-    "a\nb\r\n.csv",
-    "a\tb\x1b[31m.csv",
-    "invoice\u202evsc.exe",
-    "\u2066a\u2069.csv",
-    "\u200f\u200e.csv",
-    "CON",
-    "con.csv",
-    "NUL.txt",
-    "COM1",
-    "LPT9.csv",
-    "aux",
-    "a:b|c?d*e<f>g\"h'.csv",
-    "$(rm -rf ~).csv",
-    "%2e%2e%2f.csv",
-    "-rf.csv",
-    ".htaccess",
-    "file.",
-    "file. ",
-    " file.csv",
-    "no extension",
-    "x" * 300,
-    "x" * 300 + ".csv",
-    "ü" * 300 + ".csv",
-    "名" * 300 + ".csv",
-    "👩‍👩‍👧‍👦" * 60 + ".csv",
-    "x." + "y" * 300,
-    "." + "y" * 300,
-    "..." + "名" * 300,
-    "x" * 199 + "名.csv",
-    "e\u0301" * 150 + ".csv",
-    "\ud800.csv",
-    "a\ud83d.csv",
-    "\ufeffbom.csv",
-    "Größe & Menge №5.csv",
-]
-
-
-def fuzzed_names(count: int) -> list[str]:
-    """Return names of any code points, and of those that are known to make trouble."""
-    chance = random.Random(20260131)
-    trouble = "/\\.:\x00\n\r\t \u202e\u2066\u200f~%$*?<>|\"'COM1NULcsv"
-    return [
-        "".join(
-            chance.choice(trouble) if chance.random() < 0.4 else chr(chance.randrange(0x110000))
-            for _ in range(chance.randrange(1, 200))
-        )
-        for _ in range(count)
-    ]
 
 
 def is_own_child(path: str) -> bool:
@@ -105,12 +42,12 @@ def put(path: str, content: bytes = b"x") -> str:
     return files.storage().save(path, ContentFile(content))
 
 
-@pytest.mark.parametrize("name", NASTY, ids=ascii)
+@pytest.mark.parametrize("name", names.NASTY, ids=ascii)
 def test_a_nasty_name_is_stored_in_its_own_folder_and_fetched_back(name: str) -> None:
     check_name(name, b"content of one")
 
 
-@pytest.mark.parametrize("name", NASTY, ids=ascii)
+@pytest.mark.parametrize("name", names.NASTY, ids=ascii)
 def test_a_stored_name_is_safe_on_any_file_system(name: str) -> None:
     stored = files.stored_name(name)
     assert 0 < len(stored.encode()) <= files.MAX_NAME_BYTES
@@ -123,7 +60,7 @@ def test_a_stored_name_is_safe_on_any_file_system(name: str) -> None:
 
 
 def test_three_hundred_random_names_are_stored_and_fetched_back() -> None:
-    for index, name in enumerate(fuzzed_names(300)):
+    for index, name in enumerate(names.fuzzed(300)):
         check_name(name, f"content of {index}".encode())
     assert len(stored_files()) == 300
 
@@ -281,6 +218,41 @@ def test_a_storage_gets_the_file_from_its_beginning_and_may_close_it(use_storage
     assert (folder() / "a.csv").read_bytes() == b"12345"
 
 
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """Work as a process whose files nobody else may read."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.parametrize("max_size", [10, 10_000_000], ids=["rolled over", "in memory"])
+def test_case_25_modes_are_what_the_storage_is_told_whatever_the_umask(
+    umask: None, max_size: int, settings: Any
+) -> None:
+    backend = "django.core.files.storage.FileSystemStorage"
+    modes = {"file_permissions_mode": 0o640, "directory_permissions_mode": 0o750}
+    settings.STORAGES = {**settings.STORAGES, "mine": {"BACKEND": backend, "OPTIONS": modes}}
+    settings.ASYNC_DOWNLOADS_STORAGE = "mine"
+    with SpooledTemporaryFile(max_size=max_size) as spool:
+        spool.write(bytes(1000))
+        files.save(files.path_for(KEY, "a.csv"), File(spool))
+    assert (folder() / "a.csv").stat().st_mode & 0o777 == 0o640
+    assert folder().stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.django_db(transaction=True)
+def test_case_25_a_file_that_a_storage_would_move_stays_where_it_is(user: Any) -> None:
+    with TemporaryUploadedFile("a.csv", "text/csv", 3, None) as file:
+        file.write(b"a,b")
+        _, key = cache.init_download(user, "a.csv")
+        cache.save_download(key, file=file)
+        assert not file.closed
+        assert Path(file.temporary_file_path()).is_file()
+    with files.storage().open(files.path_for(key, "a.csv")) as stored:
+        assert stored.read() == b"a,b"
+
+
 def test_a_removed_file_is_gone_and_removing_it_again_is_fine(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -390,3 +362,14 @@ def test_the_storage_is_the_default_one_as_it_is_now(use_storage: Any) -> None:
     assert isinstance(files.storage(), FileSystemStorage)
     use_storage(FlatStorage)
     assert isinstance(files.storage(), FlatStorage)
+
+
+def test_the_storage_is_the_one_that_the_setting_names(settings: Any, tmp_path: Path) -> None:
+    backend = "django.core.files.storage.FileSystemStorage"
+    options = {"location": str(tmp_path)}
+    settings.STORAGES = {**settings.STORAGES, "mine": {"BACKEND": backend, "OPTIONS": options}}
+    settings.ASYNC_DOWNLOADS_STORAGE = "mine"
+    path = put(f"downloads/{KEY}/a.csv")
+    assert files.root() == tmp_path
+    assert (tmp_path / path).is_file()
+    assert stored_files() == set()

@@ -69,6 +69,9 @@ COVERED = {
     "# templates/async_downloads/download.html": "test_what_is_customised_in_a_browser",
     "htmx-config": "test_the_configuration_of_htmx_is_ours",
     "Nothing to fetch": "test_a_list_template_of_ones_own",
+    'ASYNC_DOWNLOADS_SERVE = "x-accel"': "test_the_settings_satisfy_the_checks",
+    "    internal;": "test_nginx_is_told_of_the_location_that_is_the_default",
+    "# settings.py on S3": "test_the_settings_for_s3_satisfy_the_checks",
     "ASYNC_DOWNLOADS_WS_MODE = True": "test_the_settings_satisfy_the_checks",
     "ProtocolTypeRouter(": "test_the_asgi_application_routes_websockets",
     "beat_schedule": "test_celery_finds_the_clean_up",
@@ -98,7 +101,7 @@ def as_documented(tmp_path: Path) -> dict[str, Any]:
     """The settings snippets, one after the other, on top of a site's own."""
     names: dict[str, Any] = {"INSTALLED_APPS": ["django.contrib.auth"], "BASE_DIR": tmp_path}
     for body in snippets("python"):
-        if body.startswith("# settings.py"):
+        if body.startswith("# settings.py\n"):
             executed_names = executed(body, **names)
             names.update({key: value for key, value in executed_names.items() if key.isupper()})
     return names
@@ -114,6 +117,25 @@ def test_the_settings_satisfy_the_checks(as_documented: dict[str, Any], settings
     options = as_documented["DATABASES"]["default"]["OPTIONS"]
     assert options["transaction_mode"] == "IMMEDIATE"
     assert "journal_mode=WAL" in options["init_command"]
+
+
+def test_nginx_is_told_of_the_location_that_is_the_default() -> None:
+    # tests/faults/test_nginx.py starts a real one with it.
+    (configuration,) = snippets("nginx")
+    assert f"location {settings.DEFAULTS['SERVE_LOCATION']} {{" in configuration
+    (folder,) = re.findall(r'"location": "(.*?)"', README)
+    assert f"alias {folder}/;" in configuration
+
+
+def test_the_settings_for_s3_satisfy_the_checks(
+    as_documented: dict[str, Any], settings: Any
+) -> None:
+    names = executed(snippet("# settings.py on S3"), STORAGES=as_documented["STORAGES"])
+    for name in ("STORAGES", "ASYNC_DOWNLOADS_SERVE"):
+        setattr(settings, name, names[name])
+    settings.ASYNC_DOWNLOADS_STORAGE = as_documented["ASYNC_DOWNLOADS_STORAGE"]
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = "file"
+    assert run_checks(tags=["async_downloads"], include_deployment_checks=True) == []
 
 
 def test_the_urls_are_the_documented_ones() -> None:
@@ -204,6 +226,8 @@ def test_a_task_is_started_after_the_commit(
         Download(state="running", heard_at=long_ago()).status_text,
         Download(state="pending", heard_at=long_ago()).status_text,
         "The export could not be queued. Please try again later.",
+        "The file is no longer there. Please ask for it again.",
+        "The server is busy. Please try again in a moment.",
         "Given up: the worker stopped responding each time.",
     ],
 )

@@ -1,7 +1,6 @@
 """One file that somebody asked for: its states, and how it goes from one to the next."""
 
 import uuid
-from datetime import datetime
 from typing import Any, Self
 
 from django.db import models
@@ -12,15 +11,16 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from async_downloads import settings
+from async_downloads.failures import storable
 from async_downloads.files import MAX_PATH_LENGTH
-from async_downloads.lifetimes import expiry, stalled_before
+from async_downloads.lifetimes import sign_of_life, stalled_before
 from async_downloads.models.collections import DownloadCollection
 
 __all__ = ["Download", "DownloadQuerySet", "DownloadState"]
 
 
 class DownloadState(models.TextChoices):
-    """The states of a download; only ``COMPLETE`` is final."""
+    """The states of a download; ``COMPLETE`` is final, unless its file is lost."""
 
     PENDING = "pending", _("Waiting")
     RUNNING = "running", _("In progress")
@@ -83,8 +83,7 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             Q(state__in=(DownloadState.PENDING, DownloadState.FAILED))
             | Q(state=DownloadState.RUNNING, heard_at__lt=stalled_before())
         ) & Q(attempts__lt=settings.MAX_ATTEMPTS)
-        # What was reported before the claim stands, unless it is of an earlier run. First,
-        # because MySQL lets an assignment see the ones before it.
+        # What was reported before the claim stands. First, as MySQL assigns one after the other.
         percentage = Case(When(state=DownloadState.PENDING, then=F("percentage")), default=0)
         return self.filter(claimable, pk=download_key).update(
             percentage=percentage,
@@ -95,7 +94,7 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             error_detail="",
             started_at=timezone.now(),
             finished_at=None,
-            **_sign_of_life(),
+            **sign_of_life(),
         )
 
     def held(self, download_key: uuid.UUID, claim: uuid.UUID | None) -> Self:
@@ -114,7 +113,7 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             errors="",
             error_detail="",
             finished_at=None,
-            **_sign_of_life(),
+            **sign_of_life(),
         )
 
     def release(self) -> int:
@@ -123,17 +122,17 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             state=DownloadState.PENDING,
             claim=None,
             attempts=F("attempts") - 1,
-            **_sign_of_life(),
+            **sign_of_life(),
         )
 
     def heartbeat(self) -> int:
         """Say that the writer is alive."""
-        return self.update(**_sign_of_life())
+        return self.update(**sign_of_life())
 
     def progress(self, percentage: int) -> int:
         """Set the percentage of downloads that are not complete."""
         return self.exclude(state=DownloadState.COMPLETE).update(
-            percentage=percentage, **_sign_of_life()
+            percentage=percentage, **sign_of_life()
         )
 
     def complete(self, *, path: str, size: int) -> int:
@@ -146,17 +145,23 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             errors="",
             error_detail="",
             finished_at=timezone.now(),
-            **_sign_of_life(),
+            **sign_of_life(),
+        )
+
+    def lose(self, errors: str) -> int:
+        """Fail complete downloads whose file is no longer in the storage."""
+        return self.filter(state=DownloadState.COMPLETE).update(
+            state=DownloadState.FAILED, errors=storable(errors), **sign_of_life()
         )
 
     def fail(self, errors: str, *, detail: str = "") -> int:
         """Record a failure on downloads that are not complete."""
         return self.exclude(state=DownloadState.COMPLETE).update(
             state=DownloadState.FAILED,
-            errors=_storable(errors),
-            error_detail=_storable(detail),
+            errors=storable(errors),
+            error_detail=storable(detail),
             finished_at=timezone.now(),
-            **_sign_of_life(),
+            **sign_of_life(),
         )
 
 
@@ -262,6 +267,11 @@ class Download(models.Model):
         return self.state == DownloadState.FAILED
 
     @property
+    def lost(self) -> bool:
+        """Whether the whole file was there, and is no longer in the storage."""
+        return self.failed and self.size is not None
+
+    @property
     def unfinished(self) -> bool:
         """Whether it waits for a worker or is with one."""
         return self.state in UNFINISHED
@@ -306,13 +316,3 @@ class Download(models.Model):
     def css_class(self) -> str | None:
         """The site's extra class for each item."""
         return settings.CSS_CLASS
-
-
-def _storable(text: str) -> str:
-    """Return a text that every database takes: no NUL, no half of a surrogate pair."""
-    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
-
-
-def _sign_of_life() -> dict[str, datetime | None]:
-    """Return the columns that every write refreshes."""
-    return {"heard_at": timezone.now(), "expires_at": expiry()}

@@ -9,7 +9,14 @@ modules say what happens to a download (``lifecycle``), how its file is built
 
 from async_downloads.store.cleanup import Cleanup, clean_up, clean_up_alone
 from async_downloads.store.connections import after_commit
-from async_downloads.store.lifecycle import claim, create, join, set_error, set_percentage
+from async_downloads.store.lifecycle import (
+    claim,
+    create,
+    join,
+    lose,
+    set_error,
+    set_percentage,
+)
 from async_downloads.store.listing import (
     Listing,
     Version,
@@ -41,6 +48,7 @@ __all__ = [
     "entry_of",
     "get_for_user",
     "join",
+    "lose",
     "purge",
     "read_changes",
     "read_listing",

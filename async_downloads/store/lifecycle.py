@@ -25,6 +25,7 @@ from async_downloads.store.connections import (
     after_commit,
     database,
     downloads,
+    impatient,
     in_transaction,
     persistently,
     retried,
@@ -39,7 +40,7 @@ from async_downloads.store.write_through import (
     write_through,
 )
 
-__all__ = ["claim", "create", "join", "set_error", "set_percentage"]
+__all__ = ["claim", "create", "join", "lose", "set_error", "set_percentage"]
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +176,24 @@ def set_error(download_key: str, errors: str, *, detail: str = "") -> None:
     recorded = run.report(errors, detail=detail) if run else surely(rows, write) > 0
     if not recorded:
         _explain_no_row(download_key, rows, "an error")
+
+
+def lose(download: Download) -> None:
+    """Record that the file of a complete download is no longer in the storage.
+
+    The list then says so rather than offer it. A database that is busy is left
+    alone, because the next one who asks for the file finds the same.
+    """
+    rows = downloads().filter(pk=download.pk, filepath=download.filepath)
+    try:
+        with impatient():
+            lost = rows.lose(gettext_noop("The file is no longer there. Please ask for it again."))
+    except DatabaseFault:
+        logger.warning("It could not be recorded that a file is gone", exc_info=True)
+        return
+    if lost:
+        logger.error("The storage no longer has %s of download %s", download.filepath, download.pk)
+        write_through(download.pk, "failed")
 
 
 def _collection_of(owner: Owner) -> DownloadCollection:

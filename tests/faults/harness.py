@@ -47,6 +47,7 @@ A Redis that may be stopped, filled or killed is ``RedisServer`` (fixture
 import atexit
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,17 @@ SETUP: Final = "import django; django.setup()\n"
 RUN_SECONDS: Final = 60
 
 
+ASGI: Final = "tests.faults.site.asgi:application"
+
+#: Web servers by their kind: what Python runs.
+SERVERS: Final = {
+    "threads": ("-m", "tests.faults.site.wsgi_server"),
+    "one thread": ("-m", "tests.faults.site.wsgi_server", "--one-thread"),
+    "daphne": ("-m", "daphne", "-b", "127.0.0.1", "-p", "0", ASGI),
+    "uvicorn": ("-m", "uvicorn", "--port", "0", "--lifespan", "off", ASGI),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """One start of a task: its process, and what the row said of attempts."""
@@ -109,8 +121,8 @@ class Server(Child):
     @property
     def address(self) -> str:
         """Where it answers; empty until it does."""
-        for line in self.lines("127.0.0.1:"):
-            return "http://127.0.0.1:" + line.rpartition(":")[2].strip()
+        for port in re.findall(r"127\.0\.0\.1:(\d+)", self.log):
+            return f"http://127.0.0.1:{port}"
         assert self.alive, f"The server has ended:\n{self.log}"
         return ""
 
@@ -237,13 +249,10 @@ class Site:
             yield cluster
 
     @contextmanager
-    def server(self, *, asgi: bool = False, **settings: Any) -> Iterator[Server]:
-        """Run a web server: a threaded one of WSGI, or Daphne."""
-        arguments = ["-m", "tests.faults.site.wsgi_server"]
-        if asgi:
-            application = "tests.faults.site.asgi:application"
-            arguments = ["-m", "daphne", "-b", "127.0.0.1", "-p", "0", application]
-        with self._spawn(Server, arguments, settings) as server:
+    def server(self, *, asgi: bool = False, kind: str = "", **settings: Any) -> Iterator[Server]:
+        """Run a web server: a threaded one of WSGI, or Daphne, or another one of ``SERVERS``."""
+        arguments = SERVERS[kind or ("daphne" if asgi else "threads")]
+        with self._spawn(Server, list(arguments), settings) as server:
             eventually(lambda: server.address, why="a server that listens")
             yield server
 
@@ -459,6 +468,8 @@ def missing(need: str) -> str:
         return RedisServer.missing()
     if need == "redis":
         return "" if services.available("redis") else f"no Redis at {services.redis_url()}"
+    if need == "nginx":
+        return "" if services.available("nginx") else "no nginx is installed"
     if need == "root":
         return "" if os.geteuid() == 0 else "only root may do this"
     if need == "proc":

@@ -1,0 +1,62 @@
+"""What is handed out, and the headers that go with it in every way of doing so."""
+
+import mimetypes
+from typing import Final, NamedTuple
+
+from django.utils.http import content_disposition_header
+
+from async_downloads import files
+
+__all__ = ["Attachment"]
+
+UNKNOWN_TYPE: Final = "application/octet-stream"
+
+#: Types of what is compressed, which a browser must not unpack on the way.
+COMPRESSED_TYPES: Final = {
+    "br": "application/x-brotli",
+    "bzip2": "application/x-bzip",
+    "compress": "application/x-compress",
+    "gzip": "application/gzip",
+    "xz": "application/x-xz",
+}
+
+
+class Attachment(NamedTuple):
+    """A file to be saved by whoever fetches it.
+
+    Attributes:
+        path: Where it lies in the storage.
+        filename: The name to save it under, any Unicode.
+        size: Its bytes, as they were stored.
+        etag: What no other content has, in quotes: a strong entity tag.
+    """
+
+    path: str
+    filename: str
+    size: int
+    etag: str
+
+    @property
+    def content_type(self) -> str:
+        """The type, by the ending of the name."""
+        guessed, encoding = mimetypes.guess_type(self.filename)
+        if encoding:
+            return COMPRESSED_TYPES.get(encoding, UNKNOWN_TYPE)
+        return guessed or UNKNOWN_TYPE
+
+    @property
+    def disposition(self) -> str:
+        """The header that has it saved, under its name, rather than shown (RFC 6266)."""
+        # A line break would end the header; rows of old may hold one.
+        name = files.shown_name(self.filename)
+        return content_disposition_header(True, name) or "attachment"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of every answer that leads to its bytes."""
+        return {
+            "Content-Type": self.content_type,
+            "Content-Disposition": self.disposition,
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "private, no-store",
+        }

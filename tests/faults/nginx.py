@@ -1,0 +1,116 @@
+"""A real nginx, with the configuration that the README shows."""
+
+import os
+import re
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from tests import services
+from tests.faults.client import Client
+from tests.faults.processes import ROOT, Child, eventually
+
+__all__ = ["Nginx"]
+
+#: What a distribution has around the server's block; here, all that it writes is ours.
+AROUND: Final = """
+daemon off;
+pid {folder}/nginx.pid;
+{user}
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    {server}
+}}
+"""
+
+#: Ports that are tried: somebody may take one before nginx does.
+TRIES: Final = 5
+
+README: Final = (ROOT / "README.md").read_text()
+
+
+class Nginx:
+    """An nginx before a site, to be used in ``with``.
+
+    Args:
+        behind: The address of Django's server.
+        media: The folder of the storage.
+    """
+
+    def __init__(self, behind: str, media: Path):
+        self._behind, self._media = behind, media
+        self._folder = Path(tempfile.mkdtemp(prefix="async-downloads-nginx-"))
+        self.address = ""
+
+    def __enter__(self) -> Self:
+        for _ in range(TRIES):
+            self._port = free_port()
+            self.address = f"http://127.0.0.1:{self._port}"
+            self._child = self._start()
+            eventually(self._listens_or_has_ended, why="an nginx that listens")
+            if self._child.alive:
+                return self
+        raise AssertionError(self._child.log)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            error.add_note(self._child.log)
+        self._child.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def client(self, username: str = "ada") -> Client:
+        """Return somebody who is signed in."""
+        client = Client(self.address)
+        assert client.get(f"/sign-in/{username}/").status == 200
+        return client
+
+    def _listens_or_has_ended(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self._port), timeout=1):
+                return True
+        except OSError:
+            return not self._child.alive
+
+    def _start(self) -> Child:
+        path = self._folder / "nginx.conf"
+        # As root it would hand its work to somebody who may not read the folders of the tests.
+        user = "user root;" if os.geteuid() == 0 else ""
+        server = self._server()
+        path.write_text(AROUND.format(folder=self._folder, user=user, server=server))
+        program = services.nginx()
+        assert program
+        arguments = [program, "-p", str(self._folder), "-e", "stderr", "-c", str(path)]
+        return Child(arguments, env=os.environ, log=self._folder / "log")
+
+    def _server(self) -> str:
+        """Return the README's block, with the places of this site."""
+        (block,) = re.findall(r"^```nginx\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+        for shown, here in (
+            ("listen 80;", f"listen 127.0.0.1:{self._port};"),
+            ("http://127.0.0.1:8000;", f"{self._behind};"),
+            ("alias /srv/shop/downloads/;", f"alias {self._media}/;"),
+        ):
+            assert block.count(shown) == 1, shown
+            block = block.replace(shown, here)
+        return str(block)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at just now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -1,0 +1,92 @@
+"""Fetching a file that is large, gone, or in a storage that fails."""
+
+from typing import Any
+
+import pytest
+from botocore.config import Config
+from django.core.files.storage import default_storage
+from django.test import Client
+from django.utils import timezone
+
+from async_downloads import cache
+from async_downloads.models import Download
+from tests import s3
+from tests.factories import DownloadFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+UPDATE = "/async_downloads/ajax_update/"
+HTMX = {"HX-Request": "true"}
+
+#: Where nobody listens.
+NOBODY = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def mine(user: Any) -> Download:
+    return DownloadFactory(collection__user=user, complete=True)
+
+
+def test_each_way_of_asking_for_a_file_that_is_gone_is_410_and_the_row_is_marked(
+    signed_in: Client, mine: Download
+) -> None:
+    default_storage.delete(mine.filepath)
+    url = mine.url
+    for method in (signed_in.get, signed_in.head, signed_in.get):
+        assert method(url).status_code == 410
+    response = signed_in.get(url)
+    assert "no longer there" in response.text
+    assert response["Cache-Control"] == "private, no-store"
+    mine.refresh_from_db()
+    assert (mine.failed, mine.lost, mine.url) == (True, True, "")
+    assert mine.errors == "The file is no longer there. Please ask for it again."
+
+
+def test_the_list_says_that_a_file_is_gone_rather_than_offer_it(
+    signed_in: Client, mine: Download
+) -> None:
+    default_storage.delete(mine.filepath)
+    version = signed_in.get(UPDATE, headers=HTMX).text.partition('"version": "')[2]
+    signed_in.get(mine.url)
+    update = signed_in.get(UPDATE, {"version": version.partition('"')[0]}, headers=HTMX)
+    assert "The file is no longer there." in update.text
+    assert mine.url not in update.text
+    (entry,) = signed_in.get(UPDATE).json()["downloads"]
+    assert (entry["complete"], entry["url"]) == (False, "")
+
+
+def test_a_file_that_somebody_removed_can_be_made_again(signed_in: Client, mine: Download) -> None:
+    default_storage.delete(mine.filepath)
+    url = mine.url
+    before = signed_in.get(url).status_code
+    cache.save_download(mine.download_key, [["a"], [1]])
+    response = signed_in.get(url)
+    assert (before, response.status_code) == (410, 200)
+    assert response.getvalue() == b"a\n1\n"  # type: ignore[attr-defined]
+
+
+def test_a_storage_that_cannot_be_reached_is_503_and_logged(
+    signed_in: Client, mine: Download, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.STORAGES = s3.storages(NOBODY, client_config=Config(retries={"max_attempts": 0}))
+    settings.ASYNC_DOWNLOADS_STORAGE = "s3"
+    response = signed_in.get(mine.url)
+    assert response.status_code == 503
+    assert "Could not connect" in caplog.text
+    mine.refresh_from_db()
+    assert mine.complete
+
+
+def test_a_lost_download_goes_on_where_it_stopped(signed_in: Client, mine: Download) -> None:
+    etag = signed_in.head(mine.url)["ETag"]
+    headers = {"Range": "bytes=2-", "If-Range": etag}
+    response = signed_in.get(mine.url, headers=headers)
+    assert (response.status_code, response["Content-Range"]) == (206, "bytes 2-3/4")
+    assert response.getvalue() == b"b\n"  # type: ignore[attr-defined]
+
+
+def test_a_file_that_is_made_again_has_another_tag(signed_in: Client, mine: Download) -> None:
+    first = signed_in.head(mine.url)["ETag"]
+    Download.objects.update(finished_at=timezone.now())
+    assert signed_in.head(mine.url)["ETag"] != first
+    assert not first.startswith("W/")
