@@ -47,6 +47,24 @@ STALLED_AFTER: int
 MAX_ATTEMPTS: int
 """Runs that one download is given before it is failed for good."""
 
+MAX_ACTIVE: int | None
+"""Downloads that one owner may have in progress at once; None for any number."""
+
+MAX_BYTES: int | None
+"""Bytes of one file, above which the export fails; None for any number."""
+
+MAX_ROWS: int | None
+"""Rows of one file, the header included, above which the export fails; None for any number."""
+
+MAY_FETCH: str
+"""The dotted path of a function that may refuse a file to its owner; empty for none.
+
+It is called with the user and the download at each request for a file.
+"""
+
+ESCAPE_FORMULAS: bool
+"""Whether text that a spreadsheet would take for a formula gets an apostrophe in front."""
+
 DEFAULTS: Final[dict[str, Any]] = {
     "TIMEOUT": 60 * 60 * 24,
     "DOWNLOAD_TEMPLATE": "async_downloads/downloads.html",
@@ -59,6 +77,11 @@ DEFAULTS: Final[dict[str, Any]] = {
     "WS_CHANNEL_NAME": "downloads",
     "STALLED_AFTER": 120,
     "MAX_ATTEMPTS": 3,
+    "MAX_ACTIVE": None,
+    "MAX_BYTES": None,
+    "MAX_ROWS": None,
+    "MAY_FETCH": "",
+    "ESCAPE_FORMULAS": False,
 }
 
 

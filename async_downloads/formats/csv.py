@@ -5,11 +5,24 @@ import csv
 import io
 import itertools
 from collections.abc import Iterable
-from typing import IO, Any, cast
+from datetime import date, time, timedelta
+from decimal import Decimal
+from numbers import Number
+from typing import IO, Any, Final, cast
 
 from async_downloads.exceptions import DownloadError
 
 __all__ = ["check_encoding", "write"]
+
+#: What a cell must not begin with if a spreadsheet is to take it for text, as OWASP
+#: lists it under "CSV injection": some languages of Excel read the wide forms as well.
+FORMULA_STARTS: Final = frozenset("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 (that is why)
+
+#: What is no text, whatever it begins with once it is printed: -5 stays a number.
+TYPED: Final = (Number, type(None), date, time, timedelta)
+
+#: The commonest of them, for a look that costs next to nothing.
+_TYPED_EXACTLY: Final = frozenset({int, float, bool, Decimal, type(None), date, time})
 
 
 def check_encoding(encoding: str) -> None:
@@ -26,7 +39,13 @@ def check_encoding(encoding: str) -> None:
         raise ValueError(f"encoding {encoding!r} is not a text encoding: {error}") from error
 
 
-def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], *, encoding: str = "utf-8") -> None:
+def write(
+    rows: Iterable[Iterable[Any]],
+    stream: IO[bytes],
+    *,
+    encoding: str = "utf-8",
+    escape_formulas: bool = False,
+) -> None:
     r"""Write rows to a binary stream with ``csv.writer(lineterminator="\n")``.
 
     Args:
@@ -34,6 +53,8 @@ def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], *, encoding: str = "
         stream: Where the bytes go. It is left open, at the end of what was written.
         encoding: Any of Python's text encodings. A byte order mark that the
             encoding calls for is written once.
+        escape_formulas: Whether text that a spreadsheet would take for a formula
+            gets an apostrophe in front. Numbers and dates are no text.
 
     Raises:
         DownloadError: A cell holds a character that the encoding lacks; the
@@ -42,6 +63,8 @@ def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], *, encoding: str = "
     # A seekable stream is what TextIOWrapper looks at to write one byte order mark.
     text = io.TextIOWrapper(cast("io.BytesIO", stream), encoding=encoding, newline="")
     seen = itertools.count(1)
+    if escape_formulas:
+        rows = map(_escaped, rows)
     try:
         # compress() with selectors that are all true counts rows without a Python frame each.
         csv.writer(text, lineterminator="\n").writerows(itertools.compress(rows, seen))
@@ -56,6 +79,25 @@ def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], *, encoding: str = "
         ) from error
     finally:
         text.detach()
+
+
+def _escaped(row: Iterable[Any]) -> list[Any]:
+    """Return a row in which no text is taken for a formula."""
+    return [
+        (f"'{cell}" if cell[:1] in FORMULA_STARTS else cell)
+        if type(cell) is str
+        else (cell if type(cell) in _TYPED_EXACTLY else _escaped_object(cell))
+        for cell in row
+    ]
+
+
+def _escaped_object(cell: Any) -> Any:
+    """Return a cell that is neither plain text nor of the commonest types, the same way."""
+    if isinstance(cell, TYPED):
+        return cell
+    # As csv.writer would print it: marked as safe markup, translated late, a choice.
+    text = cell if isinstance(cell, str) else str(cell)
+    return "'" + text if text[:1] in FORMULA_STARTS else cell
 
 
 def _came_from_the_rows(error: UnicodeEncodeError) -> bool:

@@ -32,6 +32,7 @@ from async_downloads.store.connections import (
 )
 from async_downloads.store.removal import purge
 from async_downloads.store.run import Run, current_run
+from async_downloads.store.starts import hold, refuse_too_many
 from async_downloads.store.write_through import (
     announce,
     entry_of,
@@ -67,6 +68,9 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
         owner: Whose download it is.
         filename: The name that the file is saved under when fetched.
         name: What the list calls it.
+
+    Raises:
+        TooManyDownloadsError: The owner has as many in progress as ``ASYNC_DOWNLOADS_MAX_ACTIVE``.
     """
     download = Download(name=name, filename=filename)
     download.filepath = files.path_for(download.download_key, filename)
@@ -80,6 +84,7 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
 def _insert(download: Download, owner: Owner) -> None:
     with transaction.atomic(using=database()):
         download.collection = _collection_of(owner)
+        refuse_too_many(download.collection)
         download.expires_at = expiry()
         download.save(using=database(), force_insert=True)
 
@@ -182,13 +187,13 @@ def _collection_of(owner: Owner) -> DownloadCollection:
     label = owner.name if owner.user_id is None else ""
     fields = {"key": owner.collection_key, "user_id": owner.user_id, "label": label}
     collections = DownloadCollection.objects.using(database())
-    collection = collections.hold(owner.collection_id)
+    collection = hold(collections, owner.collection_id)
     while collection is None:
         try:
             with transaction.atomic(using=database()):
                 return collections.create(pk=owner.collection_id, **fields)
         except IntegrityError:
-            collection = collections.hold(owner.collection_id)
+            collection = hold(collections, owner.collection_id)
             if collection is None and not collections.filter(pk=owner.collection_id).exists():
                 # Not that somebody else was faster: the owner is gone.
                 raise
