@@ -4,8 +4,9 @@ import codecs
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterable
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from numbers import Number
 from typing import IO, Any, Final, cast
@@ -18,11 +19,17 @@ __all__ = ["check_encoding", "write"]
 #: lists it under "CSV injection": some languages of Excel read the wide forms as well.
 FORMULA_STARTS: Final = frozenset("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 (that is why)
 
+#: Where in a text an apostrophe belongs. csv.writer may leave a carriage return unquoted,
+#: and then a spreadsheet begins a new cell behind it. Windows' line ends are quoted.
+_BEFORE_FORMULAS: Final = re.compile(
+    rf"(?:\A|(?<=\r)(?!\n))(?=[{re.escape(''.join(FORMULA_STARTS))}])"
+)
+
 #: What is no text, whatever it begins with once it is printed: -5 stays a number.
 TYPED: Final = (Number, type(None), date, time, timedelta)
 
 #: The commonest of them, for a look that costs next to nothing.
-_TYPED_EXACTLY: Final = frozenset({int, float, bool, Decimal, type(None), date, time})
+_TYPED_EXACTLY: Final = frozenset({int, float, bool, Decimal, type(None), date, datetime, time})
 
 
 def check_encoding(encoding: str) -> None:
@@ -81,23 +88,30 @@ def write(
         text.detach()
 
 
-def _escaped(row: Iterable[Any]) -> list[Any]:
+def _escaped(row: Iterable[Any]) -> Iterable[Any]:
     """Return a row in which no text is taken for a formula."""
-    return [
-        (f"'{cell}" if cell[:1] in FORMULA_STARTS else cell)
-        if type(cell) is str
-        else (cell if type(cell) in _TYPED_EXACTLY else _escaped_object(cell))
-        for cell in row
-    ]
+    if not isinstance(row, (list, tuple)):
+        # It may be there to be read once.
+        row = list(row)
+    for cell in row:
+        if type(cell) is str:
+            if cell[:1] in FORMULA_STARTS or "\r" in cell:
+                break
+        elif type(cell) not in _TYPED_EXACTLY:
+            break
+    else:
+        # As nearly all rows are: nothing to change, and no copy to be made.
+        return row
+    return [_escaped_cell(cell) for cell in row]
 
 
-def _escaped_object(cell: Any) -> Any:
-    """Return a cell that is neither plain text nor of the commonest types, the same way."""
+def _escaped_cell(cell: Any) -> Any:
     if isinstance(cell, TYPED):
         return cell
-    # As csv.writer would print it: marked as safe markup, translated late, a choice.
+    # As csv.writer would print it: also what is marked as safe, translated late, a choice.
     text = cell if isinstance(cell, str) else str(cell)
-    return "'" + text if text[:1] in FORMULA_STARTS else cell
+    safe = _BEFORE_FORMULAS.sub("'", text)
+    return cell if safe == text else safe
 
 
 def _came_from_the_rows(error: UnicodeEncodeError) -> bool:
