@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import ngettext
@@ -32,7 +32,7 @@ from async_downloads.store.connections import (
 )
 from async_downloads.store.removal import purge
 from async_downloads.store.run import Run, current_run
-from async_downloads.store.starts import hold, refuse_too_many
+from async_downloads.store.starts import hold, make, refuse_too_many
 from async_downloads.store.write_through import (
     announce,
     entry_of,
@@ -185,13 +185,13 @@ def set_error(download_key: str, errors: str, *, detail: str = "") -> None:
 def _collection_of(owner: Owner) -> DownloadCollection:
     """Return the owner's collection, which nobody can remove until the caller has committed."""
     label = owner.name if owner.user_id is None else ""
-    fields = {"key": owner.collection_key, "user_id": owner.user_id, "label": label}
+    fields: dict[str, Any] = {"key": owner.collection_key, "user_id": owner.user_id, "label": label}
     collections = DownloadCollection.objects.using(database())
     collection = hold(collections, owner.collection_id)
     while collection is None:
         try:
             with transaction.atomic(using=database()):
-                return collections.create(pk=owner.collection_id, **fields)
+                return make(collections, pk=owner.collection_id, **fields)
         except IntegrityError:
             collection = hold(collections, owner.collection_id)
             if collection is None and not collections.filter(pk=owner.collection_id).exists():

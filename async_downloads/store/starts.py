@@ -1,6 +1,7 @@
 """How many downloads an owner may have in progress at once."""
 
 import uuid
+from typing import Any
 
 from django.db import connections
 from django.utils.translation import ngettext
@@ -11,7 +12,7 @@ from async_downloads.models import DownloadCollection, DownloadCollectionQuerySe
 from async_downloads.store.connections import database, downloads
 from async_downloads.store.listing import overlaid
 
-__all__ = ["hold", "refuse_too_many"]
+__all__ = ["hold", "make", "refuse_too_many"]
 
 
 def hold(collections: DownloadCollectionQuerySet, pk: uuid.UUID) -> DownloadCollection | None:
@@ -26,6 +27,21 @@ def hold(collections: DownloadCollectionQuerySet, pk: uuid.UUID) -> DownloadColl
     # only the one lock of its transaction.
     no_key = connections[database()].features.has_select_for_no_key_update
     return collections.select_for_update(no_key=no_key).filter(pk=pk).first()
+
+
+def make(collections: DownloadCollectionQuerySet, **columns: Any) -> DownloadCollection:
+    """Insert a collection, and return it.
+
+    Raises:
+        IntegrityError: Somebody else was faster; or the owner is gone.
+    """
+    if settings.MAX_ACTIVE is None or connections[database()].vendor != "mysql":
+        return collections.create(**columns)
+    # There, all who were slower would be left with a shared lock on the row, and could only
+    # fail when each of them asks for the one that nobody shares.
+    collection = DownloadCollection(**columns)
+    collections.bulk_create([collection], update_conflicts=True, update_fields=["key"])
+    return collection
 
 
 def refuse_too_many(collection: DownloadCollection) -> None:
