@@ -1,5 +1,6 @@
 """Everything that is run on this project; ``nox -l`` lists it."""
 
+import json
 import os
 import shutil
 import sys
@@ -158,6 +159,32 @@ def wheel(session: nox.Session) -> None:
         shutil.copy("tests/wheel.py", trial)
         with session.chdir(folder):
             session.run(python, str(trial), "try", external=True, env={"PYTHONPATH": ""})
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look up known vulnerabilities of what the package depends on; needs the internet."""
+    session.install(".[ws,celery]")
+    found = session.run("python", "-m", "pip", "freeze", silent=True, log=False)
+    pinned = [line for line in str(found).splitlines() if "==" in line]
+    session.install("pip-audit>=2.7")
+    with tempfile.TemporaryDirectory() as folder:
+        wanted, report = Path(folder, "requirements.txt"), Path(folder, "report.json")
+        wanted.write_text("\n".join(pinned))
+        session.run(
+            *("pip-audit", "--requirement", str(wanted), "--no-deps", "--disable-pip"),
+            *("--vulnerability-service", "osv", "--format", "json", "--output", str(report)),
+            *("--progress-spinner", "off"),
+            success_codes=[0, 1],
+            silent=True,
+        )
+        if not report.is_file() or not report.read_text():
+            session.error("The database of vulnerabilities cannot be reached: nothing is known.")
+        audited = json.loads(report.read_text())["dependencies"]
+    bad = [f"{each['name']} {each.get('version')}" for each in audited if each.get("vulns")]
+    if bad:
+        session.error(f"Known vulnerabilities in {', '.join(bad)}.")
+    session.log(f"Nothing is known against any of {len(audited)} packages.")
 
 
 @nox.session

@@ -10,13 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterable
-from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final, cast
 
 from django.core.files import File
 from django.utils.functional import Promise
 
-from async_downloads import failures, files, owners, settings, store
+from async_downloads import failures, files, limits, owners, settings, store
 from async_downloads.exceptions import DownloadCancelled
 from async_downloads.formats import csv
 
@@ -73,6 +72,7 @@ def init_download(user: Any, filename: str, name: str | None = None) -> tuple[st
 
     Raises:
         ObjectDoesNotExist: There is no user with this primary key.
+        TooManyDownloadsError: The owner has as many in progress as ``ASYNC_DOWNLOADS_MAX_ACTIVE``.
         TypeError: ``user`` names nobody, or a name is no text.
         ValueError: The user is anonymous or not saved, or ``filename`` is empty.
     """
@@ -152,10 +152,12 @@ def _build(
     """Write rows or a file to a spool, and hand the whole of it to the storage."""
     # 0 would mean that it never spools to disk.
     memory = max(1, int(settings.IN_MEMORY_MAX_SIZE_BYTES))
-    with SpooledTemporaryFile(max_size=memory) as spool:
+    with limits.Spool(max_size=memory) as spool:
         target = cast("IO[bytes]", spool)
         if iterable is not None:
-            csv.write(run.watch(iterable), target, encoding=encoding)
+            rows = limits.rows_within_limit(run.watch(iterable))
+            escape = settings.ESCAPE_FORMULAS
+            csv.write(rows, target, encoding=encoding, escape_formulas=escape)
         elif file is not None:
             _copy(run, file, target)
         run.beat()

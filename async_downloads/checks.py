@@ -16,17 +16,33 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.urls import NoReverseMatch, reverse
 
-from async_downloads import entries, files, serving, settings
+from async_downloads import entries, files, rights, serving, settings
 from async_downloads.models import Download
 
 __all__ = ["register_all"]
 
 TAG: Final = "async_downloads"
 
+#: Settings that are numbers above 0, and whether they may be None as well.
+NUMBERS: Final = {
+    "TIMEOUT": True,
+    "STALLED_AFTER": False,
+    "MAX_ATTEMPTS": False,
+    "IN_MEMORY_MAX_SIZE_BYTES": False,
+    "MAX_ACTIVE": True,
+    "MAX_BYTES": True,
+    "MAX_ROWS": True,
+}
+
+#: Those of them that count something.
+WHOLE_NUMBERS: Final = {"MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS"}
+
 
 def register_all() -> None:
     """Register every check of this module; called once, when the app is ready."""
-    for check in (check_settings, check_websockets, check_site, check_queue, check_sqlite):
+    for check in (check_settings, check_rights, check_websockets, check_site):
+        register(check, TAG)
+    for check in (check_queue, check_sqlite):
         register(check, TAG)
     register(check_storage, TAG)
     for check in (check_cache_is_shared, check_cache_time_limits, check_files_are_kept):
@@ -48,11 +64,12 @@ def _wrong_settings() -> Iterator[tuple[str, str, str]]:
     if settings.CACHE_NAME and settings.CACHE_NAME not in project_settings.CACHES:
         hint = f"It must be one of the aliases in CACHES: {', '.join(project_settings.CACHES)}."
         yield "CACHE_NAME", hint, "async_downloads.E002"
-    for name in ("TIMEOUT", "STALLED_AFTER", "MAX_ATTEMPTS", "IN_MEMORY_MAX_SIZE_BYTES"):
+    for name, may_be_none in NUMBERS.items():
         value = getattr(settings, name)
-        forever = name == "TIMEOUT" and value is None
-        if not forever and (isinstance(value, bool) or not _is_positive(value)):
-            yield name, "It must be a number above 0.", "async_downloads.E003"
+        whole = name in WHOLE_NUMBERS
+        if not (may_be_none and value is None) and not _is_positive(value, whole=whole):
+            hint = f"It must be a {'whole ' if whole else ''}number above 0."
+            yield name, hint, "async_downloads.E003"
     prefix = settings.PATH_PREFIX
     if not isinstance(prefix, str) or prefix.startswith("/") or ".." in prefix.split("/"):
         hint = 'It must be a folder inside the storage, such as "downloads".'
@@ -66,8 +83,28 @@ def _makes_distinct_keys(key_format: object) -> bool:
         return False
 
 
-def _is_positive(value: object) -> bool:
+def _is_positive(value: object, *, whole: bool) -> bool:
+    if isinstance(value, bool) or (whole and not isinstance(value, int)):
+        return False
     return isinstance(value, (int, float)) and value > 0
+
+
+def check_rights(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """E006: a function that cannot be asked, so that nobody would get a file."""
+    if not settings.MAY_FETCH:
+        return []
+    try:
+        rights.site_function()
+    except Exception as error:  # noqa: BLE001 (an import runs the site's own code)
+        return [
+            Error(
+                f"ASYNC_DOWNLOADS_MAY_FETCH is {settings.MAY_FETCH!r}: {error}",
+                hint="It must be the dotted path of a function that takes a user and a download, "
+                'such as "shop.rights.may_fetch". Until it is, every file is refused.',
+                id="async_downloads.E006",
+            )
+        ]
+    return []
 
 
 def check_websockets(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:

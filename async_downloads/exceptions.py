@@ -1,6 +1,6 @@
 """What this package raises on purpose."""
 
-__all__ = ["DownloadBusy", "DownloadCancelled", "DownloadError"]
+__all__ = ["DownloadBusy", "DownloadCancelled", "DownloadError", "TooManyDownloadsError"]
 
 
 class DownloadError(Exception):
@@ -9,6 +9,14 @@ class DownloadError(Exception):
     The text of any other exception is kept for staff and the log, because it
     may hold table names, hosts or credentials. Raise this one from a task, or
     hand it to ``cache.set_error``, to say something to the person.
+    """
+
+
+class TooManyDownloadsError(DownloadError):
+    """A download that was not begun, because its owner has too many in progress.
+
+    ``init_download`` raises it where ``ASYNC_DOWNLOADS_MAX_ACTIVE`` is set, before
+    anything is written. Its message is meant for the person who asked.
     """
 
 

@@ -58,6 +58,24 @@ Apache or lighttpd, ``"redirect"`` for the storage by a signed URL.
 SERVE_LOCATION: str
 """The internal location of nginx that stands for the storage's folder."""
 
+MAX_ACTIVE: int | None
+"""Downloads that one owner may have in progress at once; None for any number."""
+
+MAX_BYTES: int | None
+"""Bytes of one file, above which the export fails; None for any number."""
+
+MAX_ROWS: int | None
+"""Rows of one file, the header included, above which the export fails; None for any number."""
+
+MAY_FETCH: str
+"""The dotted path of a function that may refuse a file to its owner; empty for none.
+
+It is called with the user and the download at each request for a file.
+"""
+
+ESCAPE_FORMULAS: bool
+"""Whether text that a spreadsheet would take for a formula gets an apostrophe in front."""
+
 DEFAULTS: Final[dict[str, Any]] = {
     "TIMEOUT": 60 * 60 * 24,
     "DOWNLOAD_TEMPLATE": "async_downloads/downloads.html",
@@ -73,6 +91,11 @@ DEFAULTS: Final[dict[str, Any]] = {
     "STORAGE": "default",
     "SERVE": "stream",
     "SERVE_LOCATION": "/async_downloads_files/",
+    "MAX_ACTIVE": None,
+    "MAX_BYTES": None,
+    "MAX_ROWS": None,
+    "MAY_FETCH": "",
+    "ESCAPE_FORMULAS": False,
 }
 
 

@@ -128,6 +128,7 @@ def init_generic_csv_download(
         The collection key and the download key.
 
     Raises:
+        TooManyDownloadsError: The owner has as many in progress as ``ASYNC_DOWNLOADS_MAX_ACTIVE``.
         TypeError: ``task`` is no task, or ``user`` names nobody.
         ValueError: No worker could import the task, or ``user`` cannot own downloads.
     """

@@ -32,7 +32,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import condition, require_GET, require_POST, require_safe
 from django_htmx.middleware import HtmxDetails
 
-from async_downloads import fragments, owners, scripts, serving, store
+from async_downloads import fragments, owners, rights, scripts, serving, store
 from async_downloads.models import Download
 from async_downloads.store import Version
 
@@ -145,9 +145,11 @@ def download_list(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
-    """Hand a complete file to its owner."""
+    """Hand a complete file to its owner, unless the site refuses it."""
     found = store.get_for_user(request.user.pk, download_key)
     if found is None or not (found.complete or found.lost):
+        raise Http404(_("There is no such download."))
+    if not rights.may_fetch(request.user, found):
         raise Http404(_("There is no such download."))
     if found.lost:
         return _gone(request, found)

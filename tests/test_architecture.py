@@ -90,7 +90,11 @@ def test_the_creation_can_only_insert() -> None:
 
 def test_nothing_else_writes_whole_rows_of_ours() -> None:
     ways = ("bulk_update", "abulk_update", "update_or_create", "aupdate_or_create", "bulk_create")
-    assert [found for tree in sources().values() for found in calls(tree, *ways)] == []
+    found = {path: calls(tree, *ways) for path, tree in sources().items()}
+    # It inserts one collection, or refreshes the key by which it is known.
+    assert {path: writes for path, writes in found.items() if writes} == {
+        "store/starts.py": ["collections.bulk_create"]
+    }
 
 
 def test_the_columns_that_a_run_writes_are_changed_in_one_module_only() -> None:
@@ -104,6 +108,34 @@ def test_the_columns_that_a_run_writes_are_changed_in_one_module_only() -> None:
     assert {path: updates for path, updates in outside.items() if updates} == {
         "store/lifecycle.py": ["collections.filter(pk=collection.pk).update"]
     }
+
+
+# Whose it is, is asked in one way
+
+
+def test_only_one_queryset_method_knows_whose_a_download_is() -> None:
+    found = {
+        path
+        for path, tree in sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and str(node.arg).startswith("collection__user")
+    }
+    assert found == {"models.py"}
+    assert "collection__user" in ast.unparse(function(sources()["models.py"], "for_user"))
+
+
+def test_what_answers_a_person_reads_rows_through_the_store_alone() -> None:
+    for path in ("views.py", "fragments.py", "ws_consumers.py", "templatetags/async_downloads.py"):
+        assert not imports(sources()[path]) & {
+            "async_downloads.models",
+            "async_downloads.models.Download",
+        }, path
+    for path, name in {
+        "store/listing.py": ["_mine", "get_for_user"],
+        "store/removal.py": ["clear", "clear_finished"],
+    }.items():
+        for function_name in name:
+            assert calls(function(sources()[path], function_name), "for_user"), function_name
 
 
 # One door each

@@ -116,6 +116,23 @@ def test_e003_a_number_that_is_none_or_not_above_zero(settings: Any, name: str, 
     assert f"ASYNC_DOWNLOADS_{name}" in messages()[0].msg
 
 
+LIMITS = ["MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS"]
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("value", [0, -1, "60", True, 1.5, []], ids=repr)
+def test_e003_a_limit_is_a_whole_number(settings: Any, name: str, value: Any) -> None:
+    setattr(settings, f"ASYNC_DOWNLOADS_{name}", value)
+    assert ids() == ["E003"]
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("value", [None, 1, 5_000_000_000])
+def test_e003_is_silent_on_a_limit_and_on_none(settings: Any, name: str, value: Any) -> None:
+    setattr(settings, f"ASYNC_DOWNLOADS_{name}", value)
+    assert ids() == []
+
+
 @pytest.mark.parametrize("name", ["STALLED_AFTER", "MAX_ATTEMPTS", "IN_MEMORY_MAX_SIZE_BYTES"])
 def test_e003_none_means_for_ever_to_the_timeout_alone(settings: Any, name: str) -> None:
     settings.ASYNC_DOWNLOADS_TIMEOUT = None
@@ -164,6 +181,25 @@ def test_e005_pushes_without_channels(settings: Any, monkeypatch: pytest.MonkeyP
 
 def test_e005_is_silent_on_pushes_through_a_layer(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_WS_MODE = True
+    assert ids() == []
+
+
+# E006
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["no.such.module", "may_fetch", "tests.runs.no_such_name", "tests.settings.SECRET_KEY", 5],
+)
+def test_e006_a_function_that_is_not_there(settings: Any, path: Any) -> None:
+    settings.ASYNC_DOWNLOADS_MAY_FETCH = path
+    assert ids() == ["E006"]
+    assert repr(path) in messages()[0].msg
+
+
+@pytest.mark.parametrize("path", ["", "tests.runs.claimed"])
+def test_e006_is_silent_on_one_that_is_and_on_none(settings: Any, path: str) -> None:
+    settings.ASYNC_DOWNLOADS_MAY_FETCH = path
     assert ids() == []
 
 

@@ -4,10 +4,10 @@ import pickle
 
 import pytest
 
-from async_downloads.exceptions import DownloadCancelled, DownloadError
+from async_downloads.exceptions import DownloadCancelled, DownloadError, TooManyDownloadsError
 
 
-@pytest.mark.parametrize("kind", [DownloadCancelled, DownloadError])
+@pytest.mark.parametrize("kind", [DownloadCancelled, DownloadError, TooManyDownloadsError])
 def test_an_exception_survives_the_way_through_a_queue(kind: type[Exception]) -> None:
     # Queues pickle what a task raised.
     copy = pickle.loads(pickle.dumps(kind("Choose a shorter period.")))  # noqa: S301 (our own)

@@ -9,10 +9,12 @@ import uuid
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
 import pytest
+from django.db.models import TextChoices
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 
@@ -42,6 +44,101 @@ TABLES: dict[str, list[Any]] = {
     "kinds of rows": [("a", 1), range(3), "text", {"k": 1, "l": 2}, {"x"}],
     "formulas": [["=1+1", "+1", "-5", "@x", "\t=1", "\r=1", -5]],
 }
+
+
+#: OWASP's set, and what Excel makes the same of in some languages.
+STARTS = ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
+
+
+class Choice(TextChoices):
+    MINUS = "-", "minus"
+
+
+class Money(Decimal):
+    """A number of a site's own."""
+
+
+class Printed:
+    def __str__(self) -> str:
+        return "=1+1"
+
+
+def escaped(rows: Iterable[Iterable[Any]]) -> list[list[str]]:
+    """Return the cells that a spreadsheet reads of rows that were escaped."""
+    stream = io.BytesIO()
+    write(rows, stream, escape_formulas=True)
+    return list(csv.reader(io.StringIO(stream.getvalue().decode(), newline="")))
+
+
+# Case 43 of the faults
+
+
+@pytest.mark.parametrize("start", STARTS, ids=ascii)
+def test_text_that_would_be_a_formula_gets_an_apostrophe_if_the_site_wishes(start: str) -> None:
+    # The comma has csv.writer quote it in any case.
+    text = f"{start}1+cmd|' /C calc'!A0,"
+    assert escaped([["id", text, f" {text}", f"a{text}"], [text]]) == [
+        ["id", f"'{text}", f" {text}", f"a{text}"],
+        [f"'{text}"],
+    ]
+
+
+@pytest.mark.parametrize("start", STARTS, ids=ascii)
+def test_no_formula_comes_after_a_carriage_return_that_is_not_quoted(start: str) -> None:
+    cells = [cell for row in escaped([[f"a\r{start}1"], [f"\r{start}1\r\r-"]]) for cell in row]
+    assert not [cell for cell in cells if cell[:1] in STARTS]
+    assert escaped([["a\rb"]])[0][0].startswith("a")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        -5,
+        -1.5,
+        Decimal("-19.90"),
+        Fraction(-1, 2),
+        float("-inf"),
+        Money("-5.00"),
+        timedelta(days=-1),
+        date(2026, 1, 31),
+        datetime(2026, 1, 31, 9, 5, tzinfo=UTC),
+        True,
+        None,
+        uuid.UUID(int=5),
+        "",
+        "a-5",
+        "'=1",
+    ],
+    ids=ascii,
+)
+def test_a_typed_number_and_harmless_text_are_left_alone(cell: Any) -> None:
+    assert escaped([["x", cell]]) == [["x", "" if cell is None else str(cell)]]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["-5", "+44 20 7946 0000", mark_safe("=1+1"), gettext_lazy("=1+1"), Choice.MINUS, Printed()],
+    ids=["number", "phone", "safe", "lazy", "choice", "printed"],
+)
+def test_text_is_text_whatever_it_is_made_of(cell: Any) -> None:
+    # A number that comes as text is text, because text from people may go on as it likes.
+    assert escaped([[cell]]) == [[f"'{cell}"]]
+
+
+def test_a_row_may_be_of_any_kind() -> None:
+    rows: list[Iterable[Any]] = [iter(["=1"]), (cell for cell in ["=1", 5]), {"=1": 0}, "=-", ()]
+    assert escaped(rows) == [["'=1"], ["'=1", "5"], ["'=1"], ["'=", "'-"], []]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_without_formulas_escaping_changes_nothing(name: str) -> None:
+    rows = [
+        [cell for cell in row if str(cell)[:1] not in STARTS or not isinstance(cell, str)]
+        for row in TABLES[name]
+    ]
+    stream = io.BytesIO()
+    write(rows, stream, escape_formulas=True)
+    assert stream.getvalue() == reference(rows, "utf-8")
 
 
 def reference(rows: Iterable[Iterable[Any]], encoding: str) -> bytes:

@@ -51,8 +51,13 @@ SETTINGS = {
     "COLLECTION_KEY_FORMAT": "async_downloads/{}",
     "CSS_CLASS": None,
     "DOWNLOAD_TEMPLATE": "async_downloads/downloads.html",
+    "ESCAPE_FORMULAS": False,
     "IN_MEMORY_MAX_SIZE_BYTES": 5_000_000,
+    "MAX_ACTIVE": None,
     "MAX_ATTEMPTS": 3,
+    "MAX_BYTES": None,
+    "MAX_ROWS": None,
+    "MAY_FETCH": "",
     "PATH_PREFIX": "downloads",
     "SERVE": "stream",
     "SERVE_LOCATION": "/async_downloads_files/",
@@ -134,10 +139,16 @@ def test_each_function_documents_each_of_its_arguments() -> None:
 
 
 def test_the_exceptions() -> None:
-    assert exceptions.__all__ == ["DownloadBusy", "DownloadCancelled", "DownloadError"]
-    for name in exceptions.__all__:
+    bases = {
+        "DownloadBusy": Exception,
+        "DownloadCancelled": Exception,
+        "DownloadError": Exception,
+        "TooManyDownloadsError": exceptions.DownloadError,
+    }
+    assert exceptions.__all__ == list(bases)
+    for name, base in bases.items():
         kind = getattr(exceptions, name)
-        assert kind.__bases__ == (Exception,)
+        assert kind.__bases__ == (base,)
         assert kind("text").args == ("text",)
 
 

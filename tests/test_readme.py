@@ -43,7 +43,7 @@ def snippet(containing: str) -> str:
 
 
 def executed(body: str, **names: Any) -> dict[str, Any]:
-    exec(compile(body, "README.md", "exec"), names)  # noqa: S102
+    exec(compile(body, "README.md", "exec"), names)  # noqa: S102 (our own text)
     return names
 
 
@@ -160,7 +160,7 @@ def orders_app(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], types.Mo
     def install(name: str, body: str = "") -> types.ModuleType:
         module = types.ModuleType(name)
         monkeypatch.setitem(sys.modules, name, module)
-        exec(compile(body, "README.md", "exec"), module.__dict__)  # noqa: S102
+        exec(compile(body, "README.md", "exec"), module.__dict__)  # noqa: S102 (our own text)
         return module
 
     install("orders")
@@ -303,7 +303,7 @@ def test_celery_finds_the_clean_up() -> None:
 
 def test_the_table_of_settings_is_the_truth() -> None:
     rows = re.findall(r"^\| `ASYNC_DOWNLOADS_(\w+)` \| `(.*?)` \|", README, re.MULTILINE)
-    told = {name: eval(default) for name, default in rows}  # noqa: S307
+    told = {name: eval(default) for name, default in rows}  # noqa: S307 (our own text)
     assert told == settings.DEFAULTS
 
 

@@ -1,14 +1,13 @@
 """List, clear, fetch: for the owner and for nobody else."""
 
 import uuid
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
 from django.test import Client
-from django.urls import get_resolver, reverse
+from django.urls import reverse
 from django.utils import timezone
 
 from async_downloads import cache
@@ -225,97 +224,6 @@ class TestScript:
     @pytest.mark.parametrize("name", ["settings.py", "..%2F..%2Fhttp.py", "htmx-2.js"])
     def test_nothing_else_is(self, client: Client, name: str) -> None:
         assert client.get(f"/async_downloads/scripts/{name}").status_code == 404
-
-
-# Who may do what. Foreign and unknown are the same; a URL that is not in here fails below.
-Expected = dict[tuple[str, str, str], int]
-EXPECTED: Expected = {
-    ("ajax_update", "GET", "anonymous"): 302,
-    ("ajax_update", "GET", "other"): 200,
-    ("ajax_update", "GET", "staff"): 200,
-    ("ajax_update", "GET", "owner"): 200,
-    ("ajax_clear_download", "POST", "anonymous"): 302,
-    ("ajax_clear_download", "POST", "other"): 404,
-    ("ajax_clear_download", "POST", "staff"): 404,
-    ("ajax_clear_download", "POST", "owner"): 200,
-    ("clear_finished", "POST", "anonymous"): 302,
-    ("clear_finished", "POST", "other"): 302,
-    ("clear_finished", "POST", "staff"): 302,
-    ("clear_finished", "POST", "owner"): 302,
-    **{("download_list", method, "anonymous"): 302 for method in ("GET", "HEAD")},
-    **{
-        ("download_list", method, who): 200
-        for method in ("GET", "HEAD")
-        for who in ("other", "staff", "owner")
-    },
-    ("download", "GET", "anonymous"): 302,
-    ("download", "GET", "other"): 404,
-    ("download", "GET", "staff"): 404,
-    ("download", "GET", "owner"): 200,
-    ("download", "HEAD", "anonymous"): 302,
-    ("download", "HEAD", "other"): 404,
-    ("download", "HEAD", "staff"): 404,
-    ("download", "HEAD", "owner"): 200,
-    **{("script", "GET", who): 200 for who in ("anonymous", "other", "staff", "owner")},
-    **{("script", "HEAD", who): 200 for who in ("anonymous", "other", "staff", "owner")},
-}
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-NAMES = [
-    "ajax_update",
-    "ajax_clear_download",
-    "clear_finished",
-    "download",
-    "download_list",
-    "script",
-]
-
-
-def test_the_table_names_every_url() -> None:
-    (included,) = [
-        resolver
-        for resolver in get_resolver().url_patterns
-        if getattr(resolver, "app_name", None) == "async_downloads"
-    ]
-    assert sorted(pattern.name for pattern in included.url_patterns) == sorted(NAMES)  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("who", ["anonymous", "other", "staff", "owner"])
-def test_who_may_do_what(
-    name: str,
-    method: str,
-    who: str,
-    client: Client,
-    mine: Download,
-    user: Any,
-    other_user: Any,
-    staff_user: Any,
-) -> None:
-    people = {"other": other_user, "staff": staff_user, "owner": user}
-    if who in people:
-        client.force_login(people[who])
-    arguments = {"download": [mine.pk], "script": ["htmx-2.min.js"]}.get(name, [])
-    send: Callable[..., Any] = getattr(client, method.lower())
-    data = {"download_key": str(mine.pk)} if method == "POST" else None
-    response = send(reverse(f"async_downloads:{name}", args=arguments), data)
-    expected = EXPECTED.get((name, method, who), 405)
-    assert response.status_code == expected
-    response.close()
-    clearing = name in {"ajax_clear_download", "clear_finished"}
-    cleared = clearing and (method, who) == ("POST", "owner")
-    assert Download.objects.filter(pk=mine.pk).exists() is not cleared
-    if who == "other" and expected == 200:
-        assert mine.name not in response.text
-
-
-def test_unknown_and_foreign_are_the_same(client: Client, mine: Download, other_user: Any) -> None:
-    client.force_login(other_user)
-    unknown = reverse("async_downloads:download", args=[uuid.uuid4()])
-    answers = {
-        (client.get(url).status_code, client.get(url).content) for url in (mine.url, unknown)
-    }
-    assert len(answers) == 1
 
 
 class TestThePageOfAll:

@@ -4,12 +4,32 @@ import codecs
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterable
-from typing import IO, Any, cast
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from numbers import Number
+from typing import IO, Any, Final, cast
 
 from async_downloads.exceptions import DownloadError
 
 __all__ = ["check_encoding", "write"]
+
+#: What a cell must not begin with if a spreadsheet is to take it for text, as OWASP
+#: lists it under "CSV injection": some languages of Excel read the wide forms as well.
+FORMULA_STARTS: Final = frozenset("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 (that is why)
+
+#: Where in a text an apostrophe belongs. csv.writer may leave a carriage return unquoted,
+#: and then a spreadsheet begins a new cell behind it. Windows' line ends are quoted.
+_BEFORE_FORMULAS: Final = re.compile(
+    rf"(?:\A|(?<=\r)(?!\n))(?=[{re.escape(''.join(FORMULA_STARTS))}])"
+)
+
+#: What is no text, whatever it begins with once it is printed: -5 stays a number.
+TYPED: Final = (Number, type(None), date, time, timedelta)
+
+#: The commonest of them, for a look that costs next to nothing.
+_TYPED_EXACTLY: Final = frozenset({int, float, bool, Decimal, type(None), date, datetime, time})
 
 
 def check_encoding(encoding: str) -> None:
@@ -26,7 +46,13 @@ def check_encoding(encoding: str) -> None:
         raise ValueError(f"encoding {encoding!r} is not a text encoding: {error}") from error
 
 
-def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], *, encoding: str = "utf-8") -> None:
+def write(
+    rows: Iterable[Iterable[Any]],
+    stream: IO[bytes],
+    *,
+    encoding: str = "utf-8",
+    escape_formulas: bool = False,
+) -> None:
     r"""Write rows to a binary stream with ``csv.writer(lineterminator="\n")``.
 
     Args:
@@ -34,6 +60,8 @@ def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], *, encoding: str = "
         stream: Where the bytes go. It is left open, at the end of what was written.
         encoding: Any of Python's text encodings. A byte order mark that the
             encoding calls for is written once.
+        escape_formulas: Whether text that a spreadsheet would take for a formula
+            gets an apostrophe in front. Numbers and dates are no text.
 
     Raises:
         DownloadError: A cell holds a character that the encoding lacks; the
@@ -42,6 +70,8 @@ def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], *, encoding: str = "
     # A seekable stream is what TextIOWrapper looks at to write one byte order mark.
     text = io.TextIOWrapper(cast("io.BytesIO", stream), encoding=encoding, newline="")
     seen = itertools.count(1)
+    if escape_formulas:
+        rows = map(_escaped, rows)
     try:
         # compress() with selectors that are all true counts rows without a Python frame each.
         csv.writer(text, lineterminator="\n").writerows(itertools.compress(rows, seen))
@@ -56,6 +86,32 @@ def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], *, encoding: str = "
         ) from error
     finally:
         text.detach()
+
+
+def _escaped(row: Iterable[Any]) -> Iterable[Any]:
+    """Return a row in which no text is taken for a formula."""
+    if not isinstance(row, (list, tuple)):
+        # It may be there to be read once.
+        row = list(row)
+    for cell in row:
+        if type(cell) is str:
+            if cell[:1] in FORMULA_STARTS or "\r" in cell:
+                break
+        elif type(cell) not in _TYPED_EXACTLY:
+            break
+    else:
+        # As nearly all rows are: nothing to change, and no copy to be made.
+        return row
+    return [_escaped_cell(cell) for cell in row]
+
+
+def _escaped_cell(cell: Any) -> Any:
+    if isinstance(cell, TYPED):
+        return cell
+    # As csv.writer would print it: also what is marked as safe, translated late, a choice.
+    text = cell if isinstance(cell, str) else str(cell)
+    safe = _BEFORE_FORMULAS.sub("'", text)
+    return cell if safe == text else safe
 
 
 def _came_from_the_rows(error: UnicodeEncodeError) -> bool:

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_noop
@@ -33,6 +33,7 @@ from async_downloads.store.connections import (
 )
 from async_downloads.store.removal import purge
 from async_downloads.store.run import Run, current_run
+from async_downloads.store.starts import hold, make, refuse_too_many
 from async_downloads.store.write_through import (
     announce,
     entry_of,
@@ -68,6 +69,9 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
         owner: Whose download it is.
         filename: The name that the file is saved under when fetched.
         name: What the list calls it.
+
+    Raises:
+        TooManyDownloadsError: The owner has as many in progress as ``ASYNC_DOWNLOADS_MAX_ACTIVE``.
     """
     download = Download(name=name, filename=filename)
     download.filepath = files.path_for(download.download_key, filename)
@@ -81,6 +85,7 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
 def _insert(download: Download, owner: Owner) -> None:
     with transaction.atomic(using=database()):
         download.collection = _collection_of(owner)
+        refuse_too_many(download.collection)
         download.expires_at = expiry()
         download.save(using=database(), force_insert=True)
 
@@ -199,15 +204,15 @@ def lose(download: Download) -> None:
 def _collection_of(owner: Owner) -> DownloadCollection:
     """Return the owner's collection, which nobody can remove until the caller has committed."""
     label = owner.name if owner.user_id is None else ""
-    fields = {"key": owner.collection_key, "user_id": owner.user_id, "label": label}
+    fields: dict[str, Any] = {"key": owner.collection_key, "user_id": owner.user_id, "label": label}
     collections = DownloadCollection.objects.using(database())
-    collection = collections.hold(owner.collection_id)
+    collection = hold(collections, owner.collection_id)
     while collection is None:
         try:
             with transaction.atomic(using=database()):
-                return collections.create(pk=owner.collection_id, **fields)
+                return make(collections, pk=owner.collection_id, **fields)
         except IntegrityError:
-            collection = collections.hold(owner.collection_id)
+            collection = hold(collections, owner.collection_id)
             if collection is None and not collections.filter(pk=owner.collection_id).exists():
                 # Not that somebody else was faster: the owner is gone.
                 raise

@@ -15,7 +15,15 @@ from async_downloads.models import Download, DownloadQuerySet
 from async_downloads.owners import Owner
 from async_downloads.store.connections import downloads
 
-__all__ = ["Listing", "Version", "get_for_user", "read_changes", "read_listing", "read_page"]
+__all__ = [
+    "Listing",
+    "Version",
+    "get_for_user",
+    "overlaid",
+    "read_changes",
+    "read_listing",
+    "read_page",
+]
 
 #: How long ago a download was asked for when its page need not look as often any more, and
 #: when even less.
@@ -149,7 +157,7 @@ def read_page(owner: Owner, number: str | int) -> "Page[Download]":
     """Return one page of the owner's downloads, newest first; the nearest there is."""
     paginator = Paginator(_mine(owner), PAGE_SIZE)
     page = paginator.get_page(number)
-    page.object_list = _overlaid(list(page.object_list))
+    page.object_list = overlaid(list(page.object_list))
     return page
 
 
@@ -179,7 +187,7 @@ class _Rows(NamedTuple):
         counts: Any = rows[0]
         total, running = counts.total, counts.running
         hidden = running - sum(row.in_progress for row in rows)
-        shown = _overlaid(rows)
+        shown = overlaid(rows)
         # Of those that are shown, the live entries know better.
         running = hidden + sum(row.in_progress for row in shown)
         return cls(shown, total - (len(rows) - len(shown)), max(running, 0))
@@ -209,7 +217,7 @@ def _mine(owner: Owner) -> DownloadQuerySet:
     return mine.newest_first().defer("error_detail")
 
 
-def _overlaid(rows: list[Download]) -> list[Download]:
+def overlaid(rows: list[Download]) -> list[Download]:
     """Lay live percentages over unfinished rows, where the entry is the later word.
 
     Rows that were cleared and could not be deleted yet are left out.

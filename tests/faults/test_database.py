@@ -58,7 +58,7 @@ def delete_behind_its_back(running: Running, key: str) -> None:
     """Delete a row without Django."""
     column = "id" if running.database == "postgres" else "REPLACE(id, '-', '')"
     value = key if running.database == "postgres" else key.replace("-", "")
-    statement = f"DELETE FROM async_downloads_download WHERE {column} = %s"  # noqa: S608
+    statement = f"DELETE FROM async_downloads_download WHERE {column} = %s"  # noqa: S608 (ours)
     running.site.query(statement, value)
 
 

@@ -1,4 +1,7 @@
-"""Many processes that write at once, and a database that is locked. Case 17, and 1 to be shown."""
+"""Many processes that write at once, and a database that is locked.
+
+Cases 17 and 44, and 1 to be shown.
+"""
 
 import contextlib
 import sqlite3
@@ -107,6 +110,41 @@ def test_a_collection_that_a_cleanup_removes_is_made_again(running: Running) -> 
     # Else nothing was shown.
     assert removed
     print(f"\n{running.database}: {removed} collections were removed meanwhile")  # noqa: T201
+
+
+INIT_UP_TO_A_LIMIT = """
+from contextlib import nullcontext
+from django.db import transaction
+from async_downloads import cache
+from async_downloads.exceptions import TooManyDownloadsError
+from tests.faults.site.crowd import crowd
+
+def init(number):
+    try:
+        # Every other one in a transaction of its own, as with ATOMIC_REQUESTS.
+        with transaction.atomic() if number % 2 else nullcontext():
+            return cache.init_download("katherine", "orders.csv")[1]
+    except TooManyDownloadsError as refusal:
+        return f"refused: {refusal}"
+
+crowd({str(number): lambda number=number: init(number) for number in range(50)})
+"""
+
+REFUSAL = "refused: You have 5 downloads in progress. Wait until one has finished, or cancel one."
+
+
+def test_case_44_of_fifty_starts_at_once_as_many_begin_as_may(running: Running) -> None:
+    """Case 44: each in a process of its own, the first of them makes the collection."""
+    site = running.site
+    person = running.server.client("katherine")
+    with site.start(INIT_UP_TO_A_LIMIT, ASYNC_DOWNLOADS_MAX_ACTIVE=5) as child:
+        told = list(ends(child).values())
+        assert not child.lines("ERROR"), child.log
+    keys = [key for key in told if not key.startswith("refused")]
+    assert len(keys) == 5, told
+    assert told.count(REFUSAL) == 45
+    assert set(person.shown()) == set(keys)
+    assert LOCKED not in site.logs()
 
 
 # SQLite

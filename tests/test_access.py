@@ -1,0 +1,341 @@
+"""Who may do what: every URL and every message of a socket, in one table. Case 40 of the faults.
+
+A row gives the status for each of ``PEOPLE``, in their order, of the methods that
+are answered at all; any other method is 405. What a request may change is told
+beside it: rows change by POST alone. A URL or a message without a row fails.
+"""
+
+import inspect
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.consumer import get_handler_name
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
+from channels.routing import URLRouter
+from channels.testing import WebsocketCommunicator
+from django.contrib import admin
+from django.contrib.auth.models import AnonymousUser, Permission
+from django.db import connections, transaction
+from django.middleware.csrf import get_token
+from django.test import Client, RequestFactory
+from django.urls import URLPattern, reverse
+
+from async_downloads import push, urls
+from async_downloads.models import Download, DownloadCollection
+from async_downloads.routing import websocket_urlpatterns
+from async_downloads.ws_consumers import COALESCE_SECONDS, DownloadsConsumer
+from tests.factories import DownloadCollectionFactory, DownloadFactory, UserFactory
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+#: Staff without permission may enter the admin; staff with it may look at our models and purge.
+PEOPLE: Final = ("anonymous", "other", "staff", "staff with it", "owner")
+
+NAME: Final = "Quarterly orders"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a URL answers.
+
+    Attributes:
+        answers: For the methods named, the status for each of ``PEOPLE``.
+        key: The argument of the URL: the row's primary key, or a text.
+        data: What is posted.
+        removes: Who removes the download with a POST.
+        else_: The status for each of ``PEOPLE`` for any other method.
+    """
+
+    answers: dict[str, tuple[int, int, int, int, int]]
+    key: Callable[[Download], list[Any]] = lambda download: []
+    data: Callable[[Download], dict[str, Any]] = lambda download: {}
+    removes: tuple[str, ...] = ()
+    else_: tuple[int, int, int, int, int] = (405, 405, 405, 405, 405)
+
+
+def by_key(download: Download) -> list[Any]:
+    return [download.pk]
+
+
+def of_collection(download: Download) -> list[Any]:
+    return [download.collection_id]
+
+
+def confirmed(download: Download) -> dict[str, Any]:
+    return {"post": "yes"}
+
+
+def selected(pk: Callable[[Download], list[Any]]) -> Callable[[Download], dict[str, Any]]:
+    return lambda download: {
+        "action": "delete_selected",
+        "_selected_action": [str(key) for key in pk(download)],
+        "post": "yes",
+    }
+
+
+#: For a signed-in person, about their own.
+OURS: Final = {
+    "ajax_update": Row({"GET": (302, 200, 200, 200, 200)}),
+    "ajax_clear_download": Row(
+        {"POST": (302, 404, 404, 404, 200)},
+        data=lambda download: {"download_key": str(download.pk)},
+        removes=("owner",),
+    ),
+    "clear_finished": Row({"POST": (302, 302, 302, 302, 302)}, removes=("owner",)),
+    "download": Row(
+        {"GET": (302, 404, 404, 404, 200), "HEAD": (302, 404, 404, 404, 200)}, key=by_key
+    ),
+    "download_list": Row({"GET": (302, 200, 200, 200, 200), "HEAD": (302, 200, 200, 200, 200)}),
+    "script": Row(
+        {"GET": (200, 200, 200, 200, 200), "HEAD": (200, 200, 200, 200, 200)},
+        key=lambda download: ["htmx-2.min.js"],
+    ),
+}
+
+#: The admin answers what is no POST as it answers GET, and changes nothing.
+LOOK: Final = (302, 302, 403, 200, 302)
+NEVER: Final = (302, 302, 403, 403, 302)
+PURGE: Final = (302, 302, 403, 302, 302)
+
+#: To be found in the admin, for each of our models.
+ADMIN: Final = {
+    "changelist": lambda pk: Row(
+        {"POST": PURGE}, data=selected(pk), removes=("staff with it",), else_=LOOK
+    ),
+    "add": lambda pk: Row({}, else_=NEVER),
+    "history": lambda pk: Row({}, key=pk, else_=LOOK),
+    "delete": lambda pk: Row(
+        {"POST": PURGE}, key=pk, data=confirmed, removes=("staff with it",), else_=LOOK
+    ),
+    "change": lambda pk: Row({"POST": NEVER}, key=pk, else_=LOOK),
+}
+
+TABLE: Final = {
+    **{f"async_downloads:{name}": row for name, row in OURS.items()},
+    **{
+        f"admin:async_downloads_{model._meta.model_name}_{name}": row(key)
+        for model, key in ((Download, by_key), (DownloadCollection, of_collection))
+        for name, row in ADMIN.items()
+    },
+}
+
+#: Without a name: Django's redirect from an address of the admin before version 1.9.
+UNNAMED_IN_ADMIN: Final = 1
+
+
+def test_each_url_has_a_row() -> None:
+    ours = [pattern.name for pattern in urls.urlpatterns]
+    assert None not in ours
+    named, unnamed = set(), []
+    for model in (Download, DownloadCollection):
+        for pattern in admin.site.get_model_admin(model).get_urls():
+            assert isinstance(pattern, URLPattern)
+            (named.add if pattern.name else unnamed.append)(pattern.name)  # type: ignore[func-returns-value, attr-defined]
+    assert len(unnamed) == 2 * UNNAMED_IN_ADMIN
+    assert set(TABLE) == {
+        *(f"async_downloads:{name}" for name in ours),
+        *(f"admin:{name}" for name in named),
+    }
+
+
+def person(who: str, owner: Any) -> Any:
+    """Make one of ``PEOPLE``."""
+    if who == "anonymous":
+        return AnonymousUser()
+    if who == "owner":
+        return owner
+    somebody = UserFactory(is_staff=who.startswith("staff"))
+    if who == "staff with it":
+        codes = [f"{verb}_{name}" for verb in ("view", "delete") for name in ("download",)]
+        codes += ["view_downloadcollection", "delete_downloadcollection"]
+        somebody.user_permissions.set(Permission.objects.filter(codename__in=codes))
+    return somebody
+
+
+def client_of(user: Any, **options: Any) -> Client:
+    client = Client(**options)
+    if user.is_authenticated:
+        client.force_login(user)
+    return client
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Take back what is written inside."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def state() -> list[Any]:
+    """Return every row of ours."""
+    return [list(model.objects.values()) for model in (Download, DownloadCollection)]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("who", PEOPLE)
+@pytest.mark.parametrize("name", TABLE)
+def test_who_may_do_what(name: str, who: str, user: Any) -> None:
+    row = TABLE[name]
+    mine = DownloadFactory(collection__user=user, complete=True, name=NAME)
+    client = client_of(person(who, user))
+    url = reverse(name, args=row.key(mine))
+    before = state()
+    answers = {}
+    for method in METHODS:
+        data = row.data(mine) if method == "POST" else None
+        with undone():
+            response = getattr(client, method.lower())(url, data)
+            answers[method] = response.status_code
+            shown = b"".join(response) if response.streaming else response.content
+            removed = method == "POST" and who in row.removes
+            assert Download.objects.filter(pk=mine.pk).exists() is not removed, method
+            assert removed or state() == before, method
+        if who not in ("owner", "staff with it"):
+            assert NAME.encode() not in shown, method
+            assert mine.filename.encode() not in shown, method
+    column = PEOPLE.index(who)
+    assert answers == {method: row.answers.get(method, row.else_)[column] for method in METHODS}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("who", ["other", "staff", "staff with it"])
+@pytest.mark.parametrize("method", METHODS)
+def test_unknown_and_foreign_are_the_same(method: str, who: str, user: Any) -> None:
+    foreign = DownloadFactory(collection__user=user, complete=True)
+    client = client_of(person(who, user))
+    unknown = uuid.uuid4()
+    answers = [
+        getattr(client, method.lower())(reverse("async_downloads:download", args=[key]))
+        for key in (foreign.pk, unknown)
+    ]
+    clear = reverse("async_downloads:ajax_clear_download")
+    answers_to_clear = [
+        getattr(client, method.lower())(clear, data)
+        for data in (
+            {"download_key": str(foreign.pk)},
+            {"download_key": str(unknown)},
+            {"filepath": foreign.filepath},
+            {"filepath": "downloads/no/such.csv"},
+        )
+    ]
+    for same in (answers, answers_to_clear):
+        told = {(answer.status_code, answer.content, str(answer.headers)) for answer in same}
+        assert len(told) == 1
+    assert Download.objects.filter(pk=foreign.pk).exists()
+
+
+CHANGING: Final = [name for name, row in TABLE.items() if row.removes]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_change_needs_the_csrf_token(name: str, user: Any) -> None:
+    row = TABLE[name]
+    mine = DownloadFactory(collection__user=user, complete=True)
+    client = client_of(person(row.removes[0], user), enforce_csrf_checks=True)
+    url = reverse(name, args=row.key(mine))
+    assert client.post(url, row.data(mine)).status_code == 403
+    assert client.post(url, row.data(mine), headers={"HX-Request": "true"}).status_code == 403
+    assert Download.objects.filter(pk=mine.pk).exists()
+    request = RequestFactory().get("/")
+    token = get_token(request)
+    client.cookies["csrftoken"] = request.META["CSRF_COOKIE"]
+    client.post(url, {**row.data(mine), "csrfmiddlewaretoken": token})
+    assert not Download.objects.filter(pk=mine.pk).exists()
+
+
+# Sockets
+
+#: Of each route, who gets in under which name; each is sent the list of their own.
+SOCKETS: Final = {
+    r"^ws/downloads/(?:(?P<username>[^/]+)/)?$": {
+        "none": (False, True, True, True, True),
+        "their own": (False, True, True, True, True),
+        "the owner's": (False, False, False, False, True),
+    },
+}
+
+#: What a page may send, all of it ignored; and what comes over the channel layer.
+SENT: Final[list[str | bytes]] = [
+    '{{"filepath": "{filepath}"}}',
+    '{{"type": "clear", "download_key": "{download_key}"}}',
+    '{{"type": "downloads.hint"}}',
+    b"\x00\xff",
+]
+HINT: Final = get_handler_name({"type": push.HINT})
+
+#: The methods of the consumer that a message can call by its type.
+HANDLERS: Final = {HINT, "is_signed_in_still", "send_changes", "send_soon"}
+
+
+def test_each_route_and_message_of_a_socket_has_a_row() -> None:
+    assert {str(route.pattern) for route in websocket_urlpatterns} == set(SOCKETS)
+    own = {
+        name
+        for name, value in vars(DownloadsConsumer).items()
+        if inspect.iscoroutinefunction(value) and not hasattr(AsyncWebsocketConsumer, name)
+    }
+    assert own == HANDLERS
+    # Of them only the hint has a message's signature: the others fail before they begin.
+    takes_message = {
+        name for name in own if len(inspect.signature(vars(DownloadsConsumer)[name]).parameters) > 1
+    }
+    assert takes_message == {HINT}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("who", PEOPLE)
+async def test_who_may_do_what_over_a_socket(who: str, settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_WS_MODE = True
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+    def prepared() -> tuple[Any, Any, Download]:
+        owner = UserFactory(username="ada")
+        DownloadCollectionFactory(user=owner)
+        return owner, person(who, owner), DownloadFactory(collection__user=owner, name=NAME)
+
+    owner, user, mine = await sync_to_async(prepared)()
+    before = await sync_to_async(state)()
+    own = user.get_username() or "nobody"
+    names = {"none": "", "their own": f"{own}/", "the owner's": f"{owner.username}/"}
+    for let_in in SOCKETS.values():
+        for named, name in names.items():
+            page = communicator(user, f"/ws/downloads/{name}")
+            connected, _ = await page.connect()
+            assert connected is let_in[named][PEOPLE.index(who)], named
+            if connected:
+                shown = await page.receive_from()
+                assert (NAME in shown) is (who == "owner")
+                await nothing_comes_of(page, mine, owner)
+            await page.disconnect()
+    assert await sync_to_async(state)() == before
+    await sync_to_async(connections.close_all)()
+
+
+def communicator(user: Any, path: str) -> WebsocketCommunicator:
+    router = URLRouter(websocket_urlpatterns)
+
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await router({**scope, "user": user}, receive, send)
+
+    return WebsocketCommunicator(application, path)
+
+
+async def nothing_comes_of(page: WebsocketCommunicator, mine: Download, owner: Any) -> None:
+    """Send everything that can be sent; none of it may change or tell anything."""
+    for message in SENT:
+        if isinstance(message, bytes):
+            await page.send_to(bytes_data=message)
+        else:
+            text = message.format(filepath=mine.filepath, download_key=mine.pk)
+            await page.send_to(text_data=text)
+    # Without a change, a hint is answered by nothing, whosever it is.
+    await get_channel_layer().group_send(push.group_name(owner.pk), {"type": push.HINT})
+    assert await page.receive_nothing(timeout=COALESCE_SECONDS * 2)
