@@ -252,7 +252,7 @@ def _wrong_cache() -> bool:
 
 
 def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """E010 to E012: a storage that there is not, or a way of serving that cannot work with it."""
+    """E007 to E009: a storage that there is not, or a way of serving that cannot work with it."""
     try:
         files.storage()
     except (ImproperlyConfigured, TypeError) as error:
@@ -261,7 +261,7 @@ def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMess
                 f"The storage {settings.STORAGE!r} cannot be used: {error}",
                 hint="Let ASYNC_DOWNLOADS_STORAGE be one of the aliases in STORAGES: "
                 f"{', '.join(project_settings.STORAGES)}.",
-                id="async_downloads.E010",
+                id="async_downloads.E007",
             )
         ]
     if settings.SERVE not in serving.WAYS:
@@ -269,11 +269,11 @@ def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMess
             Error(
                 f"ASYNC_DOWNLOADS_SERVE is {settings.SERVE!r}.",
                 hint=f"It must be one of: {', '.join(serving.WAYS)}.",
-                id="async_downloads.E011",
+                id="async_downloads.E008",
             )
         ]
     problem = _misfit()
-    return [] if problem is None else [Error(*problem, id="async_downloads.E012")]
+    return [] if problem is None else [Error(*problem, id="async_downloads.E009")]
 
 
 def _misfit() -> tuple[str, str] | None:
@@ -294,11 +294,11 @@ def _misfit() -> tuple[str, str] | None:
 
 
 def check_files_are_kept(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """W010 and W011: files that anybody can fetch, or that are read into memory whole."""
+    """W007 and W008: files that anybody can fetch, or that are read into memory whole."""
     try:
         kept_in: Any = files.storage()
     except (ImproperlyConfigured, TypeError):
-        # E010 tells.
+        # E007 tells.
         return []
     if _is_published():
         return [
@@ -307,7 +307,7 @@ def check_files_are_kept(app_configs: Sequence[Any] | None, **_: Any) -> list[Ch
                 f"{project_settings.MEDIA_URL}, past the check of their owner.",
                 hint="Let ASYNC_DOWNLOADS_STORAGE be a storage outside MEDIA_ROOT; or, if the web "
                 f"server refuses {settings.PATH_PREFIX}/ there, silence this.",
-                id="async_downloads.W010",
+                id="async_downloads.W007",
             )
         ]
     if settings.SERVE == "stream" and files.is_s3(kept_in) and not kept_in.max_memory_size:
@@ -316,7 +316,7 @@ def check_files_are_kept(app_configs: Sequence[Any] | None, **_: Any) -> list[Ch
                 "Django would read each file of S3 into memory, whole, before it sends it.",
                 hint='Set ASYNC_DOWNLOADS_SERVE = "redirect", or max_memory_size in the OPTIONS '
                 "of the storage.",
-                id="async_downloads.W011",
+                id="async_downloads.W008",
             )
         ]
     return []

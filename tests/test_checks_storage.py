@@ -38,12 +38,12 @@ def keep_in_s3(settings: Any) -> Any:
     return use
 
 
-# E010
+# E007
 
 
 def test_an_unknown_alias_is_an_error(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_STORAGE = "nowhere"
-    assert ids(deploy=True) == ["E010", "W005"]
+    assert ids(deploy=True) == ["E007", "W005"]
 
 
 @pytest.mark.parametrize(
@@ -53,16 +53,16 @@ def test_a_storage_that_cannot_be_made_is_an_error(
     keep_in: Any, backend: str, options: Any
 ) -> None:
     keep_in(backend, **options)
-    assert ids(deploy=True) == ["E010"]
+    assert ids(deploy=True) == ["E007"]
 
 
-# E011, E012
+# E008, E009
 
 
 @pytest.mark.parametrize("way", ["", None, "nginx", "STREAM"])
 def test_an_unknown_way_of_serving_is_an_error(settings: Any, way: Any) -> None:
     settings.ASYNC_DOWNLOADS_SERVE = way
-    assert ids() == ["E011"]
+    assert ids() == ["E008"]
 
 
 def test_each_way_is_right_with_a_storage_that_it_is_for(
@@ -80,14 +80,14 @@ def test_a_web_server_can_send_only_what_is_in_a_folder(
 ) -> None:
     keep_in_s3()
     settings.ASYNC_DOWNLOADS_SERVE = way
-    assert ids() == ["E012"]
+    assert ids() == ["E009"]
 
 
 @pytest.mark.parametrize("location", ["", "files/", "/files", None])
 def test_a_location_begins_and_ends_with_a_slash(settings: Any, location: Any) -> None:
     settings.ASYNC_DOWNLOADS_SERVE = "x-accel"
     settings.ASYNC_DOWNLOADS_SERVE_LOCATION = location
-    assert ids() == ["E012"]
+    assert ids() == ["E009"]
 
 
 def test_a_redirect_needs_urls_that_are_signed(
@@ -95,13 +95,13 @@ def test_a_redirect_needs_urls_that_are_signed(
 ) -> None:
     settings.ASYNC_DOWNLOADS_SERVE = "redirect"
     keep_in(FOLDER)
-    assert ids() == ["E012"]
+    assert ids() == ["E009"]
     for options in ({"querystring_auth": False}, {"custom_domain": "files.example.com"}):
         keep_in_s3(**options)
-        assert ids() == ["E012"], options
+        assert ids() == ["E009"], options
 
 
-# W010
+# W007
 
 
 @pytest.mark.parametrize("inside", ["", "downloads", "some/where"])
@@ -110,7 +110,7 @@ def test_a_folder_in_public_media_is_told_of_in_production(
 ) -> None:
     keep_in(FOLDER, location=str(Path(settings.MEDIA_ROOT) / inside))
     assert ids() == []
-    assert ids(deploy=True) == ["W010"]
+    assert ids(deploy=True) == ["W007"]
 
 
 def test_a_link_into_public_media_is_seen_through(
@@ -120,7 +120,7 @@ def test_a_link_into_public_media_is_seen_through(
     link = tmp_path / "link"
     link.symlink_to(settings.MEDIA_ROOT)
     keep_in(FOLDER, location=str(link))
-    assert ids(deploy=True) == ["W010"]
+    assert ids(deploy=True) == ["W007"]
 
 
 def test_what_is_not_public_is_not_told_of(settings: Any, keep_in: Any, tmp_path: Path) -> None:
@@ -136,14 +136,14 @@ def test_what_is_not_public_is_not_told_of(settings: Any, keep_in: Any, tmp_path
     assert ids(deploy=True) == []
 
 
-# W011
+# W008
 
 
 def test_s3_that_django_reads_into_memory_is_told_of_in_production(
     settings: Any, keep_in_s3: Any
 ) -> None:
     keep_in_s3()
-    assert ids(deploy=True) == ["W011"]
+    assert ids(deploy=True) == ["W008"]
     keep_in_s3(max_memory_size=1_000_000)
     assert ids(deploy=True) == []
     settings.ASYNC_DOWNLOADS_SERVE = "redirect"

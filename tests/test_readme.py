@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.messages.storage.cookie import CookieStorage
 from django.core.checks import run_checks
 from django.core.management import get_commands
 from django.db import transaction
 from django.http import HttpRequest
 from django.template import Context, Template
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from django.urls import URLResolver, path
 
 from async_downloads import cache, settings
@@ -74,6 +75,9 @@ COVERED = {
     "# settings.py on S3": "test_the_settings_for_s3_satisfy_the_checks",
     "ASYNC_DOWNLOADS_WS_MODE = True": "test_the_settings_satisfy_the_checks",
     "ProtocolTypeRouter(": "test_the_asgi_application_routes_websockets",
+    'MAY_FETCH = "shop': "test_the_settings_satisfy_the_checks",
+    "def may_fetch": "test_a_site_refuses_a_file",
+    "def start_if_there_is_room": "test_a_start_above_the_limit_is_told",
     "beat_schedule": "test_celery_finds_the_clean_up",
     "transaction_mode": "test_the_settings_satisfy_the_checks",
 }
@@ -107,7 +111,22 @@ def as_documented(tmp_path: Path) -> dict[str, Any]:
     return names
 
 
-def test_the_settings_satisfy_the_checks(as_documented: dict[str, Any], settings: Any) -> None:
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site's package called "shop" with the function that the settings name."""
+    monkeypatch.setitem(sys.modules, "shop", types.ModuleType("shop"))
+    for name, names in {
+        "shop.rights": executed(snippet("def may_fetch")),
+        "shop.tasks": {"export_orders": jobs.remember},
+    }.items():
+        module = types.ModuleType(name)
+        vars(module).update({key: value for key, value in names.items() if key[0] != "_"})
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def test_the_settings_satisfy_the_checks(
+    as_documented: dict[str, Any], settings: Any, shop: None
+) -> None:
     assert {"django_htmx", "django_q", "async_downloads"} <= set(as_documented["INSTALLED_APPS"])
     for name, value in as_documented.items():
         if name not in {"INSTALLED_APPS", "DATABASES", "BASE_DIR"}:
@@ -242,6 +261,36 @@ def test_the_table_of_faults_quotes_what_people_see(text: str) -> None:
 def test_a_view_wakes_the_menu(rf: RequestFactory) -> None:
     response = executed(snippet("def start_from_htmx"))["start_from_htmx"](rf.post("/"))
     assert json.loads(response["HX-Trigger"]) == {"async-downloads:look": {}}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_site_refuses_a_file(
+    as_documented: dict[str, Any], settings: Any, shop: None, signed_in: Client, user: Any
+) -> None:
+    settings.ASYNC_DOWNLOADS_MAY_FETCH = as_documented["ASYNC_DOWNLOADS_MAY_FETCH"]
+    download = DownloadFactory(collection__user=user, complete=True)
+    assert signed_in.get(download.url).status_code == 404
+    user.is_superuser = True
+    user.save()
+    response = signed_in.get(download.url)
+    assert response.status_code == 200
+    response.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_start_above_the_limit_is_told(
+    settings: Any, shop: None, user: Any, rf: RequestFactory
+) -> None:
+    settings.ASYNC_DOWNLOADS_MAX_ACTIVE = 1
+    start = executed(snippet("def start_if_there_is_room"))["start_if_there_is_room"]
+    request = rf.post("/")
+    request.user = user
+    request._messages = CookieStorage(request)  # type: ignore[attr-defined]
+    for _ in range(2):
+        assert start(request).status_code == 302
+    assert Download.objects.count() == 1
+    (told,) = request._messages  # type: ignore[attr-defined]
+    assert str(told).startswith("You have 1 download in progress.")
 
 
 def test_the_custom_properties_exist() -> None:

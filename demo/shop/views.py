@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from async_downloads.exceptions import TooManyDownloadsError
 from async_downloads.shortcuts import init_generic_csv_download
 from demo.shop.exports import EXPORTS
 from demo.shop.models import Customer, Order, Product
@@ -39,6 +40,10 @@ def start_export(request: HttpRequest, slug: str) -> HttpResponse:
     export = EXPORTS.get(slug)
     if export is None:
         raise Http404
-    init_generic_csv_download(export.task, request.user, export.name)
-    messages.success(request, export.name)
+    try:
+        init_generic_csv_download(export.task, request.user, export.name)
+    except TooManyDownloadsError as error:
+        messages.warning(request, str(error))
+    else:
+        messages.success(request, export.name)
     return redirect("home")
