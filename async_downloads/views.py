@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from django.contrib.auth.decorators import login_not_required, login_required
 from django.contrib.auth.views import redirect_to_login
@@ -33,7 +33,6 @@ from django.views.decorators.http import condition, require_GET, require_POST, r
 from django_htmx.middleware import HtmxDetails
 
 from async_downloads import fragments, owners, rights, scripts, serving, store
-from async_downloads.models import Download
 from async_downloads.store import Version
 
 __all__ = [
@@ -154,7 +153,7 @@ def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
     if found.lost:
         return _gone(request, found)
     try:
-        return serving.serve(request, _attachment(found))
+        return serving.serve(request, store.attachment_of(found))
     except FileNotFoundError:
         store.lose(found)
         return _gone(request, found)
@@ -175,14 +174,7 @@ def script(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404(_("There is no such script.")) from None
 
 
-def _attachment(found: Download) -> serving.Attachment:
-    """Return what is to be handed out; its tag is new if the file is ever made again."""
-    size, finished = found.size or 0, found.finished_at.timestamp() if found.finished_at else 0
-    etag = f'"{found.pk.hex}-{size:x}-{int(finished * 1e6):x}"'
-    return serving.Attachment(found.filepath, found.filename, size, etag)
-
-
-def _gone(request: HttpRequest, found: Download) -> HttpResponse:
+def _gone(request: HttpRequest, found: Any) -> HttpResponse:
     context = {"download": found}
     response = render(request, "async_downloads/gone.html", context, status=HTTPStatus.GONE)
     patch_cache_control(response, private=True, no_store=True)

@@ -120,8 +120,8 @@ def test_only_one_queryset_method_knows_whose_a_download_is() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.keyword) and str(node.arg).startswith("collection__user")
     }
-    assert found == {"models.py"}
-    assert "collection__user" in ast.unparse(function(sources()["models.py"], "for_user"))
+    assert found == {"models/downloads.py"}
+    assert "collection__user" in ast.unparse(function(sources()["models/downloads.py"], "for_user"))
 
 
 def test_what_answers_a_person_reads_rows_through_the_store_alone() -> None:

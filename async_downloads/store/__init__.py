@@ -20,6 +20,7 @@ from async_downloads.store.lifecycle import (
 from async_downloads.store.listing import (
     Listing,
     Version,
+    attachment_of,
     get_for_user,
     read_changes,
     read_listing,
@@ -36,6 +37,7 @@ __all__ = [
     "Run",
     "Version",
     "after_commit",
+    "attachment_of",
     "claim",
     "clean_up",
     "clean_up_alone",

@@ -13,11 +13,13 @@ from django.utils import timezone
 from async_downloads import entries
 from async_downloads.models import Download, DownloadQuerySet
 from async_downloads.owners import Owner
+from async_downloads.serving import Attachment
 from async_downloads.store.connections import downloads
 
 __all__ = [
     "Listing",
     "Version",
+    "attachment_of",
     "get_for_user",
     "overlaid",
     "read_changes",
@@ -170,6 +172,14 @@ def get_for_user(user_id: Any, download_key: uuid.UUID) -> Download | None:
     """
     found = downloads().for_user(user_id).active().filter(pk=download_key).first()
     return None if found is None or entries.is_cleared(found.download_key) else found
+
+
+def attachment_of(download: Download) -> Attachment:
+    """Return a complete file as it is handed out; its tag is new if it is ever made again."""
+    size, finished = download.size or 0, download.finished_at
+    moment = int(finished.timestamp() * 1e6) if finished else 0
+    etag = f'"{download.pk.hex}-{size:x}-{moment:x}"'
+    return Attachment(download.filepath, download.filename, size, etag)
 
 
 class _Rows(NamedTuple):
