@@ -10,6 +10,7 @@ import redis
 from django.conf import settings as project_settings
 from django.core.cache import caches
 from django.core.management import call_command
+from django.db import connections
 from django.test import Client
 
 from async_downloads import entries
@@ -49,6 +50,11 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 @pytest.fixture(autouse=True)
 def clean_slate(request: pytest.FixtureRequest) -> Iterator[None]:
     """Empty every cache and the storage."""
+    asked = {"db", "transactional_db"} & set(request.fixturenames)
+    if not asked and request.node.get_closest_marker("django_db") is None:
+        # A response that is closed looks after the connections that are open; a test that may
+        # not use a database must find none that an earlier one has left.
+        connections.close_all()
     entries._breakers.clear()
     for alias in ("default", "file"):
         caches[alias].clear()
