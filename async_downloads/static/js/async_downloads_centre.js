@@ -156,6 +156,63 @@
     document.body.dispatchEvent(new Event("async-downloads:look"));
   };
 
+  // The socket sends what has changed. As long as there is none, the page polls instead
+
+  const SIGNED_OUT = 4401;
+  const CONNECTED_BY_HTMX = [1006, 1011, 1012, 1013];
+  const CONNECT_MILLISECONDS = 3_000;
+  const LONGEST_PAUSE_MILLISECONDS = 10_000;
+  const NEVER = 2 ** 31 - 1;
+
+  const fragment = () => document.querySelector("#async-downloads .async-downloads-fragment");
+  const pause = (tries) => Math.random() * Math.min(1_000 * 2 ** tries, LONGEST_PAUSE_MILLISECONDS);
+
+  let isPushed = false;
+  let failures = 0;
+  let fallback = 0;
+  const pollInstead = (milliseconds, isSure) => {
+    clearTimeout(fallback);
+    fallback = setTimeout(() => {
+      const seconds = Number(fragment()?.dataset.pollSeconds ?? 0);
+      if (seconds || isSure) document.body.dispatchEvent(new Event("async-downloads:look"));
+      pollInstead(1_000 * (seconds || 1), false);
+    }, milliseconds);
+  };
+
+  const onMessage = (event) => {
+    if (!isOurs(event)) return;
+    clearTimeout(fallback);
+    [isPushed, failures] = [true, 0];
+    setLost(false);
+  };
+
+  const onClose = (event) => {
+    if (!isOurs(event)) return;
+    const { code } = event.detail.event;
+    // Something may have changed meanwhile, or the session has ended.
+    if (isPushed) pollInstead(pause(0), true);
+    isPushed = false;
+    if (code === SIGNED_OUT || CONNECTED_BY_HTMX.includes(code)) return;
+    failures += 1;
+    setTimeout(() => event.detail.socketWrapper.reconnect(), 1_000 + pause(failures));
+  };
+
+  const connect = async (centre) => {
+    pollInstead(CONNECT_MILLISECONDS, false);
+    document.addEventListener("htmx:wsAfterMessage", onMessage);
+    document.addEventListener("htmx:wsClose", onClose);
+    if (!window.htmx.createWebSocket) {
+      await load(sources[1]);
+      // Where the socket is refused because nobody is signed in, it is of no use to try again.
+      window.htmx.config.wsReconnectDelay = (tries) => (fragment() ? pause(tries) : NEVER);
+    }
+    // htmx looks at an element again only if its attributes have changed since, so they
+    // are set here, once the extension that understands them is there.
+    centre.setAttribute("hx-ext", "ws");
+    centre.setAttribute("ws-connect", centre.dataset.wsConnect);
+    window.htmx.process(centre);
+  };
+
   const listen = () => {
     document.addEventListener("htmx:beforeSwap", keepPlace);
     document.addEventListener("htmx:afterSettle", () => {
@@ -189,12 +246,8 @@
     }
     const centre = byId("async-downloads");
     if (sources[1] && centre?.dataset.wsConnect) {
-      if (!window.htmx.createWebSocket) await load(sources[1]);
-      // htmx looks at an element again only if its attributes have changed since, so they
-      // are set here, once the extension that understands them is there.
-      centre.setAttribute("hx-ext", "ws");
-      centre.setAttribute("ws-connect", centre.dataset.wsConnect);
-      window.htmx.process(centre);
+      // Without its script, too, there is the fallback.
+      await connect(centre).catch(() => {});
     }
     document.dispatchEvent(new Event("async-downloads:ready"));
   };
