@@ -9,6 +9,7 @@ from typing import Any, Final
 from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
 from django.utils import translation
 
 from async_downloads import fragments, handshake, owners, push, store
@@ -44,7 +45,15 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
     the page sends is acted on.
     """
 
-    watcher: asyncio.Task[None] | None = None
+    #: No layer of this name: channels would end the connection with the first error of its
+    #: receiving, be it a time-out of a Redis that had nothing to tell.
+    channel_layer_alias = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.layer = get_channel_layer()
+        self.hinted = asyncio.Event()
+        self.tasks: list[asyncio.Task[None]] = []
 
     async def __call__(
         self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
@@ -53,23 +62,23 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
         try:
             await super().__call__(scope, receive, send)
         finally:
-            if self.watcher is not None:
-                self.watcher.cancel()
+            for task in self.tasks:
+                task.cancel()
 
     async def connect(self) -> None:
         """Let in a signed-in user, from a page of this site, under no name but their own."""
         user = self.scope.get("user")
         named = self.scope["url_route"]["kwargs"].get("username")
         known = getattr(user, "is_authenticated", False) and named in (None, user.get_username())
-        if not known or not handshake.is_same_site(self.scope) or self.channel_layer is None:
+        if not known or not handshake.is_same_site(self.scope) or self.layer is None:
             await self.close()
             return
         self.owner = owners.resolve(user)
         self.group = push.group_name(user.pk)
         self.seen: Version | None = None
         self.may_change = False
-        self.hinted = asyncio.Event()
         try:
+            self.channel = await self.layer.new_channel()
             # Joined before the first look, so that no change falls between the two.
             await self.join()
         except Exception as error:  # noqa: BLE001 (each layer has errors of its own)
@@ -77,27 +86,35 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
             await self.close()
             return
         await self.accept()
-        self.watcher = asyncio.create_task(self.watch())
+        self.tasks = [asyncio.create_task(work) for work in (self.listen(), self.watch())]
 
     async def disconnect(self, code: int) -> None:
         """Leave the group."""
-        if hasattr(self, "group"):
+        if hasattr(self, "channel"):
             # Whatever is left of it, the layer expires.
             with suppress(Exception):
                 async with asyncio.timeout(LAYER_SECONDS):
-                    await self.channel_layer.group_discard(self.group, self.channel_name)
+                    await self.layer.group_discard(self.group, self.channel)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Ignore what a page sends."""
 
-    async def downloads_hint(self, message: dict[str, Any]) -> None:
-        """Look again soon; hints that come until then are answered by the same look."""
-        self.hinted.set()
+    async def listen(self) -> None:
+        """Take each message for a hint to look again soon; several are answered by one look."""
+        while True:
+            try:
+                await self.layer.receive(self.channel)
+            except Exception as error:  # noqa: BLE001 (each layer has errors of its own)
+                # A layer that stays away is noticed when the group is joined again.
+                logger.debug("The channel layer told nothing: %r", error)
+                await asyncio.sleep(COALESCE_SECONDS)
+            else:
+                self.hinted.set()
 
     async def join(self) -> None:
         """Join the group, again and again: a layer that was emptied has forgotten it."""
         async with asyncio.timeout(LAYER_SECONDS):
-            await self.channel_layer.group_add(self.group, self.channel_name)
+            await self.layer.group_add(self.group, self.channel)
 
     async def watch(self) -> None:
         """Send what changes, until the session ends; whatever fails, the page is told to poll."""

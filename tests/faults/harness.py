@@ -237,12 +237,12 @@ class Site:
             yield cluster
 
     @contextmanager
-    def server(self, *, asgi: bool = False, **settings: Any) -> Iterator[Server]:
-        """Run a web server: a threaded one of WSGI, or Daphne."""
+    def server(self, *, asgi: bool = False, port: int = 0, **settings: Any) -> Iterator[Server]:
+        """Run a web server: a threaded one of WSGI, or Daphne, which may be told its port."""
         arguments = ["-m", "tests.faults.site.wsgi_server"]
         if asgi:
             application = "tests.faults.site.asgi:application"
-            arguments = ["-m", "daphne", "-b", "127.0.0.1", "-p", "0", application]
+            arguments = ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), application]
         with self._spawn(Server, arguments, settings) as server:
             eventually(lambda: server.address, why="a server that listens")
             yield server
