@@ -4,7 +4,6 @@ Numbers of cases are those of the list of faults that the package is held agains
 """
 
 import re
-import statistics
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -27,15 +26,10 @@ key = {key!r}
 print("done", flush=True)
 """
 
-#: Writes down when the page shows what.
+#: Counts what is swapped in.
 WATCH = """() => {
-    window.shown = [];
     window.swaps = 0;
     document.addEventListener("htmx:oobAfterSwap", () => { window.swaps += 1; });
-    new MutationObserver(() => {
-        const found = /(\\d+) %/.exec(document.querySelector(".download-timestamp")?.textContent);
-        if (found) window.shown.push([Number(found[1]), Date.now()]);
-    }).observe(document.querySelector("#downloads-dropdown"), { childList: true });
 }"""
 
 
@@ -338,23 +332,3 @@ def test_a_site_whose_socket_cannot_connect_is_polled(
     seen.polls.clear()
     page.wait_for_timeout(2500)
     assert seen.polls == []
-
-
-def test_how_long_a_change_takes_to_be_shown(
-    shared: Pushing, context: BrowserContext, user: str, seen: Seen, record_property: Any
-) -> None:
-    key = shared.begin(user)
-    page = visit(context, shared.server.address, user, seen)
-    body = (
-        "for part in range(10, 50, 5): time.sleep(0.4); "
-        "print(part, int(time.time() * 1000)); cache.set_percentage(key, part)"
-    )
-    with shared.worker(key, body) as worker:
-        expect(page.locator(".download-timestamp")).to_contain_text("45 %")
-    shown: dict[int, int] = {}
-    for part, when in page.evaluate("window.shown"):
-        shown.setdefault(part, when)
-    written = dict(map(int, line.split()) for line in worker.lines() if line[:1].isdigit())
-    took = [shown[part] - when for part, when in written.items() if part in shown]
-    told = f"median {statistics.median(took):.0f} ms, {min(took)} to {max(took)} of {len(took)}"
-    record_property("measured", told)
