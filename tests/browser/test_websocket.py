@@ -113,6 +113,14 @@ def pushing() -> Iterator[Pushing]:
         yield Pushing(site, redis, stack.enter_context(site.server(asgi=True)))
 
 
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    """Give the page as long as a busy machine may need."""
+    expect.set_options(timeout=PATIENCE)
+    yield
+    expect.set_options(timeout=5_000)
+
+
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Pushing]:
     """One site for the tests that leave it whole."""
@@ -248,7 +256,7 @@ def test_a_logout_closes_the_open_socket_and_the_page_says_so(
     page = visit(context, shared.server.address, user, seen)
     elsewhere = context.new_page()
     elsewhere.goto(f"{shared.server.address}/sign-out/")
-    expect(page.get_by_text("You are signed out.")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
     until(page, lambda: seen.sockets[0].is_closed(), "a closed socket")
     seen.polls.clear()
     page.wait_for_timeout(1500)
@@ -297,10 +305,10 @@ def test_the_server_is_killed_and_comes_back(
     page = visit(context, fragile.server.address, user, seen)
     port = int(fragile.server.address.rpartition(":")[2])
     fragile.server.kill()
-    expect(page.get_by_text("The connection is lost")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("The connection is lost")).to_be_visible()
     sockets = len(seen.sockets)
     with fragile.site.server(asgi=True, port=port):
-        expect(page.get_by_text("The connection is lost")).to_be_hidden(timeout=PATIENCE)
+        expect(page.get_by_text("The connection is lost")).to_be_hidden()
         until(
             page,
             lambda: len(seen.sockets) > sockets and not seen.sockets[-1].is_closed(),
