@@ -108,14 +108,17 @@ if REDIS_URL:
         "default": {
             "BACKEND": "channels_redis.core.RedisChannelLayer",
             # Above the five seconds for which the layer asks a Redis that has nothing to tell.
-            "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 15}], "prefix": "demo"},
+            "CONFIG": {
+                "hosts": [{"address": REDIS_URL, "socket_timeout": 15}],
+                "prefix": f"demo-{RUN}",
+            },
         }
     }
     CACHES = {
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": REDIS_URL,
-            "KEY_PREFIX": "demo",
+            "KEY_PREFIX": f"demo-{RUN}",
             "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
         }
     }
