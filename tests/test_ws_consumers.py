@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -334,6 +335,16 @@ async def test_a_layer_that_was_emptied_is_joined_again(user: Any, impatient: No
         await in_thread(cache.init_download, user, "new.csv")
         assert "new.csv" in await page.receive_from(timeout=5)
         assert list(get_channel_layer().groups) == [push.group_name(user.pk)]
+
+
+async def test_a_worker_that_died_is_shown_although_nobody_tells(
+    user: Any, impatient: None
+) -> None:
+    download = await running(user, percentage=30)
+    async with connected(user) as page:
+        long_ago = timezone.now() - timedelta(hours=1)
+        await Download.objects.filter(pk=download.pk).aupdate(heard_at=long_ago)
+        assert "stopped responding" in await page.receive_from(timeout=5)
 
 
 class FailingLayer(InMemoryChannelLayer):
