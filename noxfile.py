@@ -189,8 +189,10 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run the demo shop; ``nox -s demo -- --check`` does the main job by itself."""
+    """Run the demo shop; ``-- --check`` does the main job by itself, ``-- --ws`` uses Redis."""
     session.install("-e", ".", "factory-boy>=3.3")
+    if "--ws" in session.posargs:
+        session.install("-e", ".[ws]", "daphne>=4.1")
     # The demo stops its own processes; it must not be torn down under its feet.
     session.run("python", "-m", "demo", *session.posargs, interrupt_timeout=15)
 

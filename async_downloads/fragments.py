@@ -8,10 +8,9 @@ from django.utils.safestring import SafeString
 from django_htmx.middleware import HtmxDetails
 
 from async_downloads import settings
-from async_downloads.owners import Owner
-from async_downloads.store import Listing, Version, read_changes
+from async_downloads.store import Listing
 
-__all__ = ["MENU_SIZE", "render", "render_changed", "render_list", "render_signed_out"]
+__all__ = ["MENU_SIZE", "render", "render_list", "render_pushed", "render_signed_out"]
 
 FRAGMENT_TEMPLATE: Final = "async_downloads/fragment.html"
 SIGNED_OUT_TEMPLATE: Final = "async_downloads/signed_out.html"
@@ -23,9 +22,6 @@ MENU_SIZE: Final = 20
 #: Seconds between two polls while a worker is at something, by ``Listing.patience``.
 POLL_SECONDS: Final = (1, 3, 10)
 
-#: Seconds between two polls where pushes tell of changes, and polls guard against lost ones.
-PUSHED_POLL_SECONDS: Final = 10
-
 #: Seconds between two polls while all that is left has stalled: it may yet finish.
 STALLED_POLL_SECONDS: Final = 30
 
@@ -34,18 +30,19 @@ def render(listing: Listing, request: HttpRequest | None = None) -> SafeString:
     """Render a listing with what it takes to stay up to date.
 
     The fragment carries its version, and polls as long as something may change
-    by itself.
+    by itself; where changes are pushed, only as long as the socket is lost.
 
     Args:
         listing: What to show.
         request: The request that asked, for the context processors and the
-            CSRF token of the forms; None over a websocket.
+            CSRF token of the forms; over a websocket its handshake.
     """
     context = {
         **_list_context(listing, request),
         "in_progress": listing.in_progress,
         "list_template": settings.DOWNLOAD_TEMPLATE,
         "poll_seconds": _poll_seconds(listing),
+        "pushed": settings.WS_MODE,
         "version": str(listing.version),
         "running": listing.running,
         "total": listing.total,
@@ -69,25 +66,20 @@ def render_signed_out(request: HttpRequest) -> SafeString:
     return render_to_string(SIGNED_OUT_TEMPLATE, {}, request)
 
 
-def render_changed(owner: Owner, seen: Version | None) -> tuple[SafeString, Version] | None:
-    """Render an owner's downloads for a websocket, which swaps them in by itself.
+def render_pushed(listing: Listing, request: HttpRequest) -> SafeString:
+    """Render a listing for a websocket, which swaps it in by itself.
 
     Args:
-        owner: Whose downloads.
-        seen: What the page already shows.
-
-    Returns:
-        The markup and the version that it is; None if nothing changed.
+        listing: What to show.
+        request: The handshake of the websocket.
     """
-    listing = read_changes(owner, seen, limit=MENU_SIZE)
-    if listing is None:
-        return None
-    return render_to_string(SOCKET_TEMPLATE, {"fragment": render(listing)}), listing.version
+    return render_to_string(SOCKET_TEMPLATE, {"fragment": render(listing, request)})
 
 
 def _list_context(listing: Listing, request: HttpRequest | None) -> dict[str, Any]:
     """Return what a list template can use: the downloads, and the page to come back to."""
-    if request is None:
+    if request is None or getattr(request, "scope", {}).get("type") == "websocket":
+        # A websocket does not know on which page it was opened.
         return {"downloads": listing.downloads, "page": ""}
     # A poll knows the page that it updates; any other request is for the page itself.
     page = HtmxDetails(request).current_url_abs_path or request.get_full_path()
@@ -96,7 +88,5 @@ def _list_context(listing: Listing, request: HttpRequest | None) -> dict[str, An
 
 def _poll_seconds(listing: Listing) -> int | None:
     if listing.in_progress:
-        if settings.WS_MODE:
-            return PUSHED_POLL_SECONDS
         return POLL_SECONDS[listing.patience]
     return STALLED_POLL_SECONDS if listing.stalled else None

@@ -7,6 +7,8 @@ rows. So a hint that is lost, doubled or late does no harm.
 import asyncio
 import hashlib
 import re
+from contextlib import suppress
+from threading import Thread
 from typing import Any, Final
 
 from async_downloads import settings
@@ -19,6 +21,9 @@ HINT: Final = "downloads.hint"
 
 #: Seconds that an export waits for the layer at the most.
 SEND_SECONDS: Final = 1.0
+
+#: The name of a thread that sends a hint aside.
+THREAD_NAME: Final = "async-downloads-hint"
 
 #: What channels allows in the name of a group.
 _VALID_GROUP: Final = re.compile(r"[a-zA-Z0-9\-_.]{1,99}")
@@ -38,8 +43,26 @@ def hint(user_id: Any) -> None:
     Nothing that goes wrong here reaches the caller: the export goes on, and the
     page finds out by polling.
     """
-    if settings.WS_MODE:
-        _breaker.call(lambda: _send(group_name(user_id)), None)
+    if not settings.WS_MODE:
+        return
+    group = group_name(user_id)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        _try_to_send(group)
+    else:
+        _send_aside(group)
+
+
+def _send_aside(group: str) -> None:
+    """Send from a thread of its own: a running loop must not be waited in, and may end first."""
+    # If there can be no thread any more, the process is about to end.
+    with suppress(RuntimeError):
+        Thread(target=_try_to_send, args=(group,), name=THREAD_NAME).start()
+
+
+def _try_to_send(group: str) -> None:
+    _breaker.call(lambda: _send(group), None)
 
 
 def _send(group: str) -> None:

@@ -20,6 +20,7 @@ __all__ = ["SCRIPTS", "content", "etag", "url"]
 SCRIPTS: Final = {
     "htmx-2.min.js": "django_htmx/htmx-2.min.js",
     "hx-ws-2.min.js": "django_htmx/ext/hx-ws-2.min.js",
+    "hx-ws-4.min.js": "django_htmx/ext/hx-ws-4.min.js",
 }
 
 

@@ -44,6 +44,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help="the first port to try; a taken one gives the next (default: %(default)s)",
     )
+    parser.add_argument(
+        "--ws",
+        action="store_true",
+        help="push changes over websockets; needs a Redis (at DEMO_REDIS, or on its usual port)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -65,7 +70,30 @@ def _data_folder(*, temporary: bool) -> Iterator[None]:
         yield
 
 
+def _use_redis() -> str:
+    """Have the settings use Redis and websockets; returns what is missing, or an empty text."""
+    try:
+        import channels_redis  # noqa: F401
+        import daphne  # noqa: F401
+        import redis
+    except ImportError as error:
+        return f"{error}: the demo with --ws needs daphne and the extra ws."
+    url = os.environ.setdefault("DEMO_REDIS", "redis://127.0.0.1:6379/0")
+    try:
+        with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
+            client.ping()
+    except (redis.RedisError, ValueError) as error:
+        return f"No Redis answers at {url} (set DEMO_REDIS to where it does): {error}"
+    return ""
+
+
 def _run(options: argparse.Namespace) -> int:
+    if options.ws:
+        if missing := _use_redis():
+            print(missing, file=sys.stderr)
+            return 1
+    else:
+        os.environ.pop("DEMO_REDIS", None)
     os.environ["DJANGO_SETTINGS_MODULE"] = "demo.settings"
     django.setup()
     # They import models, which are there only now.

@@ -101,7 +101,7 @@ class Page(HTMLParser):
     Attributes:
         forms: All of them, in the order of the page.
         version: What htmx would send along when it asks again; empty if there is no list.
-        polls: Whether htmx would ask again by itself.
+        polls: Whether htmx would ask again by itself, if need be for want of a websocket.
     """
 
     def __init__(self, answer: Answer) -> None:
@@ -134,7 +134,8 @@ class Page(HTMLParser):
         attributes = {name: value or "" for name, value in attrs}
         if "hx-vals" in attributes:
             self.version = json.loads(attributes["hx-vals"]).get("version", self.version)
-            self.polls = "every" in attributes.get("hx-trigger", "")
+            asks = "every" in attributes.get("hx-trigger", "")
+            self.polls = asks or "data-poll-seconds" in attributes
         if tag == "form":
             # A form without an action is sent to the page that it is on.
             self._open = Form(urljoin(self._url, attributes.get("action", "")))

@@ -96,6 +96,33 @@ Q_CLUSTER: dict[str, Any] = {
     "save_limit": 100,
 }
 
+#: Where the Redis of ``--ws`` answers; empty without it.
+REDIS_URL = os.environ.get("DEMO_REDIS", "")
+
+if REDIS_URL:
+    # First, so that ``runserver`` is that of Daphne, which speaks websockets as well.
+    INSTALLED_APPS.insert(0, "daphne")
+    ASGI_APPLICATION = "demo.asgi.application"
+    ASYNC_DOWNLOADS_WS_MODE = True
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            # Above the five seconds for which the layer asks a Redis that has nothing to tell.
+            "CONFIG": {
+                "hosts": [{"address": REDIS_URL, "socket_timeout": 15}],
+                "prefix": f"demo-{RUN}",
+            },
+        }
+    }
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            "KEY_PREFIX": f"demo-{RUN}",
+            "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+        }
+    }
+
 MEDIA_ROOT = VAR / "media"
 STATIC_URL = "static/"
 LOGIN_URL = "login"

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.test import RequestFactory
 from django.utils import timezone
 
 from async_downloads import fragments, owners, store
@@ -65,10 +66,22 @@ def test_the_menu_shows_the_newest_and_says_how_many_there_are(user: Any) -> Non
     assert 'hx-trigger="every' in html
 
 
-def test_pushed_pages_poll_only_to_be_safe(user: Any, settings: Any) -> None:
+@pytest.mark.parametrize(("minutes", "seconds"), [(0.5, 1), (5, 3)])
+def test_pushed_pages_poll_only_as_long_as_their_socket_is_lost(
+    user: Any, settings: Any, minutes: float, seconds: int
+) -> None:
     settings.ASYNC_DOWNLOADS_WS_MODE = True
-    DownloadFactory(collection__user=user)
-    assert 'hx-trigger="every 10s, async-downloads:look from:body"' in rendered(user)
+    DownloadFactory(collection__user=user, timestamp=timezone.now() - timedelta(minutes=minutes))
+    html = rendered(user)
+    assert 'hx-trigger="async-downloads:look from:body"' in html
+    # What the script goes by then.
+    assert f'data-poll-seconds="{seconds}"' in html
+
+
+def test_pushed_pages_on_which_nothing_is_in_progress_never_poll(user: Any, settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_WS_MODE = True
+    DownloadFactory(collection__user=user, complete=True)
+    assert "data-poll-seconds" not in rendered(user)
 
 
 def test_the_page_polls_on_with_the_version_that_it_shows(user: Any) -> None:
@@ -122,17 +135,11 @@ def test_a_template_of_the_site_gets_the_documented_names(
     assert expected in rendered(user)
 
 
-class TestRenderChanged:
-    def test_it_is_the_same_fragment_to_be_swapped_in_out_of_band(self, user: Any) -> None:
-        DownloadFactory(collection__user=user)
-        changed = fragments.render_changed(owners.resolve(user), None)
-        assert changed is not None
-        markup, _ = changed
-        assert markup.startswith('<div id="downloads-dropdown" hx-swap-oob="innerHTML">')
-        assert "async-downloads-fragment" in markup
-
-    def test_nothing_for_a_page_that_is_up_to_date(self, user: Any) -> None:
-        DownloadFactory(collection__user=user)
-        changed = fragments.render_changed(owners.resolve(user), None)
-        assert changed is not None
-        assert fragments.render_changed(owners.resolve(user), changed[1]) is None
+def test_what_is_pushed_is_the_same_fragment_to_be_swapped_in_out_of_band(
+    user: Any, rf: RequestFactory
+) -> None:
+    DownloadFactory(collection__user=user)
+    listing = store.read_listing(owners.resolve(user))
+    markup = fragments.render_pushed(listing, rf.get("/"))
+    assert markup.startswith('<div id="downloads-dropdown" hx-swap-oob="innerHTML">')
+    assert "async-downloads-fragment" in markup

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -208,12 +209,38 @@ def test_a_redis_that_is_down_is_only_logged(
     assert len(warnings()) == 1
 
 
-def test_inside_a_running_loop_a_hint_is_only_logged(warnings: Callable[[], list[str]]) -> None:
-    async def view() -> None:
+def test_a_hint_inside_a_running_loop_reaches_the_group(warnings: Callable[[], list[str]]) -> None:
+    async def view() -> str:
+        channel = await join(1)
         push.hint(1)
+        return channel
 
-    asyncio.run(view())
+    channel = asyncio.run(view())
+    # It was sent aside, and may come after the loop has ended.
+    until_sent()
+    assert messages(channel) == [{"type": "downloads.hint"}]
+    assert warnings() == []
+
+
+def test_inside_a_running_loop_a_layer_that_hangs_holds_nobody_up(
+    settings: Any, warnings: Callable[[], list[str]]
+) -> None:
+    use_layer(settings, f"{__name__}.HungLayer")
+
+    async def view() -> bool:
+        push.hint(1)
+        return any(thread.name == push.THREAD_NAME for thread in threading.enumerate())
+
+    assert asyncio.run(view())
+    until_sent()
     assert len(warnings()) == 1
+
+
+def until_sent() -> None:
+    """Wait for the hints that are sent aside."""
+    for thread in threading.enumerate():
+        if thread.name == push.THREAD_NAME:
+            thread.join()
 
 
 def test_of_a_layer_that_keeps_failing_one_line_is_logged(

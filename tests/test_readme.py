@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 import types
 from collections.abc import Callable
@@ -78,6 +81,7 @@ COVERED = {
     'MAY_FETCH = "shop': "test_the_settings_satisfy_the_checks",
     "def may_fetch": "test_a_site_refuses_a_file",
     "def start_if_there_is_room": "test_a_start_above_the_limit_is_told",
+    "proxy_set_header Upgrade": "test_nginx_understands_its_location",
     "beat_schedule": "test_celery_finds_the_clean_up",
     "transaction_mode": "test_the_settings_satisfy_the_checks",
 }
@@ -140,7 +144,7 @@ def test_the_settings_satisfy_the_checks(
 
 def test_nginx_is_told_of_the_location_that_is_the_default() -> None:
     # tests/faults/test_nginx.py starts a real one with it.
-    (configuration,) = snippets("nginx")
+    configuration = snippet("    internal;")
     assert f"location {settings.DEFAULTS['SERVE_LOCATION']} {{" in configuration
     (folder,) = re.findall(r'"location": "(.*?)"', README)
     assert f"alias {folder}/;" in configuration
@@ -339,6 +343,18 @@ def test_the_names_of_a_download_exist() -> None:
 def test_the_asgi_application_routes_websockets() -> None:
     names = executed(snippet("ProtocolTypeRouter("))
     assert set(names["application"].application_mapping) == {"http", "websocket"}
+
+
+def test_nginx_understands_its_location(tmp_path: Path) -> None:
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("no nginx is installed")
+    location = snippet("proxy_set_header Upgrade")
+    configuration = f"pid {tmp_path}/pid; events {{}} http {{ server {{ {location} }} }}"
+    (tmp_path / "nginx.conf").write_text(f"error_log {tmp_path}/log;\n{configuration}")
+    arguments = [program, "-t", "-p", tmp_path, "-e", tmp_path / "log", "-c", "nginx.conf"]
+    tested = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert tested.returncode == 0, tested.stderr
 
 
 def test_celery_finds_the_clean_up() -> None:

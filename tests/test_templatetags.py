@@ -61,7 +61,7 @@ def test_htmx_is_a_static_file_where_django_htmx_is_installed(
 def test_websocket_mode_connects(signed_in: Client, settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     html = signed_in.get("/").text
-    assert 'data-ws-connect="/ws/downloads/"' in html
+    assert 'data-ws-connect="/ws/downloads/?language=en"' in html
     assert "hx-ws-2.min.js" in html
 
 

@@ -26,8 +26,8 @@ def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | str | 
 
     Returns:
         ``fragment`` (markup), ``in_progress``, ``running`` (how many are),
-        ``pushed`` (whether changes come over a websocket), ``htmx`` and ``htmx_ws``
-        (the URLs of the scripts); None for a visitor who is not signed in.
+        ``pushed`` (whether changes come over a websocket), ``htmx``, ``htmx_ws`` and
+        ``htmx4_ws`` (the URLs of the scripts); None for a visitor who is not signed in.
     """
     request: HttpRequest | None = context.get("request")
     user = getattr(request, "user", None) or context.get("user")
@@ -41,4 +41,5 @@ def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | str | 
         "pushed": settings.WS_MODE,
         "htmx": scripts.url("htmx-2.min.js"),
         "htmx_ws": scripts.url("hx-ws-2.min.js"),
+        "htmx4_ws": scripts.url("hx-ws-4.min.js"),
     }

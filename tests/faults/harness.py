@@ -102,7 +102,7 @@ ASGI: Final = "tests.faults.site.asgi:application"
 SERVERS: Final = {
     "threads": ("-m", "tests.faults.site.wsgi_server"),
     "one thread": ("-m", "tests.faults.site.wsgi_server", "--one-thread"),
-    "daphne": ("-m", "daphne", "-b", "127.0.0.1", "-p", "0", ASGI),
+    "daphne": ("-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", ASGI),
     "uvicorn": ("-m", "uvicorn", "--port", "0", "--lifespan", "off", ASGI),
 }
 
@@ -249,10 +249,22 @@ class Site:
             yield cluster
 
     @contextmanager
-    def server(self, *, asgi: bool = False, kind: str = "", **settings: Any) -> Iterator[Server]:
-        """Run a web server: a threaded one of WSGI, or Daphne, or another one of ``SERVERS``."""
-        arguments = SERVERS[kind or ("daphne" if asgi else "threads")]
-        with self._spawn(Server, list(arguments), settings) as server:
+    def server(
+        self, *, asgi: bool = False, kind: str = "", port: int = 0, **settings: Any
+    ) -> Iterator[Server]:
+        """Run a web server: a threaded one of WSGI, or Daphne, or another one of ``SERVERS``.
+
+        Args:
+            asgi: Whether it is Daphne.
+            kind: Which one else.
+            port: The port of Daphne; a free one if left out.
+            **settings: Other settings of its process.
+        """
+        arguments = [
+            argument.format(port=port)
+            for argument in SERVERS[kind or ("daphne" if asgi else "threads")]
+        ]
+        with self._spawn(Server, arguments, settings) as server:
             eventually(lambda: server.address, why="a server that listens")
             yield server
 

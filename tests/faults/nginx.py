@@ -98,7 +98,7 @@ class Nginx:
 
     def _server(self) -> str:
         """Return the README's block, with the places of this site."""
-        (block,) = re.findall(r"^```nginx\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+        (block,) = re.findall(r"^```nginx\n(server {\n.*?)^```$", README, re.MULTILINE | re.DOTALL)
         for shown, here in (
             ("listen 80;", f"listen 127.0.0.1:{self._port};"),
             ("http://127.0.0.1:8000;", f"{self._behind};"),

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.faults.conftest import Tell
+from tests.conftest import Tell
 from tests.faults.harness import NewSite, Server, Site, eventually
 from tests.faults.slow import SlowClient
 

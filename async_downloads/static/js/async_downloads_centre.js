@@ -18,8 +18,6 @@
   ];
 
   const script = document.currentScript;
-  const sources = [script.dataset.htmx];
-  if (script.dataset.htmxWs) sources.push(script.dataset.htmxWs);
 
   const byId = (id) => document.getElementById(id);
   const on = (names, listener) => {
@@ -204,6 +202,85 @@
     takeStock();
   };
 
+  // The socket sends what has changed. As long as there is none, the page polls instead
+
+  const SIGNED_OUT = 4401;
+  const CONNECTED_BY_HTMX = [1006, 1011, 1012, 1013];
+  const CONNECT_MILLISECONDS = 3_000;
+  const LONGEST_PAUSE_MILLISECONDS = 10_000;
+  const NEVER = 2 ** 31 - 1;
+
+  const fragment = () => document.querySelector("#async-downloads .async-downloads-fragment");
+  const pause = (tries) => Math.random() * Math.min(1_000 * 2 ** tries, LONGEST_PAUSE_MILLISECONDS);
+
+  let isPushed = false;
+  let isOver = false;
+  let failures = 0;
+  let fallback = 0;
+  const pollInstead = (milliseconds, isSure) => {
+    clearTimeout(fallback);
+    fallback = setTimeout(() => {
+      const seconds = Number(fragment()?.dataset.pollSeconds ?? 0);
+      if (seconds || isSure) ask();
+      pollInstead(1_000 * (seconds || 1), false);
+    }, milliseconds);
+  };
+
+  const onMessage = (event) => {
+    if (!isOurs(event)) return;
+    clearTimeout(fallback);
+    [isPushed, failures] = [true, 0];
+    setLost(false);
+  };
+
+  const onClose = (event) => {
+    if (!isOurs(event)) return;
+    const code = event.detail.event?.code ?? event.detail.code;
+    // Something may have changed meanwhile, or the session has ended.
+    if (isPushed) pollInstead(pause(0), true);
+    isPushed = false;
+    isOver = code === SIGNED_OUT;
+    // htmx 4 connects again by itself, and so does htmx 2 after these.
+    const { socketWrapper } = event.detail;
+    if (!socketWrapper || isOver || CONNECTED_BY_HTMX.includes(code)) return;
+    failures += 1;
+    setTimeout(() => socketWrapper.reconnect(), 1_000 + pause(failures));
+  };
+
+  // Where the socket is refused because nobody is signed in, it is of no use to try again.
+  const attachBy4 = async (centre) => {
+    document.addEventListener("htmx:before:ws:connection", (event) => {
+      if (isOurs(event) && (isOver || !fragment())) event.preventDefault();
+    });
+    if (!window.htmx.ext?.ws) {
+      await load(script.dataset.htmx4Ws);
+      window.htmx.config.ws = {
+        pauseOnBackground: false,
+        reconnectMaxDelay: LONGEST_PAUSE_MILLISECONDS,
+      };
+    }
+    centre.setAttribute("hx-ws:connect", centre.dataset.wsConnect);
+  };
+
+  const attachBy2 = async (centre) => {
+    if (!window.htmx.createWebSocket) {
+      await load(script.dataset.htmxWs);
+      window.htmx.config.wsReconnectDelay = (tries) => (fragment() ? pause(tries) : NEVER);
+    }
+    centre.setAttribute("hx-ext", "ws");
+    centre.setAttribute("ws-connect", centre.dataset.wsConnect);
+  };
+
+  const connect = async (centre) => {
+    pollInstead(CONNECT_MILLISECONDS, false);
+    on(["htmx:wsAfterMessage", "htmx:after:ws:message"], onMessage);
+    on(["htmx:wsClose", "htmx:ws:close"], onClose);
+    // htmx looks at an element again only if its attributes have changed since, so they
+    // are set here, once the extension that understands them is there.
+    await (window.htmx.version.startsWith("4") ? attachBy4 : attachBy2)(centre);
+    window.htmx.process(centre);
+  };
+
   const listen = () => {
     on(BEFORE_SWAP, (event) => {
       refuseSwap(event);
@@ -230,16 +307,12 @@
     takeStock();
     if (!window.htmx) {
       configure();
-      await load(sources[0]);
+      await load(script.dataset.htmx);
     }
     const centre = byId("async-downloads");
-    if (sources[1] && centre?.dataset.wsConnect) {
-      if (!window.htmx.createWebSocket) await load(sources[1]);
-      // htmx looks at an element again only if its attributes have changed since, so they
-      // are set here, once the extension that understands them is there.
-      centre.setAttribute("hx-ext", "ws");
-      centre.setAttribute("ws-connect", centre.dataset.wsConnect);
-      window.htmx.process(centre);
+    if (script.dataset.htmxWs && centre?.dataset.wsConnect) {
+      // Without its script, too, there is the fallback.
+      await connect(centre).catch(() => {});
     }
     document.dispatchEvent(new Event("async-downloads:ready"));
   };

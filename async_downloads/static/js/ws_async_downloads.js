@@ -9,6 +9,8 @@
     if (!centre || !script.dataset.url) return;
     const url = new URL(script.dataset.url, window.location.href);
     url.protocol = url.protocol.replace("http", "ws");
+    // The server has to know the language of the page.
+    if (!url.search) url.search = (centre.dataset.wsConnect || "").split("?")[1] || "";
     centre.dataset.wsConnect = url.href;
   };
 

@@ -3,6 +3,7 @@
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()
@@ -11,7 +12,7 @@ from async_downloads.routing import websocket_urlpatterns  # noqa: E402 (it need
 
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": ASGIStaticFilesHandler(django_application),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
         ),

@@ -1,0 +1,343 @@
+"""The menu by websocket: Daphne, a channel layer on a Redis of its own, a real browser.
+
+Numbers of cases are those of the list of faults that the package is held against.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, WebSocket, expect
+
+from tests.faults.conftest import needs
+from tests.faults.harness import RedisServer, Server, Site
+
+#: Milliseconds that a change may take to be shown: the machine may be busy.
+PATIENCE = 20_000
+
+WORKER = """
+import time
+from async_downloads import cache
+key = {key!r}
+{body}
+print("done", flush=True)
+"""
+
+#: Counts what is swapped in.
+WATCH = """() => {
+    window.swaps = 0;
+    document.addEventListener("htmx:oobAfterSwap", () => { window.swaps += 1; });
+}"""
+
+
+@dataclass
+class Seen:
+    """What a page asked for by HTTP and got by its sockets, and what its console complained of."""
+
+    polls: list[str] = field(default_factory=list)
+    sockets: list[WebSocket] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        """Look at a page from now on."""
+        page.set_default_timeout(PATIENCE)
+        page.on("request", self._note_request)
+        page.on("websocket", self._note_socket)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda message: message.type == "error" and self.complaints.append(message.text),
+        )
+
+    def _note_request(self, request: Any) -> None:
+        if "/ajax_update/" in request.url:
+            self.polls.append(request.url)
+
+    def _note_socket(self, socket: WebSocket) -> None:
+        self.sockets.append(socket)
+        socket.on("framereceived", lambda frame: self.messages.append(str(frame)))
+
+
+@dataclass
+class Pushing:
+    """A site that pushes, on a Redis of its own."""
+
+    site: Site
+    redis: RedisServer
+    server: Server
+
+    def begin(self, user: str = "ada") -> str:
+        """Make a download that a worker is at; returns its key."""
+        code = f"""
+        from django.contrib.auth import get_user_model
+        from async_downloads import cache
+        user, _ = get_user_model().objects.get_or_create(username={user!r})
+        key = cache.init_download(user, "orders.csv", "Orders")[1]
+        cache.set_percentage(key, 1)
+        print(key)
+        """
+        return self.site.run(code)
+
+    @contextmanager
+    def worker(self, key: str, body: str) -> Iterator[Any]:
+        """Run a worker's process, and see it end well."""
+        with self.site.start(WORKER.format(key=key, body=body)) as child:
+            yield child
+            assert child.wait(60) == 0, child.log
+
+
+@contextmanager
+def pushing() -> Iterator[Pushing]:
+    """Run a site that pushes."""
+    needs("redis-server", "proc")
+    with ExitStack() as stack:
+        redis = stack.enter_context(RedisServer())
+        site = stack.enter_context(
+            Site(
+                cache=redis.url,
+                ROOT_URLCONF="tests.faults.site.sockets",
+                SESSION_ENGINE="django.contrib.sessions.backends.db",
+                ASYNC_DOWNLOADS_WS_MODE=True,
+                CHANNEL_LAYERS={
+                    "default": {
+                        "BACKEND": "channels_redis.core.RedisChannelLayer",
+                        "CONFIG": {"hosts": [redis.url]},
+                    }
+                },
+            )
+        )
+        yield Pushing(site, redis, stack.enter_context(site.server(asgi=True)))
+
+
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    """Give the page as long as a busy machine may need."""
+    expect.set_options(timeout=PATIENCE)
+    yield
+    expect.set_options(timeout=5_000)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Pushing]:
+    """One site for the tests that leave it whole."""
+    with pushing() as site:
+        yield site
+
+
+@pytest.fixture
+def user(request: pytest.FixtureRequest) -> str:
+    """Somebody of this test's own."""
+    return re.sub(r"\W", "_", request.node.name)[:100]
+
+
+@pytest.fixture
+def seen() -> Seen:
+    """What the page of the test is seen to do."""
+    return Seen()
+
+
+def visit(context: BrowserContext, address: str, user: str, seen: Seen, path: str = "/") -> Page:
+    """Sign in, open a page and its menu, and wait until it is pushed to."""
+    page = context.new_page()
+    page.goto(f"{address}/sign-in/{user}/")
+    seen.watch(page)
+    page.goto(address + path)
+    page.evaluate(WATCH)
+    page.get_by_role("button", name="Downloads").click()
+    until(page, lambda: seen.messages, "a first message")
+    return page
+
+
+def until(page: Page, condition: Any, why: str) -> None:
+    """Wait for something that the page does."""
+    for _ in range(PATIENCE // 50):
+        if condition():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"There never was {why}.")
+
+
+def link(page: Page) -> Any:
+    """Return what a complete download is fetched by."""
+    return page.get_by_role("link", name="Orders", exact=True)
+
+
+SAVE = 'cache.save_download(key, [["reference"], ["R1"]])'
+
+
+@pytest.mark.parametrize("path", ["/", "/as-0-6/", "/with-htmx-4/"])
+def test_by_socket_a_page_follows_an_export_without_one_poll(
+    shared: Pushing, context: BrowserContext, user: str, seen: Seen, path: str
+) -> None:
+    key = shared.begin(user)
+    page = visit(context, shared.server.address, user, seen, path)
+    body = f"for part in (30, 60, 90): cache.set_percentage(key, part); time.sleep(0.6)\n{SAVE}"
+    with shared.worker(key, body):
+        for percentage in (30, 60, 90):
+            expect(page.locator(".download-timestamp")).to_contain_text(f"{percentage} %")
+        expect(link(page)).to_be_visible()
+    with page.expect_download() as download:
+        link(page).click()
+    assert download.value.path().read_bytes() == b"reference\nR1\n"
+    # The forms of what was pushed work.
+    page.get_by_role("button", name="Clear Orders").click()
+    expect(page.get_by_text("No downloads")).to_be_visible()
+    assert seen.polls == []
+    assert len(seen.sockets) == 1
+    # A strict content security policy, and not one complaint: case 45.
+    assert seen.complaints == []
+
+
+def test_what_was_pushed_has_working_forms_without_htmx(
+    shared: Pushing, context: BrowserContext, user: str, seen: Seen
+) -> None:
+    key = shared.begin(user)
+    page = visit(context, shared.server.address, user, seen)
+    with shared.worker(key, SAVE):
+        expect(link(page)).to_be_visible()
+    page.evaluate("document.querySelector('form[hx-post*=clear_download]').submit()")
+    until(page, lambda: not shared.site.row(key), "a cleared download")
+
+
+def test_150_rapid_changes_are_few_messages_and_the_last_one_is_right(
+    shared: Pushing, context: BrowserContext, user: str, seen: Seen
+) -> None:  # 37
+    key = shared.begin(user)
+    page = visit(context, shared.server.address, user, seen)
+    body = f"for part in range(150): cache.set_percentage(key, part % 100)\n{SAVE}"
+    with shared.worker(key, body):
+        expect(link(page)).to_be_visible()
+    assert len(seen.messages) < 75
+    # One handler: each message was swapped in once.
+    assert 0 <= len(seen.messages) - page.evaluate("window.swaps") <= 1
+    assert seen.polls == []
+
+
+def test_complete_between_the_page_and_its_socket(
+    shared: Pushing, context: BrowserContext, user: str, seen: Seen
+) -> None:  # 38
+    key = shared.begin(user)
+    page = context.new_page()
+    page.goto(f"{shared.server.address}/sign-in/{user}/")
+    seen.watch(page)
+
+    def finish(route: Any) -> None:
+        with shared.worker(key, SAVE):
+            pass
+        route.continue_()
+
+    # The script that connects is held up until the worker has finished.
+    page.route("**/hx-ws-2.min.js", finish)
+    page.goto(shared.server.address, wait_until="commit")
+    page.get_by_role("button", name=re.compile("Downloads")).click()
+    expect(link(page)).to_be_visible()
+
+
+def test_the_channel_layer_is_emptied_under_an_open_page(
+    shared: Pushing, context: BrowserContext, user: str, seen: Seen
+) -> None:  # 38
+    key = shared.begin(user)
+    page = visit(context, shared.server.address, user, seen)
+    shared.redis.flush()
+    with shared.worker(key, SAVE):
+        expect(link(page)).to_be_visible()
+    assert len(seen.sockets) == 1
+    assert seen.polls == []
+
+
+@pytest.mark.parametrize("path", ["/", "/with-htmx-4/"])
+def test_a_logout_closes_the_open_socket_and_the_page_says_so(
+    shared: Pushing, context: BrowserContext, user: str, seen: Seen, path: str
+) -> None:  # 39
+    shared.begin(user)
+    page = visit(context, shared.server.address, user, seen, path)
+    elsewhere = context.new_page()
+    elsewhere.goto(f"{shared.server.address}/sign-out/")
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    until(page, lambda: seen.sockets[0].is_closed(), "a closed socket")
+    seen.polls.clear()
+    page.wait_for_timeout(1500)
+    # Nor does it try again.
+    assert seen.polls == []
+    assert len(seen.sockets) == 1
+
+
+def test_it_speaks_the_language_of_the_page(
+    shared: Pushing, context: BrowserContext, user: str, seen: Seen
+) -> None:
+    visit(context, shared.server.address, user, seen)
+    assert seen.sockets[0].url.endswith("/ws/downloads/?language=en")
+
+
+@pytest.fixture
+def fragile() -> Iterator[Pushing]:
+    """A site to break."""
+    with pushing() as site:
+        yield site
+
+
+def test_redis_is_restarted_under_an_open_page(
+    fragile: Pushing, context: BrowserContext, user: str, seen: Seen
+) -> None:  # 38
+    key = fragile.begin(user)
+    page = visit(context, fragile.server.address, user, seen)
+    fragile.redis.restart()
+    with fragile.worker(key, SAVE):
+        expect(link(page)).to_be_visible()
+    # Back on a socket, and on one alone: each message is swapped in once.
+    before = len(seen.messages)
+    until(page, lambda: not seen.sockets[-1].is_closed(), "an open socket")
+    swaps = page.evaluate("window.swaps")
+    another = fragile.begin(user)
+    expect(page.locator(f"#download-{another}")).to_be_visible()
+    page.wait_for_timeout(1000)
+    assert page.evaluate("window.swaps") - swaps <= len(seen.messages) - before
+    assert sum(not socket.is_closed() for socket in seen.sockets) == 1
+
+
+def test_the_server_is_killed_and_comes_back(
+    fragile: Pushing, context: BrowserContext, user: str, seen: Seen
+) -> None:
+    key = fragile.begin(user)
+    page = visit(context, fragile.server.address, user, seen)
+    port = int(fragile.server.address.rpartition(":")[2])
+    fragile.server.kill()
+    expect(page.get_by_text("The connection is lost")).to_be_visible()
+    sockets = len(seen.sockets)
+    with fragile.site.server(asgi=True, port=port):
+        expect(page.get_by_text("The connection is lost")).to_be_hidden()
+        until(
+            page,
+            lambda: len(seen.sockets) > sockets and not seen.sockets[-1].is_closed(),
+            "a new socket",
+        )
+        page.wait_for_timeout(1500)
+        seen.polls.clear()
+        with fragile.worker(key, SAVE):
+            expect(link(page)).to_be_visible()
+        assert seen.polls == []
+
+
+def test_a_site_whose_socket_cannot_connect_is_polled(
+    shared: Pushing, context: BrowserContext, user: str, seen: Seen
+) -> None:
+    key = shared.begin(user)
+    page = context.new_page()
+    page.goto(f"{shared.server.address}/sign-in/{user}/")
+    seen.watch(page)
+    # As behind a proxy that knows nothing of websockets.
+    page.route_web_socket(re.compile("/ws/downloads/"), lambda socket: socket.close(code=1006))
+    page.goto(shared.server.address)
+    page.get_by_role("button", name="Downloads").click()
+    with shared.worker(key, SAVE):
+        expect(link(page)).to_be_visible()
+    assert seen.polls
+    # And then it falls silent.
+    page.wait_for_timeout(500)
+    seen.polls.clear()
+    page.wait_for_timeout(2500)
+    assert seen.polls == []

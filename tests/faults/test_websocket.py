@@ -1,0 +1,62 @@
+"""Who gets a websocket of a real server, by the handshake alone."""
+
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.faults.conftest import needs
+from tests.faults.harness import Server, Site
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server whose ``ALLOWED_HOSTS`` leave it to the package whom to trust."""
+    needs("proc")
+    layer = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    settings = {"ASYNC_DOWNLOADS_WS_MODE": True, "CHANNEL_LAYERS": layer}
+    with Site(**settings) as site, site.server(asgi=True) as server:
+        yield server
+
+
+def handshake(server: Server, path: str = "/ws/downloads/", **headers: str) -> int:
+    """Ask for a websocket, and return the status of the answer."""
+    host = urlsplit(server.address)
+    asked = {
+        "Host": host.netloc,
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+        **headers,
+    }
+    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in asked.items())]
+    with socket.create_connection((host.hostname or "", host.port or 0), timeout=30) as connection:
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        return int(connection.makefile("rb").readline().split()[1])
+
+
+@pytest.fixture(scope="module")
+def cookie(server: Server) -> str:
+    """The session of ada."""
+    return f"sessionid={server.client('ada').cookie('sessionid')}"
+
+
+@pytest.mark.parametrize("path", ["/ws/downloads/", "/ws/downloads/ada/"])
+def test_a_person_gets_in_from_a_page_of_the_site(server: Server, cookie: str, path: str) -> None:
+    assert handshake(server, path, Cookie=cookie, Origin=server.address) == 101
+
+
+def test_an_evil_origin_is_refused(server: Server, cookie: str) -> None:  # 39
+    assert handshake(server, Cookie=cookie, Origin="https://evil.example.com") == 403
+    assert handshake(server, Cookie=cookie, Origin="null") == 403
+
+
+def test_another_persons_name_is_refused(server: Server, cookie: str) -> None:  # 39
+    server.client("grace")
+    assert handshake(server, "/ws/downloads/grace/", Cookie=cookie, Origin=server.address) == 403
+
+
+def test_a_visitor_is_refused(server: Server) -> None:  # 39
+    assert handshake(server, Origin=server.address) == 403
