@@ -118,7 +118,7 @@ def test_a_typed_number_and_harmless_text_are_left_alone(cell: Any) -> None:
 @pytest.mark.parametrize(
     "cell",
     ["-5", "+44 20 7946 0000", mark_safe("=1+1"), gettext_lazy("=1+1"), Choice.MINUS, Printed()],
-    ids=ascii,
+    ids=str,
 )
 def test_text_is_text_whatever_it_is_made_of(cell: Any) -> None:
     # A number that comes as text is text, because text from people may go on as it likes.
