@@ -14,6 +14,9 @@ DEBUG = False
 SECRET_KEY = os.environ["DEMO_SECRET_KEY"]
 ALLOWED_HOSTS = [host for host in os.environ["DEMO_ALLOWED_HOSTS"].split(",") if host]
 
+#: Where ``collectstatic`` puts what the web server hands out.
+STATIC_ROOT = VAR / "static"  # noqa: F405 (of the same site)
+
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = True
 SECURE_HSTS_SECONDS = int(os.environ.get("DEMO_HSTS_SECONDS", 365 * 24 * 60 * 60))

@@ -12,7 +12,8 @@ urlpatterns = [
     path(
         "sign-in/",
         LoginView.as_view(
-            extra_context={"run": settings.RUN, "sign_ins": SIGN_INS},
+            # On a server that people reach, nobody is told how to sign in as somebody.
+            extra_context={"run": settings.RUN, "sign_ins": SIGN_INS if settings.DEBUG else ()},
             redirect_authenticated_user=True,
         ),
         name="login",

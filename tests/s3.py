@@ -10,7 +10,7 @@ from typing import Any, Final
 import boto3
 from moto.server import ThreadedMotoServer
 
-__all__ = ["BUCKET", "running", "storages"]
+__all__ = ["BUCKET", "client", "running", "storages"]
 
 BUCKET: Final = "downloads"
 

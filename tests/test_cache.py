@@ -388,13 +388,3 @@ class TestInsideTheCallersTransaction:
         assert caches["file"].get(key)["complete"] is False
         cache.save_download(key, ROWS)
         assert Download.objects.get().state == "complete"
-
-
-@pytest.mark.parametrize(("escape", "cell"), [(False, "=1+1"), (True, "'=1+1")])
-def test_a_site_decides_whether_formulas_are_escaped(
-    settings: Any, user: Any, escape: bool, cell: str
-) -> None:
-    settings.ASYNC_DOWNLOADS_ESCAPE_FORMULAS = escape
-    _, key = cache.init_download(user, "orders.csv")
-    cache.save_download(key, [["Name", "Total"], ["=1+1", -5]])
-    assert content_of(Download.objects.get()).decode() == f"Name,Total\n{cell},-5\n"

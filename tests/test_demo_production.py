@@ -14,7 +14,10 @@ SECRET = "tests" + "0123456789abcdefghijklmnopqrstuvwxyz" * 2
 
 
 def check(**environ: str) -> "subprocess.CompletedProcess[str]":
-    command = ["-m", "django", "check", "--deploy", "--fail-level", "WARNING"]
+    return run("-m", "django", "check", "--deploy", "--fail-level", "WARNING", **environ)
+
+
+def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     # The tests' own, which is for Playwright, and is an error in production.
     clean = {
         name: value
@@ -23,7 +26,7 @@ def check(**environ: str) -> "subprocess.CompletedProcess[str]":
     }
     settings = {"DJANGO_SETTINGS_MODULE": "demo.production", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, *command],
+        [sys.executable, *arguments],
         cwd=ROOT,
         env=clean | settings | environ,
         capture_output=True,
@@ -38,6 +41,27 @@ def test_nothing_is_wrong_with_them(tmp_path: Path) -> None:
     )
     assert checked.returncode == 0, checked.stderr
     assert "no issues" in checked.stdout
+
+
+SIGN_IN_PAGE = """
+import django; django.setup()
+from django.test import Client
+from demo.shop.people import SIGN_INS
+page = Client().get("/sign-in/", secure=True, SERVER_NAME="shop.example.org")
+told = [person.username for person in SIGN_INS if person.password in page.text]
+print(page.status_code, told, Client().get("/sign-in/", SERVER_NAME="shop.example.org").status_code)
+"""
+
+
+def test_its_sign_in_page_gives_nobody_a_password_and_is_https_alone(tmp_path: Path) -> None:
+    shown = run(
+        "-c",
+        SIGN_IN_PAGE,
+        DEMO_SECRET_KEY=SECRET,
+        DEMO_ALLOWED_HOSTS="shop.example.org",
+        DEMO_VAR=str(tmp_path),
+    )
+    assert shown.stdout.strip() == "200 [] 301", shown.stderr
 
 
 @pytest.mark.parametrize("missing", ["DEMO_SECRET_KEY", "DEMO_ALLOWED_HOSTS"])

@@ -14,12 +14,15 @@ from tempfile import SpooledTemporaryFile
 from typing import Any
 
 import pytest
+from django.core.files.storage import default_storage
 from django.db.models import TextChoices
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 
+from async_downloads import cache
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats.csv import check_encoding, write
+from async_downloads.models import Download
 
 TABLES: dict[str, list[Any]] = {
     "plain": [["id", "name"], [1, "Ada"], [2, "Grace"]],
@@ -139,6 +142,18 @@ def test_without_formulas_escaping_changes_nothing(name: str) -> None:
     stream = io.BytesIO()
     write(rows, stream, escape_formulas=True)
     assert stream.getvalue() == reference(rows, "utf-8")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("escape", "cell"), [(False, "=1+1"), (True, "'=1+1")])
+def test_a_site_decides_whether_formulas_are_escaped(
+    settings: Any, user: Any, escape: bool, cell: str
+) -> None:
+    settings.ASYNC_DOWNLOADS_ESCAPE_FORMULAS = escape
+    _, key = cache.init_download(user, "orders.csv")
+    cache.save_download(key, [["Name", "Total"], ["=1+1", -5]])
+    with default_storage.open(Download.objects.get().filepath) as file:
+        assert file.read().decode() == f"Name,Total\n{cell},-5\n"
 
 
 def reference(rows: Iterable[Iterable[Any]], encoding: str) -> bytes:

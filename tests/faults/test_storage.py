@@ -1,4 +1,4 @@
-"""Storages that choose names of their own, and disks that are full. Cases 22 and 23."""
+"""Storages that choose names of their own, S3, and disks that are full. Cases 22, 23, 27."""
 
 import subprocess
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests import s3
 from tests.faults.conftest import needs
 from tests.faults.harness import NewSite, Server, Site
 
@@ -62,6 +63,30 @@ def test_case_22_the_name_that_the_storage_returns_leads_to_the_file(
         site.run("from async_downloads import tasks; tasks.cleanup_expired_downloads()")
         assert (site.rows(), site.files()) == ([], [])
         assert not server.lines("ERROR")
+
+
+def test_case_27_a_worker_and_a_web_process_share_s3(new_site: NewSite) -> None:
+    """Case 27: from the click to the file, a new link for each click, and all of it gone again."""
+    with s3.running() as address:
+        site = new_site(
+            "sqlite",
+            STORAGES=s3.storages(address, querystring_expire=60),
+            ASYNC_DOWNLOADS_STORAGE="s3",
+            ASYNC_DOWNLOADS_SERVE="redirect",
+        )
+        with site.server() as server, site.cluster() as cluster:
+            person = server.client()
+            key = person.post("/start/rows/").json["download_key"]
+            row = site.until(key, state="complete")
+            answer = person.get(f"/async_downloads/download/{key}/")
+            assert (answer.status, len(answer.body)) == (200, row["size"])
+            assert answer.headers["Content-Disposition"].startswith("attachment; filename=")
+            assert site.files() == []
+            assert person.clear(key).status == 200
+            assert person.get(f"/async_downloads/download/{key}/").status == 404
+            assert s3.client(address).list_objects_v2(Bucket=s3.BUCKET)["KeyCount"] == 0
+            assert not server.lines("ERROR")
+            assert not cluster.errors
 
 
 # Disks
