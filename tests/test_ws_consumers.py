@@ -1,30 +1,34 @@
 """The websocket of a signed-in person."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
-from channels.auth import AuthMiddlewareStack
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser
-from django.db import connections
-from django.middleware.csrf import _does_token_match
 from django.test import Client
 from django.urls import re_path
-from django.utils import timezone
 
-from async_downloads import cache, push, store, ws_consumers
+from async_downloads import cache, push, store
 from async_downloads.models import Download
 from async_downloads.routing import websocket_urlpatterns
 from async_downloads.ws_consumers import COALESCE_SECONDS, DownloadsConsumer
-from tests.factories import DownloadCollectionFactory, DownloadFactory, UserFactory
+from tests.factories import DownloadFactory, UserFactory
+from tests.sockets import (
+    communicator,
+    connected,
+    in_thread,
+    is_refused,
+    percentages,
+    running,
+    session_communicator,
+)
+
+# The fixtures are these tests' own, too.
+from tests.sockets import no_connection_left_behind as no_connection_left_behind
+from tests.sockets import pushed as pushed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,70 +37,6 @@ SOON = COALESCE_SECONDS * 3
 
 #: As the documentation of 0.6.0 has it.
 OLD_ROUTE = [re_path(r"ws/downloads/(?P<username>[\w.]+)/$", DownloadsConsumer.as_asgi())]
-
-
-@pytest.fixture(autouse=True)
-def pushed(settings: Any) -> None:
-    settings.ASYNC_DOWNLOADS_WS_MODE = True
-    # A layer of its own for each test: a queue belongs to one event loop.
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
-
-
-@pytest.fixture(autouse=True)
-async def no_connection_left_behind(pushed: None) -> AsyncIterator[None]:
-    """Close the connection of the thread in which channels runs what reads the database."""
-    yield
-    await sync_to_async(connections.close_all)()
-
-
-def communicator(
-    user: Any, path: str = "/ws/downloads/", *, routes: Any = None, **kwargs: Any
-) -> WebsocketCommunicator:
-    router = URLRouter(websocket_urlpatterns if routes is None else routes)
-
-    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        await router({**scope, "user": user}, receive, send)
-
-    return WebsocketCommunicator(application, path, **kwargs)
-
-
-@asynccontextmanager
-async def connected(user: Any, **kwargs: Any) -> AsyncIterator[WebsocketCommunicator]:
-    """Connect, take the snapshot, and disconnect at the end."""
-    page = communicator(user, **kwargs)
-    assert (await page.connect())[0]
-    assert 'id="downloads-dropdown"' in await page.receive_from()
-    yield page
-    await page.disconnect()
-
-
-async def is_refused(page: WebsocketCommunicator) -> bool:
-    accepted, _ = await page.connect()
-    nothing = await page.receive_nothing()
-    await page.wait()
-    return not accepted and nothing
-
-
-def percentages(markup: str) -> list[int]:
-    return [int(value) for value in re.findall(r'max="100" value="(\d+)"', markup)]
-
-
-async def in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call what uses the database, as a view in a thread of the server does.
-
-    In the thread of the loop each task would open a connection that nobody closes.
-    """
-    return await sync_to_async(function)(*args, **kwargs)
-
-
-async def running(user: Any, **kwargs: Any) -> Download:
-    """Make a download that a worker is at."""
-
-    def make() -> Download:
-        collection = DownloadCollectionFactory(user=user)
-        return DownloadFactory(collection=collection, running=True, **kwargs)
-
-    return await in_thread(make)
 
 
 # Who gets in
@@ -158,14 +98,6 @@ async def test_the_session_tells_who_it_is(signed_in: Client, user: Any) -> None
     await page.disconnect()
 
 
-def session_communicator(client: Client) -> WebsocketCommunicator:
-    cookie = f"sessionid={client.cookies['sessionid'].value}"
-    application = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
-    return WebsocketCommunicator(
-        application, "/ws/downloads/", headers=[(b"cookie", cookie.encode())]
-    )
-
-
 async def test_a_socket_is_closed_once_its_session_has_ended(signed_in: Client, user: Any) -> None:
     download = await running(user, percentage=30)
     page = session_communicator(signed_in)
@@ -175,36 +107,6 @@ async def test_a_socket_is_closed_once_its_session_has_ended(signed_in: Client, 
     await in_thread(cache.set_percentage, download.download_key, 40)
     # At the latest when there is something to tell: it must not be told any more.
     assert (await page.receive_output())["type"] == "websocket.close"
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look without a hint, too, every moment."""
-    monkeypatch.setattr(ws_consumers, "IDLE_SECONDS", 0.1)
-    monkeypatch.setattr(ws_consumers, "BUSY_SECONDS", 0.1)
-
-
-async def until_closed(page: WebsocketCommunicator) -> int:
-    """Take what is sent until the socket is closed, and return the code."""
-    while (output := await page.receive_output(timeout=5))["type"] != "websocket.close":
-        pass
-    return int(output["code"])
-
-
-@pytest.mark.parametrize("end", ["signs out", "is deactivated", "is deleted"])
-async def test_an_idle_socket_is_closed_soon_after_its_person(
-    signed_in: Client, user: Any, impatient: None, end: str
-) -> None:
-    page = session_communicator(signed_in)
-    assert (await page.connect())[0]
-    if end == "signs out":
-        await in_thread(signed_in.logout)
-    elif end == "is deactivated":
-        await in_thread(type(user).objects.filter(pk=user.pk).update, is_active=False)
-    else:
-        await in_thread(user.delete)
-    assert await until_closed(page) == ws_consumers.SIGNED_OUT
-    await page.disconnect()
 
 
 async def test_a_page_of_another_site_is_refused(user: Any, settings: Any) -> None:
@@ -326,112 +228,6 @@ async def test_the_group_is_joined_before_the_first_look(user: Any, settings: An
     await page.connect()
     # What changes from here on brings a hint; what changed until here must be seen now.
     assert percentages(await page.receive_from()) == [77]
-    await page.disconnect()
-
-
-async def test_a_layer_that_was_emptied_is_joined_again(user: Any, impatient: None) -> None:
-    async with connected(user) as page:
-        await get_channel_layer().flush()
-        await in_thread(cache.init_download, user, "new.csv")
-        assert "new.csv" in await page.receive_from(timeout=5)
-        assert list(get_channel_layer().groups) == [push.group_name(user.pk)]
-
-
-async def test_a_worker_that_died_is_shown_although_nobody_tells(
-    user: Any, impatient: None
-) -> None:
-    download = await running(user, percentage=30)
-    async with connected(user) as page:
-        long_ago = timezone.now() - timedelta(hours=1)
-        await Download.objects.filter(pk=download.pk).aupdate(heard_at=long_ago)
-        assert "stopped responding" in await page.receive_from(timeout=5)
-
-
-class FailingLayer(InMemoryChannelLayer):
-    """A layer that answers every second question with an error, as an idle Redis may."""
-
-    asked = 0
-
-    async def receive(self, channel: str) -> Any:
-        self.asked += 1
-        if self.asked % 2:
-            raise TimeoutError("Nothing came.")
-        return await super().receive(channel)
-
-
-class ClosedLayer(InMemoryChannelLayer):
-    """A layer that cannot be reached."""
-
-    async def group_add(self, group: str, channel: str) -> None:
-        raise ConnectionError("refused")
-
-
-def use_layer(settings: Any, layer: type) -> None:
-    settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.{layer.__name__}"}}
-
-
-async def test_a_layer_that_fails_to_answer_does_not_end_the_socket(
-    user: Any, settings: Any
-) -> None:
-    use_layer(settings, FailingLayer)
-    async with connected(user) as page:
-        for name in ("one.csv", "two.csv"):
-            await in_thread(cache.init_download, user, name)
-            assert name in await page.receive_from(timeout=5)
-
-
-async def test_without_the_layer_a_page_is_refused_and_the_log_says_why(
-    user: Any, settings: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    use_layer(settings, ClosedLayer)
-    assert await is_refused(communicator(user))
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-
-
-async def test_a_list_that_cannot_be_rendered_has_the_page_poll(
-    user: Any, settings: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    settings.ASYNC_DOWNLOADS_DOWNLOAD_TEMPLATE = "no/such/template.html"
-    page = communicator(user)
-    await page.connect()
-    assert await until_closed(page) == ws_consumers.FAILED
-    assert "no/such/template.html" in caplog.text
-    await page.disconnect()
-
-
-@pytest.mark.parametrize(
-    ("query", "headers"),
-    [
-        ("?language=de", []),
-        ("", [(b"cookie", b"django_language=de")]),
-        ("?language=" + "x" * 600, [(b"accept-language", b"de")]),
-        ("?language=de", [(b"cookie", b"django_language=fr")]),
-    ],
-    ids=["page", "cookie", "browser", "page before cookie"],
-)
-async def test_it_is_sent_in_the_language_of_the_page(
-    user: Any, query: str, headers: list[Any]
-) -> None:
-    await running(user)
-    page = communicator(user, f"/ws/downloads/{query}", headers=headers)
-    await page.connect()
-    # Django's own words, for a time of day.
-    assert str(timezone.now().year) in (markup := await page.receive_from())
-    assert re.search(r">\d+\. |>\d\d\.\d\d\.", markup)
-    await page.disconnect()
-
-
-async def test_its_forms_carry_the_token_of_the_page_and_lead_back_to_no_socket(
-    user: Any,
-) -> None:
-    await running(user)
-    secret = "a" * 32
-    page = communicator(user, headers=[(b"cookie", f"csrftoken={secret}".encode())])
-    await page.connect()
-    markup = await page.receive_from()
-    (token, *_) = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', markup)
-    assert _does_token_match(token, secret)
-    assert "/ws/" not in markup
     await page.disconnect()
 
 

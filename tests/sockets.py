@@ -1,0 +1,90 @@
+"""Websockets of the package, without a server, and the fixtures that their tests need."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.auth import AuthMiddlewareStack
+from channels.routing import URLRouter
+from channels.testing import WebsocketCommunicator
+from django.db import connections
+from django.test import Client
+
+from async_downloads.models import Download
+from async_downloads.routing import websocket_urlpatterns
+from tests.factories import DownloadCollectionFactory, DownloadFactory
+
+
+@pytest.fixture(autouse=True)
+def pushed(settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_WS_MODE = True
+    # A layer of its own for each test: a queue belongs to one event loop.
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+
+@pytest.fixture(autouse=True)
+async def no_connection_left_behind(pushed: None) -> AsyncIterator[None]:
+    """Close the connection of the thread in which channels runs what reads the database."""
+    yield
+    await sync_to_async(connections.close_all)()
+
+
+def communicator(
+    user: Any, path: str = "/ws/downloads/", *, routes: Any = None, **kwargs: Any
+) -> WebsocketCommunicator:
+    router = URLRouter(websocket_urlpatterns if routes is None else routes)
+
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await router({**scope, "user": user}, receive, send)
+
+    return WebsocketCommunicator(application, path, **kwargs)
+
+
+@asynccontextmanager
+async def connected(user: Any, **kwargs: Any) -> AsyncIterator[WebsocketCommunicator]:
+    """Connect, take the snapshot, and disconnect at the end."""
+    page = communicator(user, **kwargs)
+    assert (await page.connect())[0]
+    assert 'id="downloads-dropdown"' in await page.receive_from()
+    yield page
+    await page.disconnect()
+
+
+async def is_refused(page: WebsocketCommunicator) -> bool:
+    accepted, _ = await page.connect()
+    nothing = await page.receive_nothing()
+    await page.wait()
+    return not accepted and nothing
+
+
+def percentages(markup: str) -> list[int]:
+    return [int(value) for value in re.findall(r'max="100" value="(\d+)"', markup)]
+
+
+async def in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call what uses the database, as a view in a thread of the server does.
+
+    In the thread of the loop each task would open a connection that nobody closes.
+    """
+    return await sync_to_async(function)(*args, **kwargs)
+
+
+async def running(user: Any, **kwargs: Any) -> Download:
+    """Make a download that a worker is at."""
+
+    def make() -> Download:
+        collection = DownloadCollectionFactory(user=user)
+        return DownloadFactory(collection=collection, running=True, **kwargs)
+
+    return await in_thread(make)
+
+
+def session_communicator(client: Client) -> WebsocketCommunicator:
+    cookie = f"sessionid={client.cookies['sessionid'].value}"
+    application = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+    return WebsocketCommunicator(
+        application, "/ws/downloads/", headers=[(b"cookie", cookie.encode())]
+    )
