@@ -212,9 +212,13 @@ def update_percentage(download_key: str, total: int, cur: int, resolution: int =
     """
     last = _steps.get(download_key)
     if last is not None and last[2] <= cur < last[3] and last[0] == total and last[1] == resolution:
-        if last[4] is not None and time.monotonic() >= last[4].next_beat:
-            last[4].beat()
-        return
+        run = last[4]
+        if run is None or time.monotonic() < run.next_beat:
+            return
+        # A run that failed may have been followed by another one in this process.
+        if run is store.current_run(download_key):
+            run.beat()
+            return
     if not total > 0:
         return
     steps = int(min(max(resolution, 1), 100))

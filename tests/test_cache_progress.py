@@ -6,6 +6,8 @@ import uuid
 import pytest
 
 from async_downloads import cache, store
+from async_downloads.shortcuts import download_task
+from tests.factories import DownloadFactory
 
 
 @pytest.fixture
@@ -73,3 +75,26 @@ def test_the_memory_of_steps_is_bounded(writes: list[int]) -> None:
     for _ in range(cache.MAX_REMEMBERED_STEPS * 2):
         cache.update_percentage(str(uuid.uuid4()), 10, 0)
     assert len(cache._steps) <= cache.MAX_REMEMBERED_STEPS
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("hasty")
+def test_a_task_that_is_repeated_in_the_same_process_is_not_taken_for_its_first_run() -> None:
+    attempts = itertools.count(1)
+
+    @download_task
+    def task(download_key: str) -> None:
+        rows = []
+        for index in range(3):
+            rows.append([index])
+            cache.update_percentage(download_key, 100, index)
+        if next(attempts) == 1:
+            raise OSError("out of reach")
+        cache.save_download(download_key, rows)
+
+    download = DownloadFactory()
+    with pytest.raises(OSError, match="out of reach"):
+        task(download.download_key)
+    task(download.download_key)
+    download.refresh_from_db()
+    assert download.complete

@@ -72,6 +72,12 @@ def test_complete_is_final() -> None:
     assert not Download.objects.held(download.pk, download.claim).exists()
 
 
+def test_one_that_was_tried_too_often_is_not_to_be_had(settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_MAX_ATTEMPTS = 2
+    download = DownloadFactory(attempts=2)
+    assert Download.objects.claim(download.pk, uuid.uuid4()) == 0
+
+
 def test_whoever_does_not_hold_the_claim_changes_nothing() -> None:
     download = DownloadFactory(running=True)
     stranger = Download.objects.held(download.pk, uuid.uuid4())

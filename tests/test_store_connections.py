@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from async_downloads import cache, store
 from async_downloads.models import Download
@@ -215,6 +216,17 @@ def test_apart_is_another_connection() -> None:
 
     Download.objects.count()
     assert apart(number) != number()
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "elsewhere"])
+def test_apart_leaves_no_connection_open() -> None:
+    def ask_both() -> list[BaseDatabaseWrapper]:
+        for alias in ("default", "elsewhere"):
+            with connections[alias].cursor() as cursor:
+                cursor.execute("SELECT 1")
+        return connections.all(initialized_only=True)
+
+    assert [used.connection for used in apart(ask_both)] == [None, None]
 
 
 class TestClearingWhatIsLocked:

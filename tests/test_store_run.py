@@ -16,6 +16,7 @@ from django.utils import timezone
 from async_downloads import cache, entries, files, store
 from async_downloads.exceptions import DownloadCancelled
 from async_downloads.models import Download, DownloadQuerySet
+from async_downloads.signals import download_changed
 from async_downloads.store import run
 from tests.factories import DownloadFactory, OrderFactory
 from tests.runs import claimed, fall_silent, long_ago
@@ -51,6 +52,24 @@ class TestTheRun:
         assert download.state == "complete"
         folder = download.filepath.rpartition("/")[0]
         assert len(default_storage.listdir(folder)[1]) == 1
+
+    def test_a_failed_run_leaves_the_file_of_one_that_begins_at_once_alone(self) -> None:
+        download = DownloadFactory()
+
+        def begin_again(change: str, **_: Any) -> None:
+            if change == "failed":
+                winner = claimed(download)
+                winner.complete(files.save(winner.path, ContentFile(b"winner")))
+
+        download_changed.connect(begin_again)
+        try:
+            with pytest.raises(OSError, match="full"), claimed(download):
+                raise OSError("full")
+        finally:
+            download_changed.disconnect(begin_again)
+        download.refresh_from_db()
+        assert download.complete
+        assert default_storage.exists(download.filepath)
 
     def test_a_late_loser_leaves_the_winners_file_on_a_storage_that_overwrites(
         self, settings: Any

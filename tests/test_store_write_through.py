@@ -73,6 +73,17 @@ def test_states_are_told_after_the_commit_and_never_of_what_was_rolled_back(
     assert len(news) == 1
 
 
+def test_a_file_whose_transaction_is_rolled_back_is_never_told_as_complete(
+    news: list[dict[str, Any]],
+) -> None:
+    download = DownloadFactory()
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        cache.save_download(download.download_key, [["row"]])
+        assert Download.objects.get(pk=download.pk).complete
+        raise ZeroDivisionError
+    assert "completed" not in [item["change"] for item in news]
+
+
 def test_progress_inside_a_transaction_is_told_at_once_from_the_entry(
     news: list[dict[str, Any]],
 ) -> None:

@@ -173,7 +173,8 @@ def apart(write: Callable[[], T]) -> T:
         try:
             return write()
         finally:
-            connections[database()].close()
+            # Who hears of the write may have asked other databases as well.
+            connections.close_all()
 
     # A connection belongs to its thread.
     with ThreadPoolExecutor(max_workers=1) as thread:

@@ -199,10 +199,14 @@ class Run:
             detail: What staff are told.
         """
         try:
-            if self.report(errors, detail=detail):
+            # Once the failure is seen, another run may begin, and its file is not ours to sweep.
+            swept = not in_transaction() and retried(lambda: self.held.exists())
+            if swept:
                 self._sweep()
-            else:
+            if not self.report(errors, detail=detail):
                 self.abandon()
+            elif not swept:
+                self._sweep()
         except Exception:
             logger.exception("The failure of %s was not recorded", self.download.download_key)
 
