@@ -14,7 +14,7 @@ from django.core.files.storage import default_storage
 from django.template.loader import render_to_string
 from django.test import Client
 
-from async_downloads import cache, entries, fragments, owners, tasks
+from async_downloads import cache, entries, fragments, handshake, owners, store, tasks
 from async_downloads.models import Download
 from async_downloads.shortcuts import download_task
 from tests.factories import DownloadCollectionFactory, DownloadFactory
@@ -42,9 +42,9 @@ def poll(client: Client, owner: Any) -> str:
 
 
 def socket(client: Client, owner: Any) -> str:
-    changed = fragments.render_changed(owners.resolve(owner), None)
-    assert changed is not None
-    return changed[0]
+    scope = {"type": "websocket", "path": "/ws/downloads/", "headers": [], "user": owner}
+    listing = store.read_listing(owners.resolve(owner))
+    return fragments.render_pushed(listing, handshake.request_of({**scope, "query_string": b""}))
 
 
 def json_html(client: Client, owner: Any) -> str:
