@@ -21,8 +21,12 @@ nox.options.error_on_missing_interpreters = False
 PROJECT = nox.project.load_toml("pyproject.toml")
 DATABASES = ("sqlite", "postgres", "mariadb")
 
-#: Two processes for each processor, as most of them wait for others; a file is for one of them.
-IN_PARALLEL = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadscope")
+#: A process more than there are processors, as some of them wait for others. A file is for one
+#: of them, in the order in which the tests are collected: what takes long comes first.
+IN_PARALLEL = (
+    *("-n", str(1 + (os.cpu_count() or 1))),
+    *("--dist", "loadscope", "--no-loadscope-reorder"),
+)
 
 #: What the browser tests try the download centre with, and on.
 FRONT_END = ("axe-core@4", "bootstrap-4@npm:bootstrap@4", "bootstrap-5@npm:bootstrap@5")

@@ -33,6 +33,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/browser", "tests/faults")))
+
+
 def pytest_report_header() -> str:
     """Say what this run works with."""
     answers = [name for name in services.SERVICES if services.available(name)]
