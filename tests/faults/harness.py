@@ -64,8 +64,10 @@ from typing import Any, ClassVar, Final, Self
 import redis
 
 from tests import services
+from tests.faults import parts
 from tests.faults.client import Client
 from tests.faults.databases import DATABASES, Database
+from tests.faults.parts import missing
 from tests.faults.processes import ROOT, Child, Cluster, alive, cont, eventually, kill, stop
 from tests.faults.redis_server import RedisServer
 
@@ -94,17 +96,6 @@ SETUP: Final = "import django; django.setup()\n"
 
 #: Seconds that a child may take that runs to its end.
 RUN_SECONDS: Final = 60
-
-
-ASGI: Final = "tests.faults.site.asgi:application"
-
-#: Web servers by their kind: what Python runs.
-SERVERS: Final = {
-    "threads": ("-m", "tests.faults.site.wsgi_server"),
-    "one thread": ("-m", "tests.faults.site.wsgi_server", "--one-thread"),
-    "daphne": ("-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", ASGI),
-    "uvicorn": ("-m", "uvicorn", "--port", "0", "--lifespan", "off", ASGI),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +165,11 @@ class Site:
         kind = DATABASES[database]
         try:
             self.settings: dict[str, Any] = {
-                "CACHES": {"default": self._cache(cache), "database": self._cache("database")},
-                "Q_CLUSTER": self._q_cluster(q or {}),
+                "CACHES": {
+                    alias: parts.cache_settings(wanted, name=self.name, folder=self.folder)
+                    for alias, wanted in (("default", cache), ("database", "database"))
+                },
+                "Q_CLUSTER": parts.cluster_settings(self.broker, q or {}, name=self.name),
                 "MEDIA_ROOT": str(self.media),
                 "FAULTS_STEERING": str(self.steering),
             }
@@ -262,7 +256,7 @@ class Site:
         """
         arguments = [
             argument.format(port=port)
-            for argument in SERVERS[kind or ("daphne" if asgi else "threads")]
+            for argument in parts.SERVERS[kind or ("daphne" if asgi else "threads")]
         ]
         with self._spawn(Server, arguments, settings) as server:
             eventually(lambda: server.address, why="a server that listens")
@@ -385,44 +379,6 @@ class Site:
         self._children.append(child)
         return child
 
-    def _cache(self, cache: Any) -> dict[str, Any]:
-        if isinstance(cache, dict):
-            return cache
-        backends = "django.core.cache.backends"
-        if cache == "redis":
-            cache = services.redis_url()
-        if cache.startswith("redis://"):
-            backend = f"{backends}.redis.RedisCache"
-            return {"BACKEND": backend, "LOCATION": cache, "KEY_PREFIX": self.name}
-        return {
-            "file": {
-                "BACKEND": f"{backends}.filebased.FileBasedCache",
-                "LOCATION": str(self.folder / "cache"),
-            },
-            "database": {
-                "BACKEND": f"{backends}.db.DatabaseCache",
-                "LOCATION": "faults_cache",
-            },
-            "locmem": {"BACKEND": f"{backends}.locmem.LocMemCache"},
-            "dummy": {"BACKEND": f"{backends}.dummy.DummyCache"},
-        }[cache]
-
-    def _q_cluster(self, q: dict[str, Any]) -> dict[str, Any]:
-        broker = {"orm": "default"} if self.broker == "orm" else {"redis": self.broker}
-        return {
-            "name": self.name,
-            **broker,
-            "workers": 1,
-            "poll": 0.1,
-            "guard_cycle": 0.1,
-            "timeout": 60,
-            "retry": 90,
-            "catch_up": False,
-            # What a cluster tells of itself is none of the cache's business here.
-            "cache": "nowhere",
-            **q,
-        }
-
     def _migrate(self, database: dict[str, Any]) -> None:
         self.run(
             """
@@ -470,23 +426,6 @@ def _seen(look: Callable[[], object]) -> str:
         return repr(look())
     except Exception as error:
         return f"not seen: {error!r}"
-
-
-def missing(need: str) -> str:
-    """Return what this machine lacks of a database, server or right; an empty text if nothing."""
-    if need in DATABASES:
-        return DATABASES[need].missing()
-    if need == "redis-server":
-        return RedisServer.missing()
-    if need == "redis":
-        return "" if services.available("redis") else f"no Redis at {services.redis_url()}"
-    if need == "nginx":
-        return "" if services.available("nginx") else "no nginx is installed"
-    if need == "root":
-        return "" if os.geteuid() == 0 else "only root may do this"
-    if need == "proc":
-        return "" if Path("/proc/self/stat").exists() else "processes are looked up in /proc"
-    raise LookupError(need)
 
 
 _INIT: Final = """
