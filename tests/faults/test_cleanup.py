@@ -4,6 +4,7 @@ import os
 import re
 import tempfile
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -128,7 +129,9 @@ def folders(site: Site) -> set[str]:
 
 
 def keys(site: Site) -> set[str]:
-    return {str(row["id"]) for row in site.query("SELECT id FROM async_downloads_download")}
+    rows = site.query("SELECT id FROM async_downloads_download")
+    # SQLite has them without dashes.
+    return {str(uuid.UUID(str(row["id"]))) for row in rows}
 
 
 def clean(site: Site, *, kill_below: int = 0) -> tuple[int, int, float]:
