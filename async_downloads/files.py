@@ -6,11 +6,12 @@ is what makes it safe to sweep the folder: nothing else can be in it.
 
 import io
 import logging
+import os
 import posixpath
 import unicodedata
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 
 from django.core.files import File
@@ -24,10 +25,12 @@ __all__ = [
     "StoredFile",
     "folders",
     "is_s3",
+    "is_there",
     "old_files",
     "path_for",
     "remove",
     "remove_folder",
+    "require",
     "root",
     "save",
     "shown_name",
@@ -78,6 +81,30 @@ def size_of(path: str, *, told: int) -> int:
         return told
 
 
+def require(path: str) -> None:
+    """See that a file is there, for whoever sends it without opening it.
+
+    Raises:
+        FileNotFoundError: It is not.
+        OSError: It cannot be told, as with a network file system that hangs up.
+    """
+    if root() is not None:
+        # The storage would take each of these errors for a file that is not there.
+        os.lstat(storage().path(path))
+    elif not storage().exists(path):
+        raise FileNotFoundError(path)
+
+
+def is_there(path: str) -> bool:
+    """Return whether the storage itself is there, with or without the file.
+
+    A disk that is not mounted leaves an empty folder behind, or none.
+    """
+    folder, parts = root(), PurePosixPath(path).parts
+    first = parts[0] if len(parts) > 1 else ""
+    return folder is None or (folder / first).is_dir()
+
+
 def is_s3(kept_in: Storage) -> bool:
     """Return whether this is the S3 storage of django-storages, or made of it."""
     return any(kind.__module__ == "storages.backends.s3" for kind in type(kept_in).__mro__)
@@ -87,8 +114,8 @@ def signs_urls() -> bool:
     """Return whether the storage's URLs are worth something to nobody else, as far as is known."""
     kept_in: Any = storage()
     if is_s3(kept_in):
-        signer = kept_in.cloudfront_signer if kept_in.custom_domain else True
-        return bool(kept_in.querystring_auth and signer)
+        # In front of S3, another domain may sign as well, but passes no headers on.
+        return bool(kept_in.querystring_auth and not kept_in.custom_domain)
     # A folder of this machine has no URL but the public one.
     return root() is None
 

@@ -122,7 +122,11 @@ def clear_finished(request: HttpRequest) -> HttpResponse:
     htmx gets the list that is left; anybody else is sent back to their page
     (``next``), or to the list of all downloads.
     """
-    store.clear_finished(request.user.pk)
+    try:
+        store.clear_finished(request.user.pk)
+    except DatabaseError:
+        logger.warning("What has finished could not be cleared", exc_info=True)
+        return _busy()
     if HtmxDetails(request):
         return _menu(request)
     return _back(request) or redirect("async_downloads:download_list")
@@ -155,8 +159,7 @@ def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
     try:
         return serving.serve(request, store.attachment_of(found))
     except FileNotFoundError:
-        store.lose(found)
-        return _gone(request, found)
+        return _gone(request, found) if store.lose(found) else _busy()
     except Exception:
         logger.exception("The storage could not hand out %s", found.filepath)
         return _busy()

@@ -8,7 +8,7 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from async_downloads import fragments, owners, store
-from tests.factories import DownloadFactory
+from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -143,3 +143,11 @@ def test_what_is_pushed_is_the_same_fragment_to_be_swapped_in_out_of_band(
     markup = fragments.render_pushed(listing, rf.get("/"))
     assert markup.startswith('<div id="downloads-dropdown" hx-swap-oob="innerHTML">')
     assert "async-downloads-fragment" in markup
+
+
+def test_numbers_for_scripts_have_no_separators(user: Any, settings: Any) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    collection = DownloadCollectionFactory(user=user)
+    for _ in range(1000):
+        DownloadFactory(collection=collection, running=True)
+    assert 'data-running="1000"' in rendered(user)

@@ -55,3 +55,8 @@ def test_without_s3_the_redirect_is_to_the_url_of_the_storage(settings: Any) -> 
     assert response.status_code == 302
     assert response["Location"] == "https://storage.example/downloads/key/orders.csv"
     assert response["Cache-Control"] == "private, no-store"
+
+
+@pytest.mark.parametrize("name", ["//[x.csv", "http://[/x.csv", "a:b.csv", "x.CSV"])
+def test_a_name_that_looks_like_a_url_has_a_type_all_the_same(name: str) -> None:
+    assert serving.Attachment("downloads/key/x", name, 4, '"tag"').content_type == "text/csv"

@@ -253,6 +253,16 @@ class TestClearingWhatIsLocked:
         assert store.read_listing(download.collection.owner).downloads == []
         assert store.get_for_user(user.pk, download.pk) is None
 
+    def test_all_that_has_finished_leaves_the_list_at_once(
+        self, user: Any, shared_cache: str
+    ) -> None:
+        collection = DownloadFactory(collection__user=user, complete=True).collection
+        DownloadFactory(collection=collection, failed=True)
+        running = DownloadFactory(collection=collection, running=True)
+        with locked_elsewhere():
+            assert store.clear_finished(user.pk) == 2
+            assert store.read_listing(collection.owner).downloads == [running]
+
     def test_a_stranger_marks_nothing(self, user: Any, other_user: Any, shared_cache: str) -> None:
         download = DownloadFactory(collection__user=user, running=True)
         with locked_elsewhere():

@@ -1,5 +1,6 @@
 """Fetching a file that is large, gone, or in a storage that fails."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from async_downloads import cache
 from async_downloads.models import Download
 from tests import s3
 from tests.factories import DownloadFactory
+from tests.test_store_connections import locked_elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,3 +92,35 @@ def test_a_file_that_is_made_again_has_another_tag(signed_in: Client, mine: Down
     Download.objects.update(finished_at=timezone.now())
     assert signed_in.head(mine.url)["ETag"] != first
     assert not first.startswith("W/")
+
+
+@pytest.mark.parametrize("way", ["stream", "x-accel", "x-sendfile"])
+@pytest.mark.parametrize("fault", ["not mounted", "broken"])
+def test_a_storage_that_is_not_there_for_a_while_loses_nothing(
+    signed_in: Client, mine: Download, settings: Any, way: str, fault: str
+) -> None:
+    settings.ASYNC_DOWNLOADS_SERVE = way
+    folder = Path(default_storage.path(mine.filepath)).parent
+    if fault == "not mounted":
+        folder = folder.parent
+    aside = folder.rename(folder.with_name("aside"))
+    if fault == "broken":
+        # The error is another one than that there is no file.
+        folder.touch()
+    assert signed_in.get(mine.url).status_code == 503
+    folder.unlink(missing_ok=True)
+    aside.rename(folder)
+    response = signed_in.get(mine.url)
+    assert response.status_code == 200
+    response.close()
+    mine.refresh_from_db()
+    assert mine.complete
+
+
+def test_what_has_finished_cannot_be_cleared_while_the_database_is_locked(
+    signed_in: Client, mine: Download
+) -> None:
+    # No cache is shared, so there is nowhere to mark it.
+    with locked_elsewhere():
+        assert signed_in.post("/async_downloads/clear_finished/").status_code == 503
+    assert Download.objects.exists()

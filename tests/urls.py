@@ -16,6 +16,8 @@ urlpatterns = [
     path("as-0-6/", views.as_0_6, name="as_0_6"),
     path("in-bootstrap/<int:version>/<str:theme>/", views.in_bootstrap, name="in_bootstrap"),
     path("out/", RedirectView.as_view(url="/admin/login/")),
+    path("boosted/", views.boosted, {"strange": False}),
+    path("strange/", views.boosted, {"strange": True}),
     path("start/", views.start, name="start"),
     path("node/<path:path>", views.node_module, name="node_module"),
 ]

@@ -1,6 +1,7 @@
 """What is handed out, and the headers that go with it in every way of doing so."""
 
 import mimetypes
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from django.utils.http import content_disposition_header
@@ -39,7 +40,8 @@ class Attachment(NamedTuple):
     @property
     def content_type(self) -> str:
         """The type, by the ending of the name."""
-        guessed, encoding = mimetypes.guess_type(self.filename)
+        # Of the endings alone: a whole name may look like a URL, and like a broken one.
+        guessed, encoding = mimetypes.guess_type("".join(["file", *Path(self.filename).suffixes]))
         if encoding:
             return COMPRESSED_TYPES.get(encoding, UNKNOWN_TYPE)
         return guessed or UNKNOWN_TYPE

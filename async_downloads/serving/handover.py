@@ -17,7 +17,7 @@ def by_x_accel(request: HttpRequest, attachment: Attachment) -> HttpResponseBase
     Raises:
         FileNotFoundError: The storage no longer has the file.
     """
-    _require(attachment.path)
+    files.require(attachment.path)
     # nginx decodes it once.
     where = settings.SERVE_LOCATION + quote(attachment.path)
     return HttpResponse(headers={**attachment.headers, "X-Accel-Redirect": where})
@@ -30,7 +30,7 @@ def by_x_sendfile(request: HttpRequest, attachment: Attachment) -> HttpResponseB
         FileNotFoundError: The storage no longer has the file.
         NotImplementedError: The storage is not a folder of this machine.
     """
-    _require(attachment.path)
+    files.require(attachment.path)
     where = quote(files.storage().path(attachment.path))
     return HttpResponse(headers={**attachment.headers, "X-Sendfile": where})
 
@@ -41,7 +41,7 @@ def by_redirect(request: HttpRequest, attachment: Attachment) -> HttpResponseBas
     Raises:
         FileNotFoundError: The storage no longer has the file.
     """
-    _require(attachment.path)
+    files.require(attachment.path)
     url = files.signed_url(
         attachment.path,
         content_type=attachment.content_type,
@@ -50,9 +50,3 @@ def by_redirect(request: HttpRequest, attachment: Attachment) -> HttpResponseBas
     response = HttpResponseRedirect(url)
     response.headers["Cache-Control"] = attachment.headers["Cache-Control"]
     return response
-
-
-def _require(path: str) -> None:
-    """Raise ``FileNotFoundError`` for a file that whoever sends it would not find either."""
-    if not files.storage().exists(path):
-        raise FileNotFoundError(path)

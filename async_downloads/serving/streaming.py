@@ -60,14 +60,14 @@ def stream(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
     Raises:
         FileNotFoundError: The storage no longer has the file.
     """
-    size = files.size_of(attachment.path, told=attachment.size)
+    size, headers = files.size_of(attachment.path, told=attachment.size), attachment.headers
     stored = files.storage().open(attachment.path, "rb")
     response = _without_bytes(request, attachment, size)
     if response is None:
         response = _bytes(stored, wanted(request, size=size, etag=attachment.etag), size)
     else:
         stored.close()
-    for name, value in attachment.headers.items():
+    for name, value in headers.items():
         response.headers[name] = value
     response.headers["Accept-Ranges"] = "bytes"
     response.headers["ETag"] = attachment.etag

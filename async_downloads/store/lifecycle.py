@@ -183,22 +183,29 @@ def set_error(download_key: str, errors: str, *, detail: str = "") -> None:
         _explain_no_row(download_key, rows, "an error")
 
 
-def lose(download: Download) -> None:
+def lose(download: Download) -> bool:
     """Record that the file of a complete download is no longer in the storage.
 
     The list then says so rather than offer it. A database that is busy is left
     alone, because the next one who asks for the file finds the same.
+
+    Returns:
+        Whether it is gone for good: not where the storage itself is not there.
     """
+    if not files.is_there(download.filepath):
+        logger.error("The storage is not there, and with it %s", download.filepath)
+        return False
     rows = downloads().filter(pk=download.pk, filepath=download.filepath)
     try:
         with impatient():
             lost = rows.lose(gettext_noop("The file is no longer there. Please ask for it again."))
     except DatabaseFault:
         logger.warning("It could not be recorded that a file is gone", exc_info=True)
-        return
+        return True
     if lost:
         logger.error("The storage no longer has %s of download %s", download.filepath, download.pk)
         write_through(download.pk, "failed")
+    return True
 
 
 def _collection_of(owner: Owner) -> DownloadCollection:

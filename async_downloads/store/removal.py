@@ -64,22 +64,32 @@ def clear(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str 
         # PostgreSQL takes no NUL, not even to compare with.
         return False
     which = Q(pk=download_key) if download_key is not None else Q(filepath=filepath)
-    mine = downloads().for_user(user_id).filter(which)
-    try:
-        with impatient():
-            return purge(mine) > 0
-    except DatabaseFault:
-        locked = list(mine.select_related("collection__user"))
-        if not all(entries.mark_cleared(download.download_key) for download in locked):
-            raise
-        for download in locked:
-            announce(download.collection, "removed")
-        return bool(locked)
+    return _purge_or_mark(downloads().for_user(user_id).filter(which)) > 0
 
 
 def clear_finished(user_id: Any) -> int:
-    """Remove a user's own downloads that are complete or have failed; returns how many."""
-    return purge(downloads().for_user(user_id).finished())
+    """Remove a user's own downloads that are complete or have failed; returns how many.
+
+    What is locked is marked, as by ``clear``.
+
+    Raises:
+        DatabaseFault: It is locked, and there is no cache that all processes share.
+    """
+    return _purge_or_mark(downloads().for_user(user_id).finished())
+
+
+def _purge_or_mark(rows: DownloadQuerySet) -> int:
+    """Delete rows, or mark them as cleared where somebody has them locked; return how many."""
+    try:
+        with impatient():
+            return purge(rows)
+    except DatabaseFault:
+        locked = list(rows.select_related("collection__user"))
+        if not all(entries.mark_cleared(download.download_key) for download in locked):
+            raise
+        for collection in {download.collection for download in locked}:
+            announce(collection, "removed")
+        return len(locked)
 
 
 def purge(queryset: DownloadQuerySet) -> int:

@@ -174,3 +174,43 @@ def test_a_server_that_fails_is_told_and_its_page_is_not_shown(
     expect(page.get_by_text("The connection is lost")).to_be_hidden()
     # The browser itself complains of each answer that is an error.
     complaints.clear()
+
+
+def test_what_a_site_has_htmx_inherit_does_not_reach_the_menu(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    key = cache.init_download(user, "orders.csv", "Orders")[1]
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+    page.goto(f"{live_server.url}/strange/")
+    open_menu(page)
+    cache.save_download(key, [["R1"]])
+    expect(page.get_by_role("link", name="Orders", exact=True).first).to_be_visible()
+    expect(page.locator("#downloads-dropdown .download-name")).to_have_text("Orders")
+    assert page.url.endswith("/strange/")
+    assert asked == []
+
+
+def test_a_boosted_page_brings_a_menu_that_works(page: Page, live_server: Any, user: Any) -> None:
+    page.goto(f"{live_server.url}/boosted/")
+    until_htmx(page)
+    DownloadFactory(collection__user=user, complete=True)
+    page.get_by_role("link", name="Orders").click()
+    page.get_by_role("button", name="Downloads: 1 new").click()
+    expect(page.locator("#async-downloads-count")).to_be_hidden()
+    page.keyboard.press("Escape")
+    # It was seen, and stays so.
+    expect(page.get_by_role("button", name="Downloads", exact=True)).to_be_visible()
+
+
+def test_who_dismisses_a_toast_by_keyboard_does_not_lose_the_place(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    key = cache.init_download(user, "orders.csv", "Orders")[1]
+    page.goto(live_server.url)
+    until_htmx(page)
+    cache.save_download(key, [["R1"]])
+    page.get_by_role("button", name="Dismiss").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#async-downloads-toasts")).to_be_hidden()
+    expect(page.get_by_role("button", name="Downloads: 1 new")).to_be_focused()

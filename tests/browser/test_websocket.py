@@ -192,6 +192,23 @@ def test_by_socket_a_page_follows_an_export_without_one_poll(
     assert seen.complaints == []
 
 
+def test_a_boosted_page_is_pushed_to_by_a_socket_of_its_own(
+    shared: Pushing, context: BrowserContext, user: str, seen: Seen
+) -> None:
+    key = shared.begin(user)
+    page = visit(context, shared.server.address, user, seen, "/boosted/")
+    # The open menu is in front of it.
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Once more").click()
+    page.wait_for_url("**/?again")
+    until(page, lambda: len(seen.sockets) == 2, "another socket")
+    with shared.worker(key, SAVE):
+        page.get_by_role("button", name=re.compile("Downloads")).click()
+        expect(link(page)).to_be_visible()
+    until(page, lambda: seen.sockets[0].is_closed(), "an end of the first socket")
+    assert seen.polls == []
+
+
 def test_what_was_pushed_has_working_forms_without_htmx(
     shared: Pushing, context: BrowserContext, user: str, seen: Seen
 ) -> None:

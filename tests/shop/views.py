@@ -28,6 +28,11 @@ def in_bootstrap(request: HttpRequest, version: int, theme: str) -> HttpResponse
     return render(request, "in_bootstrap.html", {"version": version, "theme": theme})
 
 
+def boosted(request: HttpRequest, *, strange: bool) -> HttpResponse:
+    """Show the page of a site whose links htmx follows, and perhaps more of its attributes."""
+    return page(request, "boosted.html", {"strange": strange})
+
+
 @require_POST
 def start(request: HttpRequest) -> HttpResponse:
     """Make the record of a download, for a button of htmx or for a plain form."""
@@ -47,9 +52,11 @@ def as_0_6(request: HttpRequest) -> HttpResponse:
     return page(request, "as_0_6.html")
 
 
-def page(request: HttpRequest, template: str) -> HttpResponse:
+def page(
+    request: HttpRequest, template: str, context: dict[str, object] | None = None
+) -> HttpResponse:
     """Render a page under a strict content security policy."""
-    response = render(request, template)
+    response = render(request, template, context)
     response["Content-Security-Policy"] = STRICT_CSP
     return response
 

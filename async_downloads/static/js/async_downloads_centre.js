@@ -97,15 +97,18 @@
 
   const nameOf = (item) => item.querySelector(".download-name")?.textContent ?? "";
 
-  const announce = (item) => {
+  const announce = (finished) => {
     const announcer = byId("async-downloads-announcer");
     const text = byId("async-downloads-toast")?.content.querySelector("p");
-    if (!announcer || !text) return;
-    announcer.textContent = fill(text.dataset[item.dataset.state], { name: nameOf(item) });
+    if (!announcer || !text || !finished.length) return;
+    const tell = (item) => fill(text.dataset[item.dataset.state], { name: nameOf(item) });
+    announcer.textContent = finished.map(tell).join(" ");
   };
 
   const dismiss = (toast) => {
+    const hadFocus = toast.contains(document.activeElement);
     toast.remove();
+    if (hadFocus) byId("navbarDropdownAsyncDownloads")?.focus();
     const toasts = byId("async-downloads-toasts");
     if (toasts && !toasts.children.length) toasts.hidePopover();
   };
@@ -122,13 +125,18 @@
     else link.remove();
     let timer = 0;
     const wait = () => {
+      clearTimeout(timer);
+      if (!toast.isConnected || toast.matches(":hover, :focus-within")) return;
       timer = setTimeout(() => dismiss(toast), TOAST_MILLISECONDS);
     };
     // It stays while somebody is at it.
     for (const name of ["pointerenter", "focusin"]) {
       toast.addEventListener(name, () => clearTimeout(timer));
     }
-    for (const name of ["pointerleave", "focusout"]) toast.addEventListener(name, wait);
+    for (const name of ["pointerleave", "focusout"]) {
+      // Only afterwards does the page know what has the pointer and the focus now.
+      toast.addEventListener(name, () => setTimeout(wait));
+    }
     toast.addEventListener("click", (event) => event.target.closest("a, button") && dismiss(toast));
     toasts.append(toast);
     wait();
@@ -137,11 +145,12 @@
   let known = new Map();
   const takeStock = () => {
     const now = items();
-    for (const [id, item] of now) {
-      const before = known.get(id);
-      const changed = before !== undefined && before !== item.dataset.state;
-      if (changed && isFinished(item)) (isOpen() ? announce : showToast)(item);
-    }
+    const finished = [...now.values()].filter((item) => {
+      const before = known.get(item.id);
+      return before !== undefined && before !== item.dataset.state && isFinished(item);
+    });
+    if (isOpen()) announce(finished);
+    else finished.forEach(showToast);
     known = new Map([...now].map(([id, item]) => [id, item.dataset.state]));
     updateCount();
   };
@@ -248,10 +257,12 @@
   };
 
   // Where the socket is refused because nobody is signed in, it is of no use to try again.
+  const refuseConnection = (event) => {
+    if (isOurs(event) && (isOver || !fragment())) event.preventDefault();
+  };
+
   const attachBy4 = async (centre) => {
-    document.addEventListener("htmx:before:ws:connection", (event) => {
-      if (isOurs(event) && (isOver || !fragment())) event.preventDefault();
-    });
+    document.addEventListener("htmx:before:ws:connection", refuseConnection);
     if (!window.htmx.ext?.ws) {
       await load(script.dataset.htmx4Ws);
       window.htmx.config.ws = {
@@ -271,10 +282,17 @@
     centre.setAttribute("ws-connect", centre.dataset.wsConnect);
   };
 
-  const connect = async (centre) => {
+  let connected = null;
+  const connect = async () => {
+    const centre = byId("async-downloads");
+    // A boosted page brings a new one, and the socket of the old one goes with it.
+    if (!centre?.dataset.wsConnect || !script.dataset.htmxWs || centre === connected) return;
+    if (!connected) {
+      on(["htmx:wsAfterMessage", "htmx:after:ws:message"], onMessage);
+      on(["htmx:wsClose", "htmx:ws:close"], onClose);
+    }
+    connected = centre;
     pollInstead(CONNECT_MILLISECONDS, false);
-    on(["htmx:wsAfterMessage", "htmx:after:ws:message"], onMessage);
-    on(["htmx:wsClose", "htmx:ws:close"], onClose);
     // htmx looks at an element again only if its attributes have changed since, so they
     // are set here, once the extension that understands them is there.
     await (window.htmx.version.startsWith("4") ? attachBy4 : attachBy2)(centre);
@@ -289,10 +307,15 @@
     on(AFTER_SWAP, () => {
       takeStock();
       restorePlace();
+      if (connected) connect().catch(() => {});
     });
     on(ERRORS, (event) => isOurs(event) && setLost(true));
-    on(AFTER_REQUEST, ({ detail }) => {
-      if (detail.successful ?? detail.ctx?.response?.status < 400) setLost(false);
+    on(AFTER_REQUEST, (event) => {
+      const { successful, ctx } = event.detail;
+      if (isOurs(event) && (successful ?? ctx?.response?.status < 400)) setLost(false);
+    });
+    document.addEventListener("htmx:historyRestore", () => {
+      byId("async-downloads-toasts")?.replaceChildren();
     });
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") look();
@@ -300,7 +323,9 @@
     window.addEventListener("focus", look);
     window.addEventListener("online", ask);
     window.addEventListener("storage", (event) => event.key === SEEN && updateCount());
-    byId("downloads-dropdown")?.addEventListener("toggle", updateCount);
+    const isMenu = (event) => event.target.id === "downloads-dropdown";
+    // It does not bubble, and a boosted page brings another menu.
+    document.addEventListener("toggle", (event) => isMenu(event) && updateCount(), true);
   };
 
   const start = async () => {
@@ -309,11 +334,8 @@
       configure();
       await load(script.dataset.htmx);
     }
-    const centre = byId("async-downloads");
-    if (script.dataset.htmxWs && centre?.dataset.wsConnect) {
-      // Without its script, too, there is the fallback.
-      await connect(centre).catch(() => {});
-    }
+    // Without the script of the socket, too, there is the fallback.
+    await connect().catch(() => {});
     document.dispatchEvent(new Event("async-downloads:ready"));
   };
 

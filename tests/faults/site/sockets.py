@@ -32,6 +32,7 @@ urlpatterns: list[Any] = [
     path("", home),
     path("as-0-6/", home, {"template": "as_0_6"}),
     path("with-htmx-4/", home, {"template": "with_htmx_4"}),
+    path("boosted/", home, {"template": "boosted"}),
     path("sign-out/", sign_out),
     path("favicon.ico", favicon),
     *common,
