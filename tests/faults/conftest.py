@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.faults.harness import NewSite, RedisServer, Site, missing
+
+if TYPE_CHECKING:
+    from tests.faults.running import Running
 
 
 def needs(*names: str) -> None:
@@ -52,3 +55,17 @@ def redis_server() -> Iterator[RedisServer]:
     needs("redis-server")
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture
+def running(module_running: "Running") -> "Running":
+    """The site that a module shares, with nothing left that would steer this test."""
+    for path in module_running.site.steering.iterdir():
+        path.unlink()
+    return module_running
+
+
+@pytest.fixture
+def key(running: "Running") -> str:
+    """A download of that site that waits for its task."""
+    return running.init()

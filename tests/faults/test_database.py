@@ -37,20 +37,6 @@ def module_running(request: pytest.FixtureRequest) -> Iterator[Running]:
         yield running
 
 
-@pytest.fixture
-def running(module_running: Running) -> Running:
-    """The site, with nothing left of an earlier test that would steer this one."""
-    for path in module_running.site.steering.iterdir():
-        path.unlink()
-    return module_running
-
-
-@pytest.fixture
-def key(running: Running) -> str:
-    """A download that waits for its task."""
-    return running.init()
-
-
 # Stale rows
 
 
