@@ -6,18 +6,14 @@ cache only makes it fast.
 
 import logging
 import math
-import sys
-import threading
-import time
-from collections.abc import Generator, Iterable
-from typing import IO, Any, Final, cast
+from collections.abc import Callable, Generator, Iterable
+from typing import IO, Any
 
-from django.core.files import File
 from django.utils.functional import Promise
 
-from async_downloads import failures, files, limits, owners, settings, store
+from async_downloads import building, failures, files, owners, steps, store
 from async_downloads.exceptions import DownloadCancelled
-from async_downloads.formats import csv
+from async_downloads.steps import update_percentage
 
 __all__ = [
     "cleanup_collection",
@@ -31,9 +27,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-#: Downloads whose last step is remembered by ``update_percentage``.
-MAX_REMEMBERED_STEPS: Final = 1024
 
 
 def get_username(user: Any) -> str:
@@ -92,6 +85,9 @@ def save_download(
     iterable: Iterable[Iterable[Any]] | None = None,
     file: IO[bytes] | None = None,
     encoding: str = "utf-8",
+    *,
+    header: Iterable[Any] | None = None,
+    expected_rows: int | Callable[[], int] | None = None,
 ) -> None:
     r"""Build the file of a download and finish it.
 
@@ -109,10 +105,17 @@ def save_download(
             logged as a warning and changes nothing.
         iterable: Rows for a CSV file, each an iterable of cells, written with
             ``csv.writer(lineterminator="\n")``. It is consumed once and never
-            held in memory.
+            held in memory. A queryset of ``values_list()`` has its text made in
+            the database, where that is known to give the same, and reports
+            progress by itself.
         file: A binary file object to store instead, read from its beginning if
             it can be rewound.
         encoding: The encoding of the CSV file.
+        header: A row to write before the others, which does not count as one.
+        expected_rows: How many rows there will be, or what returns it, which is
+            called once the download is claimed. A file that ends up with fewer
+            is shown as one that ended early. Known by itself of a queryset and
+            of what has a length.
 
     Raises:
         DownloadBusy: Another run of the same download is alive.
@@ -123,15 +126,17 @@ def save_download(
     """
     if (iterable is None) == (file is None):
         raise ValueError("save_download() needs either an iterable of rows or a file.")
-    csv.check_encoding(encoding)
     if file is not None:
         _check_binary(file)
+        content: building.Content = building.Copy(file)
+    elif iterable is not None:
+        content = building.Table(iterable, encoding, header, expected_rows)
     run = store.join(download_key, any_thread=True) or store.claim(download_key)
     if run is None:
         return
     try:
         with run:
-            run.complete(_build(run, iterable, file, encoding))
+            run.complete(building.build(run, content))
     except DownloadCancelled:
         raise
     except Exception:  # noqa: BLE001, S110 (the run has recorded and logged it)
@@ -140,28 +145,7 @@ def save_download(
         if isinstance(iterable, Generator):
             # Its own finally is due now, and not when somebody drops it.
             iterable.close()
-        _forget_steps(download_key)
-
-
-def _build(
-    run: store.Run,
-    iterable: Iterable[Iterable[Any]] | None,
-    file: IO[bytes] | None,
-    encoding: str,
-) -> files.StoredFile:
-    """Write rows or a file to a spool, and hand the whole of it to the storage."""
-    # 0 would mean that it never spools to disk.
-    memory = max(1, int(settings.IN_MEMORY_MAX_SIZE_BYTES))
-    with limits.Spool(max_size=memory) as spool:
-        target = cast("IO[bytes]", spool)
-        if iterable is not None:
-            rows = limits.rows_within_limit(run.watch(iterable))
-            escape = settings.ESCAPE_FORMULAS
-            csv.write(rows, target, encoding=encoding, escape_formulas=escape)
-        elif file is not None:
-            _copy(run, file, target)
-        run.beat()
-        return files.save(run.path, File(spool, run.download.filename))
+        steps.forget(download_key)
 
 
 def set_percentage(download_key: str, percentage: float) -> None:
@@ -184,61 +168,6 @@ def set_percentage(download_key: str, percentage: float) -> None:
     if math.isnan(number):
         raise ValueError(f"percentage must be a number, not {percentage!r}.")
     store.set_percentage(download_key, int(min(max(number, 0), 100)))
-
-
-_steps_lock: Final = threading.Lock()
-
-#: What ``update_percentage`` last saw of each download: the total and the
-#: resolution, the range of positions that belong to the step it is in, and the
-#: run whose signs of life depend on these calls, because no rows are watched.
-_steps: Final[dict[str, tuple[int, int, int, int, store.Run | None]]] = {}
-
-
-def update_percentage(download_key: str, total: int, cur: int, resolution: int = 10) -> None:
-    """Work out how much of a download is done, and record it at each step.
-
-    Between two steps it costs a look into a dictionary, so call it for every row.
-
-    Args:
-        download_key: Which download. An unknown one is logged as a warning at
-            each step.
-        total: How many there are in all. Nothing is recorded of 0 or less.
-        cur: The index of the one that was just done, counted from 0. It may
-            advance by any stride.
-        resolution: The number of steps from 0 to 100 %, from 1 to 100.
-
-    Raises:
-        DownloadCancelled: The download was cleared while this process writes it.
-    """
-    last = _steps.get(download_key)
-    if last is not None and last[2] <= cur < last[3] and last[0] == total and last[1] == resolution:
-        run = last[4]
-        if run is None or time.monotonic() < run.next_beat:
-            return
-        # A run that failed may have been followed by another one in this process.
-        if run is store.current_run(download_key):
-            run.beat()
-            return
-    if not total > 0:
-        return
-    steps = int(min(max(resolution, 1), 100))
-    step = int(min(max(cur + 1, 0), total) * steps // total)
-    # A step begins at the smallest cur for which (cur + 1) * steps // total is that step.
-    begin = -(-step * total // steps) - 1 if step else -sys.maxsize
-    end = -(-(step + 1) * total // steps) - 1 if step < steps else sys.maxsize
-    run = store.current_run(download_key)
-    with _steps_lock:
-        if last is None and len(_steps) >= MAX_REMEMBERED_STEPS:
-            del _steps[next(iter(_steps))]
-        alone = run is not None and not run.watching
-        _steps[download_key] = (total, resolution, begin, end, run if alone else None)
-    if step or last is not None:
-        store.set_percentage(download_key, step * 100 // steps)
-
-
-def _forget_steps(download_key: str) -> None:
-    with _steps_lock:
-        _steps.pop(download_key, None)
 
 
 def cleanup_collection(collection_key: str) -> None:
@@ -271,11 +200,3 @@ def set_error(download_key: str, error: object) -> None:
 def _check_binary(file: IO[bytes]) -> None:
     if not callable(getattr(file, "read", None)) or isinstance(file.read(0), str):
         raise TypeError("file must be a binary file object, opened for reading.")
-
-
-def _copy(run: store.Run, source: IO[bytes], target: IO[bytes]) -> None:
-    """Copy a file in pieces, with signs of life, so that the storage gets one it may close."""
-    if getattr(source, "seekable", lambda: False)():
-        source.seek(0)
-    for piece in run.watch(iter(lambda: source.read(1 << 20), b"")):
-        target.write(piece)

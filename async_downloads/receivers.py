@@ -14,15 +14,16 @@ __all__ = ["connect"]
 
 def connect(app_config: AppConfig) -> None:
     """Connect everything; called once, when the app is ready."""
-    pre_delete.connect(read_path, sender=Download)
+    pre_delete.connect(read_whole, sender=Download)
     post_delete.connect(discard_deleted, sender=Download)
     download_changed.connect(push_hint)
     post_migrate.connect(install_schedules, sender=app_config)
 
 
-def read_path(instance: Download, **_: Any) -> None:
-    """Have the path at hand when the row is gone, of a row too that was read without it."""
-    instance.filepath  # noqa: B018 (reads it, if it was deferred)
+def read_whole(instance: Download, **_: Any) -> None:
+    """Have all of a row at hand when it is gone, also if it was read in part."""
+    if deferred := instance.get_deferred_fields():
+        instance.refresh_from_db(fields=list(deferred))
 
 
 def discard_deleted(instance: Download, using: str, **_: Any) -> None:

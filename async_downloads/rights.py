@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 from async_downloads import settings
 from async_downloads.models import Download
 
-__all__ = ["may_fetch", "site_function"]
+__all__ = ["may_fetch", "may_fetch_of_others", "site_function"]
 
 logger = logging.getLogger(__name__)
 
@@ -19,11 +19,11 @@ def may_fetch(user: Any, download: Download) -> bool:
 
     ``ASYNC_DOWNLOADS_MAY_FETCH`` decides, where the site names a function: a
     tenant may have been left, or a right revoked, since the file was made. It is
-    asked last, about complete downloads of the user's own, and can only refuse.
-    Where it cannot answer, the answer is no.
+    asked last, about complete downloads of the user's own or, of staff with the
+    permission, anybody's, and can only refuse. Where it cannot answer, the answer is no.
 
     Args:
-        user: Who asks, and owns the download.
+        user: Who asks.
         download: The row.
     """
     if not settings.MAY_FETCH:
@@ -33,6 +33,11 @@ def may_fetch(user: Any, download: Download) -> bool:
     except Exception:
         logger.exception("Nobody could tell who may fetch download %s; refused", download.pk)
         return False
+
+
+def may_fetch_of_others(user: Any) -> bool:
+    """Return whether somebody may fetch files that are not theirs: staff with the permission."""
+    return bool(user.is_staff and user.has_perm(f"{Download._meta.app_label}.fetch_download"))
 
 
 def site_function() -> Callable[[Any, Download], object]:

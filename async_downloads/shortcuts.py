@@ -96,14 +96,19 @@ def queryset_to_csv(
     if not isinstance(queryset, QuerySet):
         raise ValueError(f"queryset must be a QuerySet, not {type(queryset).__name__}.")
 
-    def rows() -> Iterator[Iterable[Any]]:
-        yield header
+    total = 0
+
+    def count() -> int:
+        nonlocal total
         total = queryset.count()
+        return total
+
+    def rows() -> Iterator[Iterable[Any]]:
         for index, instance in enumerate(queryset.iterator(chunk_size=CHUNK_SIZE)):
             yield row_function(instance)
             cache.update_percentage(download_key, total, index)
 
-    cache.save_download(download_key, rows())
+    cache.save_download(download_key, rows(), header=header, expected_rows=count)
 
 
 def init_generic_csv_download(

@@ -1,9 +1,18 @@
 """News of downloads, for whoever wants to listen.
 
-``download_changed`` is sent after the row and the cache hold the new value and,
-for everything but progress, after the surrounding transaction has committed.
-It is sent robustly: a receiver that raises is logged and harms no export.
+Each is sent after the row and the cache hold the new value and, for everything
+but progress, after the surrounding transaction has committed. Each is sent
+robustly: a receiver that raises is logged and harms no export.
 
+The steps of one download's life have a signal each: ``download_created``,
+``download_started`` (at each attempt), ``download_completed``,
+``download_failed``, ``download_cancelled`` (cleared or purged before it was
+finished), ``download_expired`` (removed by the clean-up) and
+``download_fetched``. Their arguments: ``sender`` (the ``Download`` model),
+``download`` (the row; of one that is gone, as it was), ``download_key`` (text)
+and, of ``download_fetched``, ``user`` (to whom the file was handed).
+
+``download_changed`` is sent for everything that changes what a page shows.
 Arguments: ``sender`` (the ``Download`` model), ``download_key`` (text; empty
 for a purge of many), ``collection_key`` (text), ``user_id`` (the owner's
 primary key, None for a collection that belongs to no user) and ``change``, one
@@ -13,6 +22,22 @@ and ``"removed"``.
 
 from django.dispatch import Signal
 
-__all__ = ["download_changed"]
+__all__ = [
+    "download_cancelled",
+    "download_changed",
+    "download_completed",
+    "download_created",
+    "download_expired",
+    "download_failed",
+    "download_fetched",
+    "download_started",
+]
 
+download_created = Signal()
+download_started = Signal()
+download_completed = Signal()
+download_failed = Signal()
+download_cancelled = Signal()
+download_expired = Signal()
+download_fetched = Signal()
 download_changed = Signal()

@@ -148,8 +148,13 @@ def download_list(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
-    """Hand a complete file to its owner, unless the site refuses it."""
+    """Hand a complete file to its owner, or to staff with the permission, unless the site refuses.
+
+    It counts as fetched when it is asked for from its beginning.
+    """
     found = store.get_for_user(request.user.pk, download_key)
+    if found is None and rights.may_fetch_of_others(request.user):
+        found = store.get_for_staff(download_key)
     if found is None or not (found.complete or found.lost):
         raise Http404(_("There is no such download."))
     if not rights.may_fetch(request.user, found):
@@ -157,12 +162,15 @@ def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
     if found.lost:
         return _gone(request, found)
     try:
-        return serving.serve(request, store.attachment_of(found))
+        response = serving.serve(request, store.attachment_of(found))
     except FileNotFoundError:
         return _gone(request, found) if store.lose(found) else _busy()
     except Exception:
         logger.exception("The storage could not hand out %s", found.filepath)
         return _busy()
+    if request.method == "GET" and serving.begins(request, response):
+        store.fetched(found, request.user)
+    return response
 
 
 @login_not_required

@@ -70,7 +70,7 @@ def test_nothing_saves_a_whole_instance_but_the_creation_of_a_download() -> None
     found = {path: calls(tree, "save", "asave", "save_base") for path, tree in sources().items()}
     assert {path: saves for path, saves in found.items() if saves} == {
         # A function of ours, and a method of the storage's.
-        "cache.py": ["files.save"],
+        "building.py": ["files.save"],
         "files.py": ["storage().save"],
         "store/lifecycle.py": ["download.save"],
     }
@@ -164,7 +164,7 @@ def test_only_entries_talks_to_a_cache() -> None:
     ("module", "door"),
     [
         ("django.core.files.storage", "files.py"),
-        ("async_downloads.formats", "cache.py"),
+        ("async_downloads.formats", "building.py"),
         ("celery", "tasks.py"),
     ],
 )

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from async_downloads import cache, store
+from async_downloads import cache, steps, store
 from async_downloads.shortcuts import download_task
 from tests.factories import DownloadFactory
 
@@ -72,9 +72,9 @@ def test_resolution_is_cut_to_range(
 
 
 def test_the_memory_of_steps_is_bounded(writes: list[int]) -> None:
-    for _ in range(cache.MAX_REMEMBERED_STEPS * 2):
+    for _ in range(steps.MAX_REMEMBERED * 2):
         cache.update_percentage(str(uuid.uuid4()), 10, 0)
-    assert len(cache._steps) <= cache.MAX_REMEMBERED_STEPS
+    assert len(steps._steps) <= steps.MAX_REMEMBERED
 
 
 @pytest.mark.django_db(transaction=True)

@@ -28,7 +28,8 @@ FUNCTIONS = {
         "get_collection_key(user)",
         "get_username(user)",
         "init_download(user, filename, name=None)",
-        "save_download(download_key, iterable=None, file=None, encoding='utf-8')",
+        "save_download(download_key, iterable=None, file=None, encoding='utf-8', *, header=None, "
+        "expected_rows=None)",
         "set_error(download_key, error)",
         "set_percentage(download_key, percentage)",
         "update_percentage(download_key, total, cur, resolution=10)",
@@ -153,7 +154,16 @@ def test_the_exceptions() -> None:
 
 
 def test_the_signals() -> None:
-    assert signals.__all__ == ["download_changed"]
+    assert signals.__all__ == [
+        "download_cancelled",
+        "download_changed",
+        "download_completed",
+        "download_created",
+        "download_expired",
+        "download_failed",
+        "download_fetched",
+        "download_started",
+    ]
     assert isinstance(signals.download_changed, Signal)
 
 

@@ -154,7 +154,7 @@ class TestTheRun:
     ) -> None:
         download = DownloadFactory()
 
-        def locked(*args: Any) -> int:
+        def locked(*args: Any, **kwargs: Any) -> int:
             raise DatabaseError("database is locked")
 
         monkeypatch.setattr(DownloadQuerySet, "progress", locked)

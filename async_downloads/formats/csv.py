@@ -52,7 +52,7 @@ def write(
     *,
     encoding: str = "utf-8",
     escape_formulas: bool = False,
-) -> None:
+) -> int:
     r"""Write rows to a binary stream with ``csv.writer(lineterminator="\n")``.
 
     Args:
@@ -62,6 +62,9 @@ def write(
             encoding calls for is written once.
         escape_formulas: Whether text that a spreadsheet would take for a formula
             gets an apostrophe in front. Numbers and dates are no text.
+
+    Returns:
+        The number of rows.
 
     Raises:
         DownloadError: A cell holds a character that the encoding lacks; the
@@ -76,6 +79,7 @@ def write(
         # compress() with selectors that are all true counts rows without a Python frame each.
         csv.writer(text, lineterminator="\n").writerows(itertools.compress(rows, seen))
         text.flush()
+        return next(seen) - 1
     except UnicodeEncodeError as error:
         if _came_from_the_rows(error):
             raise

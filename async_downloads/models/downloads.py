@@ -3,10 +3,12 @@
 import uuid
 from typing import Any, Self
 
+from django.conf import settings as project_settings
 from django.db import models
 from django.db.models import Case, Count, F, Q, When, Window
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -94,6 +96,8 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             error_detail="",
             started_at=timezone.now(),
             finished_at=None,
+            rows_written=None,
+            rows_expected=None,
             **sign_of_life(),
         )
 
@@ -125,9 +129,11 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             **sign_of_life(),
         )
 
-    def heartbeat(self) -> int:
-        """Say that the writer is alive."""
-        return self.update(**sign_of_life())
+    def heartbeat(
+        self, *, rows_written: int | None = None, rows_expected: int | None = None
+    ) -> int:
+        """Say that the writer is alive, and how far it is."""
+        return self.update(rows_written=rows_written, rows_expected=rows_expected, **sign_of_life())
 
     def progress(self, percentage: int) -> int:
         """Set the percentage of downloads that are not complete."""
@@ -135,9 +141,18 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             percentage=percentage, **sign_of_life()
         )
 
-    def complete(self, *, path: str, size: int) -> int:
+    def complete(
+        self,
+        *,
+        path: str,
+        size: int,
+        rows_written: int | None = None,
+        rows_expected: int | None = None,
+    ) -> int:
         """Finish downloads whose whole file lies in the storage at ``path``."""
         return self.update(
+            rows_written=rows_written,
+            rows_expected=rows_expected,
             state=DownloadState.COMPLETE,
             percentage=100,
             filepath=path,
@@ -152,6 +167,12 @@ class DownloadQuerySet(models.QuerySet["Download"]):
         """Fail complete downloads whose file is no longer in the storage."""
         return self.filter(state=DownloadState.COMPLETE).update(
             state=DownloadState.FAILED, errors=storable(errors), **sign_of_life()
+        )
+
+    def fetched(self, user_id: Any) -> int:
+        """Count that somebody fetched the files; no sign of life, as it makes nothing live on."""
+        return self.filter(state=DownloadState.COMPLETE).update(
+            fetch_count=F("fetch_count") + 1, fetched_at=timezone.now(), fetched_by_id=user_id
         )
 
     def fail(self, errors: str, *, detail: str = "") -> int:
@@ -193,6 +214,15 @@ class Download(models.Model):
     size = models.PositiveBigIntegerField(
         _("size"), null=True, blank=True, help_text=_("Bytes of the whole file.")
     )
+    rows_written = models.PositiveBigIntegerField(
+        _("rows"), null=True, blank=True, help_text=_("Rows of the file, without its header.")
+    )
+    rows_expected = models.PositiveBigIntegerField(
+        _("rows expected"),
+        null=True,
+        blank=True,
+        help_text=_("Rows that there were when it was begun, where that is known."),
+    )
     errors = models.TextField(
         _("error"), blank=True, default="", help_text=_("What the owner is told of a failure.")
     )
@@ -221,13 +251,27 @@ class Download(models.Model):
         blank=True,
         help_text=_("When it goes away by itself; empty for never."),
     )
+    fetch_count = models.PositiveIntegerField(
+        _("times fetched"), default=0, help_text=_("How often its file was handed out.")
+    )
+    fetched_at = models.DateTimeField(_("last fetched"), null=True, blank=True)
+    fetched_by = models.ForeignKey(
+        project_settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        null=True,
+        blank=True,
+        verbose_name=_("last fetched by"),
+    )
 
     objects = DownloadQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("download")
         verbose_name_plural = _("downloads")
+        permissions = [("fetch_download", "Can fetch the files of others")]
         indexes = [
+            models.Index(fields=["-timestamp", "-id"], name="async_downloads_newest"),
             models.Index(fields=["collection", "-timestamp"], name="async_downloads_list"),
             models.Index(fields=["expires_at"], name="async_downloads_expired"),
             models.Index(fields=["state", "heard_at"], name="async_downloads_stalled"),
@@ -260,6 +304,12 @@ class Download(models.Model):
     def complete(self) -> bool:
         """Whether the whole file is there."""
         return self.state == DownloadState.COMPLETE
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether its file has fewer rows than there were when it was begun."""
+        written, expected = self.rows_written, self.rows_expected
+        return self.complete and written is not None and written < (expected or 0)
 
     @property
     def failed(self) -> bool:
@@ -298,6 +348,11 @@ class Download(models.Model):
         if self.state == DownloadState.PENDING and self.percentage:
             # Its task reports progress, and saves the file only later.
             return str(DownloadState.RUNNING.label)
+        if self.cut_short:
+            return gettext("Ended early: %(written)s of %(expected)s rows") % {
+                "written": number_format(self.rows_written or 0),
+                "expected": number_format(self.rows_expected or 0),
+            }
         return str(DownloadState(self.state).label)
 
     @property

@@ -4,6 +4,8 @@
 (``streaming``), or leaves that to the web server or the storage (``handover``).
 """
 
+from http import HTTPStatus
+
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -12,7 +14,7 @@ from async_downloads.serving.attachment import Attachment
 from async_downloads.serving.handover import by_redirect, by_x_accel, by_x_sendfile
 from async_downloads.serving.streaming import stream
 
-__all__ = ["WAYS", "Attachment", "serve"]
+__all__ = ["WAYS", "Attachment", "begins", "serve"]
 
 #: The values of ``ASYNC_DOWNLOADS_SERVE``.
 WAYS = {
@@ -37,3 +39,18 @@ def serve(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
         FileNotFoundError: The storage no longer has the file.
     """
     return WAYS[settings.SERVE](request, attachment)
+
+
+def begins(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Return whether an answer hands a file out from its beginning, and not the rest of it.
+
+    Args:
+        request: What was asked.
+        response: What ``serve`` has answered.
+    """
+    if response.status_code == HTTPStatus.PARTIAL_CONTENT:
+        return response.headers["Content-Range"].startswith("bytes 0-")
+    if response.status_code not in (HTTPStatus.OK, HTTPStatus.FOUND):
+        return False
+    # What is handed over is cut into ranges by whoever sends it.
+    return response.streaming or request.headers.get("Range", "bytes=0-").startswith("bytes=0-")

@@ -37,11 +37,12 @@ from async_downloads.store.starts import hold, make, refuse_too_many
 from async_downloads.store.write_through import (
     announce,
     entry_of,
+    tell,
     write_progress,
     write_through,
 )
 
-__all__ = ["claim", "create", "join", "lose", "set_error", "set_percentage"]
+__all__ = ["claim", "create", "fetched", "join", "lose", "set_error", "set_percentage"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,12 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
     # Two that make the same collection, while it is being removed, may block each other.
     persistently(lambda: _insert(download, owner))
     entries.set_entry(entry_of(download, user=owner.name))
-    after_commit(lambda: announce(download.collection, "created", download.download_key))
+
+    def make_known() -> None:
+        announce(download.collection, "created", download.download_key)
+        tell(download, "created")
+
+    after_commit(make_known)
     return download
 
 
@@ -206,6 +212,25 @@ def lose(download: Download) -> bool:
         logger.error("The storage no longer has %s of download %s", download.filepath, download.pk)
         write_through(download.pk, "failed")
     return True
+
+
+def fetched(download: Download, user: Any) -> None:
+    """Count that the file of a download was handed out.
+
+    A database that is busy loses the count rather than keep anybody waiting.
+
+    Args:
+        download: The row.
+        user: To whom.
+    """
+    try:
+        with impatient():
+            counted = downloads().filter(pk=download.pk).fetched(user.pk)
+    except DatabaseFault:
+        logger.warning("It could not be counted that a file was fetched", exc_info=True)
+        return
+    if counted:
+        tell(download, "fetched", user=user)
 
 
 def _collection_of(owner: Owner) -> DownloadCollection:

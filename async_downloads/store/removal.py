@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from typing import Any, Final
 
 from django.db import transaction
@@ -22,7 +23,7 @@ from async_downloads.store.connections import (
     downloads,
     impatient,
 )
-from async_downloads.store.write_through import announce
+from async_downloads.store.write_through import announce, tell
 
 __all__ = [
     "BATCH_SIZE",
@@ -160,12 +161,17 @@ def discard(download: Download, *, using: str) -> None:
         using: The database that it was deleted from.
     """
     key, path = download.download_key, download.filepath
+    expired = _files_first.get()
+    change = "expired" if expired else "cancelled" if download.unfinished else "cleared"
 
     def remove_traces() -> None:
         files.sweep(path, download_key=key)
         entries.delete_entry(key)
 
-    if _files_first.get():
+    if expired:
         remove_traces()
     else:
         after_commit(remove_traces, using=using)
+    # The caller forgets the primary key of what it deletes.
+    gone = copy(download)
+    after_commit(lambda: tell(gone, change), using=using)

@@ -54,6 +54,8 @@ class Run:
         self.download = download
         self.path = download.filepath
         self.watching = False
+        self.rows_written: int | None = None
+        self.rows_expected: int | None = None
         self._token = token
         self._thread = threading.get_ident()
         self._depth = 0
@@ -105,8 +107,12 @@ class Run:
         """Whether a body is in it that has not begun to write rows."""
         return self._depth == 1 and not self.watching
 
-    def watch(self, rows: Iterable[Row]) -> Iterator[Row]:
+    def watch(self, rows: Iterable[Row], *, counted: bool = True) -> Iterator[Row]:
         """Yield the rows, with a sign of life every ``HEARTBEAT_SECONDS`` between two of them.
+
+        Args:
+            rows: What is written.
+            counted: Whether they are rows to the person who waits.
 
         Raises:
             DownloadCancelled: The claim is lost.
@@ -114,12 +120,25 @@ class Run:
         monotonic = time.monotonic
         self.watching = True
         try:
-            for row in rows:
+            for index, row in enumerate(rows):
                 if monotonic() >= self.next_beat:
-                    self.beat()
+                    self.advance(index) if counted else self.beat()
                 yield row
         finally:
             self.watching = False
+
+    def advance(self, rows: int) -> None:
+        """Say how many rows are written, if it is time for a sign of life.
+
+        Raises:
+            DownloadCancelled: The claim is lost.
+        """
+        if time.monotonic() < self.next_beat:
+            return
+        self.rows_written = rows
+        # Where nobody reports a percentage, the number of rows is what there is to see.
+        change = "" if self._percentage else "progressed"
+        self._write(lambda: self.held.heartbeat(**self._rows), change=change)
 
     def beat(self) -> None:
         """Give a sign of life and see whether the claim still stands.
@@ -127,7 +146,7 @@ class Run:
         Raises:
             DownloadCancelled: The claim is lost.
         """
-        self._write(lambda: self.held.heartbeat())
+        self._write(lambda: self.held.heartbeat(**self._rows))
 
     def progress(self, percentage: int) -> None:
         """Record progress.
@@ -154,7 +173,10 @@ class Run:
         if in_transaction() and self._cleared():
             files.remove(stored.path)
             raise self._lost()
-        if not self._change(lambda: self.held.complete(**stored._asdict()), "completed"):
+        if not self._change(
+            lambda: self.held.complete(path=stored.path, size=stored.size, **self._rows),
+            "completed",
+        ):
             # A storage that overwrites may have given a later run the same name.
             if not self._exists(filepath=stored.path):
                 files.remove(stored.path)
@@ -266,6 +288,10 @@ class Run:
 
     def _unfinished(self) -> bool:
         return retried(lambda: self.held.unfinished().exists())
+
+    @property
+    def _rows(self) -> dict[str, int | None]:
+        return {"rows_written": self.rows_written, "rows_expected": self.rows_expected}
 
     def _exists(self, **columns: object) -> bool:
         return retried(lambda: downloads().filter(pk=self.download.pk, **columns).exists())

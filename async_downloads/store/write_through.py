@@ -1,17 +1,32 @@
 """The order in which a change becomes visible: row, entry, version token, signal."""
 
+import logging
 import uuid
-from typing import Any
+from typing import Any, Final
 
 from django.utils import timezone
 
-from async_downloads import entries
+from async_downloads import entries, signals
 from async_downloads.entries import DownloadEntry
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.signals import download_changed
 from async_downloads.store.connections import after_commit, downloads
 
-__all__ = ["announce", "entry_of", "write_progress", "write_through"]
+__all__ = ["announce", "entry_of", "tell", "write_progress", "write_through"]
+
+#: One line for each step of a download's life, with its key and numbers as attributes.
+lifecycle_log: Final = logging.getLogger(signals.__name__)
+
+#: The signal of each change that has one.
+SIGNALS: Final = {
+    "created": signals.download_created,
+    "started": signals.download_started,
+    "completed": signals.download_completed,
+    "failed": signals.download_failed,
+    "cancelled": signals.download_cancelled,
+    "expired": signals.download_expired,
+    "fetched": signals.download_fetched,
+}
 
 
 def entry_of(download: Download, *, user: str | None = None) -> DownloadEntry:
@@ -54,6 +69,7 @@ def write_through(download_key: uuid.UUID, change: str) -> None:
         if download is not None:
             entries.set_entry(entry_of(download))
             announce(download.collection, change, download.download_key)
+            tell(download, change)
 
     after_commit(make_visible)
 
@@ -86,3 +102,31 @@ def announce(collection: DownloadCollection, change: str, download_key: str = ""
         "change": change,
     }
     download_changed.send_robust(sender=Download, **arguments)
+
+
+def tell(download: Download, change: str, **arguments: Any) -> None:
+    """Log a change of one download and send the signal that it has of its own, if it has one.
+
+    Args:
+        download: The row; as it was, if it is gone.
+        change: What happened, in the words of ``signals``.
+        **arguments: What else the signal tells.
+    """
+    signal = SIGNALS.get(change)
+    if signal is None:
+        return
+    lifecycle_log.info(
+        "Download %s: %s",
+        download.download_key,
+        change,
+        extra={
+            "download_key": download.download_key,
+            "change": change,
+            "state": download.state,
+            "attempts": download.attempts,
+            "size": download.size,
+            "rows_written": download.rows_written,
+        },
+    )
+    key = download.download_key
+    signal.send_robust(sender=Download, download=download, download_key=key, **arguments)
