@@ -219,9 +219,9 @@ class _Rows(NamedTuple):
         digest = hashlib.blake2b(digest_size=8)
         digest.update(f"{self.total} {self.running} {self.patience}".encode())
         for row in self.shown:
-            shown = (row.pk, row.state, row.percentage, row.stalled, row.errors, row.size, row.name)
-            shown += (row.rows_written, row.rows_expected)
-            digest.update(repr(shown).encode(errors="surrogatepass"))
+            state = (row.pk, row.state, row.percentage, row.stalled, row.errors)
+            made = (row.size, row.rows_written, row.rows_expected, row.name)
+            digest.update(repr(state + made).encode(errors="surrogatepass"))
         return digest.hexdigest()
 
     def listing(self, version: Version) -> Listing:
