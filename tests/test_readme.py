@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from django.http import HttpRequest
 from django.template import Context, Template
 from django.test import Client, RequestFactory
 from django.urls import URLResolver, path
+from django.utils import timezone
 
-from async_downloads import cache, settings
+from async_downloads import cache, settings, signals
 from async_downloads.models import Download
 from tests import jobs, queues
 from tests.factories import DownloadFactory, OrderFactory
@@ -65,6 +67,7 @@ COVERED = {
     "def export_orders": "test_the_quick_start_exports_orders",
     "def start_export": "test_the_quick_start_exports_orders",
     "def export_report": "test_a_task_of_ones_own_rows",
+    "def mail_when_it_took_long": "test_who_waited_long_is_mailed",
     "def start_from_htmx": "test_a_view_wakes_the_menu",
     "def start_report": "test_a_task_is_started_after_the_commit",
     'ASYNC_DOWNLOADS_CACHE_NAME = "default"': "test_the_settings_satisfy_the_checks",
@@ -223,6 +226,28 @@ def test_a_task_of_ones_own_rows(user: Any) -> None:
     _, key = cache.init_download(user, "report.csv")
     names["export_report"](key, [])
     assert Download.objects.get(pk=key).errors == "Choose at least one month."
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_waited_long_is_mailed(user: Any, mailoutbox: list[Any]) -> None:
+    names = executed(snippet("def mail_when_it_took_long"))
+    try:
+        for minutes, owner in ((1, user), (10, user), (10, "team")):
+            _, key = cache.init_download(owner, "orders.csv")
+            asked = timezone.now() - timedelta(minutes=minutes)
+            Download.objects.filter(pk=key).update(timestamp=asked)
+            cache.save_download(key, [["a"]])
+    finally:
+        signals.download_completed.disconnect(names["mail_when_it_took_long"])
+    (mail,) = mailoutbox
+    assert (mail.to, mail.subject) == ([user.email], "orders.csv is ready")
+
+
+def test_the_table_of_signals_is_complete() -> None:
+    section = README.partition("### Exceptions and signals")[2].partition("### URLs")[0]
+    assert set(re.findall(r"download_[a-z]+(?=`)", section)) - {"download_key"} == {
+        *signals.__all__
+    }
 
 
 @pytest.mark.django_db(transaction=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from botocore.config import Config
+from django.contrib.auth.models import Permission
 from django.core.files.storage import default_storage
 from django.test import Client
 from django.utils import timezone
@@ -12,7 +13,7 @@ from django.utils import timezone
 from async_downloads import cache
 from async_downloads.models import Download
 from tests import s3
-from tests.factories import DownloadFactory
+from tests.factories import DownloadFactory, UserFactory
 from tests.test_store_connections import locked_elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -124,3 +125,101 @@ def test_what_has_finished_cannot_be_cleared_while_the_database_is_locked(
     with locked_elsewhere():
         assert signed_in.post("/async_downloads/clear_finished/").status_code == 503
     assert Download.objects.exists()
+
+
+# Who has fetched it, and how often
+
+
+def fetches(download: Download) -> tuple[int, Any]:
+    download.refresh_from_db()
+    return download.fetch_count, download.fetched_by
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "counted"),
+    [
+        ("get", {}, 1),
+        ("get", {"Range": "bytes=0-1"}, 1),
+        ("get", {"Range": "bytes=2-"}, 0),
+        ("get", {"Range": "bytes=99-"}, 0),
+        ("get", {"Range": "bytes=2-", "If-Range": '"other"'}, 1),
+        ("head", {}, 0),
+    ],
+    ids=str,
+)
+def test_a_fetch_is_counted_where_it_begins(
+    signed_in: Client, user: Any, mine: Download, method: str, headers: Any, counted: int
+) -> None:
+    response = getattr(signed_in, method)(mine.url, headers=headers)
+    assert not response.streaming or b"".join(response) is not None
+    assert fetches(mine) == (counted, user if counted else None)
+
+
+@pytest.mark.parametrize(("asked", "counted"), [({}, 1), ({"Range": "bytes=2-"}, 0)], ids=str)
+def test_what_is_handed_over_is_counted_alike(
+    signed_in: Client, user: Any, mine: Download, settings: Any, asked: Any, counted: int
+) -> None:
+    settings.ASYNC_DOWNLOADS_SERVE = "x-accel"
+    assert signed_in.get(mine.url, headers=asked).status_code == 200
+    assert fetches(mine)[0] == counted
+
+
+def test_what_a_page_has_already_is_not_fetched(signed_in: Client, mine: Download) -> None:
+    response = signed_in.get(mine.url)
+    assert b"".join(response)
+    again = signed_in.get(mine.url, headers={"If-None-Match": response["ETag"]})
+    assert again.status_code == 304
+    assert fetches(mine)[0] == 1
+
+
+def test_a_fetch_makes_nothing_live_longer(signed_in: Client, mine: Download) -> None:
+    before = Download.objects.values("heard_at", "expires_at").get()
+    assert b"".join(signed_in.get(mine.url))
+    assert Download.objects.values("heard_at", "expires_at").get() == before
+
+
+def test_a_fetch_that_cannot_be_counted_is_served(
+    signed_in: Client, mine: Download, caplog: pytest.LogCaptureFixture
+) -> None:
+    with locked_elsewhere():
+        response = signed_in.get(mine.url)
+        assert b"".join(response) == b"a,b\n"
+    assert "could not be counted" in caplog.text
+    assert fetches(mine) == (0, None)
+
+
+# Staff
+
+
+@pytest.mark.parametrize(
+    ("is_staff", "permitted", "status"),
+    [(True, True, 200), (True, False, 404), (False, True, 404), (False, False, 404)],
+)
+def test_staff_with_the_permission_fetch_the_files_of_others(
+    client: Client, other_user: Any, mine: Download, is_staff: bool, permitted: bool, status: int
+) -> None:
+    type(other_user).objects.filter(pk=other_user.pk).update(is_staff=is_staff)
+    if permitted:
+        permission = Permission.objects.get(codename="fetch_download")
+        other_user.user_permissions.add(permission)
+    client.force_login(other_user)
+    response = client.get(mine.url)
+    assert response.status_code == status
+    assert not response.streaming or b"".join(response) == b"a,b\n"
+    assert fetches(mine) == ((1, other_user) if status == 200 else (0, None))
+
+
+def test_the_site_may_refuse_staff_as_well(
+    client: Client, staff_user: Any, mine: Download, settings: Any
+) -> None:
+    settings.ASYNC_DOWNLOADS_MAY_FETCH = "operator.is_"
+    client.force_login(staff_user)
+    assert client.get(mine.url).status_code == 404
+
+
+def test_who_is_gone_has_still_been_counted(user: Any, client: Client, mine: Download) -> None:
+    somebody = UserFactory(is_staff=True, is_superuser=True)
+    client.force_login(somebody)
+    assert b"".join(client.get(mine.url))
+    somebody.delete()
+    assert fetches(mine) == (1, None)
