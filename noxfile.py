@@ -42,7 +42,9 @@ ONCE = (
 WITH_ANY_DATABASE = tuple(
     f"--ignore=tests/test_{name}.py"
     for name in (
-        *("architecture", "breaker", "checks", "checks_storage", "demo_production", "exceptions"),
+        *("architecture", "breaker", "checks", "checks_cache", "checks_database", "checks_queue"),
+        *("checks_settings", "checks_site", "checks_storage", "checks_websockets"),
+        *("demo_production", "exceptions"),
         *("files", "formats_csv", "fragments", "handshake", "locale", "names", "public_api"),
         *("push", "readme", "routing", "serving", "serving_handover", "settings", "storage_s3"),
         *("templatetags", "ws_consumers", "ws_consumers_endurance"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.staticfiles import finders
-from django.core.management import get_commands, load_command_class
+from django.core.management import BaseCommand, get_commands, load_command_class
 from django.dispatch import Signal
 from django.template.loader import get_template
 from django.urls import resolve, reverse
@@ -49,6 +49,7 @@ FUNCTIONS = {
 
 SETTINGS = {
     "CACHE_NAME": "",
+    "CLEANUP_SCHEDULE": 60,
     "COLLECTION_KEY_FORMAT": "async_downloads/{}",
     "CSS_CLASS": None,
     "DOWNLOAD_TEMPLATE": "async_downloads/downloads.html",
@@ -209,12 +210,28 @@ def test_the_template_tag() -> None:
     assert register.filters == {}
 
 
-def test_the_management_command() -> None:
-    ours = [name for name, app in get_commands().items() if app == "async_downloads"]
-    assert ours == ["cleanup_downloads"]
-    parser = load_command_class("async_downloads", ours[0]).create_parser("manage.py", ours[0])
-    arguments = {action.dest for action in parser._actions}
-    assert "dry_run" in arguments
+COMMANDS = {
+    "cleanup_downloads": {
+        *("--owner", "--state", "--before", "--after", "--orphans", "--min-age"),
+        *("--dry-run", "--json", "--no-input", "--noinput"),
+    },
+    "downloads_status": {
+        *("--json", "--max-stalled", "--max-pending", "--max-expired", "--max-failed"),
+    },
+}
+
+
+def options(command: BaseCommand, name: str) -> set[str]:
+    parser = command.create_parser("manage.py", name)
+    return {option for action in parser._actions for option in action.option_strings}
+
+
+def test_the_management_commands_and_their_options() -> None:
+    ours = {name for name, app in get_commands().items() if app == "async_downloads"}
+    assert ours == COMMANDS.keys()
+    everywhere = options(BaseCommand(), "any")
+    for name, own in COMMANDS.items():
+        assert options(load_command_class("async_downloads", name), name) - everywhere == own
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, names in {
         "shop.rights": executed(snippet("def may_fetch")),
         "shop.tasks": {"export_orders": jobs.remember},
+        "shop.asgi": executed(snippet("ProtocolTypeRouter(")),
     }.items():
         module = types.ModuleType(name)
         vars(module).update({key: value for key, value in names.items() if key[0] != "_"})
@@ -398,7 +399,8 @@ def test_the_table_of_settings_is_the_truth() -> None:
 
 
 def test_the_table_of_checks_is_complete() -> None:
-    source = (ROOT / "async_downloads/checks.py").read_text()
+    modules = (ROOT / "async_downloads/checks").glob("*.py")
+    source = "".join(module.read_text() for module in modules)
     used = set(re.findall(r"async_downloads\.[EW]\d{3}", source))
     assert used == set(re.findall(r"^\| `(async_downloads\.[EW]\d{3})`", README, re.MULTILINE))
 

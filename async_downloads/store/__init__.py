@@ -3,8 +3,9 @@
 ``connections`` knows through which connection a change goes, and when it
 counts; ``write_through`` holds the order in which it becomes visible. The other
 modules say what happens to a download (``lifecycle``), how its file is built
-(``run``), what a person sees (``listing``), how it goes away (``removal``,
-``cleanup``) and what is left in the storage without a row (``orphans``).
+(``run``), what a person sees (``listing``) and an operator (``status``), how it
+goes away (``removal``, ``cleanup``, ``selection``) and what is left in the storage
+without a row (``orphans``).
 """
 
 from async_downloads.store.cleanup import Cleanup, clean_up, clean_up_alone
@@ -31,12 +32,27 @@ from async_downloads.store.listing import (
 from async_downloads.store.orphans import remove_orphans
 from async_downloads.store.removal import clear, clear_finished, collections_by_key, discard, purge
 from async_downloads.store.run import Run, current_run
+from async_downloads.store.selection import (
+    SELECTABLE,
+    Selection,
+    Survey,
+    collections_of,
+    remove_selected,
+    survey,
+)
+from async_downloads.store.status import Amount, Status, Tolerance, read_status
 from async_downloads.store.write_through import entry_of
 
 __all__ = [
+    "SELECTABLE",
+    "Amount",
     "Cleanup",
     "Listing",
     "Run",
+    "Selection",
+    "Status",
+    "Survey",
+    "Tolerance",
     "Version",
     "after_commit",
     "attachment_of",
@@ -46,6 +62,7 @@ __all__ = [
     "clear",
     "clear_finished",
     "collections_by_key",
+    "collections_of",
     "create",
     "current_run",
     "discard",
@@ -59,7 +76,10 @@ __all__ = [
     "read_changes",
     "read_listing",
     "read_page",
+    "read_status",
     "remove_orphans",
+    "remove_selected",
     "set_error",
     "set_percentage",
+    "survey",
 ]
