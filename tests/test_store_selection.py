@@ -109,6 +109,19 @@ def test_what_is_selected_goes_file_and_all_and_nothing_else() -> None:
     assert DownloadCollection.objects.count() == 4
 
 
+@pytest.mark.parametrize(
+    ("state", "told"), [("expired", ["expired"]), ("complete", []), ("pending", ["cancelled"])]
+)
+def test_what_goes_is_told_by_the_signal_that_it_has(
+    state: str, told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    DownloadFactory(complete=True, expired=True)
+    DownloadFactory()
+    with caplog.at_level("INFO", logger="async_downloads.signals"):
+        store.remove_selected(Selection(states=frozenset({state})))
+    assert [getattr(record, "change", None) for record in caplog.records] == told
+
+
 def test_a_running_one_that_is_removed_is_cancelled() -> None:
     download = DownloadFactory()
     run = claimed(download)
@@ -153,9 +166,9 @@ def test_what_is_no_longer_selected_when_its_turn_comes_is_left(
     retried, failed = DownloadFactory(failed=True), DownloadFactory(failed=True)
     real = selection.delete_locked
 
-    def retry_first(rows: Any, sizes: Any) -> Any:
+    def retry_first(*arguments: Any, **options: Any) -> Any:
         claimed(retried)
-        return real(rows, sizes)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(selection, "delete_locked", retry_first)
     done = store.remove_selected(Selection(states=frozenset({"failed"})))

@@ -8,6 +8,7 @@ do, and it holds locks no longer than it takes to delete the files of one batch.
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -149,21 +150,25 @@ def _alive(rows: Iterable[Download]) -> set[str]:
 
 def _delete_expired(sizes: dict[uuid.UUID, int]) -> dict[uuid.UUID, int]:
     """Delete those of the rows that are still expired, and return which they were."""
-    with files_first():
-        return delete_locked(downloads().expired(), sizes)
+    return delete_locked(downloads().expired(), sizes, expired=True)
 
 
-def delete_locked(rows: DownloadQuerySet, sizes: dict[uuid.UUID, int]) -> dict[uuid.UUID, int]:
+def delete_locked(
+    rows: DownloadQuerySet, sizes: dict[uuid.UUID, int], *, expired: bool
+) -> dict[uuid.UUID, int]:
     """Delete those of a batch that are still among some rows, and that nobody has locked.
 
     Args:
         rows: The rows that are to go.
-        sizes: The batch: primary keys, with something about each.
+        sizes: The batch: primary keys, with the bytes of each.
+        expired: Whether all of them have expired, so that nobody sees them any more. Of
+            such, no file is left behind by a kill; of anything else, nobody is to be
+            shown a row whose file is gone.
 
     Returns:
         What of the batch was deleted.
     """
-    with transaction.atomic(using=database()):
+    with transaction.atomic(using=database()), files_first() if expired else nullcontext():
         # Something may have happened since they were read: each is locked, and looked at again.
         locked = rows.select_for_update(skip_locked=_skips_locked())
         gone = list(locked.filter(pk__in=sizes).values_list("pk", flat=True))

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -16,7 +15,6 @@ from async_downloads.owners import Owner, resolve
 from async_downloads.store.cleanup import Cleanup, Pace, delete_empty, delete_locked
 from async_downloads.store.connections import database, downloads, persistently
 from async_downloads.store.listing import overlaid
-from async_downloads.store.removal import files_first
 
 __all__ = [
     "SELECTABLE",
@@ -137,13 +135,10 @@ def remove_selected(
         after_each: Called after each batch with what was done so far.
     """
     total, pace = Cleanup(), Pace()
-    # Of what nobody sees any more, no file is left behind by a kill; of anything else,
-    # nobody is to be shown a row whose file is gone.
-    order = files_first if selection.states == {EXPIRED} else nullcontext
     for batch in _batches(selection, pace):
         alive = selection.alive(batch)
         sizes = {row.pk: row.size or 0 for row in batch if row.pk not in alive}
-        with pace, order():
+        with pace:
             gone = persistently(partial(_delete_selected, selection, sizes))
         total.downloads += len(gone)
         total.size += sum(gone.values())
@@ -154,7 +149,7 @@ def remove_selected(
 
 
 def _delete_selected(selection: Selection, sizes: dict[uuid.UUID, int]) -> dict[uuid.UUID, int]:
-    return delete_locked(selection.rows(), sizes)
+    return delete_locked(selection.rows(), sizes, expired=selection.states == {EXPIRED})
 
 
 def _batches(selection: Selection, pace: Pace) -> Iterator[list[Download]]:
