@@ -80,6 +80,11 @@ def test_e011_a_template_that_cannot_be_rendered(settings: Any, tmp_path: Path, 
     assert ids() == ["E011"]
 
 
+def test_e011_is_silent_where_nothing_is_rendered(settings: Any) -> None:
+    settings.TEMPLATES = []
+    assert ids() == ["W002"]
+
+
 def test_e011_is_silent_on_a_template_of_the_site(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_DOWNLOAD_TEMPLATE = "async_downloads/none.html"
     assert ids() == []

@@ -86,6 +86,9 @@ def _sets_user(path: str) -> bool:
 
 
 def _without_template() -> CheckMessage | None:
+    if not project_settings.TEMPLATES:
+        # A worker may have settings of its own, and renders nothing.
+        return None
     name = settings.DOWNLOAD_TEMPLATE
     try:
         get_template(name)

@@ -42,7 +42,7 @@ def schedules(site: Site) -> list[dict[str, Any]]:
 
 def race(site: Site, **settings: Any) -> None:
     """Let several processes migrate at once."""
-    (site.steering / "go").unlink(missing_ok=True)
+    site.halt()
     (site.steering / "ready.log").unlink(missing_ok=True)
     racers = [site.start(MIGRATE, **settings) for _ in range(RACERS)]
     ready = site.steering / "ready.log"
