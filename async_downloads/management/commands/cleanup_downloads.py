@@ -170,6 +170,7 @@ class Command(BaseCommand):
             answer = input()
         except EOFError:
             answer = ""
+            self.stderr.write("", style_func=str)
         if answer.strip() != "yes":
             raise CommandError(
                 "Not confirmed, so nothing was removed. Where nobody is there to answer, give "
