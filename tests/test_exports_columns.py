@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.db import connection, models
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -272,10 +273,29 @@ def test_what_a_join_has_brought_is_not_fetched_again() -> None:
     OrderFactory.create_batch(3)
     joined = Order.objects.select_related("customer")
     assert queries_for(["customer", "customer__name"], joined) == 1
-    # What follows no nullable relation, as the changelist of Django 5.2 does by default.
-    downloads = Download.objects.select_related()
+    # The collection comes with the rows, and its user, who may be none, does not.
+    downloads = Download.objects.select_related("collection")
     DownloadFactory.create_batch(3)
     assert queries_for(["collection__user__email"], downloads) == 2
+
+
+@pytest.mark.django_db
+def test_the_way_back_of_a_one_to_one_relation_is_a_relation_too() -> None:
+    DownloadCollectionFactory.create_batch(3)
+    users = get_user_model().objects.all()
+    assert queries_for(["username", "download_collection__key"], users) == 2
+
+
+@pytest.mark.django_db
+def test_a_column_that_is_called_like_an_attribute_of_the_admin_is_a_column() -> None:
+    OrderFactory.create_batch(3)
+    assert queries_for(["customer"], Order.objects.all(), customer=None) == 2
+
+
+@pytest.mark.django_db
+def test_the_key_of_a_row_that_has_gone_is_an_empty_cell() -> None:
+    assert order_cell("customer", Order(customer_id=999)) == ""
+    assert order_cell("customer__name", Order(customer_id=999)) == ""
 
 
 @pytest.mark.django_db

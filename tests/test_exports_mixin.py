@@ -142,6 +142,11 @@ def test_the_actions_of_the_site_are_kept(actions: Any) -> None:
     assert kind.actions == actions
 
 
+def test_mixed_in_behind_the_admin_it_says_so() -> None:
+    with pytest.raises(TypeError, match="must come before the ModelAdmin"):
+        type("SomeAdmin", (admin.ModelAdmin, ExportInBackgroundMixin), {})
+
+
 # Starting
 
 

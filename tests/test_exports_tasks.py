@@ -12,6 +12,7 @@ from django.db import connection
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
+from django.urls import get_script_prefix, reverse, set_script_prefix
 from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy
 
@@ -260,6 +261,29 @@ def test_a_method_may_ask_the_request_what_it_may_ask_on_the_page(
 
 
 @pytest.mark.django_db
+def test_urls_are_those_of_where_the_site_is_served(staff_user: Any, changed: Any) -> None:
+    def link(order: Order) -> str:
+        return reverse("admin:index")
+
+    seen = []
+
+    def get_queryset(self: Any, request: HttpRequest) -> Any:
+        seen.append((request.path, request.path_info, request.resolver_match is not None))
+        return Order.objects.all()
+
+    changed(list_display=[link], get_queryset=get_queryset)
+    OrderFactory()
+    set_script_prefix("/shop/")
+    try:
+        asked = selection(staff_user)
+    finally:
+        set_script_prefix("/")
+    assert content(run(asked, staff_user)) == "Link\n/shop/admin/\n"
+    assert set(seen) == {("/shop/admin/shop/order/", "/admin/shop/order/", True)}
+    assert get_script_prefix() == "/"
+
+
+@pytest.mark.django_db
 def test_a_path_that_the_worker_does_not_serve_is_no_failure(staff_user: Any) -> None:
     OrderFactory(reference="R1")
     assert references(exported(staff_user, path="/elsewhere/")) == ["R1"]
@@ -313,7 +337,7 @@ def test_filters_that_have_gone_are_told(staff_user: Any) -> None:
 
 @pytest.mark.django_db
 def test_a_list_that_the_worker_has_not_is_an_error_for_staff(staff_user: Any) -> None:
-    for other in ({"site": "backstage"}, {"model": "customer"}):
+    for other in ({"site": "nowhere"}, {"model": "customer"}):
         _, key = cache.init_download(staff_user, "orders.csv")
         with pytest.raises(LookupError, match=r"must load the same settings"):
             export_changelist(key, replace(selection(staff_user), **other).as_values())

@@ -75,20 +75,15 @@ class Columns:
     def _relations(self, name: Any) -> str:
         """Return the path of objects that a column spans; an empty text if there are none."""
         spanned: list[str] = []
+        # A column of the model comes before a method of the admin, and that before a path.
+        is_method = self._field(name) is None and hasattr(self._admin, str(name))
         opts = self._opts
-        if isinstance(name, str) and not hasattr(self._admin, name):
-            for part in name.split(LOOKUP_SEP):
-                try:
-                    field = opts.get_field(part)
-                except FieldDoesNotExist:
-                    break
-                if not (field.many_to_one or field.one_to_one) or field.related_model is None:
-                    break
-                if part != field.name:
-                    # "customer_id" is a column of the row itself.
-                    break
-                spanned.append(part)
-                opts = field.related_model._meta
+        for part in [] if callable(name) or is_method else name.split(LOOKUP_SEP):
+            field = _relation(opts, part)
+            if field is None:
+                break
+            spanned.append(part)
+            opts = field.related_model._meta
         return LOOKUP_SEP.join(spanned)
 
     def _cell(self, name: Any) -> Cell:
@@ -96,7 +91,7 @@ class Columns:
         if field is None:
             return lambda instance: self._looked_up(name, instance)
         if field.remote_field is not None:
-            return lambda instance: self._shown(getattr(instance, field.name), self._empty)
+            return lambda instance: self._related(field.name, instance)
         if getattr(field, "flatchoices", None):
             labels = {make_hashable(key): label for key, label in field.flatchoices}
             return lambda instance: self._choice(labels, getattr(instance, field.name))
@@ -112,6 +107,13 @@ class Columns:
             return None
         is_column = isinstance(field, models.Field) and field.concrete and field.name == name
         return field if is_column else None
+
+    def _related(self, name: str, instance: Any) -> Any:
+        try:
+            return self._shown(getattr(instance, name), self._empty)
+        except ObjectDoesNotExist:
+            # The key of a row that has gone, where the database does not mind.
+            return self._empty
 
     def _looked_up(self, name: Any, instance: Any) -> Any:
         """Return what the page would show of anything but a column of the model."""
@@ -142,6 +144,19 @@ class Columns:
             value = ", ".join(str(each) for each in value)
         text = "" if value is None else text_of(value)
         return text if text.strip() else str(empty)
+
+
+def _relation(opts: Any, name: str) -> Any:
+    """Return the relation of a model that leads to one object; None if it is none by this name."""
+    try:
+        field = opts.get_field(name)
+    except FieldDoesNotExist:
+        return None
+    if not (field.many_to_one or field.one_to_one) or field.related_model is None:
+        return None
+    # "customer_id" is a column of the row itself, and what leads back may go by two names.
+    known = field.name if field.concrete else field.get_accessor_name()
+    return field if name == known else None
 
 
 def _chosen(empty: Any) -> str:

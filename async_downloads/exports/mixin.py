@@ -60,6 +60,15 @@ class ExportInBackgroundMixin(ModelAdmin):
     export_task: Any = "async_downloads.exports.tasks.export_changelist"
     export_resource_class: Any = None
 
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        order = cls.__mro__
+        if admin.ModelAdmin in order[: order.index(ExportInBackgroundMixin)]:
+            raise TypeError(
+                f"{cls.__name__} would show no exports: ExportInBackgroundMixin must come "
+                "before the ModelAdmin that it is mixed into."
+            )
+
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         # None says that there are to be no actions.

@@ -15,7 +15,13 @@ from django.contrib.messages.storage.cookie import CookieStorage
 from django.db.models import QuerySet
 from django.http import HttpRequest, QueryDict
 from django.http.request import split_domain_port
-from django.urls import Resolver404, resolve, reverse
+from django.urls import (
+    Resolver404,
+    get_script_prefix,
+    resolve,
+    reverse,
+    set_script_prefix,
+)
 from django.utils import timezone, translation
 
 __all__ = ["Selection", "WorkerRequest", "matching"]
@@ -44,19 +50,22 @@ class WorkerRequest(HttpRequest):
         super().__init__()
         self.method = "GET"
         self.GET = QueryDict(selection.query)
-        self.path = self.path_info = selection.path
+        self.path = selection.path
+        self.path_info = "/" + selection.path.removeprefix(selection.script)
         self.user = user
         self._scheme = "https" if selection.secure else "http"
         name, port = split_domain_port(selection.host)
         self.META = {
             "REQUEST_METHOD": "GET",
             "QUERY_STRING": selection.query,
+            "SCRIPT_NAME": selection.script.rstrip("/"),
+            "PATH_INFO": self.path_info,
             "HTTP_HOST": selection.host,
             "SERVER_NAME": name,
             "SERVER_PORT": port or ("443" if selection.secure else "80"),
         }
         try:
-            self.resolver_match = resolve(selection.path)
+            self.resolver_match = resolve(self.path_info)
         except Resolver404:
             # A site may serve its admin by another URLconf than the one of its workers.
             self.resolver_match = None
@@ -82,6 +91,7 @@ class Selection:
         query: The query string: filters, search and order.
         keys: The primary keys of the rows that were ticked, as text; None for all that match.
         path: The path of the changelist.
+        script: Under which path the site is served, with a slash at the end.
         host: The host of the page, for absolute URLs.
         secure: Whether the page was fetched by HTTPS.
         language: The language of the page, for headings and texts; None for none.
@@ -96,6 +106,7 @@ class Selection:
     query: str
     keys: list[str] | None
     path: str
+    script: str
     host: str
     secure: bool
     language: str | None
@@ -128,6 +139,7 @@ class Selection:
             query=query.urlencode(),
             keys=keys,
             path=reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist", current_app=site),
+            script=get_script_prefix(),
             host=request.get_host(),
             secure=request.is_secure(),
             language=translation.get_language(),
@@ -147,9 +159,14 @@ class Selection:
 
     @contextmanager
     def conditions(self) -> Iterator[None]:
-        """Have texts and times come out as on the page, inside the block."""
-        with translation.override(self.language), self._in_time_zone():
-            yield
+        """Have texts, times and URLs come out as on the page, inside the block."""
+        own = get_script_prefix()
+        set_script_prefix(self.script)
+        try:
+            with translation.override(self.language), self._in_time_zone():
+                yield
+        finally:
+            set_script_prefix(own)
 
     def _in_time_zone(self) -> Any:
         try:
