@@ -231,8 +231,8 @@ def test_a_task_of_ones_own_rows(user: Any) -> None:
 @pytest.fixture
 def documented_admin(orders_app: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The admin of orders that the guide shows, in the place of that of the tests."""
-    monkeypatch.setattr(admin.site, "_registry", {**admin.site._registry})
-    admin.site.unregister(models.Order)
+    # Put back at the end, in the place of what the guide has registered.
+    monkeypatch.delitem(admin.site._registry, models.Order)
     return orders_app("orders.admin", snippet("class OrderAdmin")).OrderAdmin
 
 
