@@ -87,6 +87,7 @@ def test_the_file_is_what_the_resource_exports(key: str, kind: str) -> None:
     some_orders()
     export_resource(key, OrderResource if kind == "class" else OrderResource())
     assert content(key) == f"{HEADER}19.90,R1,Ada\n19.90,R2,Ada\n"
+    assert Download.objects.get(pk=key).rows_written == 2
     table = OrderResource().export().csv
     assert content(key) == table.replace("\r\n", "\n")
 
@@ -117,6 +118,24 @@ def test_the_resource_hears_that_it_is_exported(key: str) -> None:
     assert heard == [orders]
 
 
+def test_it_may_make_a_list_of_the_queryset(key: str) -> None:
+    class Sorted(OrderResource):
+        def filter_export(self, queryset: Any, **kwargs: Any) -> Any:
+            return sorted(queryset, key=lambda order: order.reference, reverse=True)
+
+    some_orders()
+    export_resource(key, Sorted)
+    assert [line[6:8] for line in content(key).splitlines()[1:]] == ["R3", "R2", "R1"]
+
+
+def test_of_an_unknown_download_the_resource_is_asked_nothing(db: None) -> None:
+    class Silent(OrderResource):
+        def before_export(self, queryset: Any, **kwargs: Any) -> None:
+            pytest.fail("It was asked.")
+
+    export_resource("0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e", Silent)
+
+
 @pytest.mark.parametrize("own", ["after_export", "export"])
 def test_what_a_resource_does_to_the_whole_table_is_done(key: str, own: str) -> None:
     some_orders()
@@ -134,6 +153,7 @@ def test_what_a_resource_does_to_the_whole_table_is_done(key: str, own: str) -> 
 
     setattr(WithSum, own, {"after_export": after_export, "export": export}[own])
     export_resource(key, WithSum)
+    assert Download.objects.get(pk=key).rows_written == 3
     assert content(key) == f"{HEADER}19.90,R1,Ada\n19.90,R2,Ada\n39.80,,\n"
 
 

@@ -33,8 +33,14 @@ def export_resource(
         TypeError: ``resource`` is no Resource.
     """
     made = resource_from(resource)
-    rows = _rows(download_key, made, queryset) if _streams(made) else _table(made, queryset)
-    cache.save_download(download_key, rows)
+    export = (_RowByRow if _streams(made) else _AllAtOnce)(download_key, made, queryset)
+    counted = queryset is None or isinstance(queryset, QuerySet)
+    cache.save_download(
+        download_key,
+        export.rows(),
+        header=export.header(),
+        expected_rows=export.count if counted else None,
+    )
 
 
 def resource_from(resource: Any, **kwargs: Any) -> Any:
@@ -73,21 +79,75 @@ def _streams(resource: Any) -> bool:
     return kind.export is base.export and kind.after_export is base.after_export
 
 
-def _table(resource: Any, queryset: Any) -> Iterator[Iterable[Any]]:
-    table = resource.export(queryset=queryset)
-    yield table.headers
-    yield from table
+class _RowByRow:
+    """What the Resource's own ``export`` would put into a table, without the table.
+
+    The Resource is asked nothing before the download is claimed.
+    """
+
+    def __init__(self, download_key: str, resource: Any, objects: Any):
+        self._key = download_key
+        self._resource = resource
+        self._objects = objects
+        self._begun = False
+        self._total = 0
+
+    def count(self) -> int:
+        """Return how many rows there will be."""
+        self._begin()
+        if isinstance(self._objects, QuerySet):
+            self._total = self._objects.count()
+        else:
+            # A Resource may make anything of the queryset that it filters.
+            self._objects = list(self._objects)
+            self._total = len(self._objects)
+        return self._total
+
+    def header(self) -> Iterator[Any]:
+        """Yield the names of the columns."""
+        self._begin()
+        yield from self._resource.get_export_headers()
+
+    def rows(self) -> Iterator[Iterable[Any]]:
+        """Yield the rows, and record progress."""
+        self._begin()
+        for index, instance in enumerate(_each(self._resource, self._objects)):
+            yield self._resource.export_resource(instance)
+            cache.update_percentage(self._key, self._total, index)
+
+    def _begin(self) -> None:
+        if self._begun:
+            return
+        self._begun = True
+        resource, objects = self._resource, self._objects
+        resource.before_export(objects)
+        self._objects = resource.filter_export(
+            resource.get_queryset() if objects is None else objects
+        )
 
 
-def _rows(download_key: str, resource: Any, queryset: Any) -> Iterator[Iterable[Any]]:
-    """Yield what the Resource's own ``export`` would have put into a table."""
-    resource.before_export(queryset)
-    objects = resource.filter_export(resource.get_queryset() if queryset is None else queryset)
-    yield resource.get_export_headers()
-    total = objects.count() if isinstance(objects, QuerySet) else 0
-    for index, instance in enumerate(_each(resource, objects)):
-        yield resource.export_resource(instance)
-        cache.update_percentage(download_key, total, index)
+class _AllAtOnce(_RowByRow):
+    """The table that a Resource makes in its own way."""
+
+    def count(self) -> int:
+        """Return how many rows the table has."""
+        self._begin()
+        return len(self._objects)
+
+    def header(self) -> Iterator[Any]:
+        """Yield the names of the columns."""
+        self._begin()
+        yield from self._objects.headers
+
+    def rows(self) -> Iterator[Iterable[Any]]:
+        """Yield the rows of the table."""
+        self._begin()
+        yield from self._objects
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._objects = self._resource.export(queryset=self._objects)
 
 
 def _each(resource: Any, objects: Any) -> Iterable[Any]:
