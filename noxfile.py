@@ -182,7 +182,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def audit(session: nox.Session) -> None:
     """Look up known vulnerabilities of what the package depends on; needs the internet."""
-    session.install(".[ws,celery]")
+    session.install(".[ws,celery,import-export]")
     found = session.run("python", "-m", "pip", "freeze", silent=True, log=False)
     pinned = [line for line in str(found).splitlines() if "==" in line]
     session.install("pip-audit>=2.7")

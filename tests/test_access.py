@@ -30,6 +30,7 @@ from async_downloads.models import Download, DownloadCollection
 from async_downloads.routing import websocket_urlpatterns
 from async_downloads.ws_consumers import COALESCE_SECONDS, DownloadsConsumer
 from tests.factories import DownloadCollectionFactory, DownloadFactory, UserFactory
+from tests.shop.models import Order
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -48,6 +49,7 @@ class Row:
         key: The argument of the URL: the row's primary key, or a text.
         data: What is posted.
         removes: Who removes the download with a POST.
+        adds: Who begins another one with a POST.
         else_: The status for each of ``PEOPLE`` for any other method.
     """
 
@@ -55,6 +57,7 @@ class Row:
     key: Callable[[Download], list[Any]] = lambda download: []
     data: Callable[[Download], dict[str, Any]] = lambda download: {}
     removes: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
     else_: tuple[int, int, int, int, int] = (405, 405, 405, 405, 405)
 
 
@@ -115,6 +118,15 @@ ADMIN: Final = {
     "change": lambda pk: Row({"POST": NEVER}, key=pk, else_=LOOK),
 }
 
+#: Added to any list of the admin that has exports: who may see that list may export it.
+EXPORTS: Final = {
+    "export_in_background": Row(
+        {"POST": (302, 302, 403, 302, 302)},
+        adds=("staff with it",),
+        else_=(302, 302, 405, 405, 302),
+    ),
+}
+
 TABLE: Final = {
     **{f"async_downloads:{name}": row for name, row in OURS.items()},
     **{
@@ -122,6 +134,7 @@ TABLE: Final = {
         for model, key in ((Download, by_key), (DownloadCollection, of_collection))
         for name, row in ADMIN.items()
     },
+    **{f"admin:shop_order_{name}": row for name, row in EXPORTS.items()},
 }
 
 #: Without a name: Django's redirect from an address of the admin before version 1.9.
@@ -137,6 +150,9 @@ def test_each_url_has_a_row() -> None:
             assert isinstance(pattern, URLPattern)
             (named.add if pattern.name else unnamed.append)(pattern.name)  # type: ignore[func-returns-value, attr-defined]
     assert len(unnamed) == 2 * UNNAMED_IN_ADMIN
+    with_exports = {pattern.name for pattern in admin.site.get_model_admin(Order).get_urls()}
+    without = {pattern.name for pattern in admin.ModelAdmin(Order, admin.site).get_urls()}
+    named |= with_exports - without
     assert set(TABLE) == {
         *(f"async_downloads:{name}" for name in ours),
         *(f"admin:{name}" for name in named),
@@ -152,7 +168,7 @@ def person(who: str, owner: Any) -> Any:
     somebody = UserFactory(is_staff=who.startswith("staff"))
     if who == "staff with it":
         codes = [f"{verb}_{name}" for verb in ("view", "delete", "fetch") for name in ("download",)]
-        codes += ["view_downloadcollection", "delete_downloadcollection"]
+        codes += ["view_downloadcollection", "delete_downloadcollection", "view_order"]
         somebody.user_permissions.set(Permission.objects.filter(codename__in=codes))
     return somebody
 
@@ -197,7 +213,9 @@ def test_who_may_do_what(name: str, who: str, user: Any) -> None:
             shown = b"".join(response) if response.streaming else response.content
             removed = method == "POST" and who in row.removes
             assert Download.objects.filter(pk=mine.pk).exists() is not removed, method
-            assert removed or state() == before, method
+            added = method == "POST" and who in row.adds
+            assert removed or (state() == before) is not added, method
+            assert Download.objects.count() == 1 - removed + added, method
         if who not in ("owner", "staff with it"):
             assert NAME.encode() not in shown, method
             assert mine.filename.encode() not in shown, method
@@ -236,6 +254,7 @@ def test_unknown_and_foreign_are_the_same(method: str, who: str, user: Any) -> N
 
 
 CHANGING: Final = [name for name, row in TABLE.items() if row.removes]
+ADDING: Final = [name for name, row in TABLE.items() if row.adds]
 
 
 @pytest.mark.django_db
@@ -253,6 +272,14 @@ def test_a_change_needs_the_csrf_token(name: str, user: Any) -> None:
     client.cookies["csrftoken"] = request.META["CSRF_COOKIE"]
     client.post(url, {**row.data(mine), "csrfmiddlewaretoken": token})
     assert not Download.objects.filter(pk=mine.pk).exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ADDING)
+def test_a_start_needs_the_csrf_token(name: str, user: Any) -> None:
+    client = client_of(person(TABLE[name].adds[0], user), enforce_csrf_checks=True)
+    assert client.post(reverse(name)).status_code == 403
+    assert not Download.objects.exists()
 
 
 # Sockets

@@ -169,6 +169,7 @@ def test_only_entries_talks_to_a_cache() -> None:
         ("django.core.files.storage", "files.py"),
         ("async_downloads.formats", "building.py"),
         ("celery", "tasks.py"),
+        ("import_export", "exports/resources.py"),
     ],
 )
 def test_only_one_module_uses_what_has_one_door(module: str, door: str) -> None:

@@ -17,7 +17,7 @@ from django.urls import resolve, reverse
 from django.utils.module_loading import import_string
 
 import async_downloads
-from async_downloads import cache, exceptions, settings, shortcuts, signals, tasks
+from async_downloads import cache, exceptions, exports, settings, shortcuts, signals, tasks
 
 PACKAGE = Path(async_downloads.__file__).parent
 KEY = "0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e"
@@ -79,7 +79,19 @@ URLS = {
     "script": ("/async_downloads/scripts/htmx-2.min.js", ["htmx-2.min.js"]),
 }
 
+#: What a ModelAdmin with exports lets a site set and override.
+OF_THE_MIXIN = [
+    "export_in_background(self, request, queryset)",
+    "get_export_list_display(self, request)",
+    "get_export_resource(self, request)",
+    "get_export_state(self, request)",
+    "has_export_permission(self, request)",
+    "may_export(self, request)",
+    "restore_export_state(self, request, state)",
+]
+
 TEMPLATES = [
+    "admin/change_list.html",
     "base.html",
     "clear_finished.html",
     "cross.svg",
@@ -99,6 +111,7 @@ TEMPLATES = [
 STATIC_FILES = [
     "css/async_downloads.css",
     "css/async_downloads_admin.css",
+    "css/async_downloads_export.css",
     "js/async_downloads.js",
     "js/async_downloads_centre.js",
     "js/ws_async_downloads.js",
@@ -138,6 +151,18 @@ def test_each_function_documents_each_of_its_arguments() -> None:
             function = getattr(module, name)
             for argument in inspect.signature(function).parameters:
                 assert f"{argument}:" in (inspect.getdoc(function) or ""), f"{name}: {argument}"
+
+
+def test_the_exports() -> None:
+    assert exports.__all__ == ["ExportInBackgroundMixin", "export_resource"]
+    assert signature(exports.export_resource) == (
+        "export_resource(download_key, resource, queryset=None)"
+    )
+    mixin = exports.ExportInBackgroundMixin
+    assert mixin.export_task == "async_downloads.exports.tasks.export_changelist"
+    assert mixin.export_resource_class is None
+    names = [text.partition("(")[0] for text in OF_THE_MIXIN]
+    assert [signature(getattr(mixin, name)) for name in names] == OF_THE_MIXIN
 
 
 def test_the_exceptions() -> None:
@@ -189,7 +214,8 @@ def test_there_are_no_other_urls() -> None:
 
 def test_the_templates() -> None:
     folder = PACKAGE / "templates"
-    assert sorted(path.name for path in folder.rglob("*.*")) == TEMPLATES
+    ours = folder / "async_downloads"
+    assert sorted(path.relative_to(ours).as_posix() for path in folder.rglob("*.*")) == TEMPLATES
     for name in TEMPLATES:
         template = get_template(f"async_downloads/{name}").template
         assert Path(template.origin.name).is_relative_to(folder)
@@ -238,6 +264,7 @@ def test_the_management_commands_and_their_options() -> None:
     "path",
     [
         "async_downloads.apps.AsyncDownloadsConfig",
+        "async_downloads.exports.tasks.export_changelist",
         "async_downloads.models.Download",
         "async_downloads.models.DownloadCollection",
         "async_downloads.routing.websocket_urlpatterns",
