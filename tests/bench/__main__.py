@@ -6,38 +6,49 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.bench import latency, report
-from tests.bench.cases import BOTH, CASES, MEMORY, MEMORY_SIZES
+from tests.bench.cases import CASES, MEMORY, MEMORY_SIZES, Case
 from tests.bench.runner import Bench, Result
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables, and write the JSON."""
     options = _options(arguments)
+    wanted = options.only or {case.name for case in CASES} | {"memory", "latency"}
     sizes = [int(size * options.scale) for size in MEMORY_SIZES]
-    chosen = [case for case in CASES if not options.only or case.name in options.only]
-    memory = [name for name in MEMORY if not options.only or "memory" in options.only]
-    results: list[Result] = []
+    bench = Bench(old_python=options.old_python, orders=sizes["memory" in wanted])
     growth: dict[tuple[str, str], list[float]] = {}
-    bench = Bench(old_python=options.old_python, orders=max(sizes) if memory else sizes[0])
     with bench.ready():
-        print(*report.HEAD, sep="\n", flush=True)
-        for case in chosen:
-            scaled = case.scaled(options.scale)
-            for found in bench.run(scaled, rounds=options.rounds):
-                results += found
-                print(*report.lines(scaled, found), sep="\n", flush=True)
-        for name in memory:
-            for database in filter(bench.has, BOTH if name in ("columns", "row_function") else BOTH[:1]):
-                growth[name, database] = [bench.memory(name, database, size) for size in sizes]
-    if growth:
-        print("", *report.memory_lines(growth, sizes), sep="\n")
+        chosen = [case.scaled(options.scale) for case in CASES if case.name in wanted]
+        results = _measure(bench, chosen, options.rounds)
+        if "memory" in wanted:
+            growth = _measure_memory(bench, sizes)
     if bench.missing:
         print(f"\nNot there, so skipped: {', '.join(bench.missing)}.")
-    if not options.only or "latency" in options.only:
+    if "latency" in wanted:
         latency.run()
     if options.json:
         report.write_json(options.json, results, growth)
         print(f"\nEverything is in {options.json}.")
+
+
+def _measure(bench: Bench, cases: Sequence[Case], rounds: int) -> list[Result]:
+    print(*report.HEAD, sep="\n", flush=True)
+    results: list[Result] = []
+    for case in cases:
+        for found in bench.run(case, rounds=rounds):
+            results += found
+            print(*report.lines(case, found), sep="\n", flush=True)
+    return results
+
+
+def _measure_memory(bench: Bench, sizes: Sequence[int]) -> dict[tuple[str, str], list[float]]:
+    growth = {
+        (name, database): [bench.memory(name, database, size) for size in sizes]
+        for name, databases in MEMORY.items()
+        for database in filter(bench.has, databases)
+    }
+    print("", *report.memory_lines(growth, sizes), sep="\n", flush=True)
+    return growth
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import django
@@ -18,11 +19,9 @@ import django
 
 def reset_peak() -> None:
     """Have the kernel count the peak of memory from here on."""
-    try:
+    # Without it, the growth includes what the preparation took.
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        # Without it, the growth includes what the preparation took.
-        pass
 
 
 def memory(name: str) -> float:

@@ -9,7 +9,7 @@ from django.core.wsgi import get_wsgi_application
 class Handler(WSGIRequestHandler):
     """Without a line of the log for each request."""
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         """Say nothing."""
 
 

@@ -8,6 +8,9 @@ class Customer(models.Model):
 
     name = models.CharField(max_length=100)
 
+    def __str__(self) -> str:
+        return self.name
+
 
 class Order(models.Model):
     """Some pieces of something."""
@@ -19,3 +22,6 @@ class Order(models.Model):
     quantity = models.PositiveSmallIntegerField()
     unit_price = models.DecimalField(max_digits=8, decimal_places=2)
     status = models.CharField(max_length=12)
+
+    def __str__(self) -> str:
+        return self.reference

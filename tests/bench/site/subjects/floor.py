@@ -91,10 +91,13 @@ def columns(size: int) -> Body:
     statement = _TEXT[connection.vendor].format(size=size)
 
     def copied() -> None:
-        with tempfile.TemporaryFile() as file, connection.cursor() as cursor:
-            with cursor.cursor.copy(statement) as copy:
-                for block in copy:
-                    file.write(block)
+        with (
+            tempfile.TemporaryFile() as file,
+            connection.cursor() as cursor,
+            cursor.cursor.copy(statement) as copy,
+        ):
+            for block in copy:
+                file.write(block)
 
     def fetched() -> None:
         with tempfile.TemporaryFile() as file, connection.cursor() as cursor:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import sources
-from async_downloads import cache, tasks, views
-from async_downloads.shortcuts import queryset_to_csv
 from django.conf import settings
 from django.core.cache import cache as store
+
+from async_downloads import cache, tasks, views
+from async_downloads.shortcuts import queryset_to_csv
 from subjects.crowds import crowd_of
 from subjects.polls import polls, somebody
 
@@ -22,7 +23,7 @@ def _key() -> str:
 
 def _complete(key: str) -> None:
     download = store.get(key)
-    assert download["complete"] and not download["errors"], download
+    assert (download["complete"], download["errors"]) == (True, ""), download
 
 
 def rows(size: int) -> Body:

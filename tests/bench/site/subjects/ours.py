@@ -12,13 +12,13 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.utils import timezone
-from subjects.crowds import crowd_of
-from subjects.polls import polls, somebody
 
 from async_downloads import cache, tasks, views
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.owners import resolve
 from async_downloads.shortcuts import queryset_to_csv
+from subjects.crowds import crowd_of
+from subjects.polls import polls, somebody
 
 Body = Callable[[], int | None]
 
@@ -121,9 +121,7 @@ def _version(user: Any) -> str:
 def poll_unchanged(size: int) -> Body:
     user, _ = _listed(size)
     version = _version(user)
-    return polls(
-        user, views.ajax_update, lambda: {"data": {"version": version}, "headers": HTMX}
-    )
+    return polls(user, views.ajax_update, lambda: {"data": {"version": version}, "headers": HTMX})
 
 
 def poll_changed(size: int) -> Body:
