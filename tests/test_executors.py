@@ -10,7 +10,8 @@ from django.db import IntegrityError
 from django_q.tasks import async_task
 
 from async_downloads import cache
-from async_downloads.executors import RUNNER_PATH, enqueuer_for
+from async_downloads.executors import enqueuer_for
+from async_downloads.executors.django_q import RUNNER_PATH
 from async_downloads.models import Download
 from async_downloads.shortcuts import init_generic_csv_download
 from tests import jobs, queues
