@@ -45,6 +45,7 @@ WITH_ANY_DATABASE = tuple(
         *("architecture", "breaker", "checks", "checks_cache", "checks_database", "checks_queue"),
         *("checks_settings", "checks_site", "checks_storage", "checks_websockets"),
         *("demo_production", "exceptions", "management_console"),
+        *("conformance", "testing"),
         *("files", "formats_csv", "fragments", "handshake", "locale", "names", "public_api"),
         *("push", "readme", "routing", "serving", "serving_handover", "settings", "storage_s3"),
         *("templatetags", "ws_consumers", "ws_consumers_endurance"),
@@ -151,7 +152,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the package, strictly."""
-    session.install("-e", ".[ws,celery]", *group("types"))
+    session.install("-e", ".[ws,celery,testing]", *group("types"))
     session.run("mypy")
 
 

@@ -48,9 +48,7 @@ INSTALLED_APPS = [
 ]
 
 #: Where Django's own tasks come from, and the backend that keeps them in the database.
-TASKS_PACKAGE = next(
-    (name for name in ("django.tasks", "django_tasks") if find_spec(name)), ""
-)
+TASKS_PACKAGE = next((name for name in ("django.tasks", "django_tasks") if find_spec(name)), "")
 if TASKS_PACKAGE and find_spec("django_tasks_db"):
     INSTALLED_APPS += ["django_tasks_db", *(["django_tasks"] if "." not in TASKS_PACKAGE else [])]
     TASKS = {

@@ -181,6 +181,14 @@ def test_only_one_module_uses_what_has_one_door(module: str, door: str) -> None:
     assert found - {"formats/csv.py"} == {door}
 
 
+def test_nothing_but_what_is_for_tests_knows_of_it() -> None:
+    for path, tree in sources().items():
+        names = {name.partition(".")[0] for name in imports(tree)}
+        if not path.startswith("testing/"):
+            assert "pytest" not in names, path
+            assert not {n for n in imports(tree) if n.startswith("async_downloads.testing")}, path
+
+
 def test_no_module_prints_or_uses_the_root_logger() -> None:
     for path, tree in sources().items():
         names = {

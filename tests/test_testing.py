@@ -224,4 +224,3 @@ def test_the_table_has_a_column_for_each_executor_and_a_line_for_each_case() -> 
 def test_the_suite_has_a_behaviour_for_each_that_it_asks_for() -> None:
     source = Path(conformance.__file__).read_text()
     assert [name for name in BEHAVIOURS if f'"{name}"' not in source] == []
-

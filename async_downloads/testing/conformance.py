@@ -14,7 +14,7 @@ from async_downloads import cache, files, settings, store
 from async_downloads.executors import enqueuer_for
 from async_downloads.models import Download
 from async_downloads.shortcuts import enqueue_download
-from async_downloads.testing.performing import PERCENTAGE, REFUSAL, SECRET, Notes
+from async_downloads.testing.performing import DETAIL, PERCENTAGE, REFUSAL, Notes
 
 __all__ = ["ExecutorConformance", "Worker"]
 
@@ -123,8 +123,8 @@ class ExecutorConformance:
         key = self._start("fail")
         download = self._until(key, "failed")
         assert download.errors
-        assert SECRET not in download.errors
-        assert f"LookupError: {SECRET}" in download.error_detail
+        assert DETAIL not in download.errors
+        assert f"LookupError: {DETAIL}" in download.error_detail
         assert not self._stored(download)
         self._expect_ending(key, succeeded=False)
 

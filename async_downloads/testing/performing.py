@@ -11,13 +11,13 @@ from typing import Any, Final
 from async_downloads import cache
 from async_downloads.exceptions import DownloadCancelled, DownloadError
 
-__all__ = ["PERCENTAGE", "REFUSAL", "SECRET", "Notes", "perform"]
+__all__ = ["DETAIL", "PERCENTAGE", "REFUSAL", "Notes", "perform"]
 
 #: What the task tells the owner where it refuses.
 REFUSAL: Final = "Choose a shorter period."
 
 #: What is in the exception of the task that fails, and no business of the owner's.
-SECRET: Final = "postgres://user:secret@db/shop"
+DETAIL: Final = "postgres://user:secret@db/shop"
 
 #: What the task reports where it goes on until it is told to stop.
 PERCENTAGE: Final = 50
@@ -110,7 +110,7 @@ def _fall_silent(download_key: str, notes: Notes, go: str) -> None:
 
 
 def _fail(download_key: str, notes: Notes) -> None:
-    raise LookupError(f"{SECRET} has no such table")
+    raise LookupError(f"{DETAIL} has no such table")
 
 
 def _refuse(download_key: str, notes: Notes) -> None:

@@ -167,5 +167,3 @@ def ready(child: Child, sign: str) -> bool:
     """Return whether a worker has told that it works; fails if it has ended instead."""
     assert child.alive, f"The worker has ended:\n{child.log}"
     return sign in child.log
-
-
