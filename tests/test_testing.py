@@ -116,7 +116,9 @@ def test_celery_is_as_it_was(run_download: RunDownload) -> None:
     assert not jobs.celery_app.conf.task_always_eager
 
 
-@pytest.mark.parametrize("task", [jobs.Backend(), 5, jobs.coroutine], ids=repr)
+@pytest.mark.parametrize(
+    "task", [jobs.Backend(), 5, jobs.coroutine], ids=["a stranger", "5", "coroutine"]
+)
 def test_what_is_no_task_is_an_error_before_anything_is_written(
     run_download: RunDownload, task: Any
 ) -> None:
