@@ -4,7 +4,7 @@ This is the one door to pytest, which nothing else in the package needs.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 try:
     import pytest
@@ -14,6 +14,9 @@ except ImportError as error:
         'pip install "django-async-downloads[testing]"',
         name="pytest",
     ) from error
+
+if TYPE_CHECKING:
+    from async_downloads.testing.running import RunDownload
 
 __all__ = [
     "pytest_collection_modifyitems",
@@ -29,7 +32,7 @@ OUTCOMES: Final = {"passed": "ok", "skipped": "skipped", "failed": "FAILED", "er
 
 
 @pytest.fixture
-def run_download(transactional_db: None) -> Any:
+def run_download(transactional_db: None) -> "RunDownload":
     """Run a task for a new download as a worker would; see ``RunDownload``.
 
     It works outside of any transaction, as a worker does, and so the test gets
