@@ -64,7 +64,7 @@ class Command(BaseCommand):
         # Two starts at once lost one of a list; a cache that was too full lost an entry, and both.
         listed = cache.get(get_collection_key(one))
         lost = [keys["lost from its list"], keys["flushed"]]
-        cache.set(get_collection_key(one), [key for key in listed if key not in lost])
+        cache.set(get_collection_key(one), [key for key in listed if key not in lost], None)
         cache.delete_many([keys["flushed"], keys["expired"]])
         lists = {name: shown(name) for name in NAMES}
         self.stdout.write(json.dumps({"keys": keys, "lists": lists}))
