@@ -44,10 +44,10 @@ WITH_ANY_DATABASE = tuple(
     for name in (
         *("architecture", "breaker", "checks", "checks_cache", "checks_database", "checks_queue"),
         *("checks_settings", "checks_site", "checks_storage", "checks_websockets"),
-        *("demo_production", "exceptions", "management_adoption", "management_console", "predecessor"),
+        *("demo_production", "exceptions", "management_adoption", "management_console"),
         *("files", "formats_csv", "fragments", "handshake", "locale", "names", "public_api"),
         *("push", "readme", "routing", "serving", "serving_handover", "settings", "storage_s3"),
-        *("templatetags", "ws_consumers", "ws_consumers_endurance"),
+        *("predecessor", "templatetags", "ws_consumers", "ws_consumers_endurance"),
     )
 )
 

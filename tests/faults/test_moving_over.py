@@ -93,6 +93,12 @@ class Site:
         options = ("-q", "--no-compile", "--disable-pip-version-check")
         self._run(*pip, "install", *options, *arguments)
 
+    def installed(self) -> list[str]:
+        """Return which versions of Django and of this package are installed."""
+        found = self.venv.glob("lib/python*/site-packages/[dD]jango*.dist-info")
+        names = (path.name.removesuffix(".dist-info").lower() for path in found)
+        return sorted(name for name in names if re.match(r"django(_async_downloads)?-", name))
+
     def query(self, statement: str) -> list[Any]:
         """Ask the site's database."""
         with sqlite3.connect(self.folder / "db.sqlite3") as connection:
@@ -167,6 +173,12 @@ class Moved:
         return stored
 
 
+def old_versions(installed: list[str]) -> bool:
+    """Return whether this is the old package on the old Django, and both of them only."""
+    found = [re.sub(r"(\d+\.\d+).*", r"\1", name) for name in installed]
+    return found == ["django-4.2", "django_async_downloads-0.6"]
+
+
 def roomy() -> str | None:
     """Return a folder in memory, if there is room: an environment is thousands of small files."""
     memory = Path("/dev/shm")  # noqa: S108 (only a new folder in it is used)
@@ -196,11 +208,14 @@ def moved(folder: Path) -> Moved:
     (old,) = site.venv.glob("lib/python*/site-packages/async_downloads")
     shutil.copy(old / "templates/async_downloads/downloads.html", site.folder / "templates")
     (site.folder / "templates/downloads.html").rename(site.folder / "templates/old_list.html")
+    assert old_versions(site.installed()), site.installed()
     site.manage("migrate")
     began = json.loads(site.manage("begin"))
     files, cache = site.contents("media"), site.contents("cache")
 
     site.install("--upgrade", str(ROOT))
+    assert [name for name in site.installed() if re.search(r"-(0\.6|4\.2)", name)] == []
+    assert len(site.installed()) == 2
     # It begins with the system checks, and would end with an error of theirs.
     site.manage("migrate")
     site.manage("adopt_downloads", "--dry-run")
