@@ -237,6 +237,7 @@ def test_the_template_tag() -> None:
 
 
 COMMANDS = {
+    "adopt_downloads": {"--dry-run", "--owner", "--collection"},
     "cleanup_downloads": {
         *("--owner", "--state", "--before", "--after", "--orphans", "--min-age"),
         *("--dry-run", "--json", "--no-input", "--noinput"),

@@ -18,7 +18,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.core.checks import run_checks
-from django.core.management import get_commands
+from django.core.management import get_commands, load_command_class
 from django.db import transaction
 from django.http import HttpRequest
 from django.template import Context, Template
@@ -532,6 +532,21 @@ def test_the_table_of_functions_is_complete() -> None:
     for line in re.findall(r"^\| (.*?) \|", section, re.MULTILINE):
         told |= set(re.findall(r"`(\w+)[(`]", line))
     assert told == {*cache.__all__, *shortcuts.__all__, *exports.__all__}
+
+
+def test_the_page_on_moving_over_names_what_there_is() -> None:
+    page = (ROOT / "docs/moving-over.md").read_text()
+    assert set(re.findall(r"manage\.py (\w+)", page)) <= get_commands().keys()
+    assert set(re.findall(r"ASYNC_DOWNLOADS_(\w+)", page)) <= settings.DEFAULTS.keys()
+    options = set(re.findall(r"--(?:dry-run|owner|collection)", page))
+    parser = load_command_class("async_downloads", "adopt_downloads").create_parser("manage.py", "")
+    assert options <= parser._option_string_actions.keys()
+    assert options <= set(re.findall(r"^\| `(--\w[\w-]*)", README, re.MULTILINE))
+    for text in re.findall(r'failed: "(.*?)"', page):
+        assert any(text in path.read_text() for path in (ROOT / "async_downloads").rglob("*.py"))
+    assert [
+        path for path in re.findall(r"`(tests/\S+)`", page) if not (ROOT / path).is_file()
+    ] == []
 
 
 def test_its_pictures_are_there() -> None:

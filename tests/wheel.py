@@ -18,6 +18,7 @@ NEEDED = (
     "async_downloads/templates/async_downloads/download_centre.html",
     "async_downloads/templates/async_downloads/downloads.html",
     "async_downloads/templatetags/async_downloads.py",
+    "async_downloads/management/commands/adopt_downloads.py",
     "async_downloads/management/commands/cleanup_downloads.py",
     "async_downloads/executors/threads.py",
     "async_downloads/testing/conformance.py",

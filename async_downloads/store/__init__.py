@@ -4,10 +4,11 @@
 counts; ``write_through`` holds the order in which it becomes visible. The other
 modules say what happens to a download (``lifecycle``), how its file is built
 (``run``), what a person sees (``listing``) and an operator (``status``), how it
-goes away (``removal``, ``cleanup``, ``selection``) and what is left in the storage
-without a row (``orphans``).
+goes away (``removal``, ``cleanup``, ``selection``), what is left in the storage
+without a row (``orphans``) and what an older version has left (``adoption``).
 """
 
+from async_downloads.store.adoption import Finding, UnreadableCacheError, adopt
 from async_downloads.store.cleanup import Cleanup, clean_up, clean_up_alone
 from async_downloads.store.connections import after_commit
 from async_downloads.store.lifecycle import (
@@ -47,13 +48,16 @@ __all__ = [
     "SELECTABLE",
     "Amount",
     "Cleanup",
+    "Finding",
     "Listing",
     "Run",
     "Selection",
     "Status",
     "Survey",
     "Tolerance",
+    "UnreadableCacheError",
     "Version",
+    "adopt",
     "after_commit",
     "attachment_of",
     "claim",
