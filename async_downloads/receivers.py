@@ -3,9 +3,10 @@
 from typing import Any
 
 from django.apps import AppConfig
+from django.core.signals import setting_changed
 from django.db.models.signals import post_delete, post_migrate, pre_delete
 
-from async_downloads import push, schedules, store
+from async_downloads import items, push, schedules, store
 from async_downloads.models import Download
 from async_downloads.signals import download_changed
 
@@ -17,6 +18,7 @@ def connect(app_config: AppConfig) -> None:
     pre_delete.connect(read_whole, sender=Download)
     post_delete.connect(discard_deleted, sender=Download)
     download_changed.connect(push_hint)
+    setting_changed.connect(items.forget)
     post_migrate.connect(install_schedules, sender=app_config)
 
 

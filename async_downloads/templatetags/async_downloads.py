@@ -6,9 +6,10 @@ from typing import Any
 from django import template
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
+from django.template.context import Context
 from django.utils.safestring import SafeString
 
-from async_downloads import fragments, owners, scripts, settings, store
+from async_downloads import fragments, items, owners, scripts, settings, store
 
 __all__ = ["register"]
 
@@ -43,3 +44,13 @@ def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | str | 
         "htmx_ws": scripts.url("hx-ws-2.min.js"),
         "htmx4_ws": scripts.url("hx-ws-4.min.js"),
     }
+
+
+@register.simple_tag(takes_context=True)
+def download_item(context: Context) -> SafeString:
+    """Render the item of the list that is called ``download`` in the context.
+
+    The same as to include ``async_downloads/download.html``, only that what has
+    not changed is not rendered again.
+    """
+    return items.render_item(context["download"], context)
