@@ -23,8 +23,8 @@ from demo.shop.people import SIGN_INS
 from demo.shop.tasks import HEADER
 
 __all__ = [
-    *("PATIENCE", "POLL_SECONDS"),
-    *("Check", "CheckError", "Entry", "Log", "Person", "expect", "run"),
+    *("PATIENCE", "Check", "CheckError", "Entry", "Log", "Person"),
+    *("expect", "run"),
 ]
 
 #: Seconds that any one thing may take before it counts as failed.

@@ -11,6 +11,8 @@ import os
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
+
 from demo.production import *  # noqa: F403 (the same site, in pieces)
 from demo.production import INSTALLED_APPS, Q_CLUSTER, RUN
 
@@ -45,9 +47,13 @@ BROKERS: dict[str, dict[str, Any]] = {
     },
 }
 
+BROKER = os.environ.get("DEMO_BROKER", "orm")
+if BROKER not in BROKERS:
+    raise ImproperlyConfigured(f"DEMO_BROKER is {BROKER!r}; it must be 'orm' or 'redis'.")
+
 Q_CLUSTER = {
     **{name: value for name, value in Q_CLUSTER.items() if name != "orm"},
-    **BROKERS[os.environ.get("DEMO_BROKER", "orm")],
+    **BROKERS[BROKER],
     # Clusters that are to help each other share a name; others on the same Redis do not.
     "name": f"demo-{RUN}" if RUN else "demo",
     # What a cluster holds beside what it works on, the other one cannot take.

@@ -89,7 +89,7 @@ class Machines(Children):
         call_command("collectstatic", interactive=False, verbosity=0)
         for name in CLUSTERS:
             self.start_cluster(name)
-        gunicorn = ["gunicorn", "demo.wsgi", "--workers", "2", "--threads", "4"]
+        gunicorn = ["gunicorn", "demo.wsgi", "--threads", "8"]
         # Two demos at once would share its control socket.
         gunicorn.append("--no-control-socket")
         self.launch("WSGI server", [*PYTHON, *gunicorn, "--bind", _netloc(self.wsgi)])

@@ -28,7 +28,7 @@ MODULES: Final = ("boto3", "channels_redis", "gunicorn", "psycopg", "redis", "st
 
 #: Seconds, so that ``--check`` need not wait for as long as a site would: a task is delivered
 #: again that was not done in time, and one that was not heard of has stalled.
-HASTE: Final = {"DEMO_TASK_TIMEOUT": "19", "DEMO_TASK_RETRY": "20", "DEMO_STALLED_AFTER": "8"}
+HASTE: Final = {"DEMO_TASK_TIMEOUT": "29", "DEMO_TASK_RETRY": "30", "DEMO_STALLED_AFTER": "8"}
 
 
 class MissingError(Exception):
@@ -60,7 +60,11 @@ def surrounded(*, check: bool) -> Iterator[None]:
     if "AWS_ENDPOINT_URL_S3" not in os.environ:
         _use_local_s3()
     with _database(temporary=check):
-        yield
+        try:
+            yield
+        finally:
+            if check:
+                _leave_nothing_in_redis()
 
 
 def use_websockets() -> None:
@@ -75,6 +79,15 @@ def use_websockets() -> None:
             f"Not installed: {', '.join(lacking)}. `nox -s demo -- --ws` installs them."
         )
     _use_redis()
+
+
+def _leave_nothing_in_redis() -> None:
+    import redis
+
+    with redis.Redis.from_url(os.environ["DEMO_REDIS"]) as client:
+        # Entries of the cache, the layer's groups and the queue all bear the number of the run.
+        for key in client.scan_iter(match=f"*demo-{os.environ['DEMO_RUN']}*"):
+            client.delete(key)
 
 
 def _use_redis() -> None:
