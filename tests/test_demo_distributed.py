@@ -1,7 +1,6 @@
 """The demo's settings for more than one machine: all of them are in the environment."""
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -24,11 +23,7 @@ ENVIRON: Final = {
     "AWS_DEFAULT_REGION": "eu-central-1",
 }
 
-SHOWN: Final = """
-import django; django.setup()
-from django.conf import settings
-print(settings.DATABASES["default"], settings.Q_CLUSTER)
-"""
+SHOWN: Final = "from demo import distributed as of; print(of.DATABASES, of.Q_CLUSTER)"
 
 
 def test_nothing_is_wrong_with_them(tmp_path: Path) -> None:
@@ -38,7 +33,9 @@ def test_nothing_is_wrong_with_them(tmp_path: Path) -> None:
 
 
 def shown(**environ: str) -> str:
-    return run("-c", SHOWN, **ENVIRON | environ).stdout
+    told = run("-c", SHOWN, **ENVIRON | environ)
+    assert told.returncode == 0, told.stderr
+    return told.stdout
 
 
 def test_they_find_the_database_and_one_queue_for_all_clusters() -> None:
@@ -66,18 +63,15 @@ def test_behind_pgbouncer_no_cursor_outlives_a_transaction() -> None:
 
 @pytest.mark.parametrize("missing", ["DEMO_DATABASE_URL", "DEMO_REDIS", "DEMO_S3_BUCKET"])
 def test_without_what_all_machines_share_nothing_starts(missing: str) -> None:
-    checked = without(missing)
-    assert checked.returncode != 0
-    assert f"KeyError: '{missing}'" in checked.stderr
-
-
-def without(name: str) -> "subprocess.CompletedProcess[str]":
-    return check(**{key: value for key, value in ENVIRON.items() if key != name})
+    rest = {name: value for name, value in ENVIRON.items() if name != missing}
+    told = run("-c", SHOWN, **rest)
+    assert told.returncode != 0
+    assert f"KeyError: '{missing}'" in told.stderr
 
 
 def test_another_broker_is_refused() -> None:
-    checked = check(**ENVIRON, DEMO_BROKER="rabbitmq")
-    assert "DEMO_BROKER is 'rabbitmq'; it must be 'orm' or 'redis'." in checked.stderr
+    told = run("-c", SHOWN, **ENVIRON, DEMO_BROKER="rabbitmq")
+    assert "DEMO_BROKER is 'rabbitmq'; it must be 'orm' or 'redis'." in told.stderr
 
 
 def test_the_guide_names_every_variable_and_no_other() -> None:
