@@ -17,8 +17,8 @@ from tests.faults.redis_server import RedisServer
 #: Fewer orders than the demo has, and less patience with a killed worker.
 HASTE: Final = {
     "DEMO_ORDERS": "25000",
-    "DEMO_TASK_TIMEOUT": "14",
-    "DEMO_TASK_RETRY": "15",
+    "DEMO_TASK_TIMEOUT": "11",
+    "DEMO_TASK_RETRY": "12",
     "DEMO_STALLED_AFTER": "4",
 }
 
