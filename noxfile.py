@@ -44,8 +44,8 @@ WITH_ANY_DATABASE = tuple(
     for name in (
         *("architecture", "breaker", "checks", "checks_cache", "checks_database", "checks_queue"),
         *("checks_settings", "checks_site", "checks_storage", "checks_websockets"),
-        *("conformance", "demo_production", "exceptions", "management_adoption"),
-        *("management_console", "testing"),
+        *("conformance", "demo_distributed", "demo_production", "exceptions", "items"),
+        *("management_adoption", "management_console", "testing"),
         *("files", "formats_csv", "fragments", "handshake", "locale", "names", "public_api"),
         *("push", "readme", "routing", "serving", "serving_handover", "settings", "storage_s3"),
         *("predecessor", "templatetags", "ws_consumers", "ws_consumers_endurance"),
@@ -218,10 +218,15 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run the demo shop; ``-- --check`` does the main job by itself, ``-- --ws`` uses Redis."""
+    """Run the demo shop; ``-- --check`` does the main job by itself, ``-- --ws`` uses Redis.
+
+    ``-- --distributed`` uses a PostgreSQL and a Redis that are there, and nginx.
+    """
     session.install("-e", ".", "factory-boy>=3.3")
     if "--ws" in session.posargs:
         session.install("-e", ".[ws]", "daphne>=4.1")
+    if "--distributed" in session.posargs:
+        session.install("-e", ".[ws]", *group("distributed"))
     # The demo stops its own processes; it must not be torn down under its feet.
     session.run("python", "-m", "demo", *session.posargs, interrupt_timeout=15)
 

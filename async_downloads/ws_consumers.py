@@ -38,6 +38,10 @@ SIGNED_OUT: Final = 4401
 FAILED: Final = 4500
 
 
+class _PageGoneError(Exception):
+    """The connection has ended in the meantime."""
+
+
 class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channels has no types
     """Sends the caller's downloads, as the same fragment that a poll brings.
 
@@ -123,6 +127,8 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
                 await self.send_changes()
                 await self.wait()
             await self.close(SIGNED_OUT)
+        except _PageGoneError:
+            logger.debug("A page has gone while it was told of a change")
         except Exception:
             logger.exception("A websocket is closed; its page polls instead")
             # It may be gone already.
@@ -150,10 +156,19 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
         return bool(await get_user({"session": fresh}) == self.scope["user"])
 
     async def send_changes(self) -> None:
-        """Send the list, unless the page shows it already."""
+        """Send the list, unless the page shows it already.
+
+        Raises:
+            _PageGoneError: Nobody is there any more, which the server will tell us next.
+        """
         markup = await database_sync_to_async(self.render_changes)()
-        if markup is not None:
+        if markup is None:
+            return
+        try:
             await self.send(text_data=markup)
+        except OSError as error:
+            # What ASGI has servers raise then; uvicorn does.
+            raise _PageGoneError from error
 
     def render_changes(self) -> str | None:
         """Return the list as markup, in the language of the page; None if it did not change."""

@@ -2,6 +2,7 @@
 
 ``python -m demo`` runs until Ctrl-C; ``python -m demo --check`` uses it all as
 two customers would, without a browser, and tells whether everything worked.
+``python -m demo --distributed`` is what several machines run, on this one.
 """
 
 import argparse
@@ -13,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import django
+
+from demo import surroundings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +52,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="push changes over websockets; needs a Redis (at DEMO_REDIS, or on its usual port)",
     )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="two web servers behind nginx, two clusters, S3; needs a PostgreSQL (at "
+        "DEMO_DATABASE_URL) and a Redis; with --check, a cluster is killed on the way",
+    )
     return parser.parse_args(arguments)
 
 
@@ -70,36 +79,43 @@ def _data_folder(*, temporary: bool) -> Iterator[None]:
         yield
 
 
-def _use_redis() -> str:
-    """Have the settings use Redis and websockets; returns what is missing, or an empty text."""
-    try:
-        import channels_redis  # noqa: F401
-        import daphne  # noqa: F401
-        import redis
-    except ImportError as error:
-        return f"{error}: the demo with --ws needs daphne and the extra ws."
-    url = os.environ.setdefault("DEMO_REDIS", "redis://127.0.0.1:6379/0")
-    try:
-        with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
-            client.ping()
-    except (redis.RedisError, ValueError) as error:
-        return f"No Redis answers at {url} (set DEMO_REDIS to where it does): {error}"
-    return ""
-
-
 def _run(options: argparse.Namespace) -> int:
+    try:
+        if options.distributed:
+            with surroundings.surrounded(check=options.check):
+                return _run_distributed(options)
+        return _run_on_one_machine(options)
+    except surroundings.MissingError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _run_on_one_machine(options: argparse.Namespace) -> int:
     if options.ws:
-        if missing := _use_redis():
-            print(missing, file=sys.stderr)
-            return 1
+        surroundings.use_websockets()
     else:
         os.environ.pop("DEMO_REDIS", None)
     os.environ["DJANGO_SETTINGS_MODULE"] = "demo.settings"
     django.setup()
     # They import models, which are there only now.
     from demo import check, serve
+    from demo.services import Services
 
-    return check.run(options.port) if options.check else serve.run(options.port)
+    services = Services(options.port)
+    if options.check:
+        return check.run(services, lambda log: check.Check(services, log).run())
+    return serve.run(services)
+
+
+def _run_distributed(options: argparse.Namespace) -> int:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "demo.distributed"
+    django.setup()
+    from demo import serve, takeover
+    from demo.machines import Machines
+
+    if options.check:
+        return takeover.run(options.port)
+    return serve.run(Machines(options.port, os.environ.get("DEMO_BROKER", "orm")))
 
 
 if __name__ == "__main__":

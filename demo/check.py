@@ -15,14 +15,17 @@ from django.urls import reverse
 from django_q.models import OrmQ
 
 from demo import database
+from demo.children import Children, ServiceError, log_tail
 from demo.client import Answer, Client, Page
-from demo.services import ServiceError, Services, log_tail
 from demo.shop.exports import EXPORTS
 from demo.shop.models import Order
 from demo.shop.people import SIGN_INS
 from demo.shop.tasks import HEADER
 
-__all__ = ["run"]
+__all__ = [
+    *("PATIENCE", "Check", "CheckError", "Entry", "Log", "Person"),
+    *("expect", "run"),
+]
 
 #: Seconds that any one thing may take before it counts as failed.
 PATIENCE: Final = 60.0
@@ -38,17 +41,21 @@ class CheckError(Exception):
     """Something did not work."""
 
 
-def run(port: int) -> int:
-    """Check everything, and return the exit code."""
-    services = Services(port)
+def run(services: Children, check: Callable[["Log"], None]) -> int:
+    """Check everything, and return the exit code.
+
+    Args:
+        services: What is started for it, and stopped after it.
+        check: Takes one step after the other, and tells each.
+    """
     log = Log()
     problems = []
     try:
         log.tell(database.prepare())
         with services:
-            log.tell(f"The web server and the cluster have started at {services.address}")
+            log.tell(f"{services.TITLE} have started at {services.address}")
             try:
-                Check(services, log).run()
+                check(log)
             except OSError:
                 # A child that has died explains it better than a refused connection.
                 services.watch()
@@ -57,13 +64,13 @@ def run(port: int) -> int:
         problems.append(str(error))
     except (CheckError, OSError) as error:
         # The logs go with the temporary folder.
-        problems += [str(error), log_tail("web server"), log_tail("cluster")]
+        problems += [str(error), *map(log_tail, services.names)]
     except KeyboardInterrupt:
         problems.append("Interrupted.")
     if services.left_over:
         problems.append("Some processes could not be stopped.")
     elif services.address:
-        log.tell("The web server and the cluster have stopped, and no process is left")
+        log.tell(f"{services.TITLE} have stopped, and no process is left")
     log.tell("FAILED: " + "\n".join(problems) if problems else "Everything works")
     return 1 if problems else 0
 
@@ -97,6 +104,12 @@ class Person:
     def __init__(self, address: str, username: str) -> None:
         self.username = username
         self.client = Client(address)
+
+    def at(self, address: str) -> "Person":
+        """Return the same person, signed in or not, at another address of the site."""
+        person = Person(address, self.username)
+        person.client = Client(address, self.client.jar)
+        return person
 
     def sign_in(self) -> None:
         """Go to the page, be sent to the sign-in form and fill it in."""
@@ -154,7 +167,7 @@ class Person:
 class Check:
     """The steps, in their order."""
 
-    def __init__(self, services: Services, log: Log) -> None:
+    def __init__(self, services: Children, log: Log) -> None:
         self._services = services
         self._log = log
         self._orders = Order.objects.count()

@@ -57,14 +57,20 @@ class Answer:
 
 
 class Client:
-    """One person: a cookie jar, and nothing remembered from one page to the next."""
+    """One person: a cookie jar, and nothing remembered from one page to the next.
 
-    def __init__(self, address: str) -> None:
+    Args:
+        address: Where the site is.
+        jar: The cookies of the same person at another address of the same site.
+    """
+
+    def __init__(self, address: str, jar: CookieJar | None = None) -> None:
+        self.jar = CookieJar() if jar is None else jar
         self._address = address
         self._opener = build_opener(
             # A proxy that is set for the outside has nothing to do with a loopback address.
             ProxyHandler({}),
-            HTTPCookieProcessor(CookieJar()),
+            HTTPCookieProcessor(self.jar),
             _NoRedirects,
         )
 

@@ -3,20 +3,19 @@
 import sys
 
 from demo import database
-from demo.services import PATIENCE, ServiceError, Services
+from demo.children import PATIENCE, Children, ServiceError
 from demo.shop.people import SIGN_INS
 
 __all__ = ["run"]
 
 
-def run(port: int) -> int:
-    """Serve the shop from the first free port on, and return the exit code."""
+def run(services: Children) -> int:
+    """Serve the shop, and return the exit code."""
     print(database.prepare(), flush=True)
-    services = Services(port)
     problems = []
     try:
         with services:
-            _greet(services.address)
+            _greet(services)
             try:
                 while True:
                     services.wait(60)
@@ -26,7 +25,7 @@ def run(port: int) -> int:
                     "a second Ctrl-C does not wait for them.",
                     flush=True,
                 )
-        print("The web server and the cluster are stopped.")
+        print(f"{services.TITLE} are stopped.")
     except KeyboardInterrupt:
         print("\nStopped while starting.")
     except ServiceError as error:
@@ -38,8 +37,10 @@ def run(port: int) -> int:
     return 1 if problems else 0
 
 
-def _greet(address: str) -> None:
-    print(f"\nThe shop is open at {address}\n\nSign in as")
+def _greet(services: Children) -> None:
+    print(f"\nThe shop is open at {services.address}\n\nSign in as")
     for person in SIGN_INS:
         print(f"  {person.username:<8}{person.password:<18}({person.role})")
-    print("\nPress Ctrl-C to stop the web server and the cluster.", flush=True)
+    for line in services.notes:
+        print(f"\n{line}")
+    print(f"\nPress Ctrl-C to stop {services.TITLE[:1].lower()}{services.TITLE[1:]}.", flush=True)

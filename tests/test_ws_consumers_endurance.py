@@ -1,5 +1,6 @@
 """What a websocket survives, what ends it, and how it is like a request."""
 
+import asyncio
 import re
 from datetime import timedelta
 from typing import Any
@@ -163,3 +164,28 @@ async def test_its_forms_carry_the_token_of_the_page_and_lead_back_to_no_socket(
     assert _does_token_match(token, secret)
     assert "/ws/" not in markup
     await page.disconnect()
+
+
+async def test_a_page_that_goes_while_it_is_told_of_a_change_is_no_error(
+    user: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An ASGI server raises an OSError of its own at what is sent to nobody."""
+    tried = asyncio.Event()
+    served = communicator(user).application
+
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        async def send_or_tell(message: dict[str, Any]) -> None:
+            if message["type"] != "websocket.send":
+                await send(message)
+                return
+            tried.set()
+            raise BrokenPipeError
+
+        await served(scope, receive, send_or_tell)
+
+    page = WebsocketCommunicator(application, "/ws/downloads/")
+    assert (await page.connect())[0]
+    await asyncio.wait_for(tried.wait(), 5)
+    assert await page.receive_nothing()
+    await page.disconnect()
+    assert [record for record in caplog.records if record.levelname != "DEBUG"] == []

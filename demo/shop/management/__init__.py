@@ -1,0 +1,1 @@
+"""The shop at a shell."""

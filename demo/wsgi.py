@@ -1,0 +1,10 @@
+"""The shop for a WSGI server: everything but the websocket of its downloads."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+__all__ = ["application"]
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo.settings")
+application = get_wsgi_application()
