@@ -71,7 +71,7 @@ def tests(session: nox.Session) -> None:
     Redis and Chromium are used where they are there. What TESTS_REQUIRE names
     must be. Arguments go to pytest.
     """
-    session.install("-e", ".[ws,celery]", *group("tests"))
+    session.install("-e", ".[ws,celery,xlsx]", *group("tests"))
     install_front_end(session)
     fetch_old_package(session)
     ran = []
@@ -146,7 +146,7 @@ def installed_mysqlclient(session: nox.Session) -> bool:
 )
 def matrix(session: nox.Session, django: str) -> None:
     """Run the tests on SQLite with each Python that is installed and its Djangos."""
-    session.install("-e", ".[ws,celery]", *group("tests"), f"django~={django}.0")
+    session.install("-e", ".[ws,celery,xlsx]", *group("tests"), f"django~={django}.0")
     arguments = session.posargs or [*ONCE, *IN_PARALLEL]
     session.run("pytest", *arguments)
 
@@ -162,7 +162,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the package, strictly."""
-    session.install("-e", ".[ws,celery,testing]", *group("types"))
+    session.install("-e", ".[ws,celery,testing,xlsx]", *group("types"))
     session.run("mypy")
 
 
@@ -193,7 +193,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def audit(session: nox.Session) -> None:
     """Look up known vulnerabilities of what the package depends on; needs the internet."""
-    session.install(".[ws,celery,import-export]")
+    session.install(".[ws,celery,import-export,xlsx]")
     found = session.run("python", "-m", "pip", "freeze", silent=True, log=False)
     pinned = [line for line in str(found).splitlines() if "==" in line]
     session.install("pip-audit>=2.7")

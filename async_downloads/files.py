@@ -22,7 +22,9 @@ from pathvalidate import sanitize_filename
 from async_downloads import settings
 
 __all__ = [
+    "FALLBACK_NAME",
     "StoredFile",
+    "beside",
     "folders",
     "is_s3",
     "is_there",
@@ -188,6 +190,11 @@ def stored_name(filename: str) -> str:
 def path_for(download_key: str, filename: str) -> str:
     """Return the path that a download asks of the storage."""
     return posixpath.join(settings.PATH_PREFIX, download_key, stored_name(filename))
+
+
+def beside(path: str, filename: str) -> str:
+    """Return the path of a file of another name in the folder of ``path``."""
+    return posixpath.join(posixpath.dirname(path), stored_name(filename))
 
 
 def with_suffix(path: str, suffix: str) -> str:

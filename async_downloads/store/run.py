@@ -55,12 +55,14 @@ class Run:
             token: The claim; or what is on the row, where no claim was written.
         """
         self.download = download
+        self.filename = download.filename
         self.path = download.filepath
         self.watching = False
         self.hosting = False
         self.rows_written: int | None = None
         self.rows_expected: int | None = None
         self._token = token
+        self._suffix = ""
         self._thread = threading.get_ident()
         self._depth = 0
         self._recorded: BaseException | None = None
@@ -69,7 +71,8 @@ class Run:
         self.next_beat = time.monotonic() + _pause()
         if download.state == DownloadState.RUNNING and token is not None:
             # The run that is taken over may yet come back: it must not write to our name.
-            self.path = files.with_suffix(self.path, token.hex[:8])
+            self._suffix = token.hex[:8]
+            self.path = files.with_suffix(self.path, self._suffix)
         if token != download.claim:
             # What the claim has written, for entries that are made without the row.
             download.state, download.errors = DownloadState.RUNNING, ""
@@ -111,12 +114,20 @@ class Run:
         """Whether a task's body is in it that has not begun to write rows."""
         return self.hosting and self._depth == 1 and not self.watching
 
-    def watch(self, rows: Iterable[Row], *, counted: bool = True) -> Iterator[Row]:
+    def rename(self, filename: str) -> None:
+        """Have the file saved under another name than was asked for, once it is whole."""
+        if filename != self.filename:
+            self.filename = filename
+            path = files.beside(self.download.filepath, filename)
+            self.path = files.with_suffix(path, self._suffix) if self._suffix else path
+
+    def watch(self, rows: Iterable[Row], *, counted: bool = True, before: int = 0) -> Iterator[Row]:
         """Yield the rows, with a sign of life every ``HEARTBEAT_SECONDS`` between two of them.
 
         Args:
             rows: What is written.
             counted: Whether they are rows to the person who waits.
+            before: How many were written before them.
 
         Raises:
             DownloadCancelled: The claim is lost.
@@ -124,7 +135,7 @@ class Run:
         monotonic = time.monotonic
         self.watching = True
         try:
-            for index, row in enumerate(rows):
+            for index, row in enumerate(rows, before):
                 if monotonic() >= self.next_beat:
                     self.advance(index) if counted else self.beat()
                 yield row
@@ -178,7 +189,9 @@ class Run:
             files.remove(stored.path)
             raise self._lost()
         if not self._change(
-            lambda: self.held.complete(path=stored.path, size=stored.size, **self._rows),
+            lambda: self.held.complete(
+                path=stored.path, size=stored.size, names=self._names, **self._rows
+            ),
             "completed",
         ):
             # A storage that overwrites may have given a later run the same name.
@@ -296,6 +309,15 @@ class Run:
     @property
     def _rows(self) -> dict[str, int | None]:
         return {"rows_written": self.rows_written, "rows_expected": self.rows_expected}
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """The names to write, where the file has another one than was asked for."""
+        asked = self.download.filename
+        if self.filename == asked:
+            return {}
+        shown = self.download.name
+        return {"filename": self.filename, "name": self.filename if shown == asked else shown}
 
     def _exists(self, **columns: object) -> bool:
         return retried(lambda: downloads().filter(pk=self.download.pk, **columns).exists())
