@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import io
 import itertools
 import re
 from collections.abc import Iterable
@@ -10,9 +9,10 @@ from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from numbers import Number
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final
 
 from async_downloads.exceptions import DownloadError
+from async_downloads.formats import text
 from async_downloads.formats.base import Options
 
 __all__ = ["check_encoding", "write", "write_csv", "write_for_excel", "write_tsv"]
@@ -76,16 +76,15 @@ def write(
         DownloadError: A cell holds a character that the encoding lacks; the
             message names the row, counted from 1.
     """
-    # A seekable stream is what TextIOWrapper looks at to write one byte order mark.
-    text = io.TextIOWrapper(cast("io.BytesIO", stream), encoding=encoding, newline="")
+    layer = text.layer_over(stream, encoding)
     seen = itertools.count(1)
     if escape_formulas:
         rows = map(_escaped, rows)
     try:
         # compress() with selectors that are all true counts rows without a Python frame each.
-        writer = csv.writer(text, delimiter=delimiter, lineterminator=line_end)
+        writer = csv.writer(layer, delimiter=delimiter, lineterminator=line_end)
         writer.writerows(itertools.compress(rows, seen))
-        text.flush()
+        layer.flush()
         return next(seen) - 1
     except UnicodeEncodeError as error:
         if _came_from_the_rows(error):
@@ -96,7 +95,7 @@ def write(
             f"{error.object[error.start : error.end]!r}."
         ) from error
     finally:
-        text.detach()
+        layer.detach()
 
 
 def write_csv(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:

@@ -1,12 +1,12 @@
 """JSON Lines: a JSON value for each row, as Django writes them."""
 
-import io
 import math
 from collections.abc import Callable, Iterable
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final
 
 from django.core.serializers.json import DjangoJSONEncoder
 
+from async_downloads.formats import text
 from async_downloads.formats.base import Options
 
 __all__ = ["write"]
@@ -38,20 +38,20 @@ def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) ->
             cells than the header.
     """
     shape = _array if options.header is None else _object_of(options.header)
-    text = io.TextIOWrapper(cast("io.BytesIO", stream), encoding=options.encoding, newline="")
+    layer = text.layer_over(stream, options.encoding)
     count = 0
     try:
         for row in rows:
             count += 1
             value = row if type(row) is dict else shape(row)
             try:
-                text.write(_encode(value) + "\n")
+                layer.write(_encode(value) + "\n")
             except ValueError:
                 # Also a character that cannot be encoded. Nothing of the line is written.
-                text.write(_encode_in_ascii(_without_nan(value)) + "\n")
-        text.flush()
+                layer.write(_encode_in_ascii(_without_nan(value)) + "\n")
+        layer.flush()
     finally:
-        text.detach()
+        layer.detach()
     return count
 
 

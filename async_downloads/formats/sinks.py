@@ -48,6 +48,9 @@ class Sink(io.RawIOBase):
                 raise
         return len(data)
 
+    def flush(self) -> None:
+        """Do nothing: it holds nothing back, and may be closed before what writes to it."""
+
     def tell(self) -> int:
         """Return the position.
 

@@ -203,7 +203,9 @@ class _Pages:
         if moment.date() < FIRST_DAY:
             self._text(row, column, str(moment))
         else:
-            self._dated(row, column, moment, "yyyy-mm-dd hh:mm:ss")
+            # As exact as a spreadsheet is: more could round up to a day after the last.
+            exact = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+            self._dated(row, column, exact, "yyyy-mm-dd hh:mm:ss")
 
     def _date(self, row: int, column: int, day: date) -> None:
         if day < FIRST_DAY:
