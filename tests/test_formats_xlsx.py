@@ -81,6 +81,10 @@ def read(cell: Any) -> Any:
         (1.5, 1.5),
         (math.nan, "nan"),
         (math.inf, "inf"),
+        (-1e307, -1e307),
+        (1.7976931348623155e308, "1.7976931348623155e+308"),
+        (5e-324, "5e-324"),
+        (-0.0, 0),
         (Decimal("19.90"), 19.9),
         (Decimal("-0.001"), -0.001),
         (Decimal("123456789012.345"), 123456789012.345),
@@ -160,7 +164,7 @@ CELLS = (
     st.none()
     | st.booleans()
     | st.integers(-(10**15) + 1, 10**15 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.floats(-1e307, 1e307, allow_subnormal=False)
     | st.datetimes(**DAYS)
     | TEXTS
 )

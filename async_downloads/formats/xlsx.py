@@ -1,7 +1,6 @@
 """XLSX, with numbers, dates and truths as such; the one door to XlsxWriter."""
 
 import logging
-import math
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +28,10 @@ MAX_TEXT: Final = 32_767
 #: Above it, a spreadsheet rounds: it keeps 15 digits.
 TOO_LONG: Final = 10**15
 
+#: How near to nothing, and how far from it, a number of a spreadsheet can be.
+SMALLEST: Final = 2.23e-308
+LARGEST: Final = 9.99999999999999e307
+
 #: The first day that every spreadsheet gives the same number.
 FIRST_DAY: Final = date(1900, 3, 1)
 
@@ -47,8 +50,8 @@ Cell = Callable[[int, int, Any], object]
 def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
     """Write rows to a workbook, on as many sheets as they need, each with the header.
 
-    What a sheet cannot hold as such is text: numbers of more than 15 digits, dates
-    before March 1900, what is infinite or no number. Times are those of the current
+    What a sheet cannot hold as such is text: whole and decimal numbers of more than 15
+    digits, dates before March 1900, what is infinite or no number. Times are those of the current
     time zone. Text is never a formula or a link; one that is too long for a cell is cut
     and ends with "…". The rows lie on disk until the last one is there, as much as four
     times the size of the file and more.
@@ -176,7 +179,7 @@ class _Pages:
             self._text(row, column, str(number))
 
     def _number(self, row: int, column: int, number: float) -> None:
-        if math.isfinite(number):
+        if SMALLEST <= abs(number) <= LARGEST or number == 0:
             self._sheet.write_number(row, column, number)
         else:
             self._text(row, column, str(number))
@@ -184,7 +187,7 @@ class _Pages:
     def _decimal(self, row: int, column: int, number: Decimal) -> None:
         # A float gives these digits back, if there are no more of them.
         if number.is_finite() and Decimal(repr(float(number))) == number and self._is_short(number):
-            self._sheet.write_number(row, column, float(number))
+            self._number(row, column, float(number))
         else:
             self._text(row, column, str(number))
 
