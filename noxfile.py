@@ -46,7 +46,9 @@ WITH_ANY_DATABASE = tuple(
         *("checks_settings", "checks_site", "checks_storage", "checks_websockets"),
         *("conformance", "demo_production", "exceptions", "management_adoption"),
         *("management_console", "testing"),
-        *("files", "formats_csv", "fragments", "handshake", "locale", "names", "public_api"),
+        *("files", "formats_base", "formats_compressed", "formats_csv", "formats_jsonl"),
+        *("formats_registry", "formats_sinks", "formats_text", "formats_xlsx", "formats_zipped"),
+        *("fragments", "handshake", "locale", "names", "public_api"),
         *("push", "readme", "routing", "serving", "serving_handover", "settings", "storage_s3"),
         *("predecessor", "templatetags", "ws_consumers", "ws_consumers_endurance"),
     )

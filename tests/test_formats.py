@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import time
 import zipfile
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
@@ -20,7 +19,6 @@ from async_downloads.exceptions import DownloadCancelled
 from async_downloads.formats import Format, Options, register, registry
 from async_downloads.models import Download
 from async_downloads.shortcuts import queryset_to_csv
-from async_downloads.store import run as run_module
 from tests.factories import DownloadFactory, OrderFactory
 from tests.shop.models import Order
 
@@ -244,22 +242,31 @@ def test_a_format_of_a_site(user: Any, signed_in: Client, monkeypatch: pytest.Mo
 
 
 def test_a_run_gives_signs_of_life_while_the_end_of_the_file_is_written(
+    user: Any, hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+
+    def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
+        count = len(list(rows))
+        for _ in range(3):
+            heard.append(Download.objects.get().heard_at)
+            stream.write(b"x")
+        return count
+
+    monkeypatch.setitem(registry._formats, "csv", Format("csv", (".csv",), "text/csv", write))
+    cache.save_download(cache.init_download(user, "a.csv")[1], ROWS)
+    assert heard[0] < heard[1] < heard[2]
+
+
+def test_a_download_that_is_cleared_at_the_end_of_a_workbook_is_cancelled(
     user: Any, hasty: None
 ) -> None:
     key = cache.init_download(user, "a.xlsx")[1]
-    heard = []
 
-    def clear_at_the_end() -> Iterator[list[int]]:
+    def rows() -> Iterator[list[int]]:
         yield [1]
-        heard.append(Download.objects.get().heard_at)
-        # From here on, no row is between two signs of life.
-        run = store.current_run(key)
-        assert run is not None
-        run.next_beat = time.monotonic() + 60
         store.clear(user.pk, download_key=Download.objects.get().pk)
-        run.next_beat = 0
 
     with pytest.raises(DownloadCancelled):
-        cache.save_download(key, clear_at_the_end())
-    assert heard
-    assert run_module.HEARTBEAT_SECONDS == 0
+        cache.save_download(key, rows())
+    assert default_storage.listdir("")[0] in ([], ["downloads"])
