@@ -6,6 +6,7 @@ is what makes it safe to sweep the folder: nothing else can be in it.
 
 import io
 import logging
+import mimetypes
 import os
 import posixpath
 import unicodedata
@@ -157,6 +158,9 @@ def signed_url(path: str, *, content_type: str, disposition: str) -> str:
     # A signature covers no other headers than these, so the answer of the storage is not
     # kept by anybody either.
     told["ResponseCacheControl"] = "private, no-store"
+    if mimetypes.guess_type(path)[1]:
+        # It was stored as what a browser unpacks on the way, and then saves under its packed name.
+        told["ResponseContentEncoding"] = "identity"
     return str(kept_in.url(path, parameters=told))
 
 
