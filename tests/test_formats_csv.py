@@ -18,6 +18,8 @@ from django.core.files.storage import default_storage
 from django.db.models import TextChoices
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
+from hypothesis import given
+from hypothesis import strategies as st
 
 from async_downloads import cache
 from async_downloads.exceptions import DownloadError
@@ -387,3 +389,14 @@ def test_excel_gets_its_mark_and_its_line_ends() -> None:
 def test_formulas_are_escaped_in_every_kind_of_csv(name: str) -> None:
     content = made(name, [["=1+1", -5]], header=["=2"], escape_formulas=True)
     assert content.decode("utf-8-sig").replace("\t", ",").split() == ["'=2", "'=1+1,-5"]
+
+
+#: Without the carriage return, which csv.writer leaves unquoted where lines end otherwise.
+CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"))
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("csv", ","), ("tsv", "\t"), ("csv-excel", ",")])
+@given(rows=st.lists(st.lists(CELLS, min_size=2, max_size=4), max_size=4))
+def test_what_is_read_is_what_was_written(name: str, delimiter: str, rows: list[list[str]]) -> None:
+    text = made(name, rows).decode("utf-8-sig" if name == "csv-excel" else "utf-8")
+    assert list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)) == rows
