@@ -18,7 +18,7 @@ from django.core.files.storage import default_storage
 from django.db.models import TextChoices
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from async_downloads import cache
@@ -396,6 +396,7 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"
 
 
 @pytest.mark.parametrize(("name", "delimiter"), [("csv", ","), ("tsv", "\t"), ("csv-excel", ",")])
+@settings(deadline=None)
 @given(rows=st.lists(st.lists(CELLS, min_size=2, max_size=4), max_size=4))
 def test_what_is_read_is_what_was_written(name: str, delimiter: str, rows: list[list[str]]) -> None:
     text = made(name, rows).decode("utf-8-sig" if name == "csv-excel" else "utf-8")

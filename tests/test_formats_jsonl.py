@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext_lazy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from async_downloads.formats import Options
@@ -44,6 +44,7 @@ def written(rows: Iterable[Iterable[Any]], **options: Any) -> str:
     return stream.getvalue().decode(options.get("encoding", "utf-8"))
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(CELLS, max_size=4), max_size=4))
 def test_what_is_read_is_what_was_written(rows: list[list[Any]]) -> None:
     lines = written(rows).split("\n")
