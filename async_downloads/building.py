@@ -95,7 +95,7 @@ class Table:
     def write(self, run: store.Run, stream: IO[bytes]) -> None:
         """Write them, and tell the run how many they are."""
         run.rows_expected = self._expected()
-        run.rows_written = self.write_as(run.filename, run, stream)
+        run.rows_written = self.write_as(run.target.filename, run, stream)
 
     def write_as(self, name: str, run: store.Run, stream: IO[bytes], *, before: int = 0) -> int:
         """Write them to a file of this name, and return how many they are.
@@ -171,10 +171,10 @@ def build(run: store.Run, content: Content) -> files.StoredFile:
     Raises:
         DownloadCancelled: The claim is lost.
     """
-    run.rename(content.name_for(run.download.filename))
+    run.target.rename(content.name_for(run.download.filename))
     # 0 would mean that it never spools to disk.
     memory = max(1, int(settings.IN_MEMORY_MAX_SIZE_BYTES))
     with _WatchedSpool(run, max_size=memory) as spool:
         content.write(run, cast("IO[bytes]", spool))
         run.beat()
-        return files.save(run.path, File(spool, run.filename))
+        return files.save(run.target.path, File(spool, run.target.filename))

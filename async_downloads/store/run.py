@@ -21,6 +21,7 @@ from async_downloads.store.connections import (
     surely,
 )
 from async_downloads.store.removal import purge
+from async_downloads.store.target import Target
 from async_downloads.store.write_through import write_progress, write_through
 
 __all__ = ["Run", "current_run"]
@@ -55,24 +56,18 @@ class Run:
             token: The claim; or what is on the row, where no claim was written.
         """
         self.download = download
-        self.filename = download.filename
-        self.path = download.filepath
+        self.target = Target(download, token)
         self.watching = False
         self.hosting = False
         self.rows_written: int | None = None
         self.rows_expected: int | None = None
         self._token = token
-        self._suffix = ""
         self._thread = threading.get_ident()
         self._depth = 0
         self._recorded: BaseException | None = None
         self._reported: tuple[str, str] | None = None
         self._percentage = download.percentage if download.state == DownloadState.PENDING else 0
         self.next_beat = time.monotonic() + _pause()
-        if download.state == DownloadState.RUNNING and token is not None:
-            # The run that is taken over may yet come back: it must not write to our name.
-            self._suffix = token.hex[:8]
-            self.path = files.with_suffix(self.path, self._suffix)
         if token != download.claim:
             # What the claim has written, for entries that are made without the row.
             download.state, download.errors = DownloadState.RUNNING, ""
@@ -113,13 +108,6 @@ class Run:
     def joinable(self) -> bool:
         """Whether a task's body is in it that has not begun to write rows."""
         return self.hosting and self._depth == 1 and not self.watching
-
-    def rename(self, filename: str) -> None:
-        """Have the file saved under another name than was asked for, once it is whole."""
-        if filename != self.filename:
-            self.filename = filename
-            path = files.beside(self.download.filepath, filename)
-            self.path = files.with_suffix(path, self._suffix) if self._suffix else path
 
     def watch(self, rows: Iterable[Row], *, counted: bool = True, before: int = 0) -> Iterator[Row]:
         """Yield the rows, with a sign of life every ``HEARTBEAT_SECONDS`` between two of them.
@@ -190,7 +178,7 @@ class Run:
             raise self._lost()
         if not self._change(
             lambda: self.held.complete(
-                path=stored.path, size=stored.size, names=self._names, **self._rows
+                path=stored.path, size=stored.size, names=self.target.names, **self._rows
             ),
             "completed",
         ):
@@ -309,15 +297,6 @@ class Run:
     @property
     def _rows(self) -> dict[str, int | None]:
         return {"rows_written": self.rows_written, "rows_expected": self.rows_expected}
-
-    @property
-    def _names(self) -> dict[str, str]:
-        """The names to write, where the file has another one than was asked for."""
-        asked = self.download.filename
-        if self.filename == asked:
-            return {}
-        shown = self.download.name
-        return {"filename": self.filename, "name": self.filename if shown == asked else shown}
 
     def _exists(self, **columns: object) -> bool:
         return retried(lambda: downloads().filter(pk=self.download.pk, **columns).exists())
