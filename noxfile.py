@@ -46,7 +46,9 @@ WITH_ANY_DATABASE = tuple(
         *("checks_settings", "checks_site", "checks_storage", "checks_websockets"),
         *("conformance", "demo_distributed", "demo_production", "exceptions", "items"),
         *("management_adoption", "management_console", "testing"),
-        *("files", "formats_csv", "fragments", "handshake", "locale", "names", "public_api"),
+        *("files", "formats_base", "formats_compressed", "formats_csv", "formats_jsonl"),
+        *("formats_registry", "formats_sinks", "formats_text", "formats_xlsx", "formats_zipped"),
+        *("fragments", "handshake", "locale", "names", "public_api"),
         *("push", "readme", "routing", "serving", "serving_handover", "settings", "storage_s3"),
         *("predecessor", "templatetags", "ws_consumers", "ws_consumers_endurance"),
     )
@@ -71,7 +73,7 @@ def tests(session: nox.Session) -> None:
     Redis and Chromium are used where they are there. What TESTS_REQUIRE names
     must be. Arguments go to pytest.
     """
-    session.install("-e", ".[ws,celery]", *group("tests"))
+    session.install("-e", ".[ws,celery,xlsx]", *group("tests"))
     install_front_end(session)
     fetch_old_package(session)
     ran = []
@@ -146,7 +148,7 @@ def installed_mysqlclient(session: nox.Session) -> bool:
 )
 def matrix(session: nox.Session, django: str) -> None:
     """Run the tests on SQLite with each Python that is installed and its Djangos."""
-    session.install("-e", ".[ws,celery]", *group("tests"), f"django~={django}.0")
+    session.install("-e", ".[ws,celery,xlsx]", *group("tests"), f"django~={django}.0")
     arguments = session.posargs or [*ONCE, *IN_PARALLEL]
     session.run("pytest", *arguments)
 
@@ -162,7 +164,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the package, strictly."""
-    session.install("-e", ".[ws,celery,testing]", *group("types"))
+    session.install("-e", ".[ws,celery,testing,xlsx]", *group("types"))
     session.run("mypy")
 
 
@@ -193,7 +195,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def audit(session: nox.Session) -> None:
     """Look up known vulnerabilities of what the package depends on; needs the internet."""
-    session.install(".[ws,celery,import-export]")
+    session.install(".[ws,celery,import-export,xlsx]")
     found = session.run("python", "-m", "pip", "freeze", silent=True, log=False)
     pinned = [line for line in str(found).splitlines() if "==" in line]
     session.install("pip-audit>=2.7")

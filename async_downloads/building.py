@@ -1,6 +1,6 @@
 """What a download is made of, to a whole file in the storage."""
 
-import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Final, Protocol, cast
@@ -9,7 +9,7 @@ from django.core.files import File
 from django.db.models import QuerySet
 
 from async_downloads import files, limits, settings, steps, store
-from async_downloads.formats import csv
+from async_downloads.formats import Format, Options, csv, registry
 
 __all__ = ["Content", "Copy", "Table", "build"]
 
@@ -22,6 +22,9 @@ PIECE_SIZE: Final = 1 << 20
 
 class Content(Protocol):
     """What can be written to a file in the making."""
+
+    def name_for(self, asked: str) -> str:
+        """Return the name for the file, of the one that was asked for."""
 
     def write(self, run: store.Run, stream: IO[bytes]) -> None:
         """Write all of it, with signs of life of the run."""
@@ -36,6 +39,20 @@ class Copy:
     """
 
     source: IO[bytes]
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be copied, before anything is.
+
+        Raises:
+            TypeError: It is not opened for reading, or reads text.
+        """
+        read = getattr(self.source, "read", None)
+        if not callable(read) or isinstance(read(0), str):
+            raise TypeError("file must be a binary file object, opened for reading.")
+
+    def name_for(self, asked: str) -> str:
+        """Return the name that was asked for: whoever made the file knows what it is."""
+        return asked
 
     def write(self, run: store.Run, stream: IO[bytes]) -> None:
         """Copy it in pieces."""
@@ -54,12 +71,14 @@ class Table:
         encoding: Of the text.
         header: A row before the others that does not count as one.
         expected: How many rows there will be, or what returns it.
+        format: What to write; as the name of the file says, if left out.
     """
 
     rows: Iterable[Iterable[Any]]
-    encoding: str
+    encoding: str = "utf-8"
     header: Iterable[Any] | None = None
     expected: int | Callable[[], int] | None = None
+    format: Format | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be written, before anything is.
@@ -69,18 +88,32 @@ class Table:
         """
         csv.check_encoding(self.encoding)
 
+    def name_for(self, asked: str) -> str:
+        """Return the name with the extension of the format, where one was wished for."""
+        return registry.with_extension(asked, self.format) if self.format else asked
+
     def write(self, run: store.Run, stream: IO[bytes]) -> None:
-        """Write them as the text of a CSV file."""
+        """Write them, and tell the run how many they are."""
         run.rows_expected = self._expected()
-        header = () if self.header is None else (self.header,)
-        rows = itertools.chain(header, run.watch(self._read(run)))
-        written = csv.write(
-            limits.rows_within_limit(rows),
+        run.rows_written = self.write_as(run.target.filename, run, stream)
+
+    def write_as(self, name: str, run: store.Run, stream: IO[bytes], *, before: int = 0) -> int:
+        """Write them to a file of this name, and return how many they are.
+
+        Args:
+            name: Tells the format, where none was wished for.
+            run: Gives signs of life.
+            stream: Where the bytes go.
+            before: How many rows of the download are written already.
+        """
+        chosen = self.format or registry.for_filename(name)
+        header = None if self.header is None else list(self.header)
+        rows = run.watch(self._read(run, before), before=before)
+        return chosen.write(
+            limits.rows_within_limit(rows, header=header is not None),
             stream,
-            encoding=self.encoding,
-            escape_formulas=settings.ESCAPE_FORMULAS,
+            Options(name, header, self.encoding, bool(settings.ESCAPE_FORMULAS)),
         )
-        run.rows_written = written - len(header)
 
     def _expected(self) -> int | None:
         """Return how many rows there will be, as far as that is known."""
@@ -95,18 +128,37 @@ class Table:
         except TypeError:
             return None
 
-    def _read(self, run: store.Run) -> Iterable[Iterable[Any]]:
+    def _read(self, run: store.Run, before: int) -> Iterable[Iterable[Any]]:
         """Return the rows; those of a queryset in chunks, and with progress."""
         if not isinstance(self.rows, QuerySet):
             return self.rows
-        return self._with_progress(run, self.rows.iterator(chunk_size=CHUNK_SIZE))
+        return self._with_progress(run, self.rows.iterator(chunk_size=CHUNK_SIZE), before)
 
     @staticmethod
-    def _with_progress(run: store.Run, rows: Iterator[Iterable[Any]]) -> Iterator[Iterable[Any]]:
+    def _with_progress(
+        run: store.Run, rows: Iterator[Iterable[Any]], before: int
+    ) -> Iterator[Iterable[Any]]:
         key, total = run.download.download_key, run.rows_expected or 0
-        for index, row in enumerate(rows):
+        for index, row in enumerate(rows, before):
             yield row
             steps.update_percentage(key, total, index)
+
+
+class _WatchedSpool(limits.Spool):
+    """A file in the making whose run gives signs of life while its end is written.
+
+    Between rows the run does so by itself. Some formats write most of their bytes after
+    the last row, and that may take a while.
+    """
+
+    def __init__(self, run: store.Run, *, max_size: int):
+        super().__init__(max_size=max_size)
+        self._run = run
+
+    def write(self, data: Any) -> int:
+        if not self._run.watching and time.monotonic() >= self._run.next_beat:
+            self._run.beat()
+        return super().write(data)
 
 
 def build(run: store.Run, content: Content) -> files.StoredFile:
@@ -119,9 +171,10 @@ def build(run: store.Run, content: Content) -> files.StoredFile:
     Raises:
         DownloadCancelled: The claim is lost.
     """
+    run.target.rename(content.name_for(run.download.filename))
     # 0 would mean that it never spools to disk.
     memory = max(1, int(settings.IN_MEMORY_MAX_SIZE_BYTES))
-    with limits.Spool(max_size=memory) as spool:
+    with _WatchedSpool(run, max_size=memory) as spool:
         content.write(run, cast("IO[bytes]", spool))
         run.beat()
-        return files.save(run.path, File(spool, run.download.filename))
+        return files.save(run.target.path, File(spool, run.target.filename))

@@ -7,12 +7,13 @@ cache only makes it fast.
 import logging
 import math
 from collections.abc import Callable, Generator, Iterable
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from django.utils.functional import Promise
 
-from async_downloads import building, failures, files, owners, steps, store
+from async_downloads import archives, building, failures, files, owners, steps, store
 from async_downloads.exceptions import DownloadCancelled
+from async_downloads.formats import registry
 from async_downloads.steps import update_percentage
 
 __all__ = [
@@ -88,6 +89,8 @@ def save_download(
     *,
     header: Iterable[Any] | None = None,
     expected_rows: int | Callable[[], int] | None = None,
+    format: str | None = None,  # noqa: A002 (the word for it)
+    members: archives.Members | None = None,
 ) -> None:
     r"""Build the file of a download and finish it.
 
@@ -103,34 +106,38 @@ def save_download(
     Args:
         download_key: The key that ``init_download`` returned. An unknown one is
             logged as a warning and changes nothing.
-        iterable: Rows for a CSV file, each an iterable of cells, written with
-            ``csv.writer(lineterminator="\n")``. It is consumed once and never
-            held in memory. A queryset of ``values_list()`` has its text made in
-            the database, where that is known to give the same, and reports
-            progress by itself.
+        iterable: Rows, each an iterable of cells. They are consumed once and never
+            held in memory. A queryset of ``values_list()`` reports progress by
+            itself; for CSV, its text is made in the database, where that is known
+            to give the same.
         file: A binary file object to store instead, read from its beginning if
             it can be rewound.
-        encoding: The encoding of the CSV file.
+        encoding: The encoding of a file of text.
         header: A row to write before the others, which does not count as one.
         expected_rows: How many rows there will be, or what returns it, which is
             called once the download is claimed. A file that ends up with fewer
             is shown as one that ended early. Known by itself of a queryset and
             of what has a length.
+        format: What to write the rows as, such as ``"xlsx"`` or ``"csv.gz"``. The
+            file then gets the extension of the format, if it has another one. Left
+            out, it is what the extension of the file name means, and CSV (as of
+            ``csv.writer(lineterminator="\n")``) if that means nothing.
+        members: Several files for one ZIP file: a mapping of their names, or pairs
+            that are read one by one. Each is rows, in the format that its name
+            means; ``formats.Rows``, for rows with a header; a binary file; bytes; or
+            a text.
 
     Raises:
         DownloadBusy: Another run of the same download is alive.
         DownloadCancelled: The download was cleared, or taken over by another run.
+        ImproperlyConfigured: ``format`` needs a package that is not installed.
         TypeError: ``file`` is not a binary file.
-        ValueError: Neither or both of ``iterable`` and ``file`` were given, or
-            there is no such encoding.
+        ValueError: Not just one of ``iterable``, ``file`` and ``members`` was given,
+            there is no such format or encoding, or it is not for what was given.
     """
-    if (iterable is None) == (file is None):
-        raise ValueError("save_download() needs either an iterable of rows or a file.")
-    if file is not None:
-        _check_binary(file)
-        content: building.Content = building.Copy(file)
-    elif iterable is not None:
-        content = building.Table(iterable, encoding, header, expected_rows)
+    content = _content(
+        iterable, file, members, format, encoding=encoding, header=header, expected=expected_rows
+    )
     run = store.join(download_key, any_thread=True) or store.claim(download_key)
     if run is None:
         return
@@ -142,9 +149,7 @@ def save_download(
     except Exception:  # noqa: BLE001, S110 (the run has recorded and logged it)
         pass
     finally:
-        if isinstance(iterable, Generator):
-            # Its own finally is due now, and not when somebody drops it.
-            iterable.close()
+        _close(iterable, members)
         steps.forget(download_key)
 
 
@@ -197,6 +202,37 @@ def set_error(download_key: str, error: object) -> None:
         store.set_error(download_key, str(error))
 
 
-def _check_binary(file: IO[bytes]) -> None:
-    if not callable(getattr(file, "read", None)) or isinstance(file.read(0), str):
-        raise TypeError("file must be a binary file object, opened for reading.")
+def _content(
+    iterable: Iterable[Iterable[Any]] | None,
+    file: IO[bytes] | None,
+    members: archives.Members | None,
+    wanted: str | None,
+    *,
+    encoding: str,
+    header: Iterable[Any] | None,
+    expected: int | Callable[[], int] | None,
+) -> building.Content:
+    """Return what is to be written, if the arguments of ``save_download`` say that."""
+    if sum(given is not None for given in (iterable, file, members)) != 1:
+        raise ValueError("save_download() needs either an iterable of rows, a file or members.")
+    if iterable is not None:
+        found = None if wanted is None else registry.named(wanted)
+        return building.Table(iterable, encoding, header, expected, found)
+    if members is not None:
+        _refuse_unless(header is None, "members have headers of their own, by formats.Rows")
+        _refuse_unless(wanted in {None, registry.ZIP.name}, "members make a ZIP file")
+        return archives.Archive(members, encoding, expected)
+    _refuse_unless(wanted is None, "a file is stored as it is, without a format")
+    return building.Copy(cast("IO[bytes]", file))
+
+
+def _refuse_unless(fitting: bool, reason: str) -> None:
+    if not fitting:
+        raise ValueError(f"save_download(): {reason}.")
+
+
+def _close(*given: object) -> None:
+    """Run the ``finally`` of generators now, and not when somebody drops them."""
+    for each in given:
+        if isinstance(each, Generator):
+            each.close()

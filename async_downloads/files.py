@@ -6,6 +6,7 @@ is what makes it safe to sweep the folder: nothing else can be in it.
 
 import io
 import logging
+import mimetypes
 import os
 import posixpath
 import unicodedata
@@ -22,7 +23,9 @@ from pathvalidate import sanitize_filename
 from async_downloads import settings
 
 __all__ = [
+    "FALLBACK_NAME",
     "StoredFile",
+    "beside",
     "folders",
     "is_s3",
     "is_there",
@@ -155,6 +158,9 @@ def signed_url(path: str, *, content_type: str, disposition: str) -> str:
     # A signature covers no other headers than these, so the answer of the storage is not
     # kept by anybody either.
     told["ResponseCacheControl"] = "private, no-store"
+    if mimetypes.guess_type(path)[1]:
+        # It was stored as what a browser unpacks on the way, and then saves under its packed name.
+        told["ResponseContentEncoding"] = "identity"
     return str(kept_in.url(path, parameters=told))
 
 
@@ -188,6 +194,11 @@ def stored_name(filename: str) -> str:
 def path_for(download_key: str, filename: str) -> str:
     """Return the path that a download asks of the storage."""
     return posixpath.join(settings.PATH_PREFIX, download_key, stored_name(filename))
+
+
+def beside(path: str, filename: str) -> str:
+    """Return the path of a file of another name in the folder of ``path``."""
+    return posixpath.join(posixpath.dirname(path), stored_name(filename))
 
 
 def with_suffix(path: str, suffix: str) -> str:

@@ -43,8 +43,12 @@ class Spool(SpooledTemporaryFile[bytes]):
         return super().write(data)
 
 
-def rows_within_limit(rows: Iterable[Row]) -> Iterable[Row]:
+def rows_within_limit(rows: Iterable[Row], *, header: bool = False) -> Iterable[Row]:
     """Return the rows, of which the one after ``ASYNC_DOWNLOADS_MAX_ROWS`` is an error.
+
+    Args:
+        rows: Those of one file.
+        header: Whether it has one more.
 
     Raises:
         DownloadError: There is one more; raised by the iteration.
@@ -54,7 +58,7 @@ def rows_within_limit(rows: Iterable[Row]) -> Iterable[Row]:
         return rows
     iterator = iter(rows)
     # Both are written in C, so that a row costs no Python frame.
-    return itertools.chain(itertools.islice(iterator, most), _no_more(iterator, most))
+    return itertools.chain(itertools.islice(iterator, most - header), _no_more(iterator, most))
 
 
 def _no_more(iterator: Iterator[Row], most: int) -> Iterator[Row]:

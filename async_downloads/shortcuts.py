@@ -78,20 +78,25 @@ def queryset_to_csv(
     header: Iterable[str],
     queryset: "QuerySet[M, M]",
     row_function: Callable[[M], Iterable[Any]],
+    *,
+    format: str | None = None,  # noqa: A002 (the word for it)
 ) -> None:
     """Save a queryset as a CSV file, a row for each of its objects.
 
-    The queryset is read in chunks, with its prefetches, and progress is recorded.
+    The queryset is read in chunks, with its prefetches, and progress is recorded. With a
+    format, or if the name of the file means one, it is a file of that kind instead.
 
     Args:
         download_key: The key that ``init_download`` returned.
         header: The first row.
         queryset: The objects.
         row_function: Makes the cells of one object.
+        format: As for ``save_download``.
 
     Raises:
         DownloadCancelled: The download was cleared, or taken over by another run.
-        ValueError: ``queryset`` is not a queryset.
+        ImproperlyConfigured: ``format`` needs a package that is not installed.
+        ValueError: ``queryset`` is not a queryset, or there is no such format.
     """
     if not isinstance(queryset, QuerySet):
         raise ValueError(f"queryset must be a QuerySet, not {type(queryset).__name__}.")
@@ -108,7 +113,7 @@ def queryset_to_csv(
             yield row_function(instance)
             cache.update_percentage(download_key, total, index)
 
-    cache.save_download(download_key, rows(), header=header, expected_rows=count)
+    cache.save_download(download_key, rows(), header=header, expected_rows=count, format=format)
 
 
 def init_generic_csv_download(

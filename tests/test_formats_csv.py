@@ -18,9 +18,12 @@ from django.core.files.storage import default_storage
 from django.db.models import TextChoices
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from async_downloads import cache
 from async_downloads.exceptions import DownloadError
+from async_downloads.formats import Options, registry
 from async_downloads.formats.csv import check_encoding, write
 from async_downloads.models import Download
 
@@ -353,3 +356,48 @@ def test_an_unknown_encoding_or_one_that_is_not_for_text_is_refused(encoding: st
 def test_what_is_no_name_of_an_encoding_is_refused(encoding: Any) -> None:
     with pytest.raises(ValueError, match=r"encoding|null"):
         check_encoding(encoding)
+
+
+def made(name: str, rows: Iterable[Iterable[Any]], **options: Any) -> bytes:
+    stream = io.BytesIO()
+    registry.named(name).write(rows, stream, Options(**options))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ["csv", "tsv", "csv-excel"])
+def test_a_header_is_written_first_and_not_counted(name: str) -> None:
+    stream = io.BytesIO()
+    assert registry.named(name).write([[1], [2]], stream, Options(header=["n"])) == 2
+    assert stream.getvalue().decode("utf-8-sig").split() == ["n", "1", "2"]
+
+
+def test_in_tsv_tabs_are_between_and_what_has_one_is_quoted() -> None:
+    rows = [["a,b", "c\td", 'say "hi"', None], ["e\nf", 5]]
+    content = made("tsv", rows)
+    assert content == b'a,b\t"c\td"\t"say ""hi"""\t\n"e\nf"\t5\n'
+
+
+def test_excel_gets_its_mark_and_its_line_ends() -> None:
+    assert made("csv-excel", [["a", "ü"], ["b\nc"]]) == '\ufeffa,ü\r\n"b\nc"\r\n'.encode()
+    assert made("csv-excel", [["ü"]], encoding="UTF8") == "\ufeffü\r\n".encode()
+    # What has a mark of its own, or none, is as it was wished for.
+    assert made("csv-excel", [["ü"]], encoding="utf-16") == "ü\r\n".encode("utf-16")
+    assert made("csv-excel", [["ü"]], encoding="latin-1") == b"\xfc\r\n"
+
+
+@pytest.mark.parametrize("name", ["csv", "tsv", "csv-excel"])
+def test_formulas_are_escaped_in_every_kind_of_csv(name: str) -> None:
+    content = made(name, [["=1+1", -5]], header=["=2"], escape_formulas=True)
+    assert content.decode("utf-8-sig").replace("\t", ",").split() == ["'=2", "'=1+1,-5"]
+
+
+#: Without the carriage return, which csv.writer leaves unquoted where lines end otherwise.
+CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"))
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("csv", ","), ("tsv", "\t"), ("csv-excel", ",")])
+@settings(deadline=None)
+@given(rows=st.lists(st.lists(CELLS, min_size=2, max_size=4), max_size=4))
+def test_what_is_read_is_what_was_written(name: str, delimiter: str, rows: list[list[str]]) -> None:
+    text = made(name, rows).decode("utf-8-sig" if name == "csv-excel" else "utf-8")
+    assert list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)) == rows

@@ -5,6 +5,7 @@ documentation; one that goes is deprecated first.
 """
 
 import inspect
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,17 @@ from django.urls import resolve, reverse
 from django.utils.module_loading import import_string
 
 import async_downloads
-from async_downloads import cache, exceptions, exports, settings, shortcuts, signals, tasks
+from async_downloads import (
+    cache,
+    exceptions,
+    exports,
+    formats,
+    settings,
+    shortcuts,
+    signals,
+    tasks,
+)
+from async_downloads.formats import registry
 
 PACKAGE = Path(async_downloads.__file__).parent
 KEY = "0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e"
@@ -29,7 +40,7 @@ FUNCTIONS = {
         "get_username(user)",
         "init_download(user, filename, name=None)",
         "save_download(download_key, iterable=None, file=None, encoding='utf-8', *, header=None, "
-        "expected_rows=None)",
+        "expected_rows=None, format=None, members=None)",
         "set_error(download_key, error)",
         "set_percentage(download_key, percentage)",
         "update_percentage(download_key, total, cur, resolution=10)",
@@ -38,13 +49,31 @@ FUNCTIONS = {
         "download_task(function)",
         "enqueue_download(task, download_key, *task_args, **task_kwargs)",
         "init_generic_csv_download(task, user, name, *task_args, **task_kwargs)",
-        "queryset_to_csv(download_key, header, queryset, row_function)",
+        "queryset_to_csv(download_key, header, queryset, row_function, *, format=None)",
         "wake_menu(response)",
     ],
     tasks: [
         "cleanup_expired_downloads()",
         "run_task(path, download_key, args=(), kwargs=None)",
     ],
+}
+
+KINDS: dict[Any, list[str]] = {
+    formats.Format: ["name", "extensions", "content_type", "write", "requires", "install"],
+    formats.Options: ["name", "header", "encoding", "escape_formulas"],
+    formats.Rows: ["rows", "header", "encoding"],
+}
+
+FORMATS = {
+    "csv": ".csv",
+    "csv-excel": ".csv",
+    "csv.gz": ".csv.gz",
+    "jsonl": ".jsonl",
+    "jsonl.gz": ".jsonl.gz",
+    "tsv": ".tsv",
+    "tsv.gz": ".tsv.gz",
+    "xlsx": ".xlsx",
+    "zip": ".zip",
 }
 
 SETTINGS = {
@@ -191,6 +220,19 @@ def test_the_signals() -> None:
         "download_started",
     ]
     assert isinstance(signals.download_changed, Signal)
+
+
+def test_what_a_site_makes_formats_with() -> None:
+    assert formats.__all__ == ["Format", "Options", "Rows", "register"]
+    assert signature(formats.register) == "register(added)"
+    assert {kind: [field.name for field in fields(kind)] for kind in KINDS} == KINDS
+    for kind, names in KINDS.items():
+        for name in names:
+            assert f"{name}:" in (inspect.getdoc(kind) or ""), f"{kind}: {name}"
+
+
+def test_the_formats() -> None:
+    assert {name: registry.named(name).extensions[0] for name in FORMATS} == FORMATS
 
 
 def test_the_settings_and_their_defaults() -> None:

@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 import types
+import zipfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 from django.contrib import admin
 from django.contrib.messages.storage.cookie import CookieStorage
@@ -29,6 +31,7 @@ from django.utils import timezone
 from async_downloads import cache, exports, files, settings, signals
 from async_downloads.executors import enqueuer_for
 from async_downloads.exports import ExportInBackgroundMixin
+from async_downloads.formats import registry
 from async_downloads.models import Download
 from async_downloads.testing.running import FinishedDownload
 from tests import jobs, queues
@@ -73,6 +76,9 @@ COVERED = {
     "def start_export": "test_the_quick_start_exports_orders",
     "def export_report": "test_a_task_of_ones_own_rows",
     "def mail_when_it_took_long": "test_who_waited_long_is_mailed",
+    "django-async-downloads[xlsx]": "test_the_commands_exist",
+    "def export_archive": "test_a_task_of_several_files",
+    "def write_html": "test_a_format_of_ones_own",
     "def start_from_htmx": "test_a_view_wakes_the_menu",
     "class OrderAdmin": "test_a_list_of_the_admin_is_exported",
     "export_with_celery": "test_celery_exports_a_list_of_the_admin",
@@ -117,6 +123,7 @@ def test_the_commands_exist() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     assert 'name = "django-async-downloads"' in project
     assert "\nws = [" in project
+    assert "\nxlsx = [" in project
 
 
 @pytest.fixture
@@ -368,6 +375,46 @@ def test_the_table_of_signals_is_complete() -> None:
     assert set(re.findall(r"download_[a-z]+(?=`)", section)) - {"download_key"} == {
         *signals.__all__
     }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_of_several_files(user: Any, orders_app: Any) -> None:
+    tasks = orders_app("orders.tasks", snippet("def export_archive"))
+    order = OrderFactory(status="open")
+    _, key = cache.init_download(user, "orders.zip")
+    tasks.export_archive(key, ["open", "shipped"])
+    download = Download.objects.get()
+    assert download.complete, download.error_detail
+    with files.storage().open(download.filepath) as file, zipfile.ZipFile(file) as archive:
+        assert archive.namelist() == ["README.txt", "open.xlsx", "shipped.xlsx"]
+        book = openpyxl.load_workbook(io.BytesIO(archive.read("open.xlsx")))
+    rows = [[cell.value for cell in row] for row in book.worksheets[0].rows]
+    assert rows == [["Reference", "Total"], [order.reference, 19.9]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_format_of_ones_own(
+    user: Any, signed_in: Client, orders_app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_formats", registry._formats.copy())
+    apps = orders_app("orders.apps", snippet("def write_html"))
+    apps.__file__ = __file__
+    apps.OrdersConfig("orders", apps).ready()
+    _, key = cache.init_download(user, "orders.html")
+    cache.save_download(key, [["R&D", 5]], header=["Reference", "Total"])
+    download = Download.objects.get()
+    response = signed_in.get(download.url)
+    assert (download.rows_written, response["Content-Type"]) == (1, "text/html")
+    assert response.getvalue().decode() == (
+        "<!doctype html><meta charset=utf-8><table>"
+        "<tr><th>Reference<th>Total<tr><td>R&amp;D<td>5</table>"
+    )
+
+
+def test_the_table_of_formats_is_the_truth() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| (`\..*?) \|", README, re.MULTILINE)
+    told = {name: tuple(re.findall(r"`(\.\w+)`", extensions)) for name, extensions in rows}
+    assert told == {name: each.extensions for name, each in registry._formats.items()}
 
 
 @pytest.mark.django_db(transaction=True)

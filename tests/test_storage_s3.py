@@ -85,6 +85,23 @@ def test_an_export_is_stored_and_the_owner_is_sent_to_it(
     assert unquote(disposition.partition("''")[2]) == "Aufträge & Co. ‘24’.csv"
 
 
+@pytest.mark.parametrize(
+    ("filename", "content_type", "encoding"),
+    [
+        ("orders.csv.gz", "application/gzip", "identity"),
+        ("orders.jsonl", "application/jsonl", None),
+    ],
+)
+def test_what_is_compressed_is_not_unpacked_on_the_way(
+    signed_in: Client, user: Any, filename: str, content_type: str, encoding: str | None
+) -> None:
+    download = made(user, filename)
+    answer = fetched(signed_in.get(download.url)["Location"])
+    assert answer.headers["Content-Type"] == content_type
+    assert answer.headers["Content-Encoding"] == encoding
+    assert (answer.content[:2] == b"\x1f\x8b") is (encoding is not None)
+
+
 def test_links_are_minted_for_each_click_and_expire(
     signed_in: Client, user: Any, server: str, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

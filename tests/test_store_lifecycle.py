@@ -139,7 +139,7 @@ class TestClaim:
                 run = store.claim(download.download_key)
                 if run is not None:
                     won.append(number)
-                    run.complete(files.save(run.path, ContentFile(b"whole")))
+                    run.complete(files.save(run.target.path, ContentFile(b"whole")))
             finally:
                 connection.close()
 

@@ -59,7 +59,7 @@ class TestTheRun:
         def begin_again(change: str, **_: Any) -> None:
             if change == "failed":
                 winner = claimed(download)
-                winner.complete(files.save(winner.path, ContentFile(b"winner")))
+                winner.complete(files.save(winner.target.path, ContentFile(b"winner")))
 
         download_changed.connect(begin_again)
         try:
@@ -80,9 +80,9 @@ class TestTheRun:
         loser = claimed(download)
         fall_silent()
         winner = claimed(download)
-        winner.complete(files.save(winner.path, ContentFile(b"winner")))
+        winner.complete(files.save(winner.target.path, ContentFile(b"winner")))
         with pytest.raises(DownloadCancelled):
-            loser.complete(files.save(loser.path, ContentFile(b"loser")))
+            loser.complete(files.save(loser.target.path, ContentFile(b"loser")))
         loser.abandon()
         with default_storage.open(Download.objects.get().filepath) as file:
             assert file.read() == b"winner"

@@ -1,19 +1,21 @@
-"""Comma-separated values, byte for byte what ``csv.writer`` writes."""
+"""Separated values, byte for byte what ``csv.writer`` writes."""
 
 import codecs
 import csv
-import io
 import itertools
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from numbers import Number
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final
 
 from async_downloads.exceptions import DownloadError
+from async_downloads.formats import text
+from async_downloads.formats.base import Options
 
-__all__ = ["check_encoding", "write"]
+__all__ = ["check_encoding", "write", "write_csv", "write_for_excel", "write_tsv"]
 
 #: What a cell must not begin with if a spreadsheet is to take it for text, as OWASP
 #: lists it under "CSV injection": some languages of Excel read the wide forms as well.
@@ -52,6 +54,8 @@ def write(
     *,
     encoding: str = "utf-8",
     escape_formulas: bool = False,
+    delimiter: str = ",",
+    line_end: str = "\n",
 ) -> int:
     r"""Write rows to a binary stream with ``csv.writer(lineterminator="\n")``.
 
@@ -62,6 +66,8 @@ def write(
             encoding calls for is written once.
         escape_formulas: Whether text that a spreadsheet would take for a formula
             gets an apostrophe in front. Numbers and dates are no text.
+        delimiter: Between two cells.
+        line_end: Behind each row.
 
     Returns:
         The number of rows.
@@ -70,15 +76,15 @@ def write(
         DownloadError: A cell holds a character that the encoding lacks; the
             message names the row, counted from 1.
     """
-    # A seekable stream is what TextIOWrapper looks at to write one byte order mark.
-    text = io.TextIOWrapper(cast("io.BytesIO", stream), encoding=encoding, newline="")
+    layer = text.layer_over(stream, encoding)
     seen = itertools.count(1)
     if escape_formulas:
         rows = map(_escaped, rows)
     try:
         # compress() with selectors that are all true counts rows without a Python frame each.
-        csv.writer(text, lineterminator="\n").writerows(itertools.compress(rows, seen))
-        text.flush()
+        writer = csv.writer(layer, delimiter=delimiter, lineterminator=line_end)
+        writer.writerows(itertools.compress(rows, seen))
+        layer.flush()
         return next(seen) - 1
     except UnicodeEncodeError as error:
         if _came_from_the_rows(error):
@@ -89,7 +95,39 @@ def write(
             f"{error.object[error.start : error.end]!r}."
         ) from error
     finally:
-        text.detach()
+        layer.detach()
+
+
+def write_csv(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
+    """Write comma-separated values, as ``write`` does."""
+    return _with_header(rows, stream, options)
+
+
+def write_tsv(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
+    """Write values with tabs between them; a value with a tab or a line break is quoted."""
+    return _with_header(rows, stream, options, delimiter="\t")
+
+
+def write_for_excel(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
+    """Write what Excel opens by a double click: UTF-8 with its mark, and Windows' line ends."""
+    encoding = options.encoding
+    if codecs.lookup(encoding).name == "utf-8":
+        encoding = "utf-8-sig"
+    return _with_header(rows, stream, replace(options, encoding=encoding), line_end="\r\n")
+
+
+def _with_header(
+    rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options, **dialect: str
+) -> int:
+    header = () if options.header is None else (options.header,)
+    written = write(
+        itertools.chain(header, rows),
+        stream,
+        encoding=options.encoding,
+        escape_formulas=options.escape_formulas,
+        **dialect,
+    )
+    return written - len(header)
 
 
 def _escaped(row: Iterable[Any]) -> Iterable[Any]:

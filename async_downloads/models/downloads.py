@@ -146,11 +146,13 @@ class DownloadQuerySet(models.QuerySet["Download"]):
         *,
         path: str,
         size: int,
+        names: dict[str, str] | None = None,
         rows_written: int | None = None,
         rows_expected: int | None = None,
     ) -> int:
-        """Finish downloads whose whole file lies in the storage at ``path``."""
+        """Finish downloads whose whole file lies in the storage at ``path``, maybe renamed."""
         return self.update(
+            **(names or {}),
             rows_written=rows_written,
             rows_expected=rows_expected,
             state=DownloadState.COMPLETE,

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from django.utils.http import content_disposition_header
 
 from async_downloads import files
+from async_downloads.formats import registry
 
 __all__ = ["Attachment"]
 
@@ -40,6 +41,9 @@ class Attachment(NamedTuple):
     @property
     def content_type(self) -> str:
         """The type, by the ending of the name."""
+        # Not every machine knows them all.
+        if known := registry.content_type_of(self.filename):
+            return known
         # Of the endings alone: a whole name may look like a URL, and like a broken one.
         guessed, encoding = mimetypes.guess_type("".join(["file", *Path(self.filename).suffixes]))
         if encoding:

@@ -3,9 +3,10 @@
 ``connections`` knows through which connection a change goes, and when it
 counts; ``write_through`` holds the order in which it becomes visible. The other
 modules say what happens to a download (``lifecycle``), how its file is built
-(``run``), what a person sees (``listing``) and an operator (``status``), how it
-goes away (``removal``, ``cleanup``, ``selection``), what is left in the storage
-without a row (``orphans``) and what an older version has left (``adoption``).
+(``run``) and where it goes (``target``), what a person sees (``listing``) and an
+operator (``status``), how it goes away (``removal``, ``cleanup``,
+``selection``), what is left in the storage without a row (``orphans``) and what
+an older version has left (``adoption``).
 """
 
 from async_downloads.store.adoption import Finding, UnreadableCacheError, adopt

@@ -21,6 +21,7 @@ from async_downloads.store.connections import (
     surely,
 )
 from async_downloads.store.removal import purge
+from async_downloads.store.target import Target
 from async_downloads.store.write_through import write_progress, write_through
 
 __all__ = ["Run", "current_run"]
@@ -55,7 +56,7 @@ class Run:
             token: The claim; or what is on the row, where no claim was written.
         """
         self.download = download
-        self.path = download.filepath
+        self.target = Target(download, token)
         self.watching = False
         self.hosting = False
         self.rows_written: int | None = None
@@ -67,9 +68,6 @@ class Run:
         self._reported: tuple[str, str] | None = None
         self._percentage = download.percentage if download.state == DownloadState.PENDING else 0
         self.next_beat = time.monotonic() + _pause()
-        if download.state == DownloadState.RUNNING and token is not None:
-            # The run that is taken over may yet come back: it must not write to our name.
-            self.path = files.with_suffix(self.path, token.hex[:8])
         if token != download.claim:
             # What the claim has written, for entries that are made without the row.
             download.state, download.errors = DownloadState.RUNNING, ""
@@ -111,12 +109,13 @@ class Run:
         """Whether a task's body is in it that has not begun to write rows."""
         return self.hosting and self._depth == 1 and not self.watching
 
-    def watch(self, rows: Iterable[Row], *, counted: bool = True) -> Iterator[Row]:
+    def watch(self, rows: Iterable[Row], *, counted: bool = True, before: int = 0) -> Iterator[Row]:
         """Yield the rows, with a sign of life every ``HEARTBEAT_SECONDS`` between two of them.
 
         Args:
             rows: What is written.
             counted: Whether they are rows to the person who waits.
+            before: How many were written before them.
 
         Raises:
             DownloadCancelled: The claim is lost.
@@ -124,7 +123,7 @@ class Run:
         monotonic = time.monotonic
         self.watching = True
         try:
-            for index, row in enumerate(rows):
+            for index, row in enumerate(rows, before):
                 if monotonic() >= self.next_beat:
                     self.advance(index) if counted else self.beat()
                 yield row
@@ -178,7 +177,9 @@ class Run:
             files.remove(stored.path)
             raise self._lost()
         if not self._change(
-            lambda: self.held.complete(path=stored.path, size=stored.size, **self._rows),
+            lambda: self.held.complete(
+                path=stored.path, size=stored.size, names=self.target.names, **self._rows
+            ),
             "completed",
         ):
             # A storage that overwrites may have given a later run the same name.

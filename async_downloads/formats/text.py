@@ -1,0 +1,24 @@
+"""Text to a binary stream."""
+
+import codecs
+import io
+from typing import IO, Final, cast
+
+__all__ = ["layer_over"]
+
+#: What begins with a byte order mark that Python writes only where it can ask a stream
+#: for its position.
+MARKED: Final = frozenset({"utf-16", "utf-32"})
+
+
+def layer_over(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
+    """Return a layer for text over a stream, to be detached at the end.
+
+    Args:
+        stream: Where the bytes go. A byte order mark that the encoding calls for is
+            written at its beginning only; one that cannot seek is at its beginning.
+        encoding: Any of Python's text encodings.
+    """
+    if not stream.seekable() and codecs.lookup(encoding).name in MARKED:
+        stream.write("".encode(encoding))
+    return io.TextIOWrapper(cast("io.BytesIO", stream), encoding=encoding, newline="")

@@ -1,0 +1,124 @@
+"""JSON Lines."""
+
+import errno
+import io
+import json
+import math
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.translation import gettext_lazy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from async_downloads.formats import Options
+from async_downloads.formats.jsonl import write
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+
+CELLS = st.recursive(
+    PLAIN.filter(lambda cell: not isinstance(cell, float) or math.isfinite(cell)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+TYPED = [
+    date(2026, 1, 31),
+    datetime(2026, 1, 31, 9, 5, 1, 123456, tzinfo=UTC),
+    time(9, 5),
+    timedelta(days=1, seconds=2),
+    Decimal("19.90"),
+    uuid.UUID(int=5),
+    gettext_lazy("January"),
+]
+
+
+def written(rows: Iterable[Iterable[Any]], **options: Any) -> str:
+    stream = io.BytesIO()
+    write(rows, stream, Options(**options))
+    return stream.getvalue().decode(options.get("encoding", "utf-8"))
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(CELLS, max_size=4), max_size=4))
+def test_what_is_read_is_what_was_written(rows: list[list[Any]]) -> None:
+    lines = written(rows).split("\n")
+    assert lines.pop() == ""
+    assert [json.loads(line) for line in lines] == rows
+
+
+def test_cells_are_written_as_django_does() -> None:
+    (line,) = written([TYPED]).splitlines()
+    assert json.loads(line) == json.loads(json.dumps(TYPED, cls=DjangoJSONEncoder))
+
+
+def test_the_header_names_the_cells() -> None:
+    rows = [(1, "Ada"), iter([2, None])]
+    assert written(rows, header=[gettext_lazy("No such text"), "Name"]) == (
+        '{"No such text":1,"Name":"Ada"}\n{"No such text":2,"Name":null}\n'
+    )
+
+
+def test_without_a_header_rows_of_any_kind_are_arrays_but_for_dictionaries() -> None:
+    rows: list[Iterable[Any]] = [(1, 2), iter([3]), (cell for cell in "ab"), {"a": 1}, []]
+    assert written(rows) == '[1,2]\n[3]\n["a","b"]\n{"a":1}\n[]\n'
+
+
+def test_the_rows_are_counted_without_the_header() -> None:
+    assert write([[1], [2]], io.BytesIO(), Options(header=["a"])) == 2
+    assert write([], io.BytesIO(), Options(header=["a"])) == 0
+
+
+def test_what_is_no_number_is_null() -> None:
+    row = [math.nan, math.inf, -math.inf, 1.5, [math.nan, {"a": math.inf}], (math.nan,)]
+    assert written([row]) == '[null,null,null,1.5,[null,{"a":null}],[null]]\n'
+
+
+class Thing:
+    def __str__(self) -> str:
+        return "a thing"
+
+
+def test_what_json_does_not_know_is_its_text_as_in_csv() -> None:
+    row = [Thing(), time(9, 5, tzinfo=UTC), b"bytes", {"x"}]
+    assert written([row]) == '["a thing","09:05:00+00:00","b\'bytes\'","{\'x\'}"]\n'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii", "utf-16-le"])
+def test_a_character_that_the_encoding_lacks_is_written_by_its_number(encoding: str) -> None:
+    rows = [["Größe"], ["名"], ["\ud800"], ["end"]]
+    text = written(rows, encoding=encoding)
+    assert [json.loads(line) for line in text.splitlines()] == rows
+    assert ("名" in text) is encoding.startswith("utf")
+
+
+def test_text_stays_readable() -> None:
+    assert written([["Größe 名 </script>"]]) == '["Größe 名 </script>"]\n'
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="The header has Total more than once"):
+        written([[1, 2]], header=["Total", "Total"])
+
+
+@pytest.mark.parametrize("row", [[1], [1, 2, 3]])
+def test_no_cell_gets_lost_for_want_of_a_name(row: list[int]) -> None:
+    with pytest.raises(ValueError, match="argument 2 is"):
+        written([row], header=["a", "b"])
+
+
+class FullDisk(io.BytesIO):
+    def write(self, data: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_told_as_it_is() -> None:
+    stream = FullDisk()
+    with pytest.raises(OSError, match="No space left"):
+        write([["a"]], stream, Options())
+    assert not stream.closed

@@ -1,0 +1,53 @@
+"""A stream that a library may go on writing to after it has failed."""
+
+import io
+
+import pytest
+
+from async_downloads.formats.sinks import Sink
+
+
+class Failing(io.BytesIO):
+    """Takes four bytes."""
+
+    def write(self, data: object) -> int:
+        if self.tell() >= 4:
+            raise OSError(28, "No space left on device")
+        return super().write(data)  # type: ignore[arg-type]
+
+
+def test_it_fails_once_and_then_swallows_what_comes() -> None:
+    stream = Failing()
+    sink = Sink(stream)
+    sink.write(b"abcd")
+    with pytest.raises(OSError, match="No space left") as raised:
+        sink.write(b"e")
+    assert sink.failure is raised.value
+    assert sink.write(b"end") == 3
+    assert (sink.tell(), sink.seek(0)) == (0, 0)
+    assert stream.getvalue() == b"abcd"
+
+
+def test_closing_it_leaves_the_stream_open() -> None:
+    stream = io.BytesIO()
+    with Sink(stream) as sink:
+        sink.write(b"a")
+    assert sink.closed
+    assert not stream.closed
+
+
+def test_it_seeks_as_the_stream_does_unless_it_is_told_not_to() -> None:
+    sink = Sink(io.BytesIO())
+    sink.write(b"abc")
+    assert (sink.seekable(), sink.tell(), sink.seek(1)) == (True, 3, 1)
+    sink = Sink(io.BytesIO(), seekable=False)
+    assert not sink.seekable()
+    for call in (sink.tell, lambda: sink.seek(0)):
+        with pytest.raises(io.UnsupportedOperation):
+            call()
+
+
+def test_what_writes_to_it_may_outlive_it() -> None:
+    sink = Sink(Failing())
+    sink.close()
+    sink.flush()

@@ -1,0 +1,40 @@
+"""Text to a binary stream."""
+
+import io
+from typing import Any
+
+import pytest
+
+from async_downloads.formats.text import layer_over
+
+
+class OneWay(io.BytesIO):
+    """A stream that cannot go back, such as the member of an archive."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation("tell")
+
+
+@pytest.mark.parametrize("kind", [io.BytesIO, OneWay])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "UTF16", "utf-16", "utf-16-le", "utf-32", "latin-1"]
+)
+def test_a_byte_order_mark_is_written_once_on_every_stream(kind: Any, encoding: str) -> None:
+    stream = kind()
+    layer = layer_over(stream, encoding)
+    for _ in range(3):
+        layer.write("ä" * 10_000)
+        layer.flush()
+    layer.detach()
+    assert stream.getvalue() == ("ä" * 30_000).encode(encoding)
+
+
+def test_it_ends_lines_as_it_is_told() -> None:
+    stream = io.BytesIO()
+    layer = layer_over(stream, "utf-8")
+    layer.write("a\nb\r\n")
+    layer.detach()
+    assert stream.getvalue() == b"a\nb\r\n"

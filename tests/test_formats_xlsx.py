@@ -1,0 +1,316 @@
+"""XLSX: what another library reads is what was written."""
+
+import errno
+import io
+import math
+import re
+import tempfile
+import tracemalloc
+import uuid
+import zipfile
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from django.db.models import IntegerChoices, TextChoices
+from django.utils import timezone
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from async_downloads.exceptions import DownloadError
+from async_downloads.formats import Options, xlsx
+from async_downloads.formats.xlsx import write
+
+NAIVE = datetime(2026, 1, 31, 9, 5)  # noqa: DTZ001 (what a site with USE_TZ=False has)
+
+
+class Choice(TextChoices):
+    OPEN = "open", "Open"
+
+
+class Number(IntegerChoices):
+    ONE = 1, "One"
+
+
+class Thing:
+    def __str__(self) -> str:
+        return "=a thing"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """See that nothing is left of what was on disk."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    yield tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+def written(rows: Iterable[Iterable[Any]], **options: Any) -> io.BytesIO:
+    stream = io.BytesIO()
+    write(rows, stream, Options(**options))
+    return stream
+
+
+def sheets(rows: Iterable[Iterable[Any]], **options: Any) -> list[list[list[Any]]]:
+    book = openpyxl.load_workbook(written(rows, **options))
+    return [[[cell.value for cell in row] for row in sheet.rows] for sheet in book.worksheets]
+
+
+def read(cell: Any) -> Any:
+    """Return what is read of a cell."""
+    ((row,),) = sheets([[cell, "end"]])
+    assert row[1] == "end"
+    return row[0]
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        (5, 5),
+        (-5, -5),
+        (10**15 - 1, 10**15 - 1),
+        (10**15, "1000000000000000"),
+        (-(10**30), str(-(10**30))),
+        (1.5, 1.5),
+        (math.nan, "nan"),
+        (math.inf, "inf"),
+        (-1e307, -1e307),
+        (1.7976931348623155e308, "1.7976931348623155e+308"),
+        (5e-324, "5e-324"),
+        (-0.0, 0),
+        (Decimal("19.90"), 19.9),
+        (Decimal("-0.001"), -0.001),
+        (Decimal("123456789012.345"), 123456789012.345),
+        (Decimal("1234567890123.4567"), "1234567890123.4567"),
+        (Decimal("1E+400"), "1E+400"),
+        (Decimal("1E-400"), "1E-400"),
+        (Decimal("NaN"), "NaN"),
+        (Decimal("sNaN"), "sNaN"),
+        (Decimal("Infinity"), "Infinity"),
+        (Fraction(1, 2), 0.5),
+        (Number.ONE, 1),
+        (True, True),
+        (False, False),
+        (None, None),
+        ("", None),
+        (NAIVE, NAIVE),
+        (date(2026, 1, 31), datetime(2026, 1, 31)),  # noqa: DTZ001
+        (date(1900, 2, 28), "1900-02-28"),
+        (datetime(1815, 12, 10, tzinfo=UTC), "1815-12-10 00:00:00"),
+        (datetime.max.replace(tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999000)),  # noqa: DTZ001
+        (time(9, 5), time(9, 5)),
+        (time(9, 5, tzinfo=UTC), "09:05:00+00:00"),
+        (timedelta(days=2, hours=1), timedelta(days=2, hours=1)),
+        (timedelta(seconds=-1), "-1 day, 23:59:59"),
+        ("=1+1", "=1+1"),
+        ("{=1+1}", "{=1+1}"),
+        ("https://example.org", "https://example.org"),
+        ("007", "007"),
+        ("<r><t>markup</t></r>", "<r><t>markup</t></r>"),
+        ("<r></c></r>", "<r></c></r>"),
+        ("  a  ", "  a  "),
+        ("a\nb\tc", "a\nb\tc"),
+        ("a\x00\x0b\x1fb\ufffe\ud800", "ab"),
+        ("<&>\"'", "<&>\"'"),
+        ("名前 🙂", "名前 🙂"),
+        (Choice.OPEN, "open"),
+        (mark_safe("<b>"), "<b>"),
+        (gettext_lazy("no such text"), "no such text"),
+        (uuid.UUID(int=5), str(uuid.UUID(int=5))),
+        pytest.param(Thing(), "=a thing", id="a thing"),
+        (1j, "1j"),
+    ],
+    ids=ascii,
+)
+def test_a_cell_is_of_its_kind_or_its_text(cell: Any, found: Any) -> None:
+    value = read(cell)
+    assert value == found
+    assert type(value) is type(found)
+
+
+def test_text_is_never_a_formula() -> None:
+    rows = [["=1+1", "{=1}", Thing(), mark_safe("=1")]]
+    with zipfile.ZipFile(written(rows, header=["=1"])) as found:
+        sheet = found.read("xl/worksheets/sheet1.xml")
+    assert sheet.count(b"inlineStr") == 5
+    assert b"<f>" not in sheet
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "UTC", "America/New_York"])
+def test_a_moment_is_shown_in_the_current_time_zone(zone: str) -> None:
+    moment = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+    with timezone.override(zone):
+        assert read(moment) == timezone.make_naive(moment)
+
+
+def test_a_moment_that_the_time_zone_has_no_day_for_is_text() -> None:
+    with timezone.override("Asia/Tokyo"):
+        assert read(datetime.max.replace(tzinfo=UTC)) == "9999-12-31 23:59:59.999999+00:00"
+
+
+#: Without what XML turns into a line feed, and Excel's own way to write characters.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r")).filter(
+    lambda text: not re.search("_x[0-9A-Fa-f]{4}_", text)
+)
+DAYS = {"min_value": datetime(1900, 3, 1), "max_value": datetime(9999, 12, 31)}  # noqa: DTZ001
+CELLS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**15) + 1, 10**15 - 1)
+    | st.floats(-1e307, 1e307, allow_subnormal=False)
+    | st.datetimes(**DAYS)
+    | TEXTS
+)
+
+
+def expected(cell: Any) -> Any:
+    if isinstance(cell, str):
+        return xlsx.ILLEGAL.sub("", cell) or None
+    if isinstance(cell, float) and 0 < abs(cell) < xlsx.SMALLEST:
+        return str(cell)
+    if isinstance(cell, float):
+        return pytest.approx(cell, rel=1e-14)
+    if isinstance(cell, datetime):
+        return pytest.approx(cell, abs=timedelta(milliseconds=1))
+    return cell
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.lists(CELLS, min_size=1, max_size=6), min_size=1, max_size=5))
+def test_what_is_read_is_what_was_written(rows: list[list[Any]]) -> None:
+    (found,) = sheets([[*row, "end"] for row in rows])
+    for row, cells in zip(rows, found, strict=True):
+        end = len(row)
+        assert cells[end] == "end"
+        for cell, value in zip(row, cells[:end], strict=True):
+            assert value == expected(cell)
+
+
+def test_the_header_stands_on_top_and_is_not_counted() -> None:
+    stream = io.BytesIO()
+    header = ["id", gettext_lazy("Name"), "=1\x00"]
+    assert write(iter([(1, "Ada"), iter([2])]), stream, Options(header=header)) == 2
+    sheet = openpyxl.load_workbook(stream).worksheets[0]
+    rows = [[cell.value for cell in row] for row in sheet.rows]
+    assert rows == [["id", "Name", "=1"], [1, "Ada", None], [2, None, None]]
+    assert sheet.freeze_panes == "A2"
+    assert [cell.font.bold for cell in next(sheet.rows)] == [True] * 3
+
+
+def test_the_rows_go_on_on_the_next_sheet_under_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xlsx, "MAX_ROWS", 3)
+    rows = [[number] for number in range(5)]
+    assert sheets(rows, header=["n"]) == [[["n"], [0], [1]], [["n"], [2], [3]], [["n"], [4]]]
+    assert sheets(rows) == [[[0], [1], [2]], [[3], [4]]]
+    # None is begun for no row.
+    assert len(sheets(rows[:3])) == 1
+
+
+def test_the_limits_are_those_of_excel() -> None:
+    from xlsxwriter.worksheet import Worksheet
+
+    limits = Worksheet()
+    assert (limits.xls_rowmax, limits.xls_colmax) == (xlsx.MAX_ROWS, xlsx.MAX_COLUMNS)
+    assert limits.xls_strmax == xlsx.MAX_TEXT
+
+
+@pytest.mark.parametrize(("cells", "header"), [(4, None), (4, ["a"] * 3), (1, ["a"] * 4)])
+def test_a_row_that_is_too_wide_is_an_error_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, cells: int, header: Any
+) -> None:
+    monkeypatch.setattr(xlsx, "MAX_COLUMNS", 3)
+    assert sheets([["a"] * 3]) == [[["a"] * 3]]
+    with pytest.raises(DownloadError, match=r"more cells than .* 3"):
+        written([["a"] * cells], header=header)
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("a" * 32_767, "a" * 32_767),
+        ("a" * 32_768, "a" * 32_766 + "…"),
+        ("🙂" * 16_383 + "a", "🙂" * 16_383 + "a"),
+        ("🙂" * 16_384, "🙂" * 16_383 + "…"),
+    ],
+    ids=["fits", "longer", "fits as UTF-16", "longer as UTF-16"],
+)
+def test_a_text_that_is_too_long_is_cut_and_shows_it(
+    text: str, cut: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert sheets([["a"], [text]], name="orders.xlsx") == [[["a"], [cut]]]
+    told = ["orders.xlsx has 1 texts that were cut to 32767 characters, the first in row 2"]
+    assert [record.getMessage() for record in caplog.records] == (told if cut != text else [])
+
+
+def test_columns_are_wide_enough_for_their_dates() -> None:
+    # A narrower one shows "####".
+    row = [NAIVE, date(2026, 1, 31), "text"]
+    sheet = openpyxl.load_workbook(written([row], header=["a", "b", "a" * 100])).worksheets[0]
+    widths = [sheet.column_dimensions[letter].width for letter in "ABC"]
+    assert widths[0] > 19
+    assert widths[1] > 10
+    assert widths[2] < 50
+
+
+def test_no_rows_are_a_workbook_with_an_empty_sheet() -> None:
+    assert sheets([]) == [[]]
+    assert sheets([], header=["a"]) == [[["a"]]]
+    assert sheets([[], ["a"], []])[0][:2] == [[None], ["a"]]
+
+
+def test_it_can_be_written_to_a_stream_that_cannot_go_back() -> None:
+    class OneWay(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    stream = OneWay()
+    write([["a", 1]], stream, Options())
+    sheet = openpyxl.load_workbook(io.BytesIO(stream.getvalue())).worksheets[0]
+    assert [[cell.value for cell in row] for row in sheet.rows] == [["a", 1]]
+
+
+def test_an_error_of_the_rows_is_passed_on_and_leaves_nothing_on_disk() -> None:
+    def rows() -> Iterator[list[str]]:
+        yield ["a"]
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        written(rows())
+
+
+@pytest.mark.parametrize("room", [0, 1000, 3000])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), DownloadError("too large")])
+def test_a_stream_that_fails_is_told_as_it_is_and_leaves_nothing_on_disk(
+    error: Exception, room: int
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() + len(data) > room:
+                raise error
+            return super().write(data)
+
+    stream = Full()
+    with pytest.raises(type(error)) as raised:
+        write(([uuid.uuid4()] for _ in range(1000)), stream, Options())
+    assert raised.value is error
+    assert not stream.closed
+
+
+def test_memory_does_not_grow_with_the_rows() -> None:
+    def most(count: int) -> int:
+        with tempfile.TemporaryFile() as stream:
+            tracemalloc.start()
+            write(([number, f"row {number}", NAIVE] for number in range(count)), stream, Options())
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return peak
+
+    most(10)
+    assert most(5000) < most(500) + 100_000
