@@ -3,8 +3,9 @@
 ``connections`` knows through which connection a change goes, and when it
 counts; ``write_through`` holds the order in which it becomes visible. The other
 modules say what happens to a download (``lifecycle``), how its file is built
-(``run``), what a person sees (``listing``), how it goes away (``removal``,
-``cleanup``) and what is left in the storage without a row (``orphans``).
+(``run``), what a person sees (``listing``), what staff see of all (``totals``)
+and do to them (``staff``), how it goes away (``removal``, ``cleanup``) and what
+is left in the storage without a row (``orphans``).
 """
 
 from async_downloads.store.cleanup import Cleanup, clean_up, clean_up_alone
@@ -24,6 +25,7 @@ from async_downloads.store.listing import (
     attachment_of,
     get_for_staff,
     get_for_user,
+    overlaid,
     read_changes,
     read_listing,
     read_page,
@@ -31,15 +33,20 @@ from async_downloads.store.listing import (
 from async_downloads.store.orphans import remove_orphans
 from async_downloads.store.removal import clear, clear_finished, collections_by_key, discard, purge
 from async_downloads.store.run import Run, current_run
+from async_downloads.store.staff import cancel, extend_expiry, mark_failed
+from async_downloads.store.totals import STALLED, Total, total_by_condition
 from async_downloads.store.write_through import entry_of
 
 __all__ = [
+    "STALLED",
     "Cleanup",
     "Listing",
     "Run",
+    "Total",
     "Version",
     "after_commit",
     "attachment_of",
+    "cancel",
     "claim",
     "clean_up",
     "clean_up_alone",
@@ -50,11 +57,14 @@ __all__ = [
     "current_run",
     "discard",
     "entry_of",
+    "extend_expiry",
     "fetched",
     "get_for_staff",
     "get_for_user",
     "join",
     "lose",
+    "mark_failed",
+    "overlaid",
     "purge",
     "read_changes",
     "read_listing",
@@ -62,4 +72,5 @@ __all__ = [
     "remove_orphans",
     "set_error",
     "set_percentage",
+    "total_by_condition",
 ]
