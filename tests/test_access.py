@@ -48,6 +48,7 @@ class Row:
         key: The argument of the URL: the row's primary key, or a text.
         data: What is posted.
         removes: Who removes the download with a POST.
+        query: What follows the URL.
         else_: The status for each of ``PEOPLE`` for any other method.
     """
 
@@ -55,6 +56,7 @@ class Row:
     key: Callable[[Download], list[Any]] = lambda download: []
     data: Callable[[Download], dict[str, Any]] = lambda download: {}
     removes: tuple[str, ...] = ()
+    query: str = ""
     else_: tuple[int, int, int, int, int] = (405, 405, 405, 405, 405)
 
 
@@ -72,7 +74,7 @@ def confirmed(download: Download) -> dict[str, Any]:
 
 def selected(pk: Callable[[Download], list[Any]]) -> Callable[[Download], dict[str, Any]]:
     return lambda download: {
-        "action": "delete_selected",
+        "action": "purge",
         "_selected_action": [str(key) for key in pk(download)],
         "post": "yes",
     }
@@ -115,6 +117,17 @@ ADMIN: Final = {
     "change": lambda pk: Row({"POST": NEVER}, key=pk, else_=LOOK),
 }
 
+#: Of the model alone whose rows go on while one looks: what its pages ask for.
+LIVE: Final = (302, 302, 403, 200, 302)
+NO_WAY: Final = (302, 302, 405, 405, 302)
+
+
+def asked_for(query: str = "") -> Row:
+    return Row({"GET": LIVE, "HEAD": LIVE}, query=query, else_=NO_WAY)
+
+
+LIVE_VIEWS: Final = {"summary": asked_for(), "progress": asked_for(f"keys={uuid.UUID(int=0)}")}
+
 TABLE: Final = {
     **{f"async_downloads:{name}": row for name, row in OURS.items()},
     **{
@@ -122,6 +135,7 @@ TABLE: Final = {
         for model, key in ((Download, by_key), (DownloadCollection, of_collection))
         for name, row in ADMIN.items()
     },
+    **{f"admin:async_downloads_download_{name}": row for name, row in LIVE_VIEWS.items()},
 }
 
 #: Without a name: Django's redirect from an address of the admin before version 1.9.
@@ -151,7 +165,11 @@ def person(who: str, owner: Any) -> Any:
         return owner
     somebody = UserFactory(is_staff=who.startswith("staff"))
     if who == "staff with it":
-        codes = [f"{verb}_{name}" for verb in ("view", "delete", "fetch") for name in ("download",)]
+        codes = [
+            f"{verb}_{name}"
+            for verb in ("view", "delete", "change", "fetch")
+            for name in ("download",)
+        ]
         codes += ["view_downloadcollection", "delete_downloadcollection"]
         somebody.user_permissions.set(Permission.objects.filter(codename__in=codes))
     return somebody
@@ -186,7 +204,7 @@ def test_who_may_do_what(name: str, who: str, user: Any) -> None:
     row = TABLE[name]
     mine = DownloadFactory(collection__user=user, complete=True, name=NAME)
     client = client_of(person(who, user))
-    url = reverse(name, args=row.key(mine))
+    url = f"{reverse(name, args=row.key(mine))}?{row.query}"
     before = state()
     answers = {}
     for method in METHODS:
@@ -203,6 +221,57 @@ def test_who_may_do_what(name: str, who: str, user: Any) -> None:
             assert mine.filename.encode() not in shown, method
     column = PEOPLE.index(who)
     assert answers == {method: row.answers.get(method, row.else_)[column] for method in METHODS}
+
+
+#: What is done to chosen rows of the admin, and what it needs besides the right to look.
+ACTIONS: Final = {
+    (Download, "purge"): "delete_download",
+    (Download, "cancel"): "delete_download",
+    (Download, "mark_failed"): "change_download",
+    (Download, "extend_expiry"): "change_download",
+    (DownloadCollection, "purge"): "delete_downloadcollection",
+}
+
+
+#: Staff who may look, and besides that hold no permission, every other one, or the one needed.
+STAFF: Final = ("staff who may look", "staff with another", "staff with that alone")
+
+
+def test_each_action_of_the_admin_has_a_row() -> None:
+    for model in (Download, DownloadCollection):
+        actions = admin.site.get_model_admin(model).actions
+        assert {(model, name) for name in actions or ()} == {
+            row for row in ACTIONS if row[0] is model
+        }
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("who", [*PEOPLE, *STAFF])
+@pytest.mark.parametrize("row", ACTIONS, ids=str)
+def test_who_may_do_what_to_chosen_rows(row: tuple[Any, str], who: str, user: Any) -> None:
+    model, action = row
+    waiting = DownloadFactory(collection__user=user)
+    finished = DownloadFactory(collection__user=user, complete=True)
+    rows = [waiting, finished] if model is Download else [waiting.collection]
+    somebody = person(who, user)
+    own = {
+        "staff with another": set(ACTIONS.values()) - {ACTIONS[row]},
+        "that alone": {ACTIONS[row]},
+    }
+    if who not in PEOPLE:
+        look = {f"view_{model._meta.model_name}"}
+        codes = own.get(who, set()) | look
+        somebody.user_permissions.set(Permission.objects.filter(codename__in=codes))
+    before = state()
+    data = {
+        "action": action,
+        "_selected_action": [str(each.pk) for each in rows],
+        "post": "yes",
+        "days": "30",
+    }
+    url = reverse(f"admin:async_downloads_{model._meta.model_name}_changelist")
+    client_of(somebody).post(url, data)
+    assert (state() != before) is (who in ("staff with it", "staff with that alone"))
 
 
 @pytest.mark.django_db

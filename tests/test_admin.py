@@ -47,11 +47,11 @@ def test_the_list_shows_who_has_what_and_how_it_stands(admin: Client, user: Any)
     DownloadFactory(collection__user=None, collection__label="team", complete=True)
     page = text(admin, LIST)
     assert listed(admin) == set(Download.objects.values_list("name", flat=True))
-    assert ">ada<" in page
-    assert ">team<" in page
+    assert '<span title="ada">ada</span>' in page
+    assert '<span title="team">team</span>' in page
     assert 'async-downloads-running">In progress<' in page
     assert 'max="100" value="40" aria-label="Orders"></progress>' in page
-    assert ">40 %<" in page
+    assert "</progress> 40 %<" in page
     assert 'async-downloads-complete">Complete<' in page
     assert "4\xa0bytes" in page
 
@@ -113,7 +113,7 @@ def test_the_list_is_searched_by_name_file_and_owner(admin: Client, query: str) 
 
 
 def test_the_list_can_be_ordered_by_each_column(admin: Client, assorted: None) -> None:
-    for column in range(1, 10):
+    for column in range(1, 7):
         assert len(listed(admin, o=str(column))) == 8
         assert len(listed(admin, o=f"-{column}")) == 8
 

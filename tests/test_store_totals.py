@@ -17,7 +17,8 @@ pytestmark = pytest.mark.django_db
 
 def test_downloads_are_counted_by_state_and_the_stalled_apart() -> None:
     silent = timezone.now() - timedelta(hours=1)
-    DownloadFactory.create_batch(3, complete=True, size=2**40, stored=False)
+    for _ in range(3):
+        DownloadFactory(complete=True, size=2**40, stored=False)
     DownloadFactory(failed=True)
     DownloadFactory(failed=True, size=7)
     DownloadFactory(running=True)

@@ -1,12 +1,15 @@
 """What is shown of one download, in the list and on its own page."""
 
+from datetime import timedelta
+from typing import Any, Final
+
 from django.contrib import admin
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
+from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -15,7 +18,9 @@ from async_downloads.store import STALLED
 
 __all__ = ["NOTHING", "DownloadColumns", "badge", "live_cells"]
 
-NOTHING = "-"
+NOTHING: Final = "-"
+
+MINUTE: Final = timedelta(minutes=1)
 
 
 def badge(condition: str, title: str = "") -> SafeString:
@@ -31,7 +36,7 @@ def label_of(condition: str) -> str:
 
 
 def live_cells(download: Download, *, swapped: bool = False) -> dict[str, SafeString]:
-    """Return what changes of a download while one looks: its state, progress and size.
+    """Return what changes of a download while one looks: its state with progress, and its size.
 
     Args:
         download: The row.
@@ -41,31 +46,50 @@ def live_cells(download: Download, *, swapped: bool = False) -> dict[str, SafeSt
     told = download.error_text or download.status_text
     size = NOTHING if download.size is None else filesizeformat(download.size)
     contents = {
-        "state": badge(condition, told if told != label_of(condition) else ""),
-        "progress": _progress(download),
-        "size": size,
+        "state": _lines(
+            badge(condition, told if told != label_of(condition) else ""),
+            _bar(download) if download.unfinished else "",
+            _attempts(download),
+        ),
+        "size": _lines(size, _rows(download)),
     }
-    oob = format_html(' hx-swap-oob="true"') if swapped else ""
+    markup = '<span id="{}-{}">{}</span>'
+    if swapped:
+        markup = '<span id="{}-{}" hx-swap-oob="true">{}</span>'
     return {
-        name: format_html('<span id="{}-{}"{}>{}</span>', name, download.pk.hex, oob, content)
+        name: format_html(markup, name, download.pk.hex, content)
         for name, content in contents.items()
     }
 
 
-def _progress(download: Download) -> SafeString | str:
-    rows = "" if download.rows_written is None else _rows(download)
-    if not download.unfinished:
-        return rows or NOTHING
-    bar = (
+def _lines(first: Any, *others: Any) -> SafeString:
+    """Return the first text, with those of the others that say something below it."""
+    markup = '<span class="async-downloads-below quiet">{}</span>'
+    below = format_html_join("", markup, ((each,) for each in others if each))
+    return format_html("{}{}", first, below)
+
+
+def _bar(download: Download) -> SafeString:
+    return format_html(
         '<progress class="async-downloads-progress" max="100" value="{0}" aria-label="{1}">'
-        '</progress> <span class="async-downloads-percentage">{0} %</span>'
+        "</progress> {0} %",
+        download.percentage,
+        download.name,
     )
-    shown = format_html(bar, download.percentage, download.name)
-    return format_html('{} <span class="quiet">{}</span>', shown, rows) if rows else shown
+
+
+def _attempts(download: Download) -> str:
+    """Return how often it was tried, where once was not enough."""
+    if download.attempts < 2:
+        return ""
+    counted = ngettext("%(count)d attempt", "%(count)d attempts", download.attempts)
+    return counted % {"count": download.attempts}
 
 
 def _rows(download: Download) -> str:
-    written, expected = download.rows_written or 0, download.rows_expected
+    written, expected = download.rows_written, download.rows_expected
+    if written is None:
+        return ""
     if expected is not None and expected != written:
         return gettext("%(written)s of %(expected)s rows") % {
             "written": number_format(written, force_grouping=True),
@@ -76,45 +100,51 @@ def _rows(download: Download) -> str:
     }
 
 
+def _expiry(download: Download) -> str:
+    expires = download.expires_at
+    if expires is None:
+        return gettext("never expires")
+    if expires <= timezone.now():
+        return gettext("expired")
+    return gettext("%(time)s left") % {"time": timeuntil(expires, depth=1)}
+
+
 class DownloadColumns:
     """Columns of the list and fields of the page, none of which costs a query of its own."""
 
     @admin.display(description=_("owner"), ordering="collection__user")
-    def owner(self, download: Download) -> str:
+    def owner(self, download: Download) -> SafeString:
         """Who asked for it."""
-        return str(download.collection)
+        return format_html('<span title="{0}">{0}</span>', download.collection)
 
     @admin.display(description=_("state"), ordering="state")
     def condition(self, download: Download) -> SafeString:
-        """The state, with what happened as its title."""
+        """The state, with what happened as its title, and how much is done below it."""
         return live_cells(download)["state"]
-
-    @admin.display(description=_("progress"), ordering="percentage")
-    def progress(self, download: Download) -> SafeString:
-        """How much is done, and of how many rows."""
-        return live_cells(download)["progress"]
 
     @admin.display(description=_("size"), ordering="size")
     def file_size(self, download: Download) -> SafeString:
-        """How large the file is."""
+        """How large the file is, with its rows below."""
         return live_cells(download)["size"]
 
     @admin.display(description=_("age"), ordering="timestamp")
     def age(self, download: Download) -> SafeString:
-        """For how long it has been there, with the time that it was asked for as its title."""
+        """For how long it has been there, with when it goes away below."""
         moment = download.timestamp
         if timezone.is_aware(moment):
             moment = timezone.localtime(moment)
-        return format_html(
+        age = timezone.now() - download.timestamp
+        shown = format_html(
             '<time datetime="{}" title="{}">{}</time>',
             moment.isoformat(),
             date_format(moment, "DATETIME_FORMAT"),
-            timesince(download.timestamp, depth=1),
+            timesince(download.timestamp, depth=1) if age >= MINUTE else gettext("just now"),
         )
+        return _lines(shown, _expiry(download))
 
     @admin.display(description=_("fetched"), ordering="fetch_count")
     def fetches(self, download: Download) -> SafeString | str:
-        """How often it was fetched, and who was the last."""
+        """How often it was fetched, with who was the last below."""
         if not download.fetch_count:
             return NOTHING
         count = ngettext("%(count)d time", "%(count)d times", download.fetch_count)
@@ -122,7 +152,7 @@ class DownloadColumns:
         if download.fetched_by is None:
             return told
         last = gettext("last by %(user)s") % {"user": download.fetched_by}
-        return format_html('{} <span class="quiet">{}</span>', told, last)
+        return _lines(told, format_html('<span title="{}">{}</span>', last, download.fetched_by))
 
     @admin.display(description=_("state"))
     def status(self, download: Download) -> SafeString:
@@ -130,7 +160,7 @@ class DownloadColumns:
         shown, said = live_cells(download)["state"], download.status_text
         if said == label_of(download.state):
             return shown
-        return format_html('{} <span class="quiet">{}</span>', shown, said)
+        return _lines(shown, said)
 
     @admin.display(description=_("error"))
     def error(self, download: Download) -> str:

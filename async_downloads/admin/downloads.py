@@ -34,24 +34,14 @@ class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
 
     actions = ["purge", "cancel", "mark_failed", "extend_expiry"]
     date_hierarchy = "timestamp"
-    list_display = [
-        "name",
-        "owner",
-        "condition",
-        "progress",
-        "file_size",
-        "age",
-        "attempts",
-        "fetches",
-        "expires_at",
-    ]
+    list_display = ["name", "owner", "condition", "file_size", "age", "fetches"]
     list_filter = ["state", ConditionFilter, OwnerFilter, AgeFilter, SizeFilter]
     list_select_related = ["collection__user", "fetched_by"]
     ordering = ["-timestamp", "-id"]
     search_fields = ["name", "filename"]
     search_help_text = _("Searches name, file name and owner, or finds a download key.")
     fieldsets = [
-        (None, {"fields": ["name", "owner", "status", "progress", "attempts", "id"]}),
+        (None, {"fields": ["name", "owner", "status", "attempts", "id"]}),
         (_("Failure"), {"fields": ["error", "detail"]}),
         (_("File"), {"fields": ["filename", "filepath", "file_size", "fetches", "fetched_at"]}),
         (
@@ -98,9 +88,9 @@ class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
         """Show the list, which asks for its counts and for what goes on by itself."""
         live = {"htmx": self.htmx, "summary_url": self.address("summary")}
         response = super().changelist_view(request, {**live, **(extra_context or {})})
-        shown = getattr(response, "context_data", None) or {}
-        if "cl" in shown:
-            shown.update(self.live_context(shown["cl"].result_list))
+        shown = getattr(response, "context_data", None)
+        if shown and "cl" in shown:
+            shown |= self.live_context(shown["cl"].result_list)
         return response
 
     def change_view(
@@ -112,9 +102,9 @@ class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
     ) -> HttpResponse:
         """Show one download, with links to what belongs to it as far as one may go there."""
         response = super().change_view(request, object_id, form_url, extra_context)
-        shown = getattr(response, "context_data", None) or {}
-        if isinstance(download := shown.get("original"), Download):
-            links = links_of(download, self.admin_site, request)
-            live = {"htmx": self.htmx, **self.live_context([download])}
-            shown.update({**live, **links})
+        shown = getattr(response, "context_data", None)
+        download = (shown or {}).get("original")
+        if shown and isinstance(download, Download):
+            shown |= links_of(download, self.admin_site, request)
+            shown |= {"htmx": self.htmx, **self.live_context([download])}
         return response

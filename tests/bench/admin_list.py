@@ -43,7 +43,7 @@ PAGES: Final = {
     "search, many": f"{LIST}?q=orders",
     "search, rare": f"{LIST}?q=needle",
     "search, none": f"{LIST}?q=nothing-has-this-name",
-    "sorted by size": f"{LIST}?o=-5",
+    "sorted by size": f"{LIST}?o=-4",
     "counts by state": f"{LIST}summary/",
     "collections": "/admin/async_downloads/downloadcollection/",
 }
