@@ -10,9 +10,10 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypedDict, TypeGuard, TypeVar
 
+from django.conf import settings as project_settings
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.db import DatabaseCache
@@ -34,8 +35,10 @@ __all__ = [
     "get_version",
     "is_cleared",
     "is_shared",
+    "last_cleanup",
     "mark_cleared",
     "new_version",
+    "note_cleanup",
     "offer_version",
     "renew_cleanup",
     "renew_version",
@@ -58,6 +61,9 @@ CLOCK_DIFFERENCE: Final = timedelta(hours=1, minutes=1)
 
 #: Seconds that a clean-up has the field to itself without saying that it is still at it.
 CLEANUP_SECONDS: Final = 60
+
+#: Seconds that the end of a clean-up is remembered: as long as Memcached remembers anything.
+LAST_CLEANUP_SECONDS: Final = 30 * 24 * 60 * 60
 
 #: Memcached takes no longer keys and no other characters; the room left is for KEY_PREFIX.
 _VALID_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
@@ -200,6 +206,21 @@ def renew_cleanup(scope: str) -> None:
 def end_cleanup(scope: str) -> None:
     """Let the next clean-up start."""
     _attempt(lambda cache: cache.delete(_cleanup_key(scope)), False)
+
+
+def note_cleanup(scope: str) -> None:
+    """Remember that a clean-up came to its end now."""
+    key = f"{_cleanup_key(scope)}:last"
+    _attempt(lambda cache: cache.set(key, time.time(), LAST_CLEANUP_SECONDS), None)
+
+
+def last_cleanup(scope: str) -> datetime | None:
+    """Return when a clean-up last came to its end; None if the cache does not know."""
+    said: object = _attempt(lambda cache: cache.get(f"{_cleanup_key(scope)}:last"), None)
+    if type(said) is not float or not 0 <= said <= time.time() + CLOCK_DIFFERENCE.total_seconds():
+        return None
+    moment = datetime.fromtimestamp(said, tz=UTC)
+    return moment if project_settings.USE_TZ else timezone.make_naive(moment)
 
 
 def is_shared() -> bool:

@@ -47,6 +47,9 @@ STALLED_AFTER: int
 MAX_ATTEMPTS: int
 """Runs that one download is given before it is failed for good."""
 
+CLEANUP_SCHEDULE: int | str | None
+"""How often django-q2 runs the clean-up: minutes, or a cron text; None for not at all."""
+
 STORAGE: str
 """The alias in ``STORAGES`` of the storage that holds the files."""
 
@@ -88,6 +91,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "WS_CHANNEL_NAME": "downloads",
     "STALLED_AFTER": 120,
     "MAX_ATTEMPTS": 3,
+    "CLEANUP_SCHEDULE": 60,
     "STORAGE": "default",
     "SERVE": "stream",
     "SERVE_LOCATION": "/async_downloads_files/",
@@ -97,6 +101,17 @@ DEFAULTS: Final[dict[str, Any]] = {
     "MAY_FETCH": "",
     "ESCAPE_FORMULAS": False,
 }
+
+
+def known_names() -> list[str]:
+    """Return the names that a project may set."""
+    return sorted(PREFIX + name for name in DEFAULTS)
+
+
+def unknown_names() -> list[str]:
+    """Return the names that the project sets, that begin like ours and are none of ours."""
+    ours = {name for name in dir(project_settings) if name.startswith(PREFIX)}
+    return sorted(ours.difference(known_names()))
 
 
 def __getattr__(name: str) -> Any:

@@ -30,6 +30,7 @@ from async_downloads.models import Download, DownloadCollection
 from async_downloads.routing import websocket_urlpatterns
 from async_downloads.ws_consumers import COALESCE_SECONDS, DownloadsConsumer
 from tests.factories import DownloadCollectionFactory, DownloadFactory, UserFactory
+from tests.shop.models import Order
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -49,6 +50,7 @@ class Row:
         data: What is posted.
         removes: Who removes the download with a POST.
         query: What follows the URL.
+        adds: Who begins another one with a POST.
         else_: The status for each of ``PEOPLE`` for any other method.
     """
 
@@ -57,6 +59,7 @@ class Row:
     data: Callable[[Download], dict[str, Any]] = lambda download: {}
     removes: tuple[str, ...] = ()
     query: str = ""
+    adds: tuple[str, ...] = ()
     else_: tuple[int, int, int, int, int] = (405, 405, 405, 405, 405)
 
 
@@ -127,6 +130,14 @@ def asked_for(query: str = "") -> Row:
 
 
 LIVE_VIEWS: Final = {"summary": asked_for(), "progress": asked_for(f"keys={uuid.UUID(int=0)}")}
+#: Added to any list of the admin that has exports: who may see that list may export it.
+EXPORTS: Final = {
+    "export_in_background": Row(
+        {"POST": (302, 302, 403, 302, 302)},
+        adds=("staff with it",),
+        else_=(302, 302, 405, 405, 302),
+    ),
+}
 
 TABLE: Final = {
     **{f"async_downloads:{name}": row for name, row in OURS.items()},
@@ -136,6 +147,7 @@ TABLE: Final = {
         for name, row in ADMIN.items()
     },
     **{f"admin:async_downloads_download_{name}": row for name, row in LIVE_VIEWS.items()},
+    **{f"admin:shop_order_{name}": row for name, row in EXPORTS.items()},
 }
 
 #: Without a name: Django's redirect from an address of the admin before version 1.9.
@@ -151,6 +163,9 @@ def test_each_url_has_a_row() -> None:
             assert isinstance(pattern, URLPattern)
             (named.add if pattern.name else unnamed.append)(pattern.name)  # type: ignore[func-returns-value, attr-defined]
     assert len(unnamed) == 2 * UNNAMED_IN_ADMIN
+    with_exports = {pattern.name for pattern in admin.site.get_model_admin(Order).get_urls()}
+    without = {pattern.name for pattern in admin.ModelAdmin(Order, admin.site).get_urls()}
+    named |= with_exports - without
     assert set(TABLE) == {
         *(f"async_downloads:{name}" for name in ours),
         *(f"admin:{name}" for name in named),
@@ -165,12 +180,8 @@ def person(who: str, owner: Any) -> Any:
         return owner
     somebody = UserFactory(is_staff=who.startswith("staff"))
     if who == "staff with it":
-        codes = [
-            f"{verb}_{name}"
-            for verb in ("view", "delete", "change", "fetch")
-            for name in ("download",)
-        ]
-        codes += ["view_downloadcollection", "delete_downloadcollection"]
+        codes = [f"{verb}_download" for verb in ("view", "delete", "change", "fetch")]
+        codes += ["view_downloadcollection", "delete_downloadcollection", "view_order"]
         somebody.user_permissions.set(Permission.objects.filter(codename__in=codes))
     return somebody
 
@@ -215,7 +226,9 @@ def test_who_may_do_what(name: str, who: str, user: Any) -> None:
             shown = b"".join(response) if response.streaming else response.content
             removed = method == "POST" and who in row.removes
             assert Download.objects.filter(pk=mine.pk).exists() is not removed, method
-            assert removed or state() == before, method
+            added = method == "POST" and who in row.adds
+            assert removed or (state() == before) is not added, method
+            assert Download.objects.count() == 1 - removed + added, method
         if who not in ("owner", "staff with it"):
             assert NAME.encode() not in shown, method
             assert mine.filename.encode() not in shown, method
@@ -254,13 +267,10 @@ def test_who_may_do_what_to_chosen_rows(row: tuple[Any, str], who: str, user: An
     finished = DownloadFactory(collection__user=user, complete=True)
     rows = [waiting, finished] if model is Download else [waiting.collection]
     somebody = person(who, user)
-    own = {
-        "staff with another": set(ACTIONS.values()) - {ACTIONS[row]},
-        "that alone": {ACTIONS[row]},
-    }
-    if who not in PEOPLE:
-        look = {f"view_{model._meta.model_name}"}
-        codes = own.get(who, set()) | look
+    if who in STAFF:
+        needed = {ACTIONS[row]}
+        own = {"staff with another": {*ACTIONS.values()} - needed, "staff with that alone": needed}
+        codes = {f"view_{model._meta.model_name}", *own.get(who, ())}
         somebody.user_permissions.set(Permission.objects.filter(codename__in=codes))
     before = state()
     data = {
@@ -305,6 +315,7 @@ def test_unknown_and_foreign_are_the_same(method: str, who: str, user: Any) -> N
 
 
 CHANGING: Final = [name for name, row in TABLE.items() if row.removes]
+ADDING: Final = [name for name, row in TABLE.items() if row.adds]
 
 
 @pytest.mark.django_db
@@ -322,6 +333,14 @@ def test_a_change_needs_the_csrf_token(name: str, user: Any) -> None:
     client.cookies["csrftoken"] = request.META["CSRF_COOKIE"]
     client.post(url, {**row.data(mine), "csrfmiddlewaretoken": token})
     assert not Download.objects.filter(pk=mine.pk).exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ADDING)
+def test_a_start_needs_the_csrf_token(name: str, user: Any) -> None:
+    client = client_of(person(TABLE[name].adds[0], user), enforce_csrf_checks=True)
+    assert client.post(reverse(name)).status_code == 403
+    assert not Download.objects.exists()
 
 
 # Sockets

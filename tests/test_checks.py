@@ -1,51 +1,69 @@
-"""System checks: each fires on what is wrong, and is silent on what is right.
+"""System checks as a whole: run by Django's command, on sites that get everything wrong.
 
-Nothing here is marked django_db, so a check that queries a database fails.
+The checks of each kind have a module of tests of their own. Nothing there is
+marked django_db, so a check that queries a database fails.
 """
 
-import sys
-from collections.abc import Callable, Iterator
-from copy import deepcopy
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings as project_settings
 from django.core.checks import CheckMessage, run_checks
+from django.core.checks.registry import registry
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
-from django.db import connections
 
-SQLITE_OPTIONS = {
-    "transaction_mode": "IMMEDIATE",
-    "init_command": "PRAGMA journal_mode=WAL;",
+from tests.test_demo_production import ROOT, run
+
+README = (ROOT / "README.md").read_text()
+
+#: Settings modules, each with what is wrong in it; what excludes each other is in different ones.
+SITES = {
+    """
+    ASYNC_DOWNLOADS_COLLECTION_KEY_FORMAT = "downloads"
+    ASYNC_DOWNLOADS_CACHE_NAME = "nowhere"
+    ASYNC_DOWNLOADS_TIMEOUT = 0
+    ASYNC_DOWNLOADS_TIMOUT = 3600
+    ASYNC_DOWNLOADS_PATH_PREFIX = "/srv/downloads"
+    ASYNC_DOWNLOADS_MAY_FETCH = "shop.no_such_function"
+    ASYNC_DOWNLOADS_STORAGE = "nowhere"
+    ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = "every now and then"
+    ASYNC_DOWNLOADS_DOWNLOAD_TEMPLATE = "no_such_template.html"
+    ASYNC_DOWNLOADS_WS_MODE = True
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    DATABASES["default"]["OPTIONS"] = {}
+    MIDDLEWARE = []
+    Q_CLUSTER = {"orm": "nowhere", "sync": True}
+    ROOT_URLCONF = "django.contrib.auth.urls"
+    TEMPLATES[0]["OPTIONS"] = {}
+    """: "E001 E002 E003 E004 E006 E007 E010 E011 E012 "
+    "W001 W002 W003 W004 W009 W010 W011 W013 W014",
+    """
+    ASGI_APPLICATION = "demo.asgi.django_application"
+    ASYNC_DOWNLOADS_SERVE = "nginx"
+    ASYNC_DOWNLOADS_WS_MODE = True
+    CACHES["default"] = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    CHANNEL_LAYERS = {}
+    MEDIA_URL = "/media/"
+    """: "E005 E008 W005 W007 W012",
+    """
+    ASYNC_DOWNLOADS_SERVE = "redirect"
+    CACHES["default"] = {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": "redis://127.0.0.1:1/0",
+    }
+    """: "E009 W006",
+    """
+    STORAGES = {
+        "default": {
+            "BACKEND": "storages.backends.s3.S3Storage",
+            "OPTIONS": {"bucket_name": "shop"},
+        },
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
+    """: "W008",
 }
-
-
-class ElsewhereRouter:
-    """Keeps downloads in the database "faraway"."""
-
-    def db_for_write(self, model: Any, **hints: Any) -> str | None:
-        return "faraway" if model._meta.app_label == "async_downloads" else None
-
-
-@pytest.fixture
-def sqlite_with(settings: Any) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Keep downloads in an SQLite with these options, whatever database the tests run on."""
-
-    def use(options: dict[str, Any]) -> None:
-        connections.settings["faraway"] = {
-            **deepcopy(connections.settings["default"]),
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": ":memory:",
-            "OPTIONS": options,
-        }
-        settings.DATABASE_ROUTERS = [f"{__name__}.{ElsewhereRouter.__name__}"]
-
-    yield use
-    settings.DATABASE_ROUTERS = []
-    connections.settings.pop("faraway", None)
-    if hasattr(connections._connections, "faraway"):
-        del connections["faraway"]
 
 
 def messages(*, deploy: bool = False) -> list[CheckMessage]:
@@ -57,6 +75,11 @@ def ids(*, deploy: bool = False) -> list[str]:
     # What is wrong is said with what to do about it.
     assert all(message.hint and message.msg for message in found)
     return sorted(str(message.id).removeprefix("async_downloads.") for message in found)
+
+
+def told(text: str) -> set[str]:
+    """Return the ids of ours in what Django's command prints."""
+    return set(re.findall(r"\(async_downloads\.([EW]\d{3})\)", text))
 
 
 def test_the_settings_of_the_tests_are_right() -> None:
@@ -75,281 +98,53 @@ def test_the_checks_run_with_djangos_own_command(settings: Any) -> None:
     assert "ASYNC_DOWNLOADS_TIMEOUT is -1" in str(failed.value)
 
 
-# E001 to E004
+@pytest.mark.parametrize("body", SITES, ids=SITES.values())
+def test_a_site_is_told_of_all_that_is_wrong_with_it(tmp_path: Path, body: str) -> None:
+    lines = "\n".join(line.removeprefix("    ") for line in body.splitlines())
+    (tmp_path / "wrong.py").write_text(f"from demo.settings import *\n{lines}\n")
+    checked = run(
+        *("-m", "django", "check", "--deploy"),
+        DJANGO_SETTINGS_MODULE="wrong",
+        PYTHONPATH=f"{ROOT}:{tmp_path}",
+        DEMO_VAR=str(tmp_path),
+    )
+    assert told(checked.stderr) == set(SITES[body].split()), checked.stderr
 
 
-@pytest.mark.parametrize(
-    "value", ["downloads", "", "{", "{}{}", "{name}", "{{}}", 5, None, "{.x}", "{[a]}", "{:d}"]
-)
-def test_e001_a_key_format_that_makes_no_distinct_keys(settings: Any, value: Any) -> None:
-    settings.ASYNC_DOWNLOADS_COLLECTION_KEY_FORMAT = value
-    assert ids() == ["E001"]
+def test_these_sites_get_everything_wrong_that_the_readme_lists() -> None:
+    listed = set(re.findall(r"^\| `async_downloads\.([EW]\d{3})`", README, re.MULTILINE))
+    assert {name for names in SITES.values() for name in names.split()} == listed
 
 
-@pytest.mark.parametrize("value", ["{}", "mine/{}", "{0}", "mine:{}:theirs"])
-def test_e001_is_silent_on_a_format_that_does(settings: Any, value: str) -> None:
-    settings.ASYNC_DOWNLOADS_COLLECTION_KEY_FORMAT = value
-    assert ids() == []
+@pytest.mark.parametrize("environ", [{}, {"DEMO_REDIS": "redis://127.0.0.1:1/0"}], ids=str)
+def test_nothing_is_wrong_with_the_demo(tmp_path: Path, environ: dict[str, str]) -> None:
+    checked = run(
+        *("-m", "django", "check", "--deploy"),
+        DJANGO_SETTINGS_MODULE="demo.settings",
+        DEMO_VAR=str(tmp_path),
+        **environ,
+    )
+    assert checked.returncode == 0
+    # It has run: Django has something to say of a demo in production.
+    assert "security.W" in checked.stderr
+    assert "async_downloads" not in checked.stderr
 
 
-def test_e002_a_cache_that_is_not_in_caches(settings: Any) -> None:
-    settings.ASYNC_DOWNLOADS_CACHE_NAME = "no such cache"
-    assert ids() == ["E002"]
-    # The other check of the cache has nothing to say about one that is not there.
-    assert ids(deploy=True) == ["E002"]
-    assert "default" in str(messages()[0].hint)
-
-
-@pytest.mark.parametrize("value", ["", "default", "dummy", "file"])
-def test_e002_is_silent_on_a_cache_that_is(settings: Any, value: str) -> None:
-    settings.ASYNC_DOWNLOADS_CACHE_NAME = value
-    assert ids() == []
-
-
-@pytest.mark.parametrize(
-    "name", ["TIMEOUT", "STALLED_AFTER", "MAX_ATTEMPTS", "IN_MEMORY_MAX_SIZE_BYTES"]
-)
-@pytest.mark.parametrize("value", [0, -1, "60", True, float("nan"), []], ids=repr)
-def test_e003_a_number_that_is_none_or_not_above_zero(settings: Any, name: str, value: Any) -> None:
-    setattr(settings, f"ASYNC_DOWNLOADS_{name}", value)
-    assert ids() == ["E003"]
-    assert f"ASYNC_DOWNLOADS_{name}" in messages()[0].msg
-
-
-LIMITS = ["MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS"]
-
-
-@pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.parametrize("value", [0, -1, "60", True, 1.5, []], ids=repr)
-def test_e003_a_limit_is_a_whole_number(settings: Any, name: str, value: Any) -> None:
-    setattr(settings, f"ASYNC_DOWNLOADS_{name}", value)
-    assert ids() == ["E003"]
-
-
-@pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.parametrize("value", [None, 1, 5_000_000_000])
-def test_e003_is_silent_on_a_limit_and_on_none(settings: Any, name: str, value: Any) -> None:
-    setattr(settings, f"ASYNC_DOWNLOADS_{name}", value)
-    assert ids() == []
-
-
-@pytest.mark.parametrize("name", ["STALLED_AFTER", "MAX_ATTEMPTS", "IN_MEMORY_MAX_SIZE_BYTES"])
-def test_e003_none_means_for_ever_to_the_timeout_alone(settings: Any, name: str) -> None:
-    settings.ASYNC_DOWNLOADS_TIMEOUT = None
-    assert ids() == []
-    setattr(settings, f"ASYNC_DOWNLOADS_{name}", None)
-    assert ids() == ["E003"]
-
-
-def test_each_wrong_setting_is_told(settings: Any) -> None:
-    settings.ASYNC_DOWNLOADS_TIMEOUT = 0
-    settings.ASYNC_DOWNLOADS_MAX_ATTEMPTS = 0
-    settings.ASYNC_DOWNLOADS_PATH_PREFIX = "/"
-    assert ids() == ["E003", "E003", "E004"]
-
-
-@pytest.mark.parametrize("value", ["/", "/srv/media", "..", "../up", "a/../../b", None, 5])
-def test_e004_a_prefix_outside_the_storage(settings: Any, value: Any) -> None:
-    settings.ASYNC_DOWNLOADS_PATH_PREFIX = value
-    assert ids() == ["E004"]
-
-
-@pytest.mark.parametrize("value", ["downloads", "a/b", "", "a..b", "made here"])
-def test_e004_is_silent_on_a_folder_inside_it(settings: Any, value: str) -> None:
-    settings.ASYNC_DOWNLOADS_PATH_PREFIX = value
-    assert ids() == []
-
-
-# E005
-
-
-@pytest.mark.parametrize("layers", [{}, None])
-def test_e005_pushes_without_a_channel_layer(settings: Any, layers: Any) -> None:
-    settings.CHANNEL_LAYERS = layers
-    assert ids() == []
+@pytest.mark.django_db
+def test_none_touches_the_database(
+    settings: Any, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = "database"
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = "0 3 * * *"
     settings.ASYNC_DOWNLOADS_WS_MODE = True
-    assert ids() == ["E005"]
-
-
-def test_e005_pushes_without_channels(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "channels", None)
-    assert ids() == []
-    settings.ASYNC_DOWNLOADS_WS_MODE = True
-    assert ids() == ["E005"]
-    assert "django-async-downloads[ws]" in str(messages()[0].hint)
-
-
-def test_e005_is_silent_on_pushes_through_a_layer(settings: Any) -> None:
-    settings.ASYNC_DOWNLOADS_WS_MODE = True
-    assert ids() == []
-
-
-# E006
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["no.such.module", "may_fetch", "tests.runs.no_such_name", "tests.settings.SECRET_KEY", 5],
-)
-def test_e006_a_function_that_is_not_there(settings: Any, path: Any) -> None:
-    settings.ASYNC_DOWNLOADS_MAY_FETCH = path
-    assert ids() == ["E006"]
-    assert repr(path) in messages()[0].msg
-
-
-@pytest.mark.parametrize("path", ["", "tests.runs.claimed"])
-def test_e006_is_silent_on_one_that_is_and_on_none(settings: Any, path: str) -> None:
-    settings.ASYNC_DOWNLOADS_MAY_FETCH = path
-    assert ids() == []
-
-
-# W001 and W002
-
-
-def test_w001_a_site_that_does_not_include_our_urls(settings: Any) -> None:
-    settings.ROOT_URLCONF = "django.contrib.auth.urls"
-    assert ids() == ["W001"]
-
-
-def test_w001_a_site_without_urls(settings: Any) -> None:
-    del settings.ROOT_URLCONF
-    assert ids() == ["W001"]
-
-
-@pytest.mark.parametrize(
-    ("kept", "expected"),
-    [
-        ([], ["W002"]),
-        (["django.contrib.messages.context_processors.messages"], ["W002"]),
-        (["django.template.context_processors.request"], []),
-        (["django.contrib.auth.context_processors.auth"], []),
-    ],
-)
-def test_w002_templates_that_do_not_know_who_looks(
-    settings: Any, kept: list[str], expected: list[str]
-) -> None:
-    templates = deepcopy(project_settings.TEMPLATES)
-    templates[0]["OPTIONS"]["context_processors"] = kept
-    settings.TEMPLATES = templates
-    assert ids() == expected
-
-
-def test_w002_templates_without_options(settings: Any) -> None:
-    settings.TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates"}]
-    assert ids() == ["W002"]
-
-
-# W003
-
-
-@pytest.mark.parametrize(
-    "cluster",
-    [
-        {},
-        {"timeout": None, "retry": 60},
-        {"retry": 60},
-        {"timeout": 60},
-        {"timeout": 60, "retry": 60},
-        {"timeout": 120, "retry": 60},
-    ],
-    ids=str,
-)
-def test_w003_a_queue_that_starts_a_running_task_again(
-    settings: Any, cluster: dict[str, Any]
-) -> None:
-    settings.Q_CLUSTER = cluster
-    assert ids() == ["W003"]
-
-
-def test_w003_a_queue_without_settings(settings: Any) -> None:
-    del settings.Q_CLUSTER
-    assert ids() == ["W003"]
-
-
-def test_w003_is_silent_on_a_longer_retry_and_without_the_queue(settings: Any) -> None:
-    settings.Q_CLUSTER = {"timeout": 60, "retry": 61}
-    assert ids() == []
-    settings.Q_CLUSTER = {}
-    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
-    assert ids() == []
-
-
-# W004
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"transaction_mode": "IMMEDIATE"},
-        {"init_command": "PRAGMA journal_mode=WAL;"},
-        {**SQLITE_OPTIONS, "transaction_mode": "DEFERRED"},
-        {**SQLITE_OPTIONS, "transaction_mode": None},
-        {**SQLITE_OPTIONS, "init_command": "PRAGMA journal_mode=DELETE;"},
-    ],
-    ids=str,
-)
-def test_w004_an_sqlite_that_locks(sqlite_with: Any, options: dict[str, Any]) -> None:
-    sqlite_with(options)
-    assert ids() == ["W004"]
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        SQLITE_OPTIONS,
-        {**SQLITE_OPTIONS, "transaction_mode": "EXCLUSIVE"},
-        {"transaction_mode": "immediate", "init_command": "pragma journal_mode = wal"},
-    ],
-    ids=str,
-)
-def test_w004_is_silent_on_one_that_waits(sqlite_with: Any, options: dict[str, Any]) -> None:
-    sqlite_with(options)
-    assert ids() == []
-
-
-# W005
-
-
-@pytest.mark.parametrize("cache", ["default", "dummy"])
-def test_w005_a_cache_that_is_not_shared_matters_only_in_production(
-    settings: Any, cache: str
-) -> None:
-    settings.ASYNC_DOWNLOADS_CACHE_NAME = cache
-    assert ids() == []
-    assert ids(deploy=True) == ["W005"]
-
-
-@pytest.mark.parametrize("cache", ["file", "database", "redis"])
-def test_w005_is_silent_on_a_shared_one(settings: Any, cache: str) -> None:
-    settings.ASYNC_DOWNLOADS_CACHE_NAME = cache
-    assert ids(deploy=True) == []
-
-
-def test_w005_does_not_ask_the_server(settings: Any) -> None:
-    settings.CACHES = {
-        **settings.CACHES,
-        "gone": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": "redis://127.0.0.1:1/0",
-            "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
-        },
-    }
-    settings.ASYNC_DOWNLOADS_CACHE_NAME = "gone"
-    assert ids(deploy=True) == []
-
-
-# W006
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"socket_timeout": 1}, {"socket_timeout": None, "socket_connect_timeout": 1}]
-)
-def test_w006_a_redis_without_time_limits_matters_only_in_production(
-    settings: Any, options: dict[str, Any]
-) -> None:
-    redis = {**settings.CACHES["redis"], "OPTIONS": options}
-    settings.CACHES = {**settings.CACHES, "redis": redis}
-    settings.ASYNC_DOWNLOADS_CACHE_NAME = "redis"
-    assert ids() == []
-    assert ids(deploy=True) == ["W006"]
+    settings.ASGI_APPLICATION = "demo.asgi.application"
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.settings")
+    ours = [
+        check
+        for check in {*registry.registered_checks, *registry.deployment_checks}
+        if check.__module__.startswith("async_downloads.")
+    ]
+    assert len(ours) == 14
+    with django_assert_num_queries(0):
+        for check in ours:
+            check(app_configs=None)

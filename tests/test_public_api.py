@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from django.contrib.staticfiles import finders
-from django.core.management import get_commands, load_command_class
+from django.core.management import BaseCommand, get_commands, load_command_class
 from django.dispatch import Signal
 from django.template.loader import get_template
 from django.urls import resolve, reverse
 from django.utils.module_loading import import_string
 
 import async_downloads
-from async_downloads import cache, exceptions, settings, shortcuts, signals, tasks
+from async_downloads import cache, exceptions, exports, settings, shortcuts, signals, tasks
 
 PACKAGE = Path(async_downloads.__file__).parent
 KEY = "0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e"
@@ -49,6 +49,7 @@ FUNCTIONS = {
 
 SETTINGS = {
     "CACHE_NAME": "",
+    "CLEANUP_SCHEDULE": 60,
     "COLLECTION_KEY_FORMAT": "async_downloads/{}",
     "CSS_CLASS": None,
     "DOWNLOAD_TEMPLATE": "async_downloads/downloads.html",
@@ -78,7 +79,19 @@ URLS = {
     "script": ("/async_downloads/scripts/htmx-2.min.js", ["htmx-2.min.js"]),
 }
 
+#: What a ModelAdmin with exports lets a site set and override.
+OF_THE_MIXIN = [
+    "export_in_background(self, request, queryset)",
+    "get_export_list_display(self, request)",
+    "get_export_resource(self, request)",
+    "get_export_state(self, request)",
+    "has_export_permission(self, request)",
+    "may_export(self, request)",
+    "restore_export_state(self, request, state)",
+]
+
 TEMPLATES = [
+    "admin/change_list.html",
     "admin/confirm.html",
     "admin/htmx.html",
     "admin/owner_filter.html",
@@ -112,6 +125,7 @@ ADMIN_TEMPLATES = [
 STATIC_FILES = [
     "css/async_downloads.css",
     "css/async_downloads_admin.css",
+    "css/async_downloads_export.css",
     "js/async_downloads.js",
     "js/async_downloads_centre.js",
     "js/ws_async_downloads.js",
@@ -151,6 +165,18 @@ def test_each_function_documents_each_of_its_arguments() -> None:
             function = getattr(module, name)
             for argument in inspect.signature(function).parameters:
                 assert f"{argument}:" in (inspect.getdoc(function) or ""), f"{name}: {argument}"
+
+
+def test_the_exports() -> None:
+    assert exports.__all__ == ["ExportInBackgroundMixin", "export_resource"]
+    assert signature(exports.export_resource) == (
+        "export_resource(download_key, resource, queryset=None)"
+    )
+    mixin = exports.ExportInBackgroundMixin
+    assert mixin.export_task == "async_downloads.exports.tasks.export_changelist"
+    assert mixin.export_resource_class is None
+    names = [text.partition("(")[0] for text in OF_THE_MIXIN]
+    assert [signature(getattr(mixin, name)) for name in names] == OF_THE_MIXIN
 
 
 def test_the_exceptions() -> None:
@@ -229,18 +255,35 @@ def test_the_template_tag() -> None:
     assert register.filters == {}
 
 
-def test_the_management_command() -> None:
-    ours = [name for name, app in get_commands().items() if app == "async_downloads"]
-    assert ours == ["cleanup_downloads"]
-    parser = load_command_class("async_downloads", ours[0]).create_parser("manage.py", ours[0])
-    arguments = {action.dest for action in parser._actions}
-    assert "dry_run" in arguments
+COMMANDS = {
+    "cleanup_downloads": {
+        *("--owner", "--state", "--before", "--after", "--orphans", "--min-age"),
+        *("--dry-run", "--json", "--no-input", "--noinput"),
+    },
+    "downloads_status": {
+        *("--json", "--max-stalled", "--max-pending", "--max-expired", "--max-failed"),
+    },
+}
+
+
+def options(command: BaseCommand, name: str) -> set[str]:
+    parser = command.create_parser("manage.py", name)
+    return {option for action in parser._actions for option in action.option_strings}
+
+
+def test_the_management_commands_and_their_options() -> None:
+    ours = {name for name, app in get_commands().items() if app == "async_downloads"}
+    assert ours == COMMANDS.keys()
+    everywhere = options(BaseCommand(), "any")
+    for name, own in COMMANDS.items():
+        assert options(load_command_class("async_downloads", name), name) - everywhere == own
 
 
 @pytest.mark.parametrize(
     "path",
     [
         "async_downloads.apps.AsyncDownloadsConfig",
+        "async_downloads.exports.tasks.export_changelist",
         "async_downloads.models.Download",
         "async_downloads.models.DownloadCollection",
         "async_downloads.routing.websocket_urlpatterns",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.core.checks import run_checks
 from django.core.management import get_commands
@@ -24,10 +25,11 @@ from django.test import Client, RequestFactory
 from django.urls import URLResolver, path
 from django.utils import timezone
 
-from async_downloads import cache, settings, signals
+from async_downloads import cache, exports, files, settings, signals
+from async_downloads.exports import ExportInBackgroundMixin
 from async_downloads.models import Download
 from tests import jobs, queues
-from tests.factories import DownloadFactory, OrderFactory
+from tests.factories import DownloadFactory, OrderFactory, UserFactory
 from tests.runs import long_ago
 from tests.shop import models
 
@@ -69,6 +71,9 @@ COVERED = {
     "def export_report": "test_a_task_of_ones_own_rows",
     "def mail_when_it_took_long": "test_who_waited_long_is_mailed",
     "def start_from_htmx": "test_a_view_wakes_the_menu",
+    "class OrderAdmin": "test_a_list_of_the_admin_is_exported",
+    "export_with_celery": "test_celery_exports_a_list_of_the_admin",
+    "def export_with_resource": "test_a_resource_is_exported",
     "def start_report": "test_a_task_is_started_after_the_commit",
     'ASYNC_DOWNLOADS_CACHE_NAME = "default"': "test_the_settings_satisfy_the_checks",
     "rebeccapurple": "test_the_custom_properties_exist",
@@ -125,6 +130,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, names in {
         "shop.rights": executed(snippet("def may_fetch")),
         "shop.tasks": {"export_orders": jobs.remember},
+        "shop.asgi": executed(snippet("ProtocolTypeRouter(")),
     }.items():
         module = types.ModuleType(name)
         vars(module).update({key: value for key, value in names.items() if key[0] != "_"})
@@ -206,17 +212,12 @@ def test_the_quick_start_exports_orders(user: Any, rf: RequestFactory, orders_ap
     queues.run_waiting()
     download = Download.objects.get()
     assert download.complete, download.error_detail
-    from async_downloads import files
-
-    with files.storage().open(download.filepath) as file:
-        rows = file.read().decode().splitlines()
+    rows = content(download).splitlines()
     assert rows == ["Reference,Customer,Total", f"{order.reference},{order.customer.name},19.90"]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_task_of_ones_own_rows(user: Any) -> None:
-    from async_downloads import files
-
     names = executed(snippet("def export_report"), revenue_of=lambda month: 100)
     _, key = cache.init_download(user, "report.csv")
     names["export_report"](key, ["January", "February"])
@@ -226,6 +227,72 @@ def test_a_task_of_ones_own_rows(user: Any) -> None:
     _, key = cache.init_download(user, "report.csv")
     names["export_report"](key, [])
     assert Download.objects.get(pk=key).errors == "Choose at least one month."
+
+
+@pytest.fixture
+def documented_admin(orders_app: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The admin of orders that the guide shows, in the place of that of the tests."""
+    # Put back at the end, in the place of what the guide has registered.
+    monkeypatch.delitem(admin.site._registry, models.Order)
+    return orders_app("orders.admin", snippet("class OrderAdmin")).OrderAdmin
+
+
+def content(download: Download) -> str:
+    assert download.complete, download.error_detail
+    with files.storage().open(download.filepath) as file:
+        text: str = file.read().decode()
+    return text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_list_of_the_admin_is_exported(client: Client, rf: Any, documented_admin: Any) -> None:
+    somebody = UserFactory(is_staff=True, is_superuser=True)
+    for reference, status in (("R1", "open"), ("R2", "shipped"), ("X3", "open")):
+        OrderFactory(reference=reference, status=status, customer__name="Ada")
+    model_admin = admin.site.get_model_admin(models.Order)
+    assert type(model_admin) is documented_admin
+    request = rf.post("/admin/shop/order/export-in-background/?status__exact=open&q=R")
+    request.user = somebody
+    request._messages = CookieStorage(request)
+    assert model_admin.export_in_background_view(request).status_code == 302
+    queues.run_waiting()
+    expected = "Reference,Customer,Customer name,Total,Is open\nR1,Ada,Ada,19.90,True\n"
+    assert content(Download.objects.get()) == expected
+
+
+def test_celery_exports_a_list_of_the_admin() -> None:
+    celery = pytest.importorskip("celery")
+    app = celery.Celery("readme", set_as_current=False)
+    task = executed(snippet("export_with_celery"))["export_with_celery"]
+    assert task.name == "async_downloads.exports.tasks.export_changelist"
+    assert task.name in app.tasks
+    assert callable(task.delay)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_resource_is_exported(user: Any) -> None:
+    resources = pytest.importorskip("import_export.resources")
+    kind = resources.modelresource_factory(models.Order)
+    names = {"OrderResource": kind, "Order": models.Order}
+    task = executed(snippet("def export_with_resource"), **names)["export_with_resource"]
+    order = OrderFactory(status="open")
+    OrderFactory(status="shipped")
+    _, key = cache.init_download(user, "orders.csv")
+    task(key, "open")
+    header, row = content(Download.objects.get()).splitlines()
+    assert dict(zip(header.split(","), row.split(","), strict=True))["reference"] == order.reference
+
+
+def test_the_table_of_the_mixin_is_the_truth() -> None:
+    table = README.partition("| of the mixin | what for |")[2].partition("\n\n")[0]
+    told = [
+        name
+        for line in table.splitlines()[2:]
+        for name in re.findall(r"`(\w+)", line.split("|")[1])
+    ]
+    assert len(told) == 8
+    for name in told:
+        assert hasattr(ExportInBackgroundMixin, name), name
 
 
 @pytest.mark.django_db(transaction=True)
@@ -398,7 +465,8 @@ def test_the_table_of_settings_is_the_truth() -> None:
 
 
 def test_the_table_of_checks_is_complete() -> None:
-    source = (ROOT / "async_downloads/checks.py").read_text()
+    modules = (ROOT / "async_downloads/checks").glob("*.py")
+    source = "".join(module.read_text() for module in modules)
     used = set(re.findall(r"async_downloads\.[EW]\d{3}", source))
     assert used == set(re.findall(r"^\| `(async_downloads\.[EW]\d{3})`", README, re.MULTILINE))
 
@@ -407,8 +475,10 @@ def test_the_table_of_functions_is_complete() -> None:
     section = README.partition("### `async_downloads.cache`")[2].partition("### Exceptions")[0]
     from async_downloads import shortcuts
 
-    told = set(re.findall(r"`(\w+)\(", section))
-    assert told == {*cache.__all__, *shortcuts.__all__}
+    told = set(re.findall(r"^\| `(\w+)", section, re.MULTILINE))
+    for line in re.findall(r"^\| (.*?) \|", section, re.MULTILINE):
+        told |= set(re.findall(r"`(\w+)[(`]", line))
+    assert told == {*cache.__all__, *shortcuts.__all__, *exports.__all__}
 
 
 def test_its_pictures_are_there() -> None:

@@ -53,7 +53,7 @@ def test_migrate_installs_it_once() -> None:
 
 def test_it_runs_every_hour_for_ever_from_an_hour_from_now() -> None:
     schedule = ours().get()
-    assert schedule.name == "async_downloads: remove expired downloads"
+    assert schedule.name == "async_downloads: remove expired downloads, every 60 minutes"
     assert (schedule.schedule_type, schedule.minutes) == (Schedule.MINUTES, 60)
     assert schedule.repeats == -1
     wait = schedule.next_run - timezone.now()
@@ -73,26 +73,156 @@ def test_django_q_runs_it(django_assert_max_num_queries: Any) -> None:
     assert not Download.objects.exists()
 
 
-@pytest.mark.parametrize(
-    "edit",
-    [
-        {"name": "Nightly"},
-        {"name": None},
-        {"minutes": 5},
-        {"repeats": 0},
-        {"repeats": 7},
-        {"schedule_type": Schedule.DAILY, "minutes": None},
-        {"cluster": "elsewhere"},
-        {"next_run": None},
-    ],
-    ids=str,
-)
+# What an admin made of it
+
+EDITS = [
+    {"name": "Nightly"},
+    {"name": None},
+    {"minutes": 5},
+    {"repeats": 0},
+    {"repeats": 7},
+    {"schedule_type": Schedule.DAILY, "minutes": None},
+    {"schedule_type": Schedule.CRON, "cron": "0 3 * * *", "minutes": None},
+    {"cluster": "elsewhere"},
+    {"hook": "site.tasks.tell"},
+    {"kwargs": "q_options={'timeout': 60}"},
+    {"next_run": None},
+]
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=str)
 def test_what_an_admin_edited_is_left_alone(edit: dict[str, Any]) -> None:
     pk = ours().get().pk
     Schedule.objects.filter(pk=pk).update(**edit)
     before = Schedule.objects.filter(pk=pk).values().get()
     migrate()
     assert list(Schedule.objects.values()) == [before]
+
+
+# When next_run alone was changed, the setting has the say: it changes by itself.
+@pytest.mark.parametrize("edit", EDITS[:-1], ids=str)
+@pytest.mark.parametrize("value", [30, "0 3 * * *", None])
+def test_what_an_admin_edited_is_left_alone_also_when_the_setting_changes(
+    settings: Any, edit: dict[str, Any], value: Any
+) -> None:
+    ours().update(**edit)
+    before = Schedule.objects.values().get()
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = value
+    schedules.install("default")
+    assert list(Schedule.objects.values()) == [before]
+
+
+# What the setting says
+
+
+@pytest.mark.parametrize("value", [1, 15, 32_767])
+def test_it_runs_as_often_as_the_setting_says(settings: Any, value: int) -> None:
+    Schedule.objects.all().delete()
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = value
+    schedules.install("default")
+    schedule = ours().get()
+    assert (schedule.schedule_type, schedule.minutes) == (Schedule.MINUTES, value)
+    assert schedule.next_run - timezone.now() <= timedelta(minutes=value)
+    schedule.full_clean()
+
+
+def test_it_runs_when_a_cron_text_says(settings: Any) -> None:
+    Schedule.objects.all().delete()
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = "15 3 * * *"
+    schedules.install("default")
+    schedule = ours().get()
+    assert schedule.name == f"{schedules.CLEANUP_NAME}, at 15 3 * * *"
+    assert (schedule.schedule_type, schedule.cron) == (Schedule.CRON, "15 3 * * *")
+    assert (schedule.next_run.hour, schedule.next_run.minute) == (3, 15)
+    assert timedelta() < schedule.next_run - timezone.now() <= timedelta(days=1)
+    schedule.full_clean()
+    # The scheduler itself can read it.
+    schedule_run(schedule)
+    assert ours().get().next_run > timezone.now()
+
+
+def schedule_run(schedule: Schedule) -> None:
+    Schedule.objects.filter(pk=schedule.pk).update(next_run=timezone.now() - timedelta(minutes=1))
+    DownloadFactory(expired=True, complete=True)
+    scheduler()
+    (done,) = queues.run_waiting()
+    assert done["success"]
+    assert not Download.objects.exists()
+
+
+@pytest.mark.parametrize("value", [30, "0 3 * * *", "30 4 * * mon"])
+def test_a_row_that_nobody_edited_follows_the_setting(settings: Any, value: int | str) -> None:
+    pk = ours().get().pk
+    # As it stands after some runs, and after an admin has looked and pressed "save".
+    ours().update(task="an id", next_run=timezone.now(), hook="", args="", kwargs="")
+    for setting in (value, 45, value):
+        settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = setting
+        schedules.install("default")
+        schedule = ours().get()
+        assert schedule.pk == pk
+        assert setting in (schedule.minutes, schedule.cron)
+        assert str(setting) in schedule.name
+        schedule.full_clean()
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = 60
+    schedules.install("default")
+    assert (ours().get().minutes, ours().get().cron) == (60, None)
+
+
+def test_where_the_setting_stays_so_does_the_next_run() -> None:
+    before = Schedule.objects.values().get()
+    schedules.install("default")
+    assert Schedule.objects.values().get() == before
+
+
+def test_none_makes_no_row_and_removes_one_that_nobody_edited(settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = None
+    for _ in range(2):
+        migrate()
+        assert not Schedule.objects.exists()
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = 60
+    migrate()
+    assert ours().count() == 1
+
+
+def test_a_row_whose_name_has_no_room_for_a_cron_text_counts_as_edited(settings: Any) -> None:
+    Schedule.objects.all().delete()
+    text = f"{','.join(map(str, range(0, 60, 2)))} * * * *"
+    assert 60 < len(text) <= 100
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = text
+    schedules.install("default")
+    assert (ours().get().name, ours().get().cron) == (schedules.CLEANUP_NAME, text)
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = 30
+    schedules.install("default")
+    assert ours().get().cron == text
+
+
+@pytest.mark.parametrize("value", ["every day", "0 3 31 2 *", 0, 5.5])
+def test_a_setting_that_cannot_work_is_logged_and_changes_nothing(
+    settings: Any, caplog: pytest.LogCaptureFixture, value: Any
+) -> None:
+    before = Schedule.objects.values().get()
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = value
+    schedules.install("default")
+    assert Schedule.objects.values().get() == before
+    Schedule.objects.all().delete()
+    schedules.install("default")
+    assert not Schedule.objects.exists()
+    assert f"ASYNC_DOWNLOADS_CLEANUP_SCHEDULE is {value!r}." in caplog.text
+
+
+def test_an_edit_at_the_very_moment_stands(settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = 30
+
+    def edit_first(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("UPDATE") and not edited:
+            edited.append(True)
+            ours().update(minutes=7)
+        return execute(sql, *args)
+
+    edited: list[bool] = []
+    with connection.execute_wrapper(edit_first):
+        schedules.install("default")
+    assert (edited, ours().get().minutes) == ([True], 7)
 
 
 def test_several_that_an_admin_made_are_left_alone() -> None:
@@ -187,6 +317,21 @@ def test_an_older_row_that_is_committed_late_is_not_lost() -> None:
 
     todo = [first, second]
     in_threads(lambda: todo.pop()(), 2)
+    assert ours().count() == 1
+
+
+def test_installs_that_race_with_different_settings_end_with_exactly_one(settings: Any) -> None:
+    # One machine has the new code already, another one has not.
+    Schedule.objects.all().delete()
+    values = [30, 60, "0 3 * * *", 30, 60, "0 3 * * *"]
+
+    class Settings:
+        def __getattr__(self, name: str) -> Any:
+            return values[hash(threading.current_thread().name) % len(values)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedules, "settings", Settings())
+        in_threads(lambda: schedules.install("default"), RACERS)
     assert ours().count() == 1
 
 

@@ -112,7 +112,7 @@ class TestCleanUp:
     ) -> None:
         clock = iter(range(1000))
         monkeypatch.setattr(cleanup.time, "monotonic", lambda: next(clock) * seconds)
-        pace = cleanup._Pace()
+        pace = cleanup.Pace()
         for _ in range(10):
             with pace:
                 pass

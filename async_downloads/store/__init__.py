@@ -3,9 +3,10 @@
 ``connections`` knows through which connection a change goes, and when it
 counts; ``write_through`` holds the order in which it becomes visible. The other
 modules say what happens to a download (``lifecycle``), how its file is built
-(``run``), what a person sees (``listing``), what staff see of all (``totals``)
-and do to them (``staff``), how it goes away (``removal``, ``cleanup``) and what
-is left in the storage without a row (``orphans``).
+(``run``), what a person sees (``listing``), staff (``totals``) and an operator
+(``status``), what staff do to the downloads of others (``staff``), how one goes
+away (``removal``, ``cleanup``, ``selection``) and what is left in the storage
+without a row (``orphans``).
 """
 
 from async_downloads.store.cleanup import Cleanup, clean_up, clean_up_alone
@@ -33,15 +34,30 @@ from async_downloads.store.listing import (
 from async_downloads.store.orphans import remove_orphans
 from async_downloads.store.removal import clear, clear_finished, collections_by_key, discard, purge
 from async_downloads.store.run import Run, current_run
+from async_downloads.store.selection import (
+    SELECTABLE,
+    Selection,
+    Survey,
+    collections_of,
+    remove_selected,
+    survey,
+)
 from async_downloads.store.staff import cancel, extend_expiry, mark_failed
+from async_downloads.store.status import Amount, Status, Tolerance, read_status
 from async_downloads.store.totals import STALLED, Total, total_by_condition
 from async_downloads.store.write_through import entry_of
 
 __all__ = [
+    "SELECTABLE",
     "STALLED",
+    "Amount",
     "Cleanup",
     "Listing",
     "Run",
+    "Selection",
+    "Status",
+    "Survey",
+    "Tolerance",
     "Total",
     "Version",
     "after_commit",
@@ -53,6 +69,7 @@ __all__ = [
     "clear",
     "clear_finished",
     "collections_by_key",
+    "collections_of",
     "create",
     "current_run",
     "discard",
@@ -69,8 +86,11 @@ __all__ = [
     "read_changes",
     "read_listing",
     "read_page",
+    "read_status",
     "remove_orphans",
+    "remove_selected",
     "set_error",
     "set_percentage",
+    "survey",
     "total_by_condition",
 ]

@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 
+from async_downloads.exports import ExportInBackgroundMixin
 from demo.shop.models import Customer, Order, Product
 
 
@@ -23,8 +24,8 @@ class ProductAdmin(admin.ModelAdmin):
 
 
 @admin.register(Order)
-class OrderAdmin(admin.ModelAdmin):
-    """Orders."""
+class OrderAdmin(ExportInBackgroundMixin, admin.ModelAdmin):
+    """Orders, and exports of them."""
 
     list_display = ("reference", "placed_at", "customer", "product", "quantity", "status")
     list_filter = ("status",)

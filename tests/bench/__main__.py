@@ -1,5 +1,74 @@
 """Measures, and judges nothing: ``nox -s bench``."""
 
-from tests.bench import latency
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
-latency.run()
+from tests.bench import latency, report
+from tests.bench.cases import CASES, MEMORY, MEMORY_SIZES, Case
+from tests.bench.runner import Bench, Result
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print the tables, and write the JSON."""
+    options = _options(arguments)
+    wanted = options.only or {case.name for case in CASES} | {"memory", "latency"}
+    sizes = [int(size * options.scale) for size in MEMORY_SIZES]
+    bench = Bench(old_python=options.old_python, orders=sizes["memory" in wanted])
+    growth: dict[tuple[str, str], list[float]] = {}
+    with bench.ready():
+        chosen = [case.scaled(options.scale) for case in CASES if case.name in wanted]
+        results = _measure(bench, chosen, options.rounds)
+        if "memory" in wanted:
+            growth = _measure_memory(bench, sizes)
+    if bench.missing:
+        print(f"\nNot there, so skipped: {', '.join(bench.missing)}.")
+    if "latency" in wanted:
+        latency.run()
+    if options.json:
+        report.write_json(options.json, results, growth)
+        print(f"\nEverything is in {options.json}.")
+
+
+def _measure(bench: Bench, cases: Sequence[Case], rounds: int) -> list[Result]:
+    print(*report.HEAD, sep="\n", flush=True)
+    results: list[Result] = []
+    for case in cases:
+        for found in bench.run(case, rounds=rounds):
+            results += found
+            print(*report.lines(case, found), sep="\n", flush=True)
+    return results
+
+
+def _measure_memory(bench: Bench, sizes: Sequence[int]) -> dict[tuple[str, str], list[float]]:
+    growth = {
+        (name, database): [bench.memory(name, database, size) for size in sizes]
+        for name, databases in MEMORY.items()
+        for database in filter(bench.has, databases)
+    }
+    print("", *report.memory_lines(growth, sizes), sep="\n", flush=True)
+    return growth
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
+    parser.add_argument(
+        "--only", nargs="+", metavar="CASE", help="cases by name; also: memory, latency"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="of each case (default: 3)")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="so many times as much (default: 1)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the JSON")
+    parser.add_argument(
+        "--old-python",
+        default=os.environ.get("BENCH_OLD_PYTHON", ""),
+        metavar="PATH",
+        help="the interpreter of an environment with django-async-downloads 0.6.0",
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

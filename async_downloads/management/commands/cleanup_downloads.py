@@ -1,28 +1,84 @@
-"""``manage.py cleanup_downloads``: remove what has expired."""
+"""``manage.py cleanup_downloads``: remove what has expired, or what is asked for."""
 
-from argparse import ArgumentParser, ArgumentTypeError
+import json
+from argparse import ArgumentParser
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand
-from django.template.defaultfilters import filesizeformat
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from async_downloads import store
+from async_downloads.management.console import (
+    ExitCode,
+    Progress,
+    counted,
+    moment,
+    number,
+    readable_size,
+    told_plainly,
+)
 
 #: Hours: older than a task that is still at work, younger than what nobody remembers.
 ORPHAN_HOURS: Final = 24.0
 
+EXPIRED: Final = store.Selection(states=frozenset({"expired"}))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was removed, or would be; collections are None where that cannot be foretold."""
+
+    noun: str
+    downloads: int
+    size: int
+    collections: int | None
+    left: int = 0
+
 
 class Command(BaseCommand):
-    """The periodic clean-up, by hand, and the search for files that no row knows."""
+    """The periodic clean-up, by hand; any other one; the search for files that no row knows."""
 
-    help = "Removes the downloads that have expired, with their files."
+    help = (
+        "Removes the downloads that have expired, with their files. With --owner, --state, "
+        "--before or --after it removes the downloads that match all of these instead, expired "
+        "or not. Exit status: 0 done, 1 not confirmed, 2 wrong options, 3 the database cannot be "
+        "used, 130 interrupted."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument(
+            "--owner", help="Only what this user asked for, by user name, or a text that is none."
+        )
+        parser.add_argument(
+            "--state",
+            action="append",
+            choices=store.SELECTABLE,
+            default=[],
+            help="Only what is in this state; may be given several times.",
+        )
+        for name, said in (("before", "before this time"), ("after", "at this time or later")):
+            parser.add_argument(
+                f"--{name}",
+                type=moment,
+                metavar="TIME",
+                help=f"Only what was asked for {said}: an ISO date or time, in the time zone of "
+                "the site.",
+            )
+        parser.add_argument(
             "--dry-run", action="store_true", help="Remove nothing, and tell what would be removed."
         )
+        parser.add_argument(
+            "--no-input",
+            "--noinput",
+            action="store_false",
+            dest="interactive",
+            help="Do not ask before something goes that has not expired.",
+        )
+        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
         parser.add_argument(
             "--orphans",
             action="store_true",
@@ -31,40 +87,129 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--min-age",
-            type=_hours,
+            type=number,
             default=ORPHAN_HOURS,
             metavar="HOURS",
             help="How old such a file must be (default: %(default)g).",
         )
 
-    def handle(
-        self, *args: Any, dry_run: bool, orphans: bool, min_age: float, **options: Any
-    ) -> None:
+    def handle(self, *args: Any, **options: Any) -> None:
         """Clean up and tell what was done."""
+        dry_run: bool = options["dry_run"]
+        with told_plainly():
+            selection = self._selection(options)
+            if selection is None:
+                result = self._remove_expired(dry_run=dry_run)
+            else:
+                result = self._remove(selection, options["interactive"], dry_run=dry_run)
+            orphans = None
+            if options["orphans"]:
+                age = timedelta(hours=options["min_age"])
+                orphans = store.remove_orphans(min_age=age, dry_run=dry_run)
+            tell = self._print_json if options["json"] else self._print
+            tell(result, orphans, dry_run=dry_run)
+
+    def _selection(self, options: dict[str, Any]) -> store.Selection | None:
+        """Return which downloads the options ask for; None for those that have expired."""
+        owner, before, after = options["owner"], options["before"], options["after"]
+        if owner is None and before is None and after is None and not options["state"]:
+            return None
+        # What is begun from now on was not there to be asked about.
+        now = timezone.now()
+        before = now if before is None else min(before, now)
+        if after is not None and after >= before:
+            raise CommandError(
+                "--after must be earlier than --before, and than now.", returncode=ExitCode.USAGE
+            )
+        try:
+            collections = None if owner is None else store.collections_of(owner)
+        except (LookupError, ValueError) as error:
+            raise CommandError(f"--owner: {error}", returncode=ExitCode.USAGE) from None
+        return store.Selection(
+            asked_from=after,
+            asked_before=before,
+            collections=collections,
+            states=frozenset(options["state"]),
+        )
+
+    def _remove_expired(self, *, dry_run: bool) -> Result:
+        # Only a terminal is worth counting for.
+        total = store.survey(EXPIRED).downloads if self.stderr.isatty() else 0
+        with Progress(self.stderr, total) as progress:
+            done = store.clean_up(
+                dry_run=dry_run, after_each=lambda done: progress.show(done.downloads)
+            )
+        return Result("expired download", done.downloads, done.size, done.collections, done.left)
+
+    def _remove(self, selection: store.Selection, interactive: bool, *, dry_run: bool) -> Result:
+        found = store.survey(selection)
+        if dry_run:
+            return Result("download", found.downloads, found.size, None)
+        if interactive and found.active:
+            self._confirm(found)
+        with Progress(self.stderr, found.downloads) as progress:
+            done = store.remove_selected(
+                selection, after_each=lambda done: progress.show(done.downloads)
+            )
+        return Result("download", done.downloads, done.size, done.collections, done.left)
+
+    def _confirm(self, found: store.Survey) -> None:
+        """Ask whether something may go that people still see.
+
+        Raises:
+            CommandError: Nobody said yes.
+        """
+        what = f"{counted(found.downloads, 'download')} ({readable_size(found.size)})"
+        question = f"This removes {what}, of which {found.active} not expired"
+        if found.in_progress:
+            question += f" and {found.in_progress} in progress, to be cancelled"
+        # Not where the result goes.
+        self.stderr.write(f'{question}. Type "yes" to go on: ', style_func=str, ending="")
+        self.stderr.flush()
+        try:
+            answer = input()
+        except EOFError:
+            answer = ""
+            self.stderr.write("", style_func=str)
+        if answer.strip() != "yes":
+            raise CommandError(
+                "Not confirmed, so nothing was removed. Where nobody is there to answer, give "
+                "--no-input.",
+                returncode=ExitCode.WRONG,
+            )
+
+    def _print(self, result: Result, orphans: Iterable[str] | None, *, dry_run: bool) -> None:
         verb = "Would remove" if dry_run else "Removed"
-        done = store.clean_up(dry_run=dry_run)
-        size = filesizeformat(done.size).replace("\xa0", " ")
-        self.stdout.write(f"{verb} {_count(done.downloads, 'expired download')} ({size}).")
-        if done.collections:
-            self.stdout.write(f"{verb} {_count(done.collections, 'empty collection')}.")
-        if orphans:
+        size = readable_size(result.size)
+        self.stdout.write(f"{verb} {counted(result.downloads, result.noun)} ({size}).")
+        if result.left:
+            self.stdout.write(
+                f"{'Would leave' if dry_run else 'Left'} {counted(result.left, 'download')} that "
+                "somebody is writing to, or that changed meanwhile."
+            )
+        if result.collections:
+            self.stdout.write(f"{verb} {counted(result.collections, 'empty collection')}.")
+        if orphans is not None:
             found = 0
-            age = timedelta(hours=min_age)
-            for path in store.remove_orphans(min_age=age, dry_run=dry_run):
+            for path in orphans:
                 found += 1
                 self.stdout.write(f"  {path}")
-            self.stdout.write(f"{verb} {_count(found, 'orphan file')}.")
+            self.stdout.write(f"{verb} {counted(found, 'orphan file')}.")
 
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _hours(text: str) -> float:
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = -1.0
-    if not 0 <= hours < 1e6:
-        raise ArgumentTypeError(f"{text!r} is no number of hours")
-    return hours
+    def _print_json(self, result: Result, orphans: Iterable[str] | None, *, dry_run: bool) -> None:
+        told = {
+            "dry_run": dry_run,
+            "downloads": result.downloads,
+            "bytes": result.size,
+            "collections": result.collections,
+            "left": result.left,
+        }
+        text = json.dumps(told)
+        if orphans is None:
+            self.stdout.write(text)
+            return
+        # Path by path, as there may be any number of them.
+        self.stdout.write(f'{text[:-1]}, "orphans": [', ending="")
+        for index, path in enumerate(orphans):
+            self.stdout.write(f"{', ' * bool(index)}{json.dumps(path)}", ending="")
+        self.stdout.write("]}")

@@ -1,0 +1,32 @@
+"""Checks of the database that holds the rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage
+from django.core.checks import Warning as CheckWarning
+from django.db import connections, router
+
+from async_downloads.models import Download
+
+__all__ = ["check_sqlite"]
+
+
+def check_sqlite(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """W004: an SQLite that answers "database is locked" as soon as two processes write."""
+    connection = connections[router.db_for_write(Download)]
+    if connection.vendor != "sqlite":
+        return []
+    options = connection.settings_dict.get("OPTIONS", {})
+    immediate = str(options.get("transaction_mode", "")).upper() in {"IMMEDIATE", "EXCLUSIVE"}
+    wal = "journal_mode=wal" in str(options.get("init_command", "")).lower().replace(" ", "")
+    if immediate and wal:
+        return []
+    return [
+        CheckWarning(
+            "SQLite is not set up for a web process and a worker that write at the same time.",
+            hint='Set OPTIONS to {"transaction_mode": "IMMEDIATE", '
+            '"init_command": "PRAGMA journal_mode=WAL;"} for this database.',
+            id="async_downloads.W004",
+        )
+    ]

@@ -1,0 +1,56 @@
+"""Checks of django-q2, where a site uses it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings as project_settings
+from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as CheckWarning
+
+__all__ = ["check_queue", "check_queue_works_apart"]
+
+
+def check_queue(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """W003 and E012: a django-q2 that starts a running task again, or has no table to queue in."""
+    if not apps.is_installed("django_q"):
+        return []
+    cluster = getattr(project_settings, "Q_CLUSTER", {})
+    messages: list[CheckMessage] = []
+    retry, timeout = cluster.get("retry"), cluster.get("timeout")
+    if not (retry and timeout and retry > timeout):
+        messages.append(
+            CheckWarning(
+                f"Q_CLUSTER has retry={retry!r} and timeout={timeout!r}, so that django-q2 starts "
+                "a long export a second time while the first is running, or never stops one.",
+                hint="Set both, with timeout above the longest export and retry above timeout.",
+                id="async_downloads.W003",
+            )
+        )
+    alias = cluster.get("orm")
+    if alias and alias not in project_settings.DATABASES:
+        messages.append(
+            Error(
+                f"Q_CLUSTER has orm={alias!r}, which is no database, so nothing can be queued.",
+                hint="It must be one of the aliases in DATABASES: "
+                f"{', '.join(project_settings.DATABASES)}.",
+                id="async_downloads.E012",
+            )
+        )
+    return messages
+
+
+def check_queue_works_apart(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """W013: a django-q2 that runs each export inside the request that starts it."""
+    if not apps.is_installed("django_q") or not getattr(project_settings, "Q_CLUSTER", {}).get(
+        "sync"
+    ):
+        return []
+    return [
+        CheckWarning(
+            'Q_CLUSTER has "sync" on, so that each export is built inside the request that asks '
+            "for it, and the person waits.",
+            hint='Leave "sync" out of Q_CLUSTER; it is for tests and for looking into a task.',
+            id="async_downloads.W013",
+        )
+    ]

@@ -1,0 +1,232 @@
+"""Exports of any list of the admin, made by a worker."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, path, reverse
+from django.utils.html import format_html
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from async_downloads.exceptions import TooManyDownloadsError
+from async_downloads.exports.columns import Columns
+from async_downloads.exports.resources import resource_from
+from async_downloads.exports.selection import Selection, WorkerRequest, matching
+from async_downloads.shortcuts import init_generic_csv_download
+
+__all__ = ["ExportInBackgroundMixin"]
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    # It is mixed into one; which one, and what else is, is the site's to say.
+    ModelAdmin = object
+
+ACTION: Final = "export_in_background"
+
+TEMPLATE: Final = "async_downloads/admin/change_list.html"
+
+
+class ExportInBackgroundMixin(ModelAdmin):
+    """Adds exports to a ModelAdmin, made by a worker, for the person's download centre.
+
+    An action exports what is ticked, a button above the list all that matches
+    its filters and its search, in its order. The file has the columns of
+    ``list_display``, or of a Resource of django-import-export.
+
+    Put it before ``ModelAdmin``::
+
+        class OrderAdmin(ExportInBackgroundMixin, admin.ModelAdmin): ...
+
+    Who may see the list may export it; a site that overrides
+    ``has_export_permission`` may narrow that. Both are asked when the export is
+    started, and again by the worker.
+
+    Attributes:
+        export_task: What a worker runs, as for ``init_generic_csv_download``: by
+            default a function, which is django-q2's. Any other has to call
+            ``export_changelist`` with the arguments that it gets.
+        export_resource_class: A Resource whose columns are exported instead. Left
+            out, a ModelAdmin with the ``ExportMixin`` of django-import-export
+            exports the first of its ``resource_classes``.
+    """
+
+    export_task: Any = "async_downloads.exports.tasks.export_changelist"
+    export_resource_class: Any = None
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        order = cls.__mro__
+        if admin.ModelAdmin in order[: order.index(ExportInBackgroundMixin)]:
+            raise TypeError(
+                f"{cls.__name__} would show no exports: ExportInBackgroundMixin must come "
+                "before the ModelAdmin that it is mixed into."
+            )
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # None says that there are to be no actions.
+        if self.actions is not None and ACTION not in self.actions:
+            self.actions = [*self.actions, ACTION]
+
+    # For a site to override
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        """Return whether somebody who may see the list may export it.
+
+        Args:
+            request: Who asks; a worker makes one as well.
+        """
+        # That of django-import-export has the same name and the same meaning.
+        inherited = getattr(super(), "has_export_permission", None)
+        return True if inherited is None else bool(inherited(request))
+
+    def get_export_list_display(self, request: HttpRequest) -> Any:
+        """Return the columns of the file, as in ``list_display``.
+
+        Args:
+            request: Who asks.
+        """
+        return self.get_list_display(request)
+
+    def get_export_resource(self, request: HttpRequest) -> Any:
+        """Return a Resource of django-import-export that makes the rows; None for the columns.
+
+        Args:
+            request: Who asks.
+
+        Raises:
+            ImproperlyConfigured: django-import-export is not installed.
+            TypeError: ``export_resource_class`` is no Resource.
+        """
+        kind = self.export_resource_class
+        # There with the ExportMixin of django-import-export.
+        choose: Any = getattr(self, "choose_export_resource_class", None)
+        if kind is None and choose is None:
+            return None
+        arguments = getattr(self, "get_export_resource_kwargs", None)
+        kwargs = {} if arguments is None else arguments(request)
+        return resource_from(kind or choose(None, request), **kwargs)
+
+    def get_export_state(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what else of the request a worker has to know, in values that a queue carries.
+
+        Args:
+            request: The one that starts the export.
+        """
+        return {}
+
+    def restore_export_state(self, request: HttpRequest, state: dict[str, Any]) -> None:
+        """Put what ``get_export_state`` has returned on the request of a worker.
+
+        Args:
+            request: Made by the worker; nothing has been asked of it yet.
+            state: What was returned.
+        """
+
+    # What it adds to the pages
+
+    def get_urls(self) -> list[Any]:
+        """Add the URL that the button posts to."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}_{ACTION}"
+        view = self.admin_site.admin_view(self.export_in_background_view)
+        return [path("export-in-background/", view, name=name), *super().get_urls()]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Show the button, whatever template the list has."""
+        response = super().changelist_view(request, extra_context)
+        context = getattr(response, "context_data", None) or {}
+        if not isinstance(response, TemplateResponse) or "cl" not in context:
+            # A redirect, or a page that asks for confirmation.
+            return response
+        changelist = context["cl"]
+        if changelist.is_popup or not self.may_export(request):
+            return response
+        context["async_downloads_change_list"] = response.resolve_template(response.template_name)
+        context["async_downloads_export_url"] = self._url(ACTION) + changelist.get_query_string()
+        response.template_name = TEMPLATE
+        return response
+
+    @admin.action(
+        permissions=["export"],
+        description=gettext_lazy(
+            "Export selected %(verbose_name_plural)s as CSV in the background"
+        ),
+    )
+    def export_in_background(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
+        """Start an export of what is ticked."""
+        if request.POST.get("select_across", "0") not in {"", "0"}:
+            self._start(request, None)
+        else:
+            keys = queryset.order_by().values_list("pk", flat=True)
+            self._start(request, [str(key) for key in keys])
+
+    def export_in_background_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Start an export of all that matches the query string, and go back to the list."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        self._start(request, None)
+        query = request.GET.urlencode()
+        return HttpResponseRedirect(self._url("changelist") + (f"?{query}" if query else ""))
+
+    # How it starts one
+
+    def may_export(self, request: HttpRequest) -> bool:
+        """Return whether somebody may export this list.
+
+        Args:
+            request: Who asks; a worker makes one as well.
+        """
+        may_see = self.admin_site.has_permission(request) and self.has_view_or_change_permission(
+            request
+        )
+        return may_see and bool(self.has_export_permission(request))
+
+    def _start(self, request: HttpRequest, keys: list[str] | None) -> None:
+        if not self.may_export(request):
+            raise PermissionDenied
+        selection = Selection.of(request, self, keys, self.get_export_state(request))
+        name = str(capfirst(self.opts.verbose_name_plural))
+        # Through the class, or a function would become a method of this object.
+        task = type(self).export_task
+        try:
+            self._try_out(selection, request.user)
+            init_generic_csv_download(task, request.user, name, selection.as_values())
+        except IncorrectLookupParameters:
+            text = _("There are no such filters, so nothing was exported.")
+            self.message_user(request, text, messages.ERROR)
+        except TooManyDownloadsError as error:
+            self.message_user(request, str(error), messages.ERROR)
+        else:
+            self.message_user(request, self._started(), messages.SUCCESS)
+
+    def _try_out(self, selection: Selection, user: Any) -> None:
+        """Do what the worker will do first, so that what cannot work fails here."""
+        request = WorkerRequest(selection, user)
+        self.restore_export_state(request, selection.state)
+        if self.get_export_resource(request) is None:
+            columns = Columns(self, self.get_export_list_display(request))
+            columns.header  # noqa: B018 (it finds out whether there are such columns)
+        matching(self, request, selection.keys)
+
+    def _started(self) -> str:
+        text = _("The export is being made.")
+        try:
+            url = reverse("async_downloads:download_list")
+        except NoReverseMatch:
+            return text
+        return format_html('{} <a href="{}">{}</a>', text, url, _("Your downloads"))
+
+    def _url(self, name: str) -> str:
+        return reverse(
+            f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}",
+            current_app=self.admin_site.name,
+        )

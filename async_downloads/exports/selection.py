@@ -1,0 +1,213 @@
+"""What a person asked for on a page of the admin, in values that travel to a worker."""
+
+import zoneinfo
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from copy import copy
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from django.conf import settings as project_settings
+from django.contrib.admin.options import IS_FACETS_VAR, IS_POPUP_VAR, TO_FIELD_VAR
+from django.contrib.admin.views.main import ALL_VAR, ERROR_FLAG, PAGE_VAR
+from django.contrib.auth import get_user_model
+from django.contrib.messages.storage.cookie import CookieStorage
+from django.db.models import QuerySet
+from django.http import HttpRequest, QueryDict
+from django.http.request import split_domain_port
+from django.urls import (
+    Resolver404,
+    get_script_prefix,
+    resolve,
+    reverse,
+    set_script_prefix,
+)
+from django.utils import timezone, translation
+
+__all__ = ["Selection", "WorkerRequest", "matching"]
+
+#: What the address of a changelist holds besides filters, search and order.
+NOT_A_FILTER: Final = (
+    *(PAGE_VAR, ALL_VAR, ERROR_FLAG),
+    *(IS_POPUP_VAR, IS_FACETS_VAR, TO_FIELD_VAR),
+)
+
+
+class WorkerRequest(HttpRequest):
+    """A request for a changelist that is made where no browser has asked for one.
+
+    It has a user, the query string, the path and the host. It has no session,
+    and what a middleware of the site adds to a request is not there.
+    """
+
+    def __init__(self, selection: "Selection", user: Any):
+        """Make it.
+
+        Args:
+            selection: What was asked for.
+            user: Who asked, as they are now.
+        """
+        super().__init__()
+        self.method = "GET"
+        self.GET = QueryDict(selection.query)
+        self.path = selection.path
+        self.path_info = "/" + selection.path.removeprefix(selection.script)
+        self.user = user
+        self._scheme = "https" if selection.secure else "http"
+        name, port = split_domain_port(selection.host)
+        self.META = {
+            "REQUEST_METHOD": "GET",
+            "QUERY_STRING": selection.query,
+            "SCRIPT_NAME": selection.script.rstrip("/"),
+            "PATH_INFO": self.path_info,
+            "HTTP_HOST": selection.host,
+            "SERVER_NAME": name,
+            "SERVER_PORT": port or ("443" if selection.secure else "80"),
+        }
+        try:
+            self.resolver_match = resolve(self.path_info)
+        except Resolver404:
+            # A site may serve its admin by another URLconf than the one of its workers.
+            self.resolver_match = None
+        # An admin may want to say something, which nobody will read.
+        self._messages = CookieStorage(self)
+
+    def _get_scheme(self) -> str:
+        return self._scheme
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The rows of a changelist that somebody asked for.
+
+    It holds plain values only, no queryset and no request, so that any queue can
+    carry it, and so that a worker looks at the rights and the rows of its moment.
+
+    Attributes:
+        site: The name of the admin site.
+        app_label: The app of the model.
+        model: The model's name, in lower case.
+        user: The primary key of who asks, as text.
+        query: The query string: filters, search and order.
+        keys: The primary keys of the rows that were ticked, as text; None for all that match.
+        path: The path of the changelist.
+        script: Under which path the site is served, with a slash at the end.
+        host: The host of the page, for absolute URLs.
+        secure: Whether the page was fetched by HTTPS.
+        language: The language of the page, for headings and texts; None for none.
+        time_zone: The name of the time zone that the page shows times in.
+        state: What the site's ``get_export_state`` has added.
+    """
+
+    site: str
+    app_label: str
+    model: str
+    user: str
+    query: str
+    keys: list[str] | None
+    path: str
+    script: str
+    host: str
+    secure: bool
+    language: str | None
+    time_zone: str
+    state: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls, request: HttpRequest, model_admin: Any, keys: list[str] | None, state: dict[str, Any]
+    ) -> "Selection":
+        """Note down what is asked for.
+
+        Args:
+            request: Whose query string is that of the changelist.
+            model_admin: The ModelAdmin of the changelist.
+            keys: The primary keys of the rows that were ticked; None for all that match.
+            state: What the site adds.
+        """
+        opts, site = model_admin.opts, model_admin.admin_site.name
+        query = request.GET.copy()
+        for name in NOT_A_FILTER:
+            query.pop(name, None)
+        user: Any = request.user
+        return cls(
+            site=site,
+            app_label=opts.app_label,
+            model=opts.model_name,
+            # As Django's sessions do it.
+            user=user._meta.pk.value_to_string(user),
+            query=query.urlencode(),
+            keys=keys,
+            path=reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist", current_app=site),
+            script=get_script_prefix(),
+            host=request.get_host(),
+            secure=request.is_secure(),
+            language=translation.get_language(),
+            time_zone=timezone.get_current_timezone_name(),
+            state=state,
+        )
+
+    def as_values(self) -> dict[str, Any]:
+        """Return what a queue carries."""
+        return asdict(self)
+
+    def find_user(self) -> Any:
+        """Return who asks, as they are in the database now; None if they are gone."""
+        users = get_user_model()
+        key = users._meta.pk.to_python(self.user)
+        return users._default_manager.filter(pk=key).first()
+
+    @contextmanager
+    def conditions(self) -> Iterator[None]:
+        """Have texts, times and URLs come out as on the page, inside the block."""
+        own = get_script_prefix()
+        set_script_prefix(self.script)
+        try:
+            with translation.override(self.language), self._in_time_zone():
+                yield
+        finally:
+            set_script_prefix(own)
+
+    def _in_time_zone(self) -> Any:
+        try:
+            zone = zoneinfo.ZoneInfo(self.time_zone)
+        except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+            # An offset has a name as well, and no zone by that name.
+            return nullcontext()
+        return timezone.override(zone) if project_settings.USE_TZ else nullcontext()
+
+
+def matching(model_admin: Any, request: HttpRequest, keys: list[str] | None) -> "QuerySet[Any]":
+    """Return the rows that a changelist would show on all of its pages, in its order.
+
+    Rows that were ticked stay ticked, whether or not they match the filters by
+    now; like all others they have to be among those that the person may see.
+    There are no more of them than Django takes fields of a form
+    (``DATA_UPLOAD_MAX_NUMBER_FIELDS``), so one query can name them all.
+
+    Args:
+        model_admin: The ModelAdmin.
+        request: Who asks, and for which filters.
+        keys: The primary keys of the rows that were ticked; None for all that match.
+
+    Raises:
+        IncorrectLookupParameters: There are no such filters.
+        SuspiciousOperation: They are not allowed.
+    """
+    # A copy, because what is changed here must not be seen by other threads.
+    quick = copy(model_admin)
+    shown = model_admin.get_changelist(request)
+    quick.get_changelist = lambda request, **kwargs: _without_results(shown)
+    changelist = quick.get_changelist_instance(request)
+    if keys is None:
+        rows: QuerySet[Any] = changelist.queryset
+        return rows
+    rows = changelist.root_queryset
+    if not rows.query.select_related:
+        rows = changelist.apply_select_related(rows)
+    return rows.order_by(*changelist.get_ordering(request, rows)).filter(pk__in=keys)
+
+
+def _without_results(changelist: type[Any]) -> type[Any]:
+    """Return a kind of changelist that counts nothing and fetches no page."""
+    return type(changelist.__name__, (changelist,), {"get_results": lambda self, request: None})

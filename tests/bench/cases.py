@@ -1,0 +1,76 @@
+"""What is measured, of whom, and on what."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+__all__ = ["CASES", "MEMORY", "MEMORY_SIZES", "Case"]
+
+BOTH: Final = ("sqlite", "postgres")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing that is measured.
+
+    Attributes:
+        name: The function of each subject that does it.
+        title: What the table calls it.
+        size: How much of it.
+        subjects: Who does it, the one that the others are compared with first.
+        databases: On which databases.
+        caches: With which caches.
+    """
+
+    name: str
+    title: str
+    size: int
+    subjects: tuple[str, ...]
+    databases: tuple[str, ...] = ("sqlite",)
+    caches: tuple[str, ...] = ("locmem",)
+
+    def scaled(self, factor: float) -> "Case":
+        """Return the same with more to do, or less."""
+        return replace(self, size=max(1, int(self.size * factor)))
+
+
+CASES: Final = (
+    Case("rows", "{:,} rows from a generator", 1_000_000, ("floor", "old", "ours")),
+    Case(
+        "columns",
+        "{:,} orders, plain columns",
+        200_000,
+        ("floor", "floor.columns_by_rows", "old", "import_export", "ours"),
+        BOTH,
+    ),
+    Case("row_function", "{:,} orders, row function", 200_000, ("floor", "old", "ours"), BOTH),
+    Case("xlsx", "{:,} rows of XLSX", 100_000, ("floor", "ours")),
+    Case("progress", "{:,} calls of update_percentage", 1_000_000, ("old", "ours")),
+    Case("init", "{:,} calls of init_download", 200, ("old", "ours"), BOTH, ("locmem", "redis")),
+    *(
+        Case(
+            f"poll_{kind}",
+            f"poll, {kind}, {{:,}} downloads",
+            size,
+            ("old", "ours"),
+            BOTH,
+            ("locmem", "redis"),
+        )
+        for kind in ("unchanged", "changed")
+        for size in (1, 20, 100)
+    ),
+    Case(
+        "crowd", "{:,} people poll at once, a real server", 100, ("old", "ours"), BOTH, ("redis",)
+    ),
+    Case("cleanup", "clean-up of {:,}", 10_000, ("floor", "old", "ours"), BOTH),
+)
+
+#: Of what memory must not grow: each is run once more with ten times as much.
+MEMORY: Final = {
+    "rows": ("sqlite",),
+    "columns": BOTH,
+    "row_function": BOTH,
+    "xlsx": ("sqlite",),
+}
+
+#: The sizes that memory is measured at.
+MEMORY_SIZES: Final = (200_000, 2_000_000)

@@ -1,0 +1,84 @@
+"""What was measured, as a table for people and as JSON for programs."""
+
+import json
+import platform
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from tests.bench.cases import Case
+from tests.bench.runner import Result
+
+__all__ = ["lines", "memory_lines", "write_json"]
+
+NAMES: Final = {
+    "floor": "floor",
+    "floor.columns_by_rows": "floor by rows",
+    "old": "0.6.0",
+    "import_export": "import-export",
+    "ours": "ours",
+}
+
+HEAD: Final = (
+    "| what | on | who | seconds | × first | × 0.6.0 | peak MB |",
+    "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+)
+
+
+def lines(case: Case, results: Sequence[Result]) -> list[str]:
+    """Return the lines of one case on one database and cache, in Markdown."""
+    title = case.title.format(case.size)
+    on = results[0].database + (f", {results[0].cache}" if len(case.caches) > 1 else "")
+    first = results[0].best
+    old = next((result.best for result in results if result.subject == "old"), None)
+    return [
+        f"| {title} | {on} | {NAMES[result.subject]} | {_seconds(result)} "
+        f"| {result.best / first:.2f} | {f'{result.best / old:.2f}' if old else ''} "
+        f"| {result.growth:.0f} |"
+        for result in results
+    ]
+
+
+def _seconds(result: Result) -> str:
+    if result.calls > 1:
+        return f"{result.best / result.calls * 1e6:,.2f} µs a call"
+    return f"{result.best:.2f}"
+
+
+def memory_lines(growth: dict[tuple[str, str], Sequence[float]], sizes: Sequence[int]) -> list[str]:
+    """Return the table of how much memory grows with ten times as many rows.
+
+    Args:
+        growth: MB at each size, by the case and the database.
+        sizes: The numbers of rows.
+    """
+    return [
+        f"| growth of memory, MB | on | {' | '.join(f'{size:,} rows' for size in sizes)} |",
+        f"| --- | --- |{' ---: |' * len(sizes)}",
+        *(
+            f"| {name} | {database} | {' | '.join(f'{each:.1f}' for each in measured)} |"
+            for (name, database), measured in growth.items()
+        ),
+    ]
+
+
+def write_json(
+    path: Path, results: Iterable[Result], growth: dict[tuple[str, str], Sequence[float]]
+) -> None:
+    """Write everything that was measured, every round of it, with what it was measured on."""
+    told: dict[str, Any] = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "django": version("django"),
+        "machine": platform.machine(),
+        "results": [
+            {name: getattr(result, name) for name in Result.__slots__} for result in results
+        ],
+        "memory": [
+            {"case": name, "database": database, "growth": list(measured)}
+            for (name, database), measured in growth.items()
+        ],
+    }
+    path.write_text(json.dumps(told, indent=1) + "\n")

@@ -1,0 +1,93 @@
+"""The site that is measured, whichever package runs on it; what varies is in the environment."""
+
+import os
+from urllib.parse import urlsplit
+
+FOLDER = os.environ["BENCH_FOLDER"]
+OURS = os.environ["BENCH_PACKAGE"] == "ours"
+
+SECRET_KEY = "bench"
+USE_TZ = True
+TIME_ZONE = "UTC"
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "bench_urls"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+MEDIA_ROOT = f"{FOLDER}/media-{os.environ['BENCH_PACKAGE']}"
+MEDIA_URL = "/media/"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "async_downloads",
+    "orders",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+]
+if OURS:
+    INSTALLED_APPS += ["django_htmx"]
+    MIDDLEWARE += ["django_htmx.middleware.HtmxMiddleware"]
+else:
+    # Its list is a template that loads their tags.
+    INSTALLED_APPS += ["sekizai", "django.contrib.humanize"]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+            ],
+        },
+    }
+]
+
+if os.environ["BENCH_DATABASE"] == "postgres":
+    _url = urlsplit(os.environ["BENCH_POSTGRES_URL"])
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": os.environ["BENCH_POSTGRES_NAME"],
+            "HOST": _url.hostname,
+            "PORT": _url.port or "",
+            "USER": _url.username or "",
+            "PASSWORD": _url.password or "",
+        }
+    }
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": f"{FOLDER}/db.sqlite3",
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            },
+        }
+    }
+
+if os.environ["BENCH_CACHE"] == "redis":
+    _cache = {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": os.environ["BENCH_REDIS_URL"],
+        "KEY_PREFIX": f"bench-{os.environ['BENCH_PACKAGE']}-{os.environ['BENCH_RUN']}",
+    }
+else:
+    _cache = {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+CACHES = {"default": _cache}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"nowhere": {"class": "logging.NullHandler"}},
+    "root": {"handlers": ["nowhere"], "level": "WARNING"},
+}

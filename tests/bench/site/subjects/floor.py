@@ -1,0 +1,108 @@
+"""What it costs at the least: the same work with nothing around it."""
+
+import csv
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import sources
+from django.conf import settings
+from django.db import connection
+
+Body = Callable[[], int | None]
+
+
+def _target() -> IO[str]:
+    return tempfile.TemporaryFile("w+", newline="", encoding="utf-8")
+
+
+def rows(size: int) -> Body:
+    def body() -> None:
+        with _target() as file:
+            csv.writer(file, lineterminator="\n").writerows(sources.generated(size))
+
+    return body
+
+
+def columns_by_rows(size: int) -> Body:
+    """Plain columns as Python's values, through ``csv.writer``."""
+
+    def body() -> None:
+        with _target() as file:
+            found = sources.columns(size).iterator(chunk_size=2000)
+            csv.writer(file, lineterminator="\n").writerows(found)
+
+    return body
+
+
+def row_function(size: int) -> Body:
+    def body() -> None:
+        with _target() as file:
+            found = sources.orders(size).iterator(chunk_size=2000)
+            csv.writer(file, lineterminator="\n").writerows(map(sources.row, found))
+
+    return body
+
+
+def xlsx(size: int) -> Body:
+    import xlsxwriter
+
+    def body() -> None:
+        with tempfile.TemporaryFile() as file:
+            book = xlsxwriter.Workbook(file, {"constant_memory": True})
+            sheet = book.add_worksheet()
+            for index, row in enumerate(sources.generated(size)):
+                sheet.write_row(index, 0, row)
+            book.close()
+
+    return body
+
+
+def cleanup(size: int) -> Body:
+    top = Path(settings.MEDIA_ROOT, "downloads")
+    for number in range(size):
+        path = top / str(number) / "orders.csv"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"a\n" * 500)
+
+    def body() -> int:
+        for folder in top.iterdir():
+            (folder / "orders.csv").unlink()
+            folder.rmdir()
+        return size
+
+    return body
+
+
+_TEXT = {
+    # What Python prints of each value, as text.
+    "postgresql": "COPY (SELECT o.reference, o.placed_at::text, c.name, o.product, "
+    "o.quantity, o.unit_price, o.status FROM orders_order o JOIN orders_customer c "
+    "ON c.id = o.customer_id WHERE o.id <= {size}) TO STDOUT (FORMAT csv)",
+    "sqlite": "SELECT o.reference || ',' || o.placed_at || ',\"' || c.name || '\",' || o.product "
+    "|| ',' || o.quantity || ',' || o.unit_price || ',' || o.status || char(10) "
+    "FROM orders_order o JOIN orders_customer c ON c.id = o.customer_id WHERE o.id <= {size}",
+}
+
+
+def columns(size: int) -> Body:
+    """Plain columns as text that the database makes."""
+    statement = _TEXT[connection.vendor].format(size=size)
+
+    def copied() -> None:
+        with (
+            tempfile.TemporaryFile() as file,
+            connection.cursor() as cursor,
+            cursor.cursor.copy(statement) as copy,
+        ):
+            for block in copy:
+                file.write(block)
+
+    def fetched() -> None:
+        with tempfile.TemporaryFile() as file, connection.cursor() as cursor:
+            cursor.execute(statement)
+            while found := cursor.fetchmany(2000):
+                file.write("".join([text for (text,) in found]).encode())
+
+    return copied if connection.vendor == "postgresql" else fetched
