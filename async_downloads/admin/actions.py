@@ -13,12 +13,11 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from django.utils.formats import number_format
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from async_downloads import store
-from async_downloads.admin.columns import badge
+from async_downloads.admin.columns import badge, grouped
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
 
 __all__ = ["ACTION_LIMIT", "CollectionActions", "DownloadActions", "Intervention"]
@@ -217,7 +216,7 @@ class Asking(ModelAdmin):
             return gettext(
                 "These are more than %(limit)s, too many for one request. Narrow the "
                 "list with the filters, or use the command cleanup_downloads."
-            ) % {"limit": number_format(ACTION_LIMIT, force_grouping=True)}
+            ) % {"limit": grouped(ACTION_LIMIT)}
         if not count and self.model is Download:
             return gettext("There is nothing to do: no chosen download is in a state for it.")
         return ""

@@ -61,7 +61,7 @@ class KeyedChangeList(ChangeList):
             keys = paginator.keys[first : min(first + self.list_per_page, paginator.count)]
         else:
             keys = paginator.keys
-        found = self.apply_select_related(self.root_queryset.filter(pk__in=keys))
+        found = self.apply_select_related(self.root_queryset.filter(pk__in=keys).order_by())
         rows = {row.pk: row for row in self.narrowed(found)}
         shown: Any = self.shown([rows[key] for key in keys if key in rows])
         self.result_list = shown

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from async_downloads.models import Download, DownloadState
 from async_downloads.store import STALLED
 
-__all__ = ["NOTHING", "DownloadColumns", "badge", "live_cells"]
+__all__ = ["NOTHING", "DownloadColumns", "badge", "grouped", "live_cells"]
 
 NOTHING: Final = "-"
 
@@ -33,6 +33,11 @@ def badge(condition: str, title: str = "") -> SafeString:
 def label_of(condition: str) -> str:
     """Return a state, or that something has stalled, in words."""
     return str(_("Stalled") if condition == STALLED else DownloadState(condition).label)
+
+
+def grouped(number: int) -> str:
+    """Return a number that may be large, as people read it."""
+    return number_format(number, force_grouping=True)
 
 
 def live_cells(download: Download, *, swapped: bool = False) -> dict[str, SafeString]:
@@ -92,12 +97,10 @@ def _rows(download: Download) -> str:
         return ""
     if expected is not None and expected != written:
         return gettext("%(written)s of %(expected)s rows") % {
-            "written": number_format(written, force_grouping=True),
-            "expected": number_format(expected, force_grouping=True),
+            "written": grouped(written),
+            "expected": grouped(expected),
         }
-    return ngettext("%(count)s row", "%(count)s rows", written) % {
-        "count": number_format(written, force_grouping=True)
-    }
+    return ngettext("%(count)s row", "%(count)s rows", written) % {"count": grouped(written)}
 
 
 def _expiry(download: Download) -> str:

@@ -13,7 +13,7 @@ from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_safe
 
 from async_downloads import scripts, store
-from async_downloads.admin.columns import badge, live_cells
+from async_downloads.admin.columns import badge, grouped, live_cells
 from async_downloads.models import Download
 
 __all__ = ["LiveViews"]
@@ -64,8 +64,11 @@ class LiveViews(ModelAdmin):
         rows: Any = self.get_queryset(request)
         totals = store.total_by_condition(rows)
         context = {
-            "totals": [(badge(each.condition), each, self._list_of(each)) for each in totals],
-            "count": sum(total.count for total in totals),
+            "totals": [
+                (badge(each.condition), grouped(each.count), each.size, self._list_of(each))
+                for each in totals
+            ],
+            "count": grouped(sum(total.count for total in totals)),
             "size": sum(total.size for total in totals),
             "list_url": self.address("changelist"),
         }
