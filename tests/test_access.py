@@ -77,7 +77,7 @@ def confirmed(download: Download) -> dict[str, Any]:
 
 def selected(pk: Callable[[Download], list[Any]]) -> Callable[[Download], dict[str, Any]]:
     return lambda download: {
-        "action": "purge",
+        "action": "delete_selected",
         "_selected_action": [str(key) for key in pk(download)],
         "post": "yes",
     }
@@ -238,11 +238,11 @@ def test_who_may_do_what(name: str, who: str, user: Any) -> None:
 
 #: What is done to chosen rows of the admin, and what it needs besides the right to look.
 ACTIONS: Final = {
-    (Download, "purge"): "delete_download",
+    (Download, "delete_selected"): "delete_download",
     (Download, "cancel"): "delete_download",
     (Download, "mark_failed"): "change_download",
     (Download, "extend_expiry"): "change_download",
-    (DownloadCollection, "purge"): "delete_downloadcollection",
+    (DownloadCollection, "delete_selected"): "delete_downloadcollection",
 }
 
 

@@ -32,7 +32,7 @@ def stored_files() -> int:
 
 def purge(client: Client, url: str, rows: Any, *, confirmed: bool = True) -> Any:
     data = {
-        "action": "purge",
+        "action": "delete_selected",
         "_selected_action": [str(row.pk) for row in rows],
         **({"post": "yes"} if confirmed else {}),
     }
@@ -197,7 +197,7 @@ def test_staff_who_may_only_look_cannot_purge(url: str) -> None:
     download = DownloadFactory(complete=True)
     client = staff_with("view_download", "view_downloadcollection")
     row = download if url == LIST else download.collection
-    assert 'value="purge"' not in text(client, url)
+    assert 'value="delete_selected"' not in text(client, url)
     purge(client, url, [row])
     assert client.post(detail(row).replace("change", "delete"), {"post": "yes"}).status_code == 403
     assert Download.objects.exists()

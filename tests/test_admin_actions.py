@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 #: What each action needs, what it is done to of ``assorted``, and what is said then.
 ACTIONS = {
-    "purge": ("delete_download", 4, "4 downloads were purged."),
+    "delete_selected": ("delete_download", 4, "4 downloads were purged."),
     "cancel": ("delete_download", 2, "2 downloads were cancelled."),
     "mark_failed": ("change_download", 2, "2 downloads were marked as failed."),
     "extend_expiry": ("change_download", 2, "2 downloads are kept for longer."),
@@ -89,7 +89,7 @@ def test_each_leaves_an_entry_in_the_history(
     chosen(admin, action, assorted, post="yes", days="7")
     entries = LogEntry.objects.all()
     assert len(entries) == concerned
-    flag = DELETION if action in ("purge", "cancel") else CHANGE
+    flag = DELETION if action in ("delete_selected", "cancel") else CHANGE
     assert {entry.action_flag for entry in entries} == {flag}
     assert {entry.object_repr for entry in entries} <= {row.name for row in assorted}
 
@@ -104,7 +104,7 @@ def test_where_there_is_nothing_to_do_nothing_is_asked(admin: Client, action: st
 def test_what_was_asked_for_since_is_none_of_what_was_confirmed(
     admin: Client, assorted: list[Download]
 ) -> None:
-    page = chosen(admin, "purge", assorted[:1], select_across="1").content.decode()
+    page = chosen(admin, "delete_selected", assorted[:1], select_across="1").content.decode()
     assert "<h2>4 downloads" in page
     since = DownloadFactory(timestamp=timezone.now() + timedelta(milliseconds=1))
     admin.post(LIST, fields(page))
@@ -126,7 +126,9 @@ def test_too_many_are_left_alone(
     admin: Client, assorted: list[Download], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actions, "ACTION_LIMIT", 3)
-    page = chosen(admin, "purge", assorted[:1], select_across="1", post="yes").content.decode()
+    page = chosen(
+        admin, "delete_selected", assorted[:1], select_across="1", post="yes"
+    ).content.decode()
     assert "more than 3" in page
     assert "cleanup_downloads" in page
     assert Download.objects.count() == 4
@@ -137,7 +139,7 @@ def test_too_many_are_left_alone(
 
 def test_the_page_names_the_newest_and_counts_the_others(admin: Client) -> None:
     rows = DownloadFactory.create_batch(13, complete=True)
-    page = chosen(admin, "purge", rows).content.decode()
+    page = chosen(admin, "delete_selected", rows).content.decode()
     assert page.count("<li>orders") == 10
     assert "and 3 more" in page
     assert "52\xa0bytes" in page
@@ -157,7 +159,7 @@ def test_how_long_to_keep_is_chosen_from_a_list(admin: Client) -> None:
 @pytest.mark.parametrize("shown_at", ["", "yesterday", "2026-13-45T00:00:00Z"])
 def test_a_time_that_is_none_harms_nothing(admin: Client, shown_at: str) -> None:
     download = DownloadFactory(complete=True)
-    chosen(admin, "purge", [download], post="yes", shown_at=shown_at)
+    chosen(admin, "delete_selected", [download], post="yes", shown_at=shown_at)
     assert not Download.objects.exists()
 
 
@@ -169,7 +171,7 @@ def test_a_purge_of_collections_tells_what_is_in_them(admin: Client) -> None:
     DownloadFactory.create_batch(2, collection=collection, complete=True)
     DownloadFactory(collection=collection, running=True)
     empty = DownloadCollectionFactory(user__username="pierre")
-    page = chosen(admin, "purge", [collection, empty], url=COLLECTIONS).content.decode()
+    page = chosen(admin, "delete_selected", [collection, empty], url=COLLECTIONS).content.decode()
     assert "<li>marie</li>" in page
     assert "<li>pierre</li>" in page
     assert "<h2>3 downloads, 8\xa0bytes" in page
@@ -183,7 +185,7 @@ def test_a_purge_of_collections_tells_what_is_in_them(admin: Client) -> None:
 def test_a_collection_to_which_something_was_added_stays(admin: Client) -> None:
     collection = DownloadCollectionFactory()
     DownloadFactory(collection=collection, complete=True)
-    page = chosen(admin, "purge", [collection], url=COLLECTIONS).content.decode()
+    page = chosen(admin, "delete_selected", [collection], url=COLLECTIONS).content.decode()
     since = DownloadFactory(
         collection=collection, timestamp=timezone.now() + timedelta(milliseconds=1)
     )

@@ -24,9 +24,11 @@ def asked(*days: str) -> None:
 
 def dates(page: str) -> list[str]:
     """Return the titles of what can be chosen, with what is no link in brackets."""
-    found = re.search(r'<nav class="toplinks">(.*?)</nav>', page, re.DOTALL)
+    found = re.search(r'<nav class="toplinks".*?>(.*?)</nav>', page, re.DOTALL)
     lines = [] if found is None else [line.strip() for line in found[1].splitlines()]
     titles = [unescape(re.sub("<.*?>", "", line)) for line in lines if line]
+    # Django 6.1 says what it is that is filtered.
+    titles = [title for title in titles if not title.startswith("Filter by")]
     return [title if f">{title}</a>" in unescape(page) else f"[{title}]" for title in titles]
 
 

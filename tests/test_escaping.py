@@ -160,7 +160,7 @@ def test_markup_is_text_to_the_admin(
     )
     pk = download.pk if model == "download" else download.collection_id
     url = f"/admin/async_downloads/{model}/"
-    data = {"action": "purge", "_selected_action": str(pk)}
+    data = {"action": "delete_selected", "_selected_action": str(pk)}
     html = {
         "list": lambda: client.get(url).text,
         "page of one": lambda: client.get(f"{url}{pk}/change/").text,

@@ -116,10 +116,10 @@ TEMPLATES = [
 
 #: What Django's admin looks for by these names, so that a site may replace it in the usual way.
 ADMIN_TEMPLATES = [
+    "change_list.html",
     "download/change_form.html",
     "download/change_list.html",
     "downloadcollection/change_form.html",
-    "pagination.html",
 ]
 
 STATIC_FILES = [

@@ -91,7 +91,8 @@ class Intervention:
 
 
 PURGE: Final = Intervention(
-    name="purge",
+    # Named like Django's own, which reads every row, so as to take its place.
+    name="delete_selected",
     title=_("Purge downloads"),
     consequence=_(
         "They are removed with their files, and leave the lists of their owners. "
@@ -270,7 +271,7 @@ class DownloadActions(Asking):
     """The actions of the list of downloads."""
 
     @admin.action(permissions=["delete"], description=_("Purge, files included"))
-    def purge(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+    def delete_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
         """Remove downloads, whatever their state."""
         return self.intervene(request, queryset, queryset, PURGE)
 
@@ -294,7 +295,7 @@ class CollectionActions(Asking):
     """The action of the list of collections."""
 
     @admin.action(permissions=["delete"], description=_("Purge, with all downloads and files"))
-    def purge(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+    def delete_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
         """Remove collections with all that is in them."""
         downloads: Any = Download.objects.filter(collection__in=queryset.values("pk"))
         return self.intervene(request, queryset, downloads, PURGE)

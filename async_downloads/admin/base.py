@@ -102,12 +102,6 @@ class ReadOnlyAdmin(ModelAdmin):
         permission = f"{Download._meta.app_label}.change_download"
         return request.user.has_perm(permission)
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Offer what is ours, rather than Django's way of deleting, which reads every row."""
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
-
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[Any, int], set[Any], list[str]]:

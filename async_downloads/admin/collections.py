@@ -23,7 +23,7 @@ __all__ = ["DownloadCollectionAdmin"]
 class DownloadCollectionAdmin(CollectionActions, ReadOnlyAdmin):
     """Collections with what they hold, expired downloads included."""
 
-    actions = ["purge"]
+    actions = ["delete_selected"]
     list_display = ["__str__", "download_count", "total_size", "key", "created_at"]
     list_select_related = ["user"]
     ordering = ["-created_at", "-id"]

@@ -46,7 +46,12 @@ def hierarchy(changelist: ChangeList) -> dict[str, Any]:
         choices = [{"title": _title(chosen, "MONTH_DAY_FORMAT")}]
     else:
         choices = _choices(*span, year, month, link)
-    return {"show": True, "back": _back(chosen, year, month, day, link), "choices": choices}
+    return {
+        "show": True,
+        "field_name": getattr(Download._meta.get_field(field), "verbose_name", field),
+        "back": _back(chosen, year, month, day, link),
+        "choices": choices,
+    }
 
 
 def _span(field: str) -> tuple[date, date] | None:

@@ -32,7 +32,7 @@ __all__ = ["DownloadAdmin"]
 class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
     """Every download, whoever asked for it."""
 
-    actions = ["purge", "cancel", "mark_failed", "extend_expiry"]
+    actions = ["delete_selected", "cancel", "mark_failed", "extend_expiry"]
     date_hierarchy = "timestamp"
     list_display = ["name", "owner", "condition", "file_size", "age", "fetches"]
     list_filter = ["state", ConditionFilter, OwnerFilter, AgeFilter, SizeFilter]

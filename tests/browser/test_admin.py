@@ -117,7 +117,7 @@ def test_each_page_is_readable_in_both_schemes(page: Page, live_server: Any, sch
     expect(page.locator("#async-downloads-counts")).to_contain_text("Complete")
     look(page, f"list-{scheme}", "#changelist-form")
     if scheme == "light":
-        page.set_viewport_size(ViewportSize(width=1280, height=620))
+        page.set_viewport_size(ViewportSize(width=1280, height=760))
         page.screenshot(path=PICTURES / "admin.png")
     page.goto(live_server.url + detail(Download.objects.get(error_detail=TRACEBACK)))
     look(page, f"detail-{scheme}", "#content-main")
@@ -127,7 +127,7 @@ def test_each_page_is_readable_in_both_schemes(page: Page, live_server: Any, sch
         page.goto(live_server.url + LIST)
         page.locator("#action-toggle").check()
         page.locator(".actions select").select_option(action)
-        page.get_by_role("button", name="Go").click()
+        page.locator(".actions button[type=submit]").click()
         look(page, f"{action}-{scheme}", ".async-downloads-confirm")
 
 
