@@ -45,10 +45,11 @@ WITH_ANY_DATABASE = tuple(
         *("admin_links", "admin_live"),
         *("architecture", "breaker", "checks", "checks_cache", "checks_database", "checks_queue"),
         *("checks_settings", "checks_site", "checks_storage", "checks_websockets"),
-        *("demo_production", "exceptions", "management_console"),
+        *("conformance", "demo_production", "exceptions", "management_adoption"),
+        *("management_console", "testing"),
         *("files", "formats_csv", "fragments", "handshake", "locale", "names", "public_api"),
         *("push", "readme", "routing", "serving", "serving_handover", "settings", "storage_s3"),
-        *("templatetags", "ws_consumers", "ws_consumers_endurance"),
+        *("predecessor", "templatetags", "ws_consumers", "ws_consumers_endurance"),
     )
 )
 
@@ -73,6 +74,7 @@ def tests(session: nox.Session) -> None:
     """
     session.install("-e", ".[ws,celery]", *group("tests"))
     install_front_end(session)
+    fetch_old_package(session)
     ran = []
     # Before the first run: the tests of faults use every database that there is.
     lacking = {database: missing(session, database) for database in DATABASES}
@@ -103,6 +105,15 @@ def install_front_end(session: nox.Session) -> None:
         return
     arguments = ("--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts")
     session.run("npm", "install", *arguments, *FRONT_END, external=True, success_codes=[0, 1])
+
+
+def fetch_old_package(session: nox.Session) -> None:
+    """Fetch what a site on 0.6.0 is made of, for the test that upgrades one."""
+    os.environ.setdefault("TEST_OLD_PACKAGE", str(services.old_wheels()))
+    if services.available("old-package"):
+        return
+    arguments = ("download", "-q", "-d", str(services.old_wheels()), *services.OLD_PACKAGE)
+    session.run("python", "-m", "pip", *arguments, success_codes=[0, 1], silent=True)
 
 
 def missing(session: nox.Session, database: str) -> str:
@@ -152,7 +163,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the package, strictly."""
-    session.install("-e", ".[ws,celery]", *group("types"))
+    session.install("-e", ".[ws,celery,testing]", *group("types"))
     session.run("mypy")
 
 

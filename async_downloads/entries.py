@@ -275,9 +275,9 @@ def _mark_key(download_key: str) -> str:
 
 
 def _version_key(collection_key: str) -> str:
-    if _VALID_KEY.fullmatch(collection_key):
-        return collection_key
-    return hashlib.sha256(collection_key.encode()).hexdigest()
+    # Not the collection key itself: 0.6 may have left a list there that is yet to be adopted.
+    key = f"{collection_key}:version"
+    return key if _VALID_KEY.fullmatch(key) else hashlib.sha256(key.encode()).hexdigest()
 
 
 def _is_entry(value: object) -> TypeGuard[DownloadEntry]:

@@ -26,6 +26,9 @@ __all__ = [
     "folders",
     "is_s3",
     "is_there",
+    "look_up",
+    "modified_at",
+    "names_in",
     "old_files",
     "path_for",
     "remove",
@@ -103,6 +106,21 @@ def is_there(path: str) -> bool:
     folder, parts = root(), PurePosixPath(path).parts
     first = parts[0] if len(parts) > 1 else ""
     return folder is None or (folder / first).is_dir()
+
+
+def look_up(path: str) -> StoredFile | None:
+    """Return a file of the storage with its size, or None if it is not there."""
+    kept_in = storage()
+    return StoredFile(path, kept_in.size(path)) if kept_in.exists(path) else None
+
+
+def modified_at(path: str) -> datetime:
+    """Return when a file was last changed, in the kind of time that the site uses."""
+    modified = storage().get_modified_time(path)
+    aware = timezone.is_aware(timezone.now())
+    if timezone.is_aware(modified) == aware:
+        return modified
+    return timezone.make_aware(modified) if aware else timezone.make_naive(modified)
 
 
 def is_s3(kept_in: Storage) -> bool:
@@ -217,7 +235,7 @@ def sweep(path: str, *, download_key: str, keep: str = "") -> None:
     """
     folder = posixpath.dirname(path)
     own_folder = posixpath.basename(folder) == download_key
-    for target in sorted({path, *(_names_in(folder) if own_folder else ())} - {keep, ""}):
+    for target in sorted({path, *(names_in(folder) if own_folder else ())} - {keep, ""}):
         remove(target)
     if own_folder and not keep:
         remove(folder)
@@ -273,10 +291,7 @@ def _is_link(path: str) -> bool:
 
 
 def _is_older(path: str, than: datetime) -> bool:
-    modified = storage().get_modified_time(path)
-    if timezone.is_naive(modified) and timezone.is_aware(than):
-        modified = timezone.make_aware(modified)
-    return modified < than
+    return modified_at(path) < than
 
 
 def _shorten(text: str, size: int) -> str:
@@ -284,7 +299,7 @@ def _shorten(text: str, size: int) -> str:
     return text.encode()[:size].decode(errors="ignore")
 
 
-def _names_in(folder: str) -> Iterator[str]:
+def names_in(folder: str) -> Iterator[str]:
     """Yield the paths of the files in a folder; none where there is no such folder."""
     try:
         names = storage().listdir(folder)[1]

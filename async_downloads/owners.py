@@ -2,19 +2,21 @@
 
 import unicodedata
 import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist, ValidationError
 from django.db import router
 from django.db.models import IntegerField, Model, QuerySet
 
 from async_downloads import settings
 
-__all__ = ["MAX_LABEL_LENGTH", "Owner", "resolve"]
+__all__ = ["MAX_LABEL_LENGTH", "Owner", "old_names", "resolve", "resolve_old_names"]
 
 #: Characters of a label: as many as every supported database can index.
 MAX_LABEL_LENGTH: Final = 500
@@ -83,13 +85,61 @@ def resolve(user: object) -> Owner:
     return _from_primary_key(user)
 
 
-def _from_text(text: str) -> Owner:
+def old_names(batch_size: int) -> Iterator[list[str]]:
+    """Yield the names of all users, as 0.6 made collection keys of them, in batches."""
+    user_model = get_user_model()
+    field = _old_name_field(user_model)
+    users = _users(user_model).order_by("pk").values_list("pk", field)
+    batch = list(users[:batch_size])
+    while batch:
+        yield [name for _, name in batch if name]
+        batch = list(users.filter(pk__gt=batch[-1][0])[:batch_size])
+
+
+def resolve_old_names(names: Iterable[str]) -> dict[str, Owner]:
+    """Find out whom names mean that 0.6 kept: users by one query, and labels.
+
+    Returns:
+        The owners by these names, without names that nobody can have, or more
+        than one user has.
+    """
+    wanted = set()
+    for name in names:
+        with suppress(ValueError):
+            _check_text(name)
+            wanted.add(name)
+    user_model = get_user_model()
+    field = _old_name_field(user_model)
+    users: dict[str, list[Any]] = {}
+    for user in _users(user_model).filter(**{f"{field}__in": wanted}):
+        users.setdefault(getattr(user, field), []).append(user)
+    found = {
+        name: Owner(called[0].pk, called[0].get_username())
+        for name, called in users.items()
+        if len(called) == 1 and name in wanted
+    }
+    return found | {name: _from_text(name) for name in wanted - users.keys()}
+
+
+def _old_name_field(user_model: Any) -> str:
+    """Return the field that 0.6 took a user's name from: ``username``, whatever one signs in by."""
+    try:
+        return str(user_model._meta.get_field("username").name)
+    except FieldDoesNotExist:
+        return str(user_model.USERNAME_FIELD)
+
+
+def _check_text(text: str) -> None:
     if not text.strip():
         raise ValueError("user must not be empty.")
     if len(text) > MAX_LABEL_LENGTH:
         raise ValueError(f"user is longer than {MAX_LABEL_LENGTH} characters.")
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in text):
         raise ValueError(f"user has characters that no name has: {text!r}.")
+
+
+def _from_text(text: str) -> Owner:
+    _check_text(text)
     user_model = get_user_model()
     users = _users(user_model)
     found = users.filter(**{user_model.USERNAME_FIELD: text}).first()

@@ -46,6 +46,7 @@ def supervise(download_key: str, body: Callable[[], object], *, makes_file: bool
 
 
 def _attempt(run: store.Run, body: Callable[[], object], *, makes_file: bool) -> None:
+    run.hosting = True
     try:
         with run:
             _refuse_what_did_not_run(body())

@@ -18,6 +18,8 @@ from async_downloads.store import lifecycle, run
 from tests import services
 from tests.factories import UserFactory
 
+pytest_plugins = ["async_downloads.testing"]
+
 #: The kinds of cache that the facade must work with.
 CACHES = ("default", "dummy", "database", "file", "redis")
 

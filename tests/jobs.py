@@ -1,6 +1,7 @@
 """Tasks as a site would write them: at module level, where a worker can import them."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -9,10 +10,14 @@ from django_q.exceptions import TimeoutException
 
 from async_downloads import cache
 from async_downloads.exceptions import DownloadCancelled, DownloadError
+from async_downloads.executors.threads import thread_task
 from async_downloads.shortcuts import download_task
 
 #: The arguments of each call, for whoever wants to know.
 calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+#: The thread of each call of a task that gets one.
+threads: list[str] = []
 
 not_callable = 5
 
@@ -117,6 +122,13 @@ def celery_decorated(download_key: str) -> None:
     cache.save_download(download_key, [["row"]])
 
 
+@thread_task
+def in_thread(*args: Any, **kwargs: Any) -> None:
+    threads.append(threading.current_thread().name)
+    calls.append((args, kwargs))
+    cache.save_download(args[0], [["row"]])
+
+
 @dead_celery_app.task
 def celery_remember_dead(*args: Any, **kwargs: Any) -> None:
     calls.append((args, kwargs))
@@ -124,8 +136,8 @@ def celery_remember_dead(*args: Any, **kwargs: Any) -> None:
 
 def forget() -> Iterator[None]:
     """Empty what was remembered, before and after a test."""
-    calls.clear()
-    Backend.enqueued.clear()
+    for remembered in (calls, threads, Backend.enqueued):
+        remembered.clear()
     yield
-    calls.clear()
-    Backend.enqueued.clear()
+    for remembered in (calls, threads, Backend.enqueued):
+        remembered.clear()

@@ -4,7 +4,8 @@ Each is looked for on its usual loopback port, or where an environment variable
 says: TEST_POSTGRES_URL, TEST_MARIADB_URL, TEST_REDIS_URL, TEST_CHROMIUM. Some are
 no servers that run: "redis-server" and "nginx" are programs, for tests that start
 ones of their own, "root" is the right to mount a small disk that can be filled, and
-"front-end" the packages of npm (axe-core, Bootstrap 4 and 5) in TEST_NODE_MODULES. What
+"front-end" the packages of npm (axe-core, Bootstrap 4 and 5) in TEST_NODE_MODULES, and
+"old-package" the wheels of a site on 0.6.0, which is then upgraded, in TEST_OLD_PACKAGE. What
 TESTS_REQUIRE names (such as "postgres,mariadb,redis,chromium") must be there.
 """
 
@@ -26,8 +27,11 @@ ENGINES = {
 }
 SERVICES = (
     *("postgres", "mariadb", "redis", "chromium"),
-    *("redis-server", "nginx", "root", "front-end"),
+    *("redis-server", "nginx", "root", "front-end", "old-package"),
 )
+
+#: What a site has installed that is on 0.6.0, on the last Django of its time.
+OLD_PACKAGE = ("django-async-downloads==0.6.0", "django~=4.2.0", "django-sekizai")
 
 
 def url(service: str) -> SplitResult:
@@ -52,6 +56,11 @@ def node_modules() -> Path:
     return Path(os.environ.get("TEST_NODE_MODULES", "node_modules"))
 
 
+def old_wheels() -> Path:
+    """Return where the wheels of a site on 0.6.0 are expected."""
+    return Path(os.environ.get("TEST_OLD_PACKAGE", ".nox/old-package")).absolute()
+
+
 def nginx() -> str | None:
     """Return the path of an installed nginx, which not everybody has in the PATH."""
     return shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
@@ -72,6 +81,7 @@ def available(service: str) -> bool:
 #: What is on the machine, or not, without a server that answers.
 _LOCAL = {
     "front-end": lambda: (node_modules() / "axe-core").is_dir(),
+    "old-package": lambda: any(old_wheels().glob("django_async_downloads-0.6.0-*.whl")),
     "chromium": lambda: chromium() is not None,
     "redis-server": lambda: shutil.which("redis-server") is not None,
     "nginx": lambda: nginx() is not None,

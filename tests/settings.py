@@ -4,6 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests import services
@@ -45,6 +46,17 @@ INSTALLED_APPS = [
     "async_downloads",
     "tests.shop",
 ]
+
+#: Where Django's own tasks come from, and the backend that keeps them in the database.
+TASKS_PACKAGE = next((name for name in ("django.tasks", "django_tasks") if find_spec(name)), "")
+if TASKS_PACKAGE and find_spec("django_tasks_db"):
+    INSTALLED_APPS += ["django_tasks_db", *(["django_tasks"] if "." not in TASKS_PACKAGE else [])]
+    TASKS = {
+        "default": {"BACKEND": f"{TASKS_PACKAGE}.backends.immediate.ImmediateBackend"},
+        "database": {"BACKEND": "django_tasks_db.DatabaseBackend"},
+    }
+    # Its many migrations would be made for every database and every process of the tests.
+    MIGRATION_MODULES = {"django_tasks_db": None}
 
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -90,7 +90,10 @@ print(download.state, default_storage.open(download.filepath).read())
 call_command("cleanup_downloads", stdout=io.StringIO())
 """
 
-OPTIONAL = {"channels", "channels_redis", "celery", "django_q"}
+OPTIONAL = {
+    *("channels", "channels_redis", "celery", "django_q"),
+    *("django_tasks", "django_tasks_db", "pytest", "pytest_django"),
+}
 
 
 def in_new_process(code: str, tmp_path: Path, *, blocked: set[str]) -> str:
@@ -147,11 +150,12 @@ def test_the_app_is_called_what_people_know_it_by() -> None:
     assert config.default_auto_field == "django.db.models.BigAutoField"
 
 
-def test_each_module_imports_without_the_optional_packages_but_the_doors_of_channels(
+def test_each_module_imports_without_the_optional_packages_but_their_doors(
     tmp_path: Path,
 ) -> None:
     assert in_new_process(IMPORT_ALL, tmp_path, blocked=OPTIONAL).splitlines() == [
         "async_downloads.routing: channels",
+        "async_downloads.testing: pytest",
         "async_downloads.ws_consumers: channels",
     ]
 

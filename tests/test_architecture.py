@@ -27,6 +27,7 @@ WITHOUT_ALL = {
     "async_downloads.templatetags",
     "async_downloads.management",
     "async_downloads.management.commands",
+    "async_downloads.management.commands.adopt_downloads",
     "async_downloads.management.commands.cleanup_downloads",
     "async_downloads.management.commands.downloads_status",
 }
@@ -92,10 +93,18 @@ def test_the_creation_can_only_insert() -> None:
 def test_nothing_else_writes_whole_rows_of_ours() -> None:
     ways = ("bulk_update", "abulk_update", "update_or_create", "aupdate_or_create", "bulk_create")
     found = {path: calls(tree, *ways) for path, tree in sources().items()}
-    # It inserts one collection, or refreshes the key by which it is known.
+    # The first inserts new rows alone; the second inserts one collection, or refreshes the key
+    # by which it is known.
     assert {path: writes for path, writes in found.items() if writes} == {
-        "store/starts.py": ["collections.bulk_create"]
+        "store/adoption.py": ["downloads().bulk_create"],
+        "store/starts.py": ["collections.bulk_create"],
     }
+    (insert,) = [
+        node
+        for node in ast.walk(sources()["store/adoption.py"])
+        if isinstance(node, ast.Call) and "bulk_create" in ast.unparse(node.func)
+    ]
+    assert insert.keywords == []
 
 
 def test_the_columns_that_a_run_writes_are_changed_in_one_module_only() -> None:
@@ -154,13 +163,18 @@ def imports(tree: ast.AST) -> set[str]:
     return found
 
 
-def test_only_entries_talks_to_a_cache() -> None:
+def test_only_entries_talks_to_a_cache_and_what_0_6_left_there_is_only_read() -> None:
     found = {
         path
         for path, tree in sources().items()
         if any(name.startswith("django.core.cache") for name in imports(tree))
     }
-    assert found == {"entries.py"}
+    assert found == {"entries.py", "predecessor.py"}
+    methods = {"get", "get_many", "set", "set_many", "add", "touch", "incr", "delete", "clear"}
+    assert set(calls(sources()["predecessor.py"], *methods)) == {
+        "cache.get",
+        "cache.get_many",
+    }
 
 
 @pytest.mark.parametrize(
@@ -179,6 +193,14 @@ def test_only_one_module_uses_what_has_one_door(module: str, door: str) -> None:
         if any(name == module or name.startswith(f"{module}.") for name in imports(tree))
     }
     assert found - {"formats/csv.py"} == {door}
+
+
+def test_nothing_but_what_is_for_tests_knows_of_it() -> None:
+    for path, tree in sources().items():
+        names = {name.partition(".")[0] for name in imports(tree)}
+        if not path.startswith("testing/"):
+            assert "pytest" not in names, path
+            assert not {n for n in imports(tree) if n.startswith("async_downloads.testing")}, path
 
 
 def test_no_module_prints_or_uses_the_root_logger() -> None:

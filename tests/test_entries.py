@@ -163,9 +163,13 @@ class TestVersions:
         entries.offer_version("collection", "offered")
         assert all(0 < timeout <= 10 for timeout in timeouts)
 
-    def test_what_0_6_left_under_the_key_is_a_miss(self, shared_cache: str) -> None:
+    def test_what_0_6_left_under_the_key_is_a_miss_and_stays(self, shared_cache: str) -> None:
+        # The list of a user called "1", which has yet to be adopted.
         caches["file"].set("async_downloads/1", [KEY])
         assert entries.get_version("async_downloads/1") is None
+        entries.renew_version("async_downloads/1")
+        entries.offer_version("async_downloads/1", "offered")
+        assert caches["file"].get("async_downloads/1") == [KEY]
 
     @pytest.mark.parametrize("key", ["async_downloads/" + "ü" * 300, "with spaces", "x" * 500])
     def test_keys_are_valid_on_memcached(

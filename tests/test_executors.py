@@ -5,12 +5,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings as project_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError
+from django.utils.module_loading import import_string
 from django_q.tasks import async_task
 
 from async_downloads import cache
-from async_downloads.executors import RUNNER_PATH, enqueuer_for
+from async_downloads.executors import enqueuer_for
+from async_downloads.executors.django_q import RUNNER_PATH
+from async_downloads.executors.threads import thread_task
 from async_downloads.models import Download
 from async_downloads.shortcuts import init_generic_csv_download
 from tests import jobs, queues
@@ -91,10 +95,37 @@ def test_an_object_that_enqueues_does_so() -> None:
     assert jobs.Backend.enqueued == [(("key", 1), {"period": "2026"})]
 
 
-def test_a_django_task_goes_to_its_backend() -> None:
-    tasks = pytest.importorskip("django.tasks", reason="Django 6.0 brought them")
-    enqueuer_for(tasks.task(jobs.remember))("key", 1, period="2026")
+@pytest.mark.parametrize("package", ["django.tasks", "django_tasks"])
+def test_a_django_task_goes_to_its_backend(package: str) -> None:
+    if package != project_settings.TASKS_PACKAGE:
+        pytest.skip(f"Django's tasks are those of {project_settings.TASKS_PACKAGE or 'nobody'}")
+    task = import_string(f"{package}.task")(jobs.remember)
+    enqueuer_for(task)("key", 1, period="2026")
     assert jobs.calls == [(("key", 1), {"period": "2026"})]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("task", [jobs.in_thread, "tests.jobs.in_thread"], ids=["task", "path"])
+def test_a_task_of_a_thread_gets_one(user: Any, task: Any) -> None:
+    _, key = cache.init_download(user, "orders.csv")
+    future: Any = enqueuer_for(task)(key, 1, period="2026")
+    assert future.result(timeout=30) is None
+    assert jobs.calls == [((key, 1), {"period": "2026"})]
+    assert jobs.threads == [f"download {key}"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_thread_raises_is_recorded_and_told_to_who_asks(user: Any) -> None:
+    _, key = cache.init_download(user, "orders.csv")
+    with pytest.raises(LookupError):
+        thread_task(jobs.fail).enqueue(key).result(timeout=30)
+    assert Download.objects.get().failed
+
+
+@pytest.mark.parametrize("function", [jobs.coroutine, jobs.generator, 5])
+def test_a_thread_runs_only_what_runs_when_it_is_called(function: Any) -> None:
+    with pytest.raises(TypeError):
+        thread_task(function)
 
 
 @pytest.mark.parametrize("task", [jobs.remember, "tests.jobs.remember"], ids=["function", "path"])

@@ -225,7 +225,7 @@ class Lifecycle(World):
         else:
             the_cache.set(key, holds)
             version = f"poison {next(self.numbers)}"
-            the_cache.set(self.collection_key(key), version, entries.VERSION_SECONDS)
+            the_cache.set(f"{self.collection_key(key)}:version", version, entries.VERSION_SECONDS)
         for one in self.expected.values():
             if holds == "nothing" or one.key == key:
                 one.live = None

@@ -198,3 +198,24 @@ def test_an_owner_cannot_be_changed_and_can_be_a_key(user: Any) -> None:
     with pytest.raises(AttributeError):
         owner.user_id = 1  # type: ignore[misc]
     assert {owner: 1}[resolve("ada")] == 1
+
+
+# Names that 0.6 kept
+
+
+@pytest.mark.django_db
+def test_old_names_are_those_of_all_users_in_batches(django_assert_num_queries: Any) -> None:
+    for name in ("ada", "bob", "cyd"):
+        UserFactory(username=name)
+    with django_assert_num_queries(3):
+        assert list(owners.old_names(2)) == [["ada", "bob"], ["cyd"]]
+
+
+@pytest.mark.django_db
+def test_old_names_are_resolved_in_one_query_and_labels_besides(
+    user: Any, other_user: Any, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(1):
+        found = owners.resolve_old_names(["ada", "grace", "", "a\0"])
+    assert found == {"ada": resolve(user), "grace": resolve(other_user)}
+    assert owners.resolve_old_names(["team"]) == {"team": owners.Owner(None, "team")}

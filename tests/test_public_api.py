@@ -256,6 +256,7 @@ def test_the_template_tag() -> None:
 
 
 COMMANDS = {
+    "adopt_downloads": {"--dry-run", "--owner", "--collection"},
     "cleanup_downloads": {
         *("--owner", "--state", "--before", "--after", "--orphans", "--min-age"),
         *("--dry-run", "--json", "--no-input", "--noinput"),
@@ -283,10 +284,15 @@ def test_the_management_commands_and_their_options() -> None:
     "path",
     [
         "async_downloads.apps.AsyncDownloadsConfig",
+        "async_downloads.executors.threads.thread_task",
         "async_downloads.exports.tasks.export_changelist",
         "async_downloads.models.Download",
         "async_downloads.models.DownloadCollection",
         "async_downloads.routing.websocket_urlpatterns",
+        "async_downloads.testing.run_download",
+        "async_downloads.testing.conformance.ExecutorConformance",
+        "async_downloads.testing.conformance.Worker",
+        "async_downloads.testing.performing.perform",
         "async_downloads.ws_consumers.DownloadsConsumer",
         "async_downloads.views.ajax_update",
         "async_downloads.views.ajax_clear_download",

@@ -1,5 +1,6 @@
 """Every snippet of the README does what the README says."""
 
+import contextlib
 import io
 import json
 import os
@@ -17,7 +18,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.core.checks import run_checks
-from django.core.management import get_commands
+from django.core.management import get_commands, load_command_class
 from django.db import transaction
 from django.http import HttpRequest
 from django.template import Context, Template
@@ -26,8 +27,10 @@ from django.urls import URLResolver, path
 from django.utils import timezone
 
 from async_downloads import cache, exports, files, settings, signals
+from async_downloads.executors import enqueuer_for
 from async_downloads.exports import ExportInBackgroundMixin
 from async_downloads.models import Download
+from async_downloads.testing.running import FinishedDownload
 from tests import jobs, queues
 from tests.factories import DownloadFactory, OrderFactory, UserFactory
 from tests.runs import long_ago
@@ -90,6 +93,10 @@ COVERED = {
     "def may_fetch": "test_a_site_refuses_a_file",
     "def start_if_there_is_room": "test_a_start_above_the_limit_is_told",
     "proxy_set_header Upgrade": "test_nginx_understands_its_location",
+    'pytest_plugins = ["async_downloads.testing"]': "test_the_fixtures_are_named_as_we_name_them",
+    "def test_the_report_has": "test_a_site_tests_its_task",
+    "def conform(": "test_a_site_puts_its_queue_to_the_suite",
+    "class TestOurQueue": "test_a_site_puts_its_queue_to_the_suite",
     "beat_schedule": "test_celery_finds_the_clean_up",
     "transaction_mode": "test_the_settings_satisfy_the_checks",
 }
@@ -295,6 +302,52 @@ def test_the_table_of_the_mixin_is_the_truth() -> None:
         assert hasattr(ExportInBackgroundMixin, name), name
 
 
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """A site's package called "reports" with the task that the README shows."""
+    module = types.ModuleType("reports.tasks")
+    module.revenue_of = lambda month: 100  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "reports", types.ModuleType("reports"))
+    monkeypatch.setitem(sys.modules, "reports.tasks", module)
+    exec(compile(snippet("def export_report"), "README.md", "exec"), module.__dict__)  # noqa: S102
+    return module
+
+
+def test_the_fixtures_are_named_as_we_name_them() -> None:
+    from tests import conftest
+
+    names = executed(snippet('pytest_plugins = ["async_downloads.testing"]'))
+    assert names["pytest_plugins"] == conftest.pytest_plugins
+
+
+def test_a_site_tests_its_task(reports: types.ModuleType, run_download: Any) -> None:
+    names = executed(snippet("def test_the_report_has"))
+    tests = [function for name, function in names.items() if name.startswith("test_")]
+    assert len(tests) == 2
+    for test in tests:
+        test(run_download)
+
+
+def test_a_site_puts_its_queue_to_the_suite() -> None:
+    conform = executed(snippet("def conform("), app=jobs.celery_app)["conform"]
+    enqueuer_for(conform)
+    names = executed(
+        snippet("class TestOurQueue"), conform=conform, running_worker=contextlib.nullcontext
+    )
+    cases = [name for name in dir(names["TestOurQueue"]) if name.startswith("test_")]
+    assert len(cases) == 12
+    said = README.partition("suite that the package's executors pass: twelve")[2]
+    for case in re.findall(r'"([a-z ]+)"', said.partition("Give your")[0]):
+        assert f"test_{case.replace(' ', '_')}" in cases
+
+
+def test_the_names_of_a_finished_download_exist() -> None:
+    said = README.partition("### Testing your own tasks")[2].partition("Nothing is queued")[0]
+    names = set(re.findall(r"`(?:finished)?\.(\w+)`", said))
+    assert len(names) == 8
+    assert {name for name in names if not hasattr(FinishedDownload, name)} == set()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_who_waited_long_is_mailed(user: Any, mailoutbox: list[Any]) -> None:
     names = executed(snippet("def mail_when_it_took_long"))
@@ -479,6 +532,21 @@ def test_the_table_of_functions_is_complete() -> None:
     for line in re.findall(r"^\| (.*?) \|", section, re.MULTILINE):
         told |= set(re.findall(r"`(\w+)[(`]", line))
     assert told == {*cache.__all__, *shortcuts.__all__, *exports.__all__}
+
+
+def test_the_page_on_moving_over_names_what_there_is() -> None:
+    page = (ROOT / "docs/moving-over.md").read_text()
+    assert set(re.findall(r"manage\.py (\w+)", page)) <= get_commands().keys()
+    assert set(re.findall(r"ASYNC_DOWNLOADS_(\w+)", page)) <= settings.DEFAULTS.keys()
+    options = set(re.findall(r"--(?:dry-run|owner|collection)", page))
+    parser = load_command_class("async_downloads", "adopt_downloads").create_parser("manage.py", "")
+    assert options <= parser._option_string_actions.keys()
+    assert options <= set(re.findall(r"^\| `(--\w[\w-]*)", README, re.MULTILINE))
+    for text in re.findall(r'failed: "(.*?)"', page):
+        assert any(text in path.read_text() for path in (ROOT / "async_downloads").rglob("*.py"))
+    assert [
+        path for path in re.findall(r"`(tests/\S+)`", page) if not (ROOT / path).is_file()
+    ] == []
 
 
 def test_its_pictures_are_there() -> None:

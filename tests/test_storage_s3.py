@@ -12,9 +12,9 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from async_downloads import cache, store, tasks
+from async_downloads import cache, owners, store, tasks
 from async_downloads.models import Download
-from tests import s3
+from tests import old_downloads, s3
 from tests.runs import long_ago
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -202,3 +202,22 @@ def test_case_48_orphans_are_found_in_uuid_folders_alone_and_only_when_old(
     removed = list(store.remove_orphans(min_age=-timedelta(minutes=1)))
     assert removed == [orphan]
     assert set(keys(on_s3)) == everything - {orphan}
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_what_0_6_left_there_is_adopted_with_its_files(
+    user: Any, signed_in: Client, on_s3: Any
+) -> None:
+    complete, lost = old_downloads.store("ada"), old_downloads.begin("ada", complete=True, url="x")
+    renamed = old_downloads.begin("ada", "b.csv", complete=True, url="x")
+    put(on_s3, f"downloads/{renamed}/b_1.csv")
+    nobodys = put(on_s3, f"downloads/{uuid.uuid4()}/c.csv")
+    # What consoles show as an empty folder.
+    put(on_s3, f"downloads/{uuid.uuid4()}/", b"")
+    outcomes = [finding.outcome for finding in store.adopt()]
+    assert sorted(outcomes) == ["complete", "complete", "failed", "ownerless"]
+    states = {str(row.pk): (row.state, row.size) for row in Download.objects.all()}
+    assert states == {complete: ("complete", 4), renamed: ("complete", 9), lost: ("failed", None)}
+    (adopted,) = [found for found in store.adopt(owner=owners.resolve(user)) if found.adopted]
+    assert adopted.path == nobodys
+    assert signed_in.get(Download.objects.get(filepath=nobodys).url).status_code == 302

@@ -97,7 +97,7 @@ class TestCost:
     ) -> None:
         entries.renew_version(owner.collection_key)
         seen = store.read_listing(owner).version
-        caches["file"].delete(owner.collection_key)
+        caches["file"].delete(f"{owner.collection_key}:version")
         round_trips.clear()
         with django_assert_num_queries(1):
             assert store.read_changes(owner, seen) is None
@@ -111,7 +111,7 @@ class TestCost:
     ) -> None:
         settings.ASYNC_DOWNLOADS_CACHE_NAME = alias
         seen = store.read_listing(owner).version
-        caches[alias].set(owner.collection_key, seen.token)
+        caches[alias].set(f"{owner.collection_key}:version", seen.token)
         with django_assert_num_queries(1):
             assert store.read_changes(owner, seen) is None
         Download.objects.update(percentage=5)
@@ -133,7 +133,7 @@ class TestTruth:
     ) -> None:
         seen = store.read_listing(owner).version
         Download.objects.update(percentage=50)
-        caches["file"].delete(owner.collection_key)
+        caches["file"].delete(f"{owner.collection_key}:version")
         changes = store.read_changes(owner, seen)
         assert changes is not None
         assert changes.downloads[0].percentage == 50
@@ -191,14 +191,14 @@ class TestTruth:
     ) -> None:
         """Downloads stall and expire without a write, so a token alone does not tell."""
         first = store.read_listing(owner).version
-        caches["file"].delete(owner.collection_key)
+        caches["file"].delete(f"{owner.collection_key}:version")
         assert store.read_changes(owner, first) is None
         Download.objects.update(heard_at=timezone.now() - timedelta(hours=1))
         entries.delete_entry(key)
         second = store.read_listing(owner)
         assert second.stalled
         assert second.version.token != first.token
-        caches["file"].delete(owner.collection_key)
+        caches["file"].delete(f"{owner.collection_key}:version")
         assert store.read_changes(owner, second.version) is None
         changes = store.read_changes(owner, first)
         assert changes is not None

@@ -18,7 +18,10 @@ NEEDED = (
     "async_downloads/templates/async_downloads/download_centre.html",
     "async_downloads/templates/async_downloads/downloads.html",
     "async_downloads/templatetags/async_downloads.py",
+    "async_downloads/management/commands/adopt_downloads.py",
     "async_downloads/management/commands/cleanup_downloads.py",
+    "async_downloads/executors/threads.py",
+    "async_downloads/testing/conformance.py",
 )
 
 
@@ -69,6 +72,12 @@ def try_it() -> None:
         assert download.complete, download.error_detail
         assert Path(folder, download.filepath).read_text().count("\n") == 1000
         call_command("cleanup_downloads", "--dry-run")
+        refused = ""
+        try:
+            import async_downloads.testing
+        except ImportError as error:
+            refused = str(error)
+        assert "django-async-downloads[testing]" in refused, refused
         print(f"{async_downloads.__version__} from {Path(async_downloads.__file__).parent} works")
 
 

@@ -5,10 +5,11 @@ counts; ``write_through`` holds the order in which it becomes visible. The other
 modules say what happens to a download (``lifecycle``), how its file is built
 (``run``), what a person sees (``listing``), staff (``totals``) and an operator
 (``status``), what staff do to the downloads of others (``staff``), how one goes
-away (``removal``, ``cleanup``, ``selection``) and what is left in the storage
-without a row (``orphans``).
+away (``removal``, ``cleanup``, ``selection``), what is left in the storage without
+a row (``orphans``) and what an older version has left (``adoption``).
 """
 
+from async_downloads.store.adoption import Finding, UnreadableCacheError, adopt
 from async_downloads.store.cleanup import Cleanup, clean_up, clean_up_alone
 from async_downloads.store.connections import after_commit
 from async_downloads.store.lifecycle import (
@@ -52,6 +53,7 @@ __all__ = [
     "STALLED",
     "Amount",
     "Cleanup",
+    "Finding",
     "Listing",
     "Run",
     "Selection",
@@ -59,7 +61,9 @@ __all__ = [
     "Survey",
     "Tolerance",
     "Total",
+    "UnreadableCacheError",
     "Version",
+    "adopt",
     "after_commit",
     "attachment_of",
     "cancel",

@@ -42,7 +42,16 @@ from async_downloads.store.write_through import (
     write_through,
 )
 
-__all__ = ["claim", "create", "fetched", "join", "lose", "set_error", "set_percentage"]
+__all__ = [
+    "claim",
+    "collection_of",
+    "create",
+    "fetched",
+    "join",
+    "lose",
+    "set_error",
+    "set_percentage",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +99,7 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
 
 def _insert(download: Download, owner: Owner) -> None:
     with transaction.atomic(using=database()):
-        download.collection = _collection_of(owner)
+        download.collection = collection_of(owner)
         refuse_too_many(download.collection)
         download.expires_at = expiry()
         download.save(using=database(), force_insert=True)
@@ -233,7 +242,7 @@ def fetched(download: Download, user: Any) -> None:
         tell(download, "fetched", user=user)
 
 
-def _collection_of(owner: Owner) -> DownloadCollection:
+def collection_of(owner: Owner) -> DownloadCollection:
     """Return the owner's collection, which nobody can remove until the caller has committed."""
     label = owner.name if owner.user_id is None else ""
     fields: dict[str, Any] = {"key": owner.collection_key, "user_id": owner.user_id, "label": label}

@@ -6,16 +6,17 @@ as anything in it is young: its row may not have been committed yet.
 """
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 
 from django.utils import timezone
 
 from async_downloads import files
+from async_downloads.predecessor import download_key_of
 from async_downloads.store.connections import downloads
 from async_downloads.store.removal import BATCH_SIZE
 
-__all__ = ["remove_orphans"]
+__all__ = ["folder_keys", "remove_orphans"]
 
 
 def remove_orphans(*, min_age: timedelta, dry_run: bool = False) -> Iterator[str]:
@@ -26,7 +27,7 @@ def remove_orphans(*, min_age: timedelta, dry_run: bool = False) -> Iterator[str
         dry_run: Only yield the paths.
     """
     before = timezone.now() - min_age
-    for keys in _batches(files.folders()):
+    for keys in folder_keys():
         known = set(downloads().filter(pk__in=keys).values_list("pk", flat=True))
         found = {
             str(key): paths
@@ -50,10 +51,11 @@ def _remove(name: str, paths: list[str], *, dry_run: bool) -> Iterator[str]:
         files.remove_folder(name)
 
 
-def _batches(names: Iterable[str]) -> Iterator[set[uuid.UUID]]:
+def folder_keys() -> Iterator[set[uuid.UUID]]:
+    """Yield the download keys that folders in the storage are named by, in batches."""
     batch: set[uuid.UUID] = set()
-    for name in names:
-        key = _key(name)
+    for name in files.folders():
+        key = download_key_of(name)
         if key is not None:
             batch.add(key)
         if len(batch) == BATCH_SIZE:
@@ -61,12 +63,3 @@ def _batches(names: Iterable[str]) -> Iterator[set[uuid.UUID]]:
             batch = set()
     if batch:
         yield batch
-
-
-def _key(name: str) -> uuid.UUID | None:
-    """Return the download key that a folder's name spells exactly, or None."""
-    try:
-        key = uuid.UUID(name)
-    except ValueError:
-        return None
-    return key if str(key) == name else None

@@ -42,6 +42,9 @@ class Run:
     It is a context manager that records an exception on its way out. What
     happens inside may enter it again: a task's body is in it, and so is what
     the body saves.
+
+    Attributes:
+        hosting: Whether a task's body is in it, whose threads may save the file.
     """
 
     def __init__(self, download: Download, token: uuid.UUID | None):
@@ -54,6 +57,7 @@ class Run:
         self.download = download
         self.path = download.filepath
         self.watching = False
+        self.hosting = False
         self.rows_written: int | None = None
         self.rows_expected: int | None = None
         self._token = token
@@ -75,7 +79,7 @@ class Run:
             if self.download.attempts:
                 # What an earlier run left behind would push this one to another name.
                 self._sweep()
-            _runs[self.download.download_key] = self
+            _begin(self)
         self._depth += 1
         return self
 
@@ -89,8 +93,8 @@ class Run:
         try:
             self._record(error)
         finally:
-            if not self._depth and _runs.get(self.download.download_key) is self:
-                del _runs[self.download.download_key]
+            if not self._depth:
+                _end(self)
 
     @property
     def here(self) -> bool:
@@ -104,8 +108,8 @@ class Run:
 
     @property
     def joinable(self) -> bool:
-        """Whether a body is in it that has not begun to write rows."""
-        return self._depth == 1 and not self.watching
+        """Whether a task's body is in it that has not begun to write rows."""
+        return self.hosting and self._depth == 1 and not self.watching
 
     def watch(self, rows: Iterable[Row], *, counted: bool = True) -> Iterator[Row]:
         """Yield the rows, with a sign of life every ``HEARTBEAT_SECONDS`` between two of them.
@@ -361,10 +365,32 @@ def _pause() -> float:
     return min(HEARTBEAT_SECONDS, settings.STALLED_AFTER / 4)
 
 
-#: The runs of this process, by download key, for calls that only know the key.
-_runs: Final[dict[str, Run]] = {}
+#: The runs of this process, by download key, for calls that only know the key. There is
+#: more than one where a queue with threads has delivered a task again.
+_runs: Final[dict[str, tuple[Run, ...]]] = {}
+
+_runs_lock: Final = threading.Lock()
 
 
 def current_run(download_key: str) -> Run | None:
-    """Return the run of this process that is writing a download, if there is one."""
-    return _runs.get(download_key)
+    """Return the run of this process that is writing a download, if there is one.
+
+    That of this thread comes first. A thread without one helps a task, and its
+    run is the one that has begun last: the others have lost.
+    """
+    runs = _runs.get(download_key, ())
+    return next((run for run in reversed(runs) if run.here), runs[-1] if runs else None)
+
+
+def _begin(run: Run) -> None:
+    key = run.download.download_key
+    with _runs_lock:
+        _runs[key] = (*_runs.get(key, ()), run)
+
+
+def _end(run: Run) -> None:
+    key = run.download.download_key
+    with _runs_lock:
+        left = tuple(other for other in _runs.pop(key, ()) if other is not run)
+        if left:
+            _runs[key] = left

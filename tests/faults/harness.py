@@ -440,5 +440,5 @@ def _queue(task: str, args: Any, kwargs: dict[str, Any]) -> str:
     """Return code that queues a task for ``key``."""
     return f"""
 from async_downloads import executors
-executors._enqueue_django_q("tests.faults.site.tasks.{task}", key, *{args!r}, **{kwargs!r})
+executors.django_q.enqueue("tests.faults.site.tasks.{task}", key, *{args!r}, **{kwargs!r})
 """

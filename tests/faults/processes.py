@@ -36,13 +36,15 @@ def eventually(condition: Callable[[], T], *, within: float = 30.0, why: str) ->
 class Child:
     """A process in a group of its own, whose output goes to a file."""
 
-    def __init__(self, arguments: Sequence[str], *, env: Mapping[str, str], log: Path):
+    def __init__(
+        self, arguments: Sequence[str], *, env: Mapping[str, str], log: Path, cwd: Path = ROOT
+    ):
         self.log_path = log
         with log.open("wb") as output:
             self._popen = subprocess.Popen(
                 arguments,
                 env=env,
-                cwd=ROOT,
+                cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

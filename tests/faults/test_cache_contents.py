@@ -151,7 +151,7 @@ def live_with(
     collection_key, download_key = cache.init_download(user, "orders.csv")
     keys = {
         "entry": download_key,
-        "version": collection_key,
+        "version": f"{collection_key}:version",
         "mark": f"{download_key}:cleared",
     }
     spoil()

@@ -126,3 +126,23 @@ def test_case_21_an_owner_who_goes_takes_the_downloads_along(members: Running) -
         assert person.get(f"/async_downloads/download/{keys[1]}/").headers["Content-Type"] == (
             "text/html; charset=utf-8"
         )
+
+
+ADOPT = """
+from async_downloads import store
+from tests import old_downloads
+
+# Such users were known to 0.6 only by a text that the site gave.
+keys = [old_downloads.begin(way) for way in ("ada@example.com", "ada", "team")]
+list(store.adopt(collection_keys=[f"async_downloads/{way}" for way in ("ada", "team")]))
+print(*keys)
+"""
+
+
+def test_what_0_6_kept_of_somebody_with_an_e_mail_address_is_theirs(members: Running) -> None:
+    members.person.get("/sign-in/ada/")
+    theirs, *labels = members.site.run(ADOPT).split()
+    shown = members.person.shown()
+    assert shown[theirs] == "pending"
+    assert not set(labels) & shown.keys()
+    assert set(labels) < {row["id"] for row in members.site.rows()}

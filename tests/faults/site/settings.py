@@ -66,6 +66,8 @@ LOGGING = {
             "formatter": "line",
         }
     },
+    # What goes well is no news to whoever looks for what does not.
+    "loggers": {"async_downloads.signals": {"level": "WARNING"}},
     "root": {"handlers": ["output"], "level": "INFO"},
 }
 

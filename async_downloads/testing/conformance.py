@@ -1,0 +1,278 @@
+"""What every executor must do for downloads: a suite that a site runs against its own."""
+
+import posixpath
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeVar
+
+import pytest
+from django.db import transaction
+
+from async_downloads import cache, files, settings, store
+from async_downloads.executors import enqueuer_for
+from async_downloads.models import Download
+from async_downloads.shortcuts import enqueue_download
+from async_downloads.testing.performing import DETAIL, PERCENTAGE, REFUSAL, Notes
+
+__all__ = ["ExecutorConformance", "Worker"]
+
+T = TypeVar("T")
+
+#: Seconds that a test waits for a worker, at the most.
+PATIENCE: Final = 30.0
+
+#: Seconds for which a transaction is held open, for whoever would not wait for its end.
+LINGER: Final = 0.2
+
+#: Seconds of ``STALLED_AFTER`` up to which a test waits for a task to be taken for dead.
+BEARABLE: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """An executor with a worker that runs, as the suite sees it.
+
+    Attributes:
+        task: A task of the executor's that hands all its arguments to ``perform``,
+            the download key first, below ``download_task`` where the executor is
+            not django-q2.
+        endings: Takes a download key, and returns of each delivery that has ended
+            whether the queue has seen it succeed. Left out, it is not looked at.
+        at_once: How many tasks it runs at the same time.
+    """
+
+    task: Any
+    endings: Callable[[str], Sequence[bool]] | None = None
+    at_once: int = 1
+
+
+class _Observed:
+    """A task that tells for which downloads it was put on its queue."""
+
+    def __init__(self, task: Any):
+        self.queued: list[str] = []
+        self._enqueue = enqueuer_for(task)
+
+    def enqueue(self, download_key: str, *args: Any, **kwargs: Any) -> None:
+        self.queued.append(download_key)
+        self._enqueue(download_key, *args, **kwargs)
+
+
+class ExecutorConformance:
+    """The suite: a subclass whose name begins with ``Test`` has a fixture ``worker``.
+
+    That is a ``Worker``, best of class scope. Its processes use the database,
+    the storage and the cache of the tests. After each case the worker must be
+    able to run another task.
+
+    Attributes:
+        executor_name: What the table at the end calls it.
+    """
+
+    executor_name: ClassVar[str] = ""
+
+    worker: Worker
+    notes: Notes
+    task: _Observed
+
+    @pytest.fixture(autouse=True)
+    def _at_work(
+        self, request: pytest.FixtureRequest, transactional_db: None, tmp_path: Path
+    ) -> Iterator[None]:
+        self.worker = request.getfixturevalue("worker")
+        self.notes = Notes(str(tmp_path))
+        self.task = _Observed(self.worker.task)
+        yield
+        key = self._start("write")
+        self._until(key, "complete")
+        # The rows of the tests go now, and a queue may keep its own among them.
+        for queued in set(self.task.queued):
+            self._until_endings(queued)
+
+    # The cases
+
+    def test_the_file_is_whole(self) -> None:
+        """The bytes are those that the task has written, after one attempt."""
+        key = self._start("write")
+        download = self._until(key, "complete")
+        with files.storage().open(download.filepath) as file:
+            assert file.read() == b"positional\n"
+        assert (download.attempts, download.errors) == (1, "")
+        self._expect_ending(key, succeeded=True)
+
+    def test_arguments_arrive(self) -> None:
+        """Positional and keyword ones, text, numbers and lists."""
+        key = self._start("write", "ä", 7, [1, 2], named=None, group="g")
+        download = self._until(key, "complete")
+        with files.storage().open(download.filepath) as file:
+            assert file.read().decode() == 'positional,ä,7,"[1, 2]"\ngroup,g\nnamed,\n'
+
+    def test_progress_is_seen(self) -> None:
+        """While the worker is at it, whoever asks sees how far it is."""
+        key = self._start("go on", "go")
+        self._until_noted(key, "reported")
+        download = self._row(key)
+        assert (download.state, download.percentage) == ("running", PERCENTAGE)
+        self.notes.go("go")
+        assert self._until(key, "complete").percentage == 100
+
+    def test_a_failure_is_told(self) -> None:
+        """The owner gets a safe text, staff the traceback, the queue the exception."""
+        key = self._start("fail")
+        download = self._until(key, "failed")
+        assert download.errors
+        assert DETAIL not in download.errors
+        assert f"LookupError: {DETAIL}" in download.error_detail
+        assert not self._stored(download)
+        self._expect_ending(key, succeeded=False)
+
+    def test_a_refusal_is_told_to_the_owner_alone(self) -> None:
+        """The queue takes it for a success, so that it does not try again."""
+        key = self._start("refuse")
+        assert self._until(key, "failed").errors == REFUSAL
+        self._expect_ending(key, succeeded=True)
+        assert len(self.notes.noted(key, "started")) == 1
+
+    def test_no_file_is_a_failure(self) -> None:
+        """A task that returns without a file has not done its work."""
+        key = self._start("forget")
+        download = self._until(key, "failed")
+        assert download.errors
+        assert not self._stored(download)
+
+    def test_an_exit_does_not_end_the_worker(self) -> None:
+        """``sys.exit`` fails the task; as many as before run at once after it."""
+        key = self._start("leave")
+        assert self._until(key, "failed").errors
+        self._expect_ending(key, succeeded=False)
+        keys = [self._start("go on", "go") for _ in range(self.worker.at_once)]
+        for running in keys:
+            self._until_noted(running, "reported")
+        self.notes.go("go")
+        for running in keys:
+            self._until(running, "complete")
+
+    def test_one_that_is_cleared_stops(self) -> None:
+        """It is cancelled at its next row; no row and no file are left."""
+        key = self._start("go on", "never")
+        self._until_noted(key, "reported")
+        download = self._row(key)
+        store.purge(Download.objects.filter(pk=key))
+        self._until_noted(key, "cancelled")
+        self._expect_ending(key, succeeded=True)
+        _eventually(lambda: not self._stored(download), why=f"no file of {key}")
+        assert not Download.objects.filter(pk=key).exists()
+
+    def test_one_that_is_delivered_twice_is_done_once(self) -> None:
+        """The second delivery comes while the first is at it, or after it."""
+        key = self._start("go on", "go")
+        self._until_noted(key, "reported")
+        self._deliver(key, "go on", "go")
+        if self.worker.at_once > 1:
+            # It waits for a sign of life of the first one, gets it, and leaves.
+            self._until_endings(key, at_least=1)
+        self.notes.go("go")
+        download = self._until(key, "complete")
+        self._until_endings(key)
+        assert len(self.notes.noted(key, "started")) == 1
+        assert self._row(key).attempts == 1
+        assert self._stored(download) == [posixpath.basename(download.filepath)]
+
+    def test_one_that_has_fallen_silent_is_taken_over(self) -> None:
+        """The late run finds that it has lost, and leaves the file of the other one alone."""
+        if self.worker.at_once < 2:
+            pytest.skip("the worker runs one task at a time")
+        if settings.STALLED_AFTER > BEARABLE:
+            pytest.skip(f"ASYNC_DOWNLOADS_STALLED_AFTER is above {BEARABLE}")
+        key = self._start("fall silent", "go")
+        self._until_noted(key, "started")
+        self._deliver(key, "go on", "end")
+        self._until_noted(key, "reported")
+        self.notes.go("go")
+        self._until_noted(key, "cancelled")
+        assert self._row(key).state == "running"
+        self.notes.go("end")
+        download = self._until(key, "complete")
+        with files.storage().open(download.filepath) as file:
+            assert file.read().endswith(b"end\n")
+        self._until_endings(key)
+        _eventually(lambda: len(self._stored(download)) == 1, why=f"one file of {key}")
+
+    def test_it_is_queued_after_the_commit(self) -> None:
+        """Not before, and then once."""
+        with transaction.atomic():
+            key = self._start("write")
+            time.sleep(LINGER)
+            assert self.task.queued == []
+            assert not self.notes.noted(key, "started")
+        assert self.task.queued == [key]
+        self._until(key, "complete")
+
+    def test_what_is_rolled_back_is_never_queued(self) -> None:
+        """Neither the row nor the task is left."""
+        keys = []
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            keys.append(self._start("write"))
+            1 / 0  # noqa: B018 (it ends the transaction)
+        later = self._start("write")
+        self._until(later, "complete")
+        assert self.task.queued == [later]
+        assert not Download.objects.filter(pk__in=keys).exists()
+        assert not self.notes.noted(keys[0], "started")
+
+    # What they are made of
+
+    def _start(self, behaviour: str, *args: Any, **kwargs: Any) -> str:
+        """Make a download, queue the task, and return the key."""
+        _, key = cache.init_download("conformance", "export.csv")
+        self._deliver(key, behaviour, *args, **kwargs)
+        return key
+
+    def _deliver(self, key: str, behaviour: str, *args: Any, **kwargs: Any) -> None:
+        enqueue_download(self.task, key, behaviour, str(self.notes.folder), *args, **kwargs)
+
+    def _row(self, key: str) -> Download:
+        return Download.objects.get(pk=key)
+
+    def _until(self, key: str, state: str) -> Download:
+        try:
+            _eventually(lambda: self._row(key).state == state, why=f"{key} {state}")
+        except AssertionError as error:
+            row = self._row(key)
+            error.add_note(f"It is {row.state}: {row.errors}\n{row.error_detail}")
+            raise
+        return self._row(key)
+
+    def _until_noted(self, key: str, what: str) -> None:
+        _eventually(lambda: self.notes.noted(key, what), why=f"{key} {what}")
+
+    def _until_endings(self, key: str, *, at_least: int = 0) -> None:
+        """Wait for the queue to learn how so many deliveries ended; all of them if left out."""
+        endings, count = self.worker.endings, at_least or self.task.queued.count(key)
+        if endings is not None:
+            _eventually(lambda: len(endings(key)) >= count, why=f"{count} endings of {key}")
+
+    def _expect_ending(self, key: str, *, succeeded: bool) -> None:
+        """Wait for the queue to learn how a task ended, and see that it was so."""
+        if self.worker.endings is not None:
+            self._until_endings(key)
+            assert list(self.worker.endings(key)) == [succeeded]
+
+    def _stored(self, download: Download) -> list[str]:
+        """Return the files of a download in the storage."""
+        folder = posixpath.dirname(download.filepath)
+        try:
+            return sorted(files.storage().listdir(folder)[1])
+        except FileNotFoundError:
+            return []
+
+
+def _eventually(condition: Callable[[], T], *, why: str) -> T:
+    deadline = time.monotonic() + PATIENCE
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"Not within {PATIENCE:g} s: {why}.")
+        time.sleep(0.02)
+    return answer

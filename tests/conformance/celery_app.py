@@ -1,0 +1,17 @@
+"""For Celery: an app that is told by Django's settings where its broker is."""
+
+from typing import Any
+
+from celery import Celery
+
+from async_downloads.shortcuts import download_task
+from async_downloads.testing.performing import perform
+
+app = Celery("conformance", set_as_current=False)
+app.config_from_object("django.conf:settings", namespace="CELERY")
+
+
+@app.task
+@download_task
+def conform(download_key: str, *args: Any, **kwargs: Any) -> None:
+    perform(download_key, *args, **kwargs)

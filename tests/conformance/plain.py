@@ -1,0 +1,11 @@
+"""For django-q2, which supervises what it runs."""
+
+from typing import Any
+
+from async_downloads.shortcuts import download_task
+from async_downloads.testing.performing import perform
+
+
+@download_task
+def conform(download_key: str, *args: Any, **kwargs: Any) -> None:
+    perform(download_key, *args, **kwargs)
