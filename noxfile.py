@@ -42,6 +42,7 @@ ONCE = (
 WITH_ANY_DATABASE = tuple(
     f"--ignore=tests/test_{name}.py"
     for name in (
+        *("admin_links", "admin_live"),
         *("architecture", "breaker", "checks", "checks_cache", "checks_database", "checks_queue"),
         *("checks_settings", "checks_site", "checks_storage", "checks_websockets"),
         *("conformance", "demo_distributed", "demo_production", "exceptions", "items"),

@@ -49,6 +49,7 @@ class Row:
         key: The argument of the URL: the row's primary key, or a text.
         data: What is posted.
         removes: Who removes the download with a POST.
+        query: What follows the URL.
         adds: Who begins another one with a POST.
         else_: The status for each of ``PEOPLE`` for any other method.
     """
@@ -57,6 +58,7 @@ class Row:
     key: Callable[[Download], list[Any]] = lambda download: []
     data: Callable[[Download], dict[str, Any]] = lambda download: {}
     removes: tuple[str, ...] = ()
+    query: str = ""
     adds: tuple[str, ...] = ()
     else_: tuple[int, int, int, int, int] = (405, 405, 405, 405, 405)
 
@@ -118,6 +120,16 @@ ADMIN: Final = {
     "change": lambda pk: Row({"POST": NEVER}, key=pk, else_=LOOK),
 }
 
+#: Of the model alone whose rows go on while one looks: what its pages ask for.
+LIVE: Final = (302, 302, 403, 200, 302)
+NO_WAY: Final = (302, 302, 405, 405, 302)
+
+
+def asked_for(query: str = "") -> Row:
+    return Row({"GET": LIVE, "HEAD": LIVE}, query=query, else_=NO_WAY)
+
+
+LIVE_VIEWS: Final = {"summary": asked_for(), "progress": asked_for(f"keys={uuid.UUID(int=0)}")}
 #: Added to any list of the admin that has exports: who may see that list may export it.
 EXPORTS: Final = {
     "export_in_background": Row(
@@ -134,6 +146,7 @@ TABLE: Final = {
         for model, key in ((Download, by_key), (DownloadCollection, of_collection))
         for name, row in ADMIN.items()
     },
+    **{f"admin:async_downloads_download_{name}": row for name, row in LIVE_VIEWS.items()},
     **{f"admin:shop_order_{name}": row for name, row in EXPORTS.items()},
 }
 
@@ -167,7 +180,7 @@ def person(who: str, owner: Any) -> Any:
         return owner
     somebody = UserFactory(is_staff=who.startswith("staff"))
     if who == "staff with it":
-        codes = [f"{verb}_{name}" for verb in ("view", "delete", "fetch") for name in ("download",)]
+        codes = [f"{verb}_download" for verb in ("view", "delete", "change", "fetch")]
         codes += ["view_downloadcollection", "delete_downloadcollection", "view_order"]
         somebody.user_permissions.set(Permission.objects.filter(codename__in=codes))
     return somebody
@@ -202,7 +215,7 @@ def test_who_may_do_what(name: str, who: str, user: Any) -> None:
     row = TABLE[name]
     mine = DownloadFactory(collection__user=user, complete=True, name=NAME)
     client = client_of(person(who, user))
-    url = reverse(name, args=row.key(mine))
+    url = f"{reverse(name, args=row.key(mine))}?{row.query}"
     before = state()
     answers = {}
     for method in METHODS:
@@ -221,6 +234,54 @@ def test_who_may_do_what(name: str, who: str, user: Any) -> None:
             assert mine.filename.encode() not in shown, method
     column = PEOPLE.index(who)
     assert answers == {method: row.answers.get(method, row.else_)[column] for method in METHODS}
+
+
+#: What is done to chosen rows of the admin, and what it needs besides the right to look.
+ACTIONS: Final = {
+    (Download, "delete_selected"): "delete_download",
+    (Download, "cancel"): "delete_download",
+    (Download, "mark_failed"): "change_download",
+    (Download, "extend_expiry"): "change_download",
+    (DownloadCollection, "delete_selected"): "delete_downloadcollection",
+}
+
+
+#: Staff who may look, and besides that hold no permission, every other one, or the one needed.
+STAFF: Final = ("staff who may look", "staff with another", "staff with that alone")
+
+
+def test_each_action_of_the_admin_has_a_row() -> None:
+    for model in (Download, DownloadCollection):
+        actions = admin.site.get_model_admin(model).actions
+        assert {(model, name) for name in actions or ()} == {
+            row for row in ACTIONS if row[0] is model
+        }
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("who", [*PEOPLE, *STAFF])
+@pytest.mark.parametrize("row", ACTIONS, ids=str)
+def test_who_may_do_what_to_chosen_rows(row: tuple[Any, str], who: str, user: Any) -> None:
+    model, action = row
+    waiting = DownloadFactory(collection__user=user)
+    finished = DownloadFactory(collection__user=user, complete=True)
+    rows = [waiting, finished] if model is Download else [waiting.collection]
+    somebody = person(who, user)
+    if who in STAFF:
+        needed = {ACTIONS[row]}
+        own = {"staff with another": {*ACTIONS.values()} - needed, "staff with that alone": needed}
+        codes = {f"view_{model._meta.model_name}", *own.get(who, ())}
+        somebody.user_permissions.set(Permission.objects.filter(codename__in=codes))
+    before = state()
+    data = {
+        "action": action,
+        "_selected_action": [str(each.pk) for each in rows],
+        "post": "yes",
+        "days": "30",
+    }
+    url = reverse(f"admin:async_downloads_{model._meta.model_name}_changelist")
+    client_of(somebody).post(url, data)
+    assert (state() != before) is (who in ("staff with it", "staff with that alone"))
 
 
 @pytest.mark.django_db

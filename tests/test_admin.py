@@ -2,13 +2,11 @@
 
 import re
 from datetime import timedelta
-from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings as project_settings
-from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -17,43 +15,15 @@ from django.utils import timezone
 
 from async_downloads import cache, entries
 from async_downloads.models import Download, DownloadCollection
-from tests.factories import DownloadCollectionFactory, DownloadFactory, UserFactory
+from tests.factories import DownloadCollectionFactory, DownloadFactory
+from tests.staff import COLLECTIONS, LIST, client_of, detail, listed, staff_with, text
 
 MARKUP = '<script>alert("1")</script><img src=x onerror=alert(1)>'
 
-LIST = "/admin/async_downloads/download/"
-COLLECTIONS = "/admin/async_downloads/downloadcollection/"
-
 
 @pytest.fixture
-def admin(client: Client, staff_user: Any) -> Client:
-    client.force_login(staff_user)
-    return client
-
-
-def staff_with(*permissions: str) -> Client:
-    """Sign in somebody of the staff who has these permissions and no other."""
-    somebody = UserFactory(is_staff=True)
-    somebody.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(somebody)
-    return client
-
-
-def detail(row: Any) -> str:
-    return reverse(f"admin:async_downloads_{row._meta.model_name}_change", args=[row.pk])
-
-
-def text(client: Client, url: str, **query: Any) -> str:
-    response = client.get(url, query)
-    assert response.status_code == 200
-    return response.content.decode()
-
-
-def listed(client: Client, **query: Any) -> set[str]:
-    """Return the names in the list of downloads."""
-    cells = re.findall(r'<th class="field-name"><a[^>]*>(.*?)</a>', text(client, LIST, **query))
-    return {unescape(cell) for cell in cells}
+def admin(staff_user: Any) -> Client:
+    return client_of(staff_user)
 
 
 def stored_files() -> int:
@@ -77,19 +47,18 @@ def test_the_list_shows_who_has_what_and_how_it_stands(admin: Client, user: Any)
     DownloadFactory(collection__user=None, collection__label="team", complete=True)
     page = text(admin, LIST)
     assert listed(admin) == set(Download.objects.values_list("name", flat=True))
-    assert ">ada<" in page
-    assert ">team<" in page
+    assert '<span title="ada">ada</span>' in page
+    assert '<span title="team">team</span>' in page
     assert 'async-downloads-running">In progress<' in page
-    assert (
-        '<progress class="async-downloads-progress" max="100" value="40"></progress> 40 %' in page
-    )
+    assert 'max="100" value="40" aria-label="Orders"></progress>' in page
+    assert "</progress> 40 %<" in page
     assert 'async-downloads-complete">Complete<' in page
     assert "4\xa0bytes" in page
 
 
 def test_a_stalled_download_is_shown_as_stalled(admin: Client) -> None:
     DownloadFactory(running=True, heard_at=timezone.now() - timedelta(hours=1))
-    assert 'async-downloads-stalled">Stalled' in text(admin, LIST)
+    assert re.search(r'async-downloads-stalled"[^>]*>Stalled<', text(admin, LIST))
 
 
 def test_the_stylesheet_of_the_list_is_there(admin: Client) -> None:
@@ -144,7 +113,7 @@ def test_the_list_is_searched_by_name_file_and_owner(admin: Client, query: str) 
 
 
 def test_the_list_can_be_ordered_by_each_column(admin: Client, assorted: None) -> None:
-    for column in range(1, 8):
+    for column in range(1, 7):
         assert len(listed(admin, o=str(column))) == 8
         assert len(listed(admin, o=f"-{column}")) == 8
 
@@ -226,9 +195,9 @@ def test_staff_without_permission_are_refused(url: str) -> None:
 @pytest.mark.django_db
 def test_staff_who_may_only_look_cannot_purge(url: str) -> None:
     download = DownloadFactory(complete=True)
-    client = staff_with("view_download", "view_downloadcollection", "change_download")
+    client = staff_with("view_download", "view_downloadcollection")
     row = download if url == LIST else download.collection
-    assert "delete_selected" not in text(client, url)
+    assert 'value="delete_selected"' not in text(client, url)
     purge(client, url, [row])
     assert client.post(detail(row).replace("change", "delete"), {"post": "yes"}).status_code == 403
     assert Download.objects.exists()
@@ -249,7 +218,7 @@ def test_purging_asks_first(admin: Client, url: str) -> None:
     response = purge(
         admin, url, [download if url == LIST else download.collection], confirmed=False
     )
-    assert "Are you sure" in response.content.decode()
+    assert "are removed with their files" in response.content.decode()
     assert Download.objects.exists()
     assert stored_files() == 1
 
@@ -261,7 +230,7 @@ def test_purging_removes_the_chosen_rows_with_their_files_and_entries(admin: Cli
     cache.set_percentage(purged[1].download_key, 50)
     assert entries.get_entry(purged[1].download_key) is not None
     response = purge(admin, LIST, purged)
-    assert "Successfully deleted 2 downloads" in response.content.decode()
+    assert "2 downloads were purged." in response.content.decode()
     assert list(Download.objects.all()) == [kept]
     assert stored_files() == 1
     assert entries.get_entry(purged[1].download_key) is None

@@ -121,6 +121,12 @@ OF_THE_MIXIN = [
 
 TEMPLATES = [
     "admin/change_list.html",
+    "admin/confirm.html",
+    "admin/htmx.html",
+    "admin/owner_filter.html",
+    "admin/progress.html",
+    "admin/summary.html",
+    "admin/summary_link.html",
     "base.html",
     "clear_finished.html",
     "cross.svg",
@@ -135,6 +141,14 @@ TEMPLATES = [
     "signed_out.html",
     "socket.html",
     "toast.html",
+]
+
+#: What Django's admin looks for by these names, so that a site may replace it in the usual way.
+ADMIN_TEMPLATES = [
+    "change_list.html",
+    "download/change_form.html",
+    "download/change_list.html",
+    "downloadcollection/change_form.html",
 ]
 
 STATIC_FILES = [
@@ -256,11 +270,16 @@ def test_there_are_no_other_urls() -> None:
 
 def test_the_templates() -> None:
     folder = PACKAGE / "templates"
-    ours = folder / "async_downloads"
-    assert sorted(path.relative_to(ours).as_posix() for path in folder.rglob("*.*")) == TEMPLATES
-    for name in TEMPLATES:
-        template = get_template(f"async_downloads/{name}").template
-        assert Path(template.origin.name).is_relative_to(folder)
+    for app, names in {
+        "async_downloads": TEMPLATES,
+        "admin/async_downloads": ADMIN_TEMPLATES,
+    }.items():
+        root = folder / app
+        found = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*"))
+        assert found == names
+        for name in names:
+            template = get_template(f"{app}/{name}").template
+            assert Path(template.origin.name) == root / name
 
 
 def test_the_static_files() -> None:

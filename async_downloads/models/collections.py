@@ -1,11 +1,13 @@
 """Whose downloads: a collection for each user, or for a text that is no user."""
 
 import uuid
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from django.conf import settings as project_settings
+from django.contrib.auth import get_user_model
 from django.db import connections, models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -15,6 +17,11 @@ __all__ = ["DownloadCollection", "DownloadCollectionQuerySet"]
 
 #: The weakest lock that keeps a row from being deleted.
 _SHARED_LOCKS: Final = {"mysql": "LOCK IN SHARE MODE", "postgresql": "FOR KEY SHARE"}
+
+
+def _or_zero(subquery: "models.QuerySet[Any, Any]") -> Coalesce:
+    number = models.BigIntegerField()
+    return Coalesce(Subquery(subquery, output_field=number), 0, output_field=number)
 
 
 class DownloadCollectionQuerySet(models.QuerySet["DownloadCollection"]):
@@ -35,6 +42,23 @@ class DownloadCollectionQuerySet(models.QuerySet["DownloadCollection"]):
         value = self.model._meta.pk.get_db_prep_value(pk, connection)
         statement = f"SELECT * FROM {table} WHERE {column} = %s {lock}"  # noqa: S608 (no input)
         return next(iter(self.raw(statement, [value])), None)
+
+    def named_like(self, text: str) -> Self:
+        """Collections whose owner's name or label has this text in it."""
+        username = get_user_model().USERNAME_FIELD
+        return self.filter(Q(label__icontains=text) | Q(**{f"user__{username}__icontains": text}))
+
+    def totalled(self) -> Self:
+        """Collections with ``count`` and ``bytes``: how many downloads, how large together.
+
+        Each is a subquery, so that a page of collections costs no more than its own.
+        """
+        downloads = self.model._meta.get_field("downloads").related_model._base_manager
+        own = downloads.filter(collection=OuterRef("pk")).order_by().values("collection")
+        return self.annotate(
+            count=_or_zero(own.annotate(n=Count("pk")).values("n")),
+            bytes=_or_zero(own.annotate(n=Sum("size")).values("n")),
+        )
 
     def empty(self) -> Self:
         """Collections with nothing left in them."""

@@ -1,6 +1,7 @@
 """One file that somebody asked for: its states, and how it goes from one to the next."""
 
 import uuid
+from datetime import datetime
 from typing import Any, Self
 
 from django.conf import settings as project_settings
@@ -62,6 +63,11 @@ class DownloadQuerySet(models.QuerySet["Download"]):
     def finished(self) -> Self:
         """Downloads that are complete or have failed."""
         return self.exclude(state__in=UNFINISHED)
+
+    def expiring_before(self, until: datetime) -> Self:
+        """Finished downloads that would go away before then."""
+        # The next write to an unfinished one sets its end anew.
+        return self.finished().filter(expires_at__lt=until)
 
     def counted(self) -> Self:
         """Downloads with ``total`` and ``running``: how many of both there are in all.
@@ -186,6 +192,22 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             finished_at=timezone.now(),
             **sign_of_life(),
         )
+
+    def stop(self, errors: str, *, detail: str = "") -> int:
+        """Fail unfinished downloads and take them from the runs that are at them."""
+        return self.unfinished().update(
+            state=DownloadState.FAILED,
+            # Nobody holds it, so that even a run without a claim of its own has lost.
+            claim=uuid.uuid4(),
+            errors=storable(errors),
+            error_detail=storable(detail),
+            finished_at=timezone.now(),
+            **sign_of_life(),
+        )
+
+    def extend(self, until: datetime) -> int:
+        """Keep finished downloads at least until then; it is no sign of life."""
+        return self.expiring_before(until).update(expires_at=until)
 
 
 class Download(models.Model):

@@ -3,10 +3,11 @@
 ``connections`` knows through which connection a change goes, and when it
 counts; ``write_through`` holds the order in which it becomes visible. The other
 modules say what happens to a download (``lifecycle``), how its file is built
-(``run``) and where it goes (``target``), what a person sees (``listing``) and an
-operator (``status``), how it goes away (``removal``, ``cleanup``,
-``selection``), what is left in the storage without a row (``orphans``) and what
-an older version has left (``adoption``).
+(``run``) and where it goes (``target``), what a person sees (``listing``), staff
+(``totals``) and an operator (``status``), what staff do to the downloads of others
+(``staff``), how one goes away (``removal``, ``cleanup``, ``selection``), what is left
+in the storage without a row (``orphans``) and what an older version has left
+(``adoption``).
 """
 
 from async_downloads.store.adoption import Finding, UnreadableCacheError, adopt
@@ -27,6 +28,7 @@ from async_downloads.store.listing import (
     attachment_of,
     get_for_staff,
     get_for_user,
+    overlaid,
     read_changes,
     read_listing,
     read_page,
@@ -42,11 +44,14 @@ from async_downloads.store.selection import (
     remove_selected,
     survey,
 )
+from async_downloads.store.staff import cancel, extend_expiry, mark_failed
 from async_downloads.store.status import Amount, Status, Tolerance, read_status
+from async_downloads.store.totals import STALLED, Total, total_by_condition
 from async_downloads.store.write_through import entry_of
 
 __all__ = [
     "SELECTABLE",
+    "STALLED",
     "Amount",
     "Cleanup",
     "Finding",
@@ -56,11 +61,13 @@ __all__ = [
     "Status",
     "Survey",
     "Tolerance",
+    "Total",
     "UnreadableCacheError",
     "Version",
     "adopt",
     "after_commit",
     "attachment_of",
+    "cancel",
     "claim",
     "clean_up",
     "clean_up_alone",
@@ -72,11 +79,14 @@ __all__ = [
     "current_run",
     "discard",
     "entry_of",
+    "extend_expiry",
     "fetched",
     "get_for_staff",
     "get_for_user",
     "join",
     "lose",
+    "mark_failed",
+    "overlaid",
     "purge",
     "read_changes",
     "read_listing",
@@ -87,4 +97,5 @@ __all__ = [
     "set_error",
     "set_percentage",
     "survey",
+    "total_by_condition",
 ]

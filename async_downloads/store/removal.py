@@ -33,6 +33,7 @@ __all__ = [
     "delete",
     "discard",
     "files_first",
+    "in_batches",
     "purge",
 ]
 
@@ -99,13 +100,16 @@ def purge(queryset: DownloadQuerySet) -> int:
     Returns:
         The number of downloads that this call deleted.
     """
-    removed = 0
+    return sum(delete(downloads().filter(pk__in=batch)) for batch in in_batches(queryset))
+
+
+def in_batches(queryset: DownloadQuerySet) -> Iterator[list[uuid.UUID]]:
+    """Yield the keys of downloads, at most ``BATCH_SIZE`` at a time, whatever becomes of them."""
     keys = queryset.using(database()).order_by("pk").values_list("pk", flat=True)
     batch = list(keys[:BATCH_SIZE])
     while batch:
-        removed += delete(downloads().filter(pk__in=batch))
+        yield batch
         batch = list(keys.filter(pk__gt=batch[-1])[:BATCH_SIZE])
-    return removed
 
 
 def collections_by_key(collection_key: str) -> list[DownloadCollection]:

@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from collections.abc import Sequence
 from typing import Any, Final
 
 from django.utils import timezone
@@ -12,7 +13,7 @@ from async_downloads.models import Download, DownloadCollection
 from async_downloads.signals import download_changed
 from async_downloads.store.connections import after_commit, downloads
 
-__all__ = ["announce", "entry_of", "tell", "write_progress", "write_through"]
+__all__ = ["announce", "entry_of", "tell", "write_progress", "write_through", "write_through_all"]
 
 #: One line for each step of a download's life, with its key and numbers as attributes.
 lifecycle_log: Final = logging.getLogger(signals.__name__)
@@ -64,9 +65,20 @@ def write_through(download_key: uuid.UUID, change: str) -> None:
         change: What happened, in the words of ``signals``.
     """
 
+    write_through_all([download_key], change)
+
+
+def write_through_all(download_keys: Sequence[uuid.UUID], change: str) -> None:
+    """Make changed rows visible, once their transaction has committed.
+
+    Args:
+        download_keys: The rows that were changed, as many as fit into one query.
+        change: What happened to each, in the words of ``signals``.
+    """
+
     def make_visible() -> None:
-        download = downloads().select_related("collection__user").filter(pk=download_key).first()
-        if download is not None:
+        changed = downloads().select_related("collection__user").filter(pk__in=download_keys)
+        for download in changed:
             entries.set_entry(entry_of(download))
             announce(download.collection, change, download.download_key)
             tell(download, change)

@@ -1,0 +1,91 @@
+"""Who has how much."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from async_downloads import store
+from async_downloads.admin.actions import CollectionActions
+from async_downloads.admin.base import ReadOnlyAdmin
+from async_downloads.admin.links import page_of
+from async_downloads.models import Download, DownloadCollection
+
+__all__ = ["DownloadCollectionAdmin"]
+
+
+@admin.register(DownloadCollection)
+class DownloadCollectionAdmin(CollectionActions, ReadOnlyAdmin):
+    """Collections with what they hold, expired downloads included."""
+
+    actions = ["delete_selected"]
+    list_display = ["__str__", "download_count", "total_size", "key", "created_at"]
+    list_select_related = ["user"]
+    ordering = ["-created_at", "-id"]
+    fields = ["owner", "key", "download_count", "total_size", "created_at"]
+
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        """Search by owner, whatever the site's user model calls a user."""
+        return ["label", "key", f"user__{get_user_model().USERNAME_FIELD}"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Count the downloads of each collection along with it."""
+        rows: Any = super().get_queryset(request)
+        counted: QuerySet[Any] = rows.totalled()
+        return counted
+
+    def deleted_counts(self, rows: list[Any]) -> dict[Any, int]:
+        """Count the downloads as well."""
+        counts = super().deleted_counts(rows)
+        names = Download._meta.verbose_name_plural
+        return {**counts, names: Download.objects.filter(collection__in=rows).count()}
+
+    def delete_model(self, request: HttpRequest, obj: DownloadCollection) -> None:
+        """Purge a collection with its downloads, the downloads in batches first."""
+        store.purge(Download.objects.filter(collection=obj.pk))
+        DownloadCollection.objects.filter(pk=obj.pk).delete()
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show one collection, with a way to its downloads and to its user."""
+        response = super().change_view(request, object_id, form_url, extra_context)
+        shown = getattr(response, "context_data", None) or {}
+        if isinstance(collection := shown.get("original"), DownloadCollection):
+            shown["user_url"] = page_of(collection.user, get_user_model(), self.admin_site, request)
+            shown["downloads_url"] = self._downloads_of(collection, request)
+        return response
+
+    def _downloads_of(self, collection: DownloadCollection, request: HttpRequest) -> str:
+        """Return the list of downloads of a collection, for whoever may see it."""
+        site = self.admin_site
+        if not site.is_registered(Download):
+            return ""
+        if not site.get_model_admin(Download).has_view_or_change_permission(request):
+            return ""
+        view = f"admin:{self.opts.app_label}_{Download._meta.model_name}_changelist"
+        return f"{reverse(view, current_app=site.name)}?collection__id__exact={collection.pk}"
+
+    @admin.display(description=_("owner"))
+    def owner(self, collection: DownloadCollection) -> str:
+        """Whose they are."""
+        return str(collection)
+
+    @admin.display(description=_("downloads"), ordering="count")
+    def download_count(self, collection: Model) -> int:
+        """How many downloads there are, expired ones included."""
+        return int(getattr(collection, "count", 0))
+
+    @admin.display(description=_("size"), ordering="bytes")
+    def total_size(self, collection: Model) -> str:
+        """How much their files take."""
+        return filesizeformat(getattr(collection, "bytes", None) or 0)

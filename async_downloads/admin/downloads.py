@@ -1,0 +1,110 @@
+"""The list of all downloads, and the page of one."""
+
+import uuid
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.text import smart_split, unescape_string_literal
+from django.utils.translation import gettext_lazy as _
+
+from async_downloads import store
+from async_downloads.admin.actions import DownloadActions
+from async_downloads.admin.base import ReadOnlyAdmin
+from async_downloads.admin.changelist import DownloadChangeList
+from async_downloads.admin.columns import DownloadColumns
+from async_downloads.admin.filters import (
+    AgeFilter,
+    ConditionFilter,
+    OwnerFilter,
+    SizeFilter,
+    owned_by,
+)
+from async_downloads.admin.links import links_of
+from async_downloads.admin.live import LiveViews
+from async_downloads.models import Download
+
+__all__ = ["DownloadAdmin"]
+
+
+@admin.register(Download)
+class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
+    """Every download, whoever asked for it."""
+
+    actions = ["delete_selected", "cancel", "mark_failed", "extend_expiry"]
+    date_hierarchy = "timestamp"
+    list_display = ["name", "owner", "condition", "file_size", "age", "fetches"]
+    list_filter = ["state", ConditionFilter, OwnerFilter, AgeFilter, SizeFilter]
+    list_select_related = ["collection__user", "fetched_by"]
+    ordering = ["-timestamp", "-id"]
+    search_fields = ["name", "filename"]
+    search_help_text = _("Searches name, file name and owner, or finds a download key.")
+    fieldsets = [
+        (None, {"fields": ["name", "owner", "status", "attempts", "id"]}),
+        (_("Failure"), {"fields": ["error", "detail"]}),
+        (_("File"), {"fields": ["filename", "filepath", "file_size", "fetches", "fetched_at"]}),
+        (
+            _("Dates"),
+            {"fields": ["timestamp", "started_at", "finished_at", "heard_at", "expires_at"]},
+        ),
+    ]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DownloadChangeList]:
+        """Lay live percentages over the list."""
+        return DownloadChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Search by name, file and owner, or find a download key.
+
+        Owners are looked up apart, so that the table need not be joined with them first.
+        """
+        try:
+            return queryset.filter(pk=uuid.UUID(search_term.strip())), False
+        except ValueError:
+            pass
+        for word in smart_split(search_term):
+            text = unescape_string_literal(word) if word[0] in "\"'" == word[-1] else word
+            named = Q(name__icontains=text) | Q(filename__icontains=text)
+            queryset = queryset.filter(named | owned_by(text))
+        return queryset, False
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """Return a download with its live percentage."""
+        found = super().get_object(request, object_id, from_field)
+        if found is not None:
+            store.overlaid([found])
+        return found
+
+    def delete_model(self, request: HttpRequest, obj: Download) -> None:
+        """Purge one download."""
+        store.purge(Download.objects.filter(pk=obj.pk))
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Show the list, which asks for its counts and for what goes on by itself."""
+        live = {"htmx": self.htmx, "summary_url": self.address("summary")}
+        response = super().changelist_view(request, {**live, **(extra_context or {})})
+        shown = getattr(response, "context_data", None)
+        if shown and "cl" in shown:
+            shown |= self.live_context(shown["cl"].result_list)
+        return response
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show one download, with links to what belongs to it as far as one may go there."""
+        response = super().change_view(request, object_id, form_url, extra_context)
+        shown = getattr(response, "context_data", None)
+        download = (shown or {}).get("original")
+        if shown and isinstance(download, Download):
+            shown |= links_of(download, self.admin_site, request)
+            shown |= {"htmx": self.htmx, **self.live_context([download])}
+        return response

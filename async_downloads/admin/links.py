@@ -1,0 +1,47 @@
+"""Where staff may go from the page of a download."""
+
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.contrib.auth import get_user_model
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import reverse
+
+from async_downloads import rights
+from async_downloads.models import Download, DownloadCollection
+
+__all__ = ["links_of", "page_of"]
+
+
+def links_of(download: Download, site: AdminSite, request: HttpRequest) -> dict[str, str]:
+    """Return addresses by what they lead to, an empty one where somebody may not go.
+
+    Args:
+        download: The row.
+        site: The admin that it is shown in.
+        request: By whom it is looked at.
+    """
+    collection = download.collection
+    return {
+        "file_url": download.url if may_fetch_file(download, request.user) else "",
+        "collection_url": page_of(collection, DownloadCollection, site, request),
+        "user_url": page_of(collection.user, get_user_model(), site, request),
+    }
+
+
+def may_fetch_file(download: Download, user: Any) -> bool:
+    """Return whether the view would hand the file to somebody."""
+    own = download.collection.user_id is not None and download.collection.user_id == user.pk
+    allowed = own or rights.may_fetch_of_others(user)
+    return download.complete and allowed and rights.may_fetch(user, download)
+
+
+def page_of(row: Model | None, model: type[Model], site: AdminSite, request: HttpRequest) -> str:
+    """Return the page of a row in the admin; empty if it has none, or none for this person."""
+    if row is None or not site.is_registered(model):
+        return ""
+    if not site.get_model_admin(model).has_view_or_change_permission(request, row):
+        return ""
+    view = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+    return reverse(view, args=[row.pk], current_app=site.name)

@@ -1,0 +1,101 @@
+"""What the pages ask for after they are shown: counts by state, and what goes on."""
+
+import uuid
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import URLPattern, path, reverse
+from django.utils.cache import patch_cache_control
+from django.views.decorators.http import require_safe
+
+from async_downloads import scripts, store
+from async_downloads.admin.columns import badge, grouped, live_cells
+from async_downloads.models import Download
+
+__all__ = ["LiveViews"]
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = object
+
+#: Downloads that one page may ask about: as many as a page of the list shows.
+MAX_ASKED: Final = 100
+
+
+class LiveViews(ModelAdmin):
+    """Two addresses of their own, for whoever may look at the list."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Put ours before Django's, which would take them for primary keys."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        view = self.admin_site.admin_view
+        urls: list[URLPattern] = super().get_urls()
+        return [
+            path("summary/", view(require_safe(self.summary_view)), name=f"{name}_summary"),
+            path("progress/", view(require_safe(self.progress_view)), name=f"{name}_progress"),
+            *urls,
+        ]
+
+    def live_context(self, rows: list[Download]) -> dict[str, Any]:
+        """Return what a page needs to have its state, progress and size kept up to date."""
+        return {
+            "running": ",".join(row.pk.hex for row in rows if row.in_progress),
+            "progress_url": self.address("progress"),
+        }
+
+    @property
+    def htmx(self) -> str:
+        """Where the pages get htmx from."""
+        return scripts.url("htmx-2.min.js")
+
+    def address(self, name: str, *arguments: Any) -> str:
+        """Return the address of one of this model's pages in the site that it is part of."""
+        view = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
+        return reverse(view, args=arguments, current_app=self.admin_site.name)
+
+    def summary_view(self, request: HttpRequest) -> HttpResponse:
+        """Count all downloads by state; asked for by itself, as it reads every row."""
+        self._refuse_who_may_not_look(request)
+        rows: Any = self.get_queryset(request)
+        totals = store.total_by_condition(rows)
+        context = {
+            "totals": [
+                (badge(each.condition), grouped(each.count), each.size, self._list_of(each))
+                for each in totals
+            ],
+            "count": grouped(sum(total.count for total in totals)),
+            "size": sum(total.size for total in totals),
+            "list_url": self.address("changelist"),
+        }
+        return self._private(render(request, "async_downloads/admin/summary.html", context))
+
+    def progress_view(self, request: HttpRequest) -> HttpResponse:
+        """Answer a page with the state, progress and size of what it shows as in progress."""
+        self._refuse_who_may_not_look(request)
+        try:
+            keys = [uuid.UUID(text) for text in request.GET.get("keys", "").split(",")]
+        except ValueError:
+            return HttpResponse(status=HTTPStatus.BAD_REQUEST)
+        asked = self.get_queryset(request).filter(pk__in=keys[:MAX_ASKED])
+        rows = store.overlaid(list(asked.defer("error_detail")))
+        cells = [cell for row in rows for cell in live_cells(row, swapped=True).values()]
+        context = {"cells": cells, **self.live_context(rows)}
+        return self._private(render(request, "async_downloads/admin/progress.html", context))
+
+    def _list_of(self, total: store.Total) -> str:
+        query = "condition" if total.condition == store.STALLED else "state__exact"
+        return f"{self.address('changelist')}?{query}={total.condition}"
+
+    def _refuse_who_may_not_look(self, request: HttpRequest) -> None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+
+    @staticmethod
+    def _private(response: HttpResponse) -> HttpResponse:
+        patch_cache_control(response, private=True, no_store=True)
+        return response

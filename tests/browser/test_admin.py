@@ -1,0 +1,160 @@
+"""How the admin's pages look, and what axe-core has to say about what we put into them."""
+
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Page, ViewportSize, expect
+
+from async_downloads import cache
+from async_downloads.models import Download
+from tests import services
+from tests.browser.conftest import PICTURES, SHOTS
+from tests.factories import DownloadCollectionFactory, DownloadFactory, UserFactory
+from tests.staff import COLLECTIONS, LIST, detail
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
+
+WIDTHS = (1280, 768)
+
+TRACEBACK = """Traceback (most recent call last):
+  File "/srv/shop/warehouse/exports.py", line 48, in stock_audit
+    levels = warehouse.levels(product.sku, timeout=30)
+  File "/srv/shop/warehouse/client.py", line 112, in levels
+    raise WarehouseTimeout(f"no answer for {sku} after {timeout} s")
+warehouse.client.WarehouseTimeout: no answer for SKU-004711 after 30 s
+"""
+
+NAMES = (
+    *("All orders 2026-11", "Customers", "Open invoices", "Stock audit", "Returns by region"),
+    *("Newsletter recipients, Germany, Austria and Switzerland, with the date of consent",),
+    "Umsätze_nach_Kostenstelle_und_Monat_mit_Vorjahresvergleich_endgültige_Fassung.csv",
+)
+
+
+@pytest.fixture
+def shop(user: Any) -> None:
+    """A site's day: some people, and downloads in every state."""
+    user.is_staff = user.is_superuser = True
+    user.save()
+    people = [
+        DownloadCollectionFactory(user__username=name)
+        for name in ("marie.curie", "emmy.noether", "lise.meitner@physics.example.org", "hedy")
+    ]
+    people.append(DownloadCollectionFactory(user=None, label="Nightly reports"))
+    other = UserFactory(username="rosalind")
+    chance = random.Random(7)
+    now = timezone.now()
+    for number in range(240):
+        state = chance.choices(("complete", "failed", "running", ""), (90, 7, 1, 1))[0]
+        rows = chance.randrange(20, 400_000)
+        asked = now - timedelta(minutes=4 * number + chance.randrange(4))
+        made = {
+            "collection": chance.choice(people),
+            "name": chance.choice(NAMES),
+            "timestamp": asked,
+            "heard_at": asked,
+            "expires_at": asked + timedelta(days=1),
+            **({state: True} if state else {}),
+        }
+        if state == "complete":
+            fetched = chance.randrange(3)
+            made |= {"size": rows * 73, "rows_written": rows, "fetch_count": fetched}
+            made |= {"stored": False, "fetched_by": other if fetched else None}
+        DownloadFactory(**made)
+    fresh = {"heard_at": now, "collection": people[0], "timestamp": now - timedelta(seconds=40)}
+    DownloadFactory(**fresh, running=True, name="All orders 2026-11", percentage=62)
+    DownloadFactory(
+        **fresh, running=True, name="Customers", rows_written=41_300, rows_expected=120_000
+    )
+    DownloadFactory(**fresh, name="Open invoices")
+    DownloadFactory(
+        **{**fresh, "heard_at": now - timedelta(hours=1)},
+        running=True,
+        name="Returns by region",
+        percentage=15,
+    )
+    DownloadFactory(
+        **fresh,
+        failed=True,
+        name="Stock audit",
+        attempts=3,
+        errors="Something went wrong while the file was being made.",
+        error_detail=TRACEBACK,
+    )
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest, page: Page) -> str:
+    page.emulate_media(color_scheme=request.param)
+    return str(request.param)
+
+
+def look(page: Page, name: str, ours: str) -> None:
+    """Take pictures, and see what axe-core finds in what is ours on the page."""
+    for width in WIDTHS:
+        page.set_viewport_size(ViewportSize(width=width, height=900))
+        page.screenshot(path=SHOTS / f"admin-{name}-{width}.png")
+    page.set_viewport_size(ViewportSize(width=1280, height=900))
+    if not services.available("front-end"):
+        return
+    page.evaluate((services.node_modules() / "axe-core" / "axe.min.js").read_text())
+    found = page.evaluate("selector => axe.run(selector)", ours)
+    told = [
+        f"{violation['id']}: {node['html']} {node['failureSummary']}"
+        for violation in found["violations"]
+        for node in violation["nodes"]
+    ]
+    assert told == []
+    assert found["passes"]
+
+
+@pytest.mark.usefixtures("shop")
+def test_each_page_is_readable_in_both_schemes(page: Page, live_server: Any, scheme: str) -> None:
+    page.goto(live_server.url + LIST)
+    expect(page.locator("#async-downloads-counts")).to_contain_text("Complete")
+    look(page, f"list-{scheme}", "#changelist-form")
+    if scheme == "light":
+        page.set_viewport_size(ViewportSize(width=1280, height=760))
+        page.screenshot(path=PICTURES / "admin.png")
+    page.goto(live_server.url + detail(Download.objects.get(error_detail=TRACEBACK)))
+    look(page, f"detail-{scheme}", "#content-main")
+    page.goto(live_server.url + COLLECTIONS)
+    look(page, f"collections-{scheme}", "#changelist-form")
+    for action in ("cancel", "extend_expiry"):
+        page.goto(live_server.url + LIST)
+        page.locator("#action-toggle").check()
+        page.locator(".actions select").select_option(action)
+        page.locator(".actions button[type=submit]").click()
+        look(page, f"{action}-{scheme}", ".async-downloads-confirm")
+
+
+def test_what_goes_on_is_seen_without_a_reload(page: Page, live_server: Any, user: Any) -> None:
+    user.is_staff = user.is_superuser = True
+    user.save()
+    _, key = cache.init_download(user, "orders.csv")
+    page.goto(live_server.url + LIST)
+    row = page.locator("#result_list tbody tr")
+    expect(row).to_contain_text("Waiting")
+    cache.set_percentage(key, 42)
+    expect(row).to_contain_text("42 %")
+    cache.save_download(key, [["R1"], ["R2"]])
+    expect(row).to_contain_text("Complete")
+    expect(row).to_contain_text("2 rows")
+    expect(row).to_contain_text("6 bytes")
+    # Nothing is left to ask for.
+    expect(page.locator("#async-downloads-live[hx-get]")).to_have_count(0)
+
+
+def test_a_session_that_ends_ends_the_polling(page: Page, live_server: Any, user: Any) -> None:
+    user.is_staff = user.is_superuser = True
+    user.save()
+    DownloadFactory(running=True)
+    page.goto(live_server.url + LIST)
+    expect(page.locator("#async-downloads-counts")).to_be_visible()
+    page.context.clear_cookies()
+    expect(page.locator("#async-downloads-live")).to_have_count(0)
+    expect(page.locator("#id_username")).to_have_count(0)
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)

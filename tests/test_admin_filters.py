@@ -1,0 +1,116 @@
+"""By what staff narrow the list of downloads."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from async_downloads.admin import filters
+from async_downloads.models import Download
+from tests.factories import DownloadFactory
+from tests.staff import LIST, client_of, listed, text
+
+
+@pytest.fixture
+def admin(staff_user: Any) -> Client:
+    return client_of(staff_user)
+
+
+@pytest.fixture
+def assorted(db: None) -> None:
+    now = timezone.now()
+
+    def made(name: str, size: int | None, **age: float) -> None:
+        DownloadFactory(
+            name=name,
+            size=size,
+            timestamp=now - timedelta(**age),
+            collection__user=None,
+            collection__label=f"team {name}",
+        )
+
+    made("no file", None, minutes=30)
+    made("a megabyte", 1024**2, hours=2)
+    made("more", 1024**2 + 1, days=2)
+    made("a hundred", 100 * 1024**2, days=6)
+    made("large", 100 * 1024**2 + 1, days=8)
+    DownloadFactory(name="of a user", collection__user__username="Marie.Curie", size=1)
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({"size": "none"}, {"no file"}),
+        ({"size": "small"}, {"a megabyte", "of a user"}),
+        ({"size": "medium"}, {"more", "a hundred"}),
+        ({"size": "large"}, {"large"}),
+        ({"age": "hour"}, {"no file", "of a user"}),
+        ({"age": "day"}, {"no file", "of a user", "a megabyte"}),
+        ({"age": "week"}, {"no file", "of a user", "a megabyte", "more", "a hundred"}),
+        ({"age": "older"}, {"large"}),
+        ({"owner": "curie"}, {"of a user"}),
+        ({"owner": " LARGE "}, {"large"}),
+        ({"owner": "nobody"}, set()),
+        ({"owner": "team", "age": "day", "size": "small"}, {"a megabyte"}),
+    ],
+)
+def test_the_list_is_narrowed(
+    admin: Client, assorted: None, query: dict[str, str], names: set[str]
+) -> None:
+    assert listed(admin, **query) == names
+
+
+@pytest.mark.parametrize("query", [{"size": "odd"}, {"age": "odd"}, {"owner": " "}])
+def test_what_is_no_choice_narrows_nothing(
+    admin: Client, assorted: None, query: dict[str, str]
+) -> None:
+    assert len(listed(admin, **query)) == 6
+
+
+def test_the_owner_is_typed_and_other_choices_go_along(admin: Client, assorted: None) -> None:
+    page = text(admin, LIST, owner="curie", size="small", q="user")
+    form = page.partition('<form method="get" class="async-downloads-owner">')[2]
+    form = form.partition("</form>")[0]
+    assert 'name="owner" value="curie"' in form
+    assert '<input type="hidden" name="size" value="small">' in form
+    assert '<input type="hidden" name="q" value="user">' in form
+    (without,) = re.findall(r'<a href="(.*?)">All owners', form)
+    assert "owner" not in without
+    assert "size=small" in without
+
+
+def test_owners_too_many_to_name_are_found_as_well(
+    admin: Client, assorted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filters, "MANY_OWNERS", 2)
+    assert listed(admin, owner="team") == {"no file", "a megabyte", "more", "a hundred", "large"}
+
+
+def test_no_filter_reads_the_downloads_to_know_its_choices(admin: Client, assorted: None) -> None:
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        text(admin, LIST, state__exact="pending")
+    downloads = [query for query in captured if Download._meta.db_table in query["sql"]]
+    # The first and the last date, the keys, and the rows of one page.
+    assert len(downloads) == 3
+
+
+def test_a_download_is_found_by_its_key(admin: Client, assorted: None) -> None:
+    download = Download.objects.get(name="more")
+    assert listed(admin, q=f" {download.pk} ") == {"more"}
+    assert listed(admin, q=download.pk.hex) == {"more"}
+
+
+@pytest.mark.parametrize(
+    ("query", "found"), [("a hundred", True), ('"hundred a"', False), ("hundred a", True)]
+)
+def test_each_word_of_a_search_must_be_there(
+    admin: Client, assorted: None, query: str, found: bool
+) -> None:
+    assert ("a hundred" in listed(admin, q=query)) is found
