@@ -192,7 +192,9 @@ def test_only_one_module_uses_what_has_one_door(module: str, door: str) -> None:
         for path, tree in sources().items()
         if any(name == module or name.startswith(f"{module}.") for name in imports(tree))
     }
-    assert found - {"formats/csv.py"} == {door}
+    # Text that a database makes is written beside what is read of it, in the same way.
+    inside = {"formats/csv.py", *(path for path in found if path.startswith("columns/"))}
+    assert found - inside == {door}
 
 
 def test_nothing_but_what_is_for_tests_knows_of_it() -> None:

@@ -13,7 +13,7 @@ from typing import IO, Any, Final, cast
 
 from async_downloads.exceptions import DownloadError
 
-__all__ = ["check_encoding", "write"]
+__all__ = ["FORMULA_STARTS", "check_encoding", "escaped", "write"]
 
 #: What a cell must not begin with if a spreadsheet is to take it for text, as OWASP
 #: lists it under "CSV injection": some languages of Excel read the wide forms as well.
@@ -106,10 +106,15 @@ def _escaped(row: Iterable[Any]) -> Iterable[Any]:
     else:
         # As nearly all rows are: nothing to change, and no copy to be made.
         return row
-    return [_escaped_cell(cell) for cell in row]
+    return [escaped(cell) for cell in row]
 
 
-def _escaped_cell(cell: Any) -> Any:
+def escaped(cell: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula: itself, unless it is text.
+
+    Args:
+        cell: As a row has it, before it is printed.
+    """
     if isinstance(cell, TYPED):
         return cell
     # As csv.writer would print it: also what is marked as safe, translated late, a choice.
