@@ -26,8 +26,11 @@ postgres = pytest.mark.skipif(VENDOR != "postgresql", reason="PostgreSQL only")
 sqlite = pytest.mark.skipif(VENDOR != "sqlite", reason="SQLite only")
 mysql = pytest.mark.skipif(VENDOR != "mysql", reason="MariaDB only")
 
-# Outside a transaction, where PostgreSQL copies and MariaDB reads without a buffer.
-pytestmark = pytest.mark.django_db(transaction=True)
+# Outside a transaction, where PostgreSQL copies and MariaDB streams. To empty the tables of
+# every app takes longer than a test.
+pytestmark = pytest.mark.django_db(
+    transaction=True, databases=["default", "elsewhere"], available_apps=["tests.shop"]
+)
 
 FIELDS = [field.attname for field in Specimen._meta.concrete_fields]
 
@@ -139,7 +142,7 @@ specimens = st.builds(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_each_kind_of_field_is_printed_as_the_row_path_prints_it(
-    transactional_db: None, made: list[Specimen], escape: bool
+    made: list[Specimen], escape: bool
 ) -> None:
     Specimen.objects.all().delete()
     Specimen.objects.bulk_create(made)
@@ -455,7 +458,6 @@ def test_what_sqlite_holds_that_is_no_value_fails_as_in_the_row_path() -> None:
         ours(rows)
 
 
-@pytest.mark.django_db(transaction=True, databases=["default", "elsewhere"])
 def test_a_second_database_makes_text_of_its_own() -> None:
     Customer.objects.using("elsewhere").create(name="there, away")
     rows = Customer.objects.using("elsewhere").values_list("name", "pk")

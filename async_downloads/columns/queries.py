@@ -196,12 +196,12 @@ class _InPlace(SQLCompiler):
         resolved, (sql, params, is_ref) = order
         if not any(isinstance(part, Ref) for part in resolved.flatten()):
             return order
-        ref: Any
         (ref,) = resolved.get_source_expressions()
-        if not isinstance(ref, Ref) or type(ref.source) is not Col:
+        sources = ref.get_source_expressions()
+        if not isinstance(ref, Ref) or type(sources[0]) is not Col:
             raise _NoTextError
         full = resolved.copy()
-        full.set_source_expressions([ref.source])
+        full.set_source_expressions(sources)
         sql, params = self.compile(full)
         return full, (sql, params, is_ref)
 

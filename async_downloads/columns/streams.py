@@ -59,10 +59,10 @@ def write_blocks(
         text.detach()
 
 
-def _joined(block: list[str] | list[bytes]) -> bytes:
+def _joined(block: Sequence[Any]) -> bytes:
     if isinstance(block[0], str):
-        return "".join(cast(list[str], block)).encode()
-    return b"".join(cast(list[bytes], block))
+        return "".join(block).encode()
+    return b"".join(block)
 
 
 def _write_text(text: io.TextIOWrapper, block: Sequence[Any], rows: int) -> None:
