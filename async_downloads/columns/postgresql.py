@@ -1,6 +1,7 @@
 """PostgreSQL: ``COPY`` prints the cells, and quotes them."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import IO, Any, Final
 
 from django.conf import settings
@@ -158,11 +159,6 @@ class Dialect:
 
 def _blocks(copy: Any) -> Iterator[list[bytes]]:
     """Yield the rows, each of which comes by itself."""
-    block: list[bytes] = []
-    for row in copy:
-        block.append(row)
-        if len(block) == streams.BLOCK_ROWS:
-            yield block
-            block = []
-    if block:
+    rows = iter(copy)
+    while block := list(islice(rows, streams.BLOCK_ROWS)):
         yield block
