@@ -88,7 +88,7 @@ class Text:
         Args:
             stream: Where the bytes go. It is left open.
             encoding: Any of Python's text encodings.
-            beat: Called every few thousand rows with the number of rows so far. What it
+            beat: Called every few hundred rows with the number of rows so far. What it
                 raises ends the writing, and leaves the connection fit for use.
                 Queries are allowed in it, on whichever database.
 
