@@ -8,7 +8,7 @@ from typing import IO, Any, Final, Protocol, cast
 from django.core.files import File
 from django.db.models import QuerySet
 
-from async_downloads import files, limits, settings, steps, store
+from async_downloads import columns, files, limits, settings, steps, store
 from async_downloads.formats import Format, Options, csv, registry
 
 __all__ = ["Content", "Copy", "Table", "build"]
@@ -108,12 +108,30 @@ class Table:
         """
         chosen = self.format or registry.for_filename(name)
         header = None if self.header is None else list(self.header)
+        options = Options(name, header, self.encoding, bool(settings.ESCAPE_FORMULAS))
+        if chosen is registry.CSV and settings.MAX_ROWS is None and stream.seekable():
+            text = columns.text_of(self.rows, escape_formulas=options.escape_formulas)
+            if text is not None:
+                # A header and a byte order mark, if there are any.
+                chosen.write((), stream, options)
+                return self._write_text(text, run, stream, before)
         rows = run.watch(self._read(run, before), before=before)
         return chosen.write(
-            limits.rows_within_limit(rows, header=header is not None),
-            stream,
-            Options(name, header, self.encoding, bool(settings.ESCAPE_FORMULAS)),
+            limits.rows_within_limit(rows, header=header is not None), stream, options
         )
+
+    def _write_text(
+        self, text: columns.Text, run: store.Run, stream: IO[bytes], before: int
+    ) -> int:
+        """Write rows whose text the database makes."""
+        key, total = run.download.download_key, run.rows_expected or 0
+
+        def beat(rows: int) -> None:
+            run.advance(before + rows)
+            steps.update_percentage(key, total, before + rows - 1)
+
+        with run.writing():
+            return text.write(stream, encoding=self.encoding, beat=beat)
 
     def _expected(self) -> int | None:
         """Return how many rows there will be, as far as that is known."""

@@ -15,7 +15,15 @@ from async_downloads.exceptions import DownloadError
 from async_downloads.formats import text
 from async_downloads.formats.base import Options
 
-__all__ = ["check_encoding", "write", "write_csv", "write_for_excel", "write_tsv"]
+__all__ = [
+    "FORMULA_STARTS",
+    "check_encoding",
+    "escaped",
+    "write",
+    "write_csv",
+    "write_for_excel",
+    "write_tsv",
+]
 
 #: What a cell must not begin with if a spreadsheet is to take it for text, as OWASP
 #: lists it under "CSV injection": some languages of Excel read the wide forms as well.
@@ -144,10 +152,15 @@ def _escaped(row: Iterable[Any]) -> Iterable[Any]:
     else:
         # As nearly all rows are: nothing to change, and no copy to be made.
         return row
-    return [_escaped_cell(cell) for cell in row]
+    return [escaped(cell) for cell in row]
 
 
-def _escaped_cell(cell: Any) -> Any:
+def escaped(cell: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula: itself, unless it is text.
+
+    Args:
+        cell: As a row has it, before it is printed.
+    """
     if isinstance(cell, TYPED):
         return cell
     # As csv.writer would print it: also what is marked as safe, translated late, a choice.

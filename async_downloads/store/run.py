@@ -5,6 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -121,12 +122,18 @@ class Run:
             DownloadCancelled: The claim is lost.
         """
         monotonic = time.monotonic
-        self.watching = True
-        try:
+        with self.writing():
             for index, row in enumerate(rows, before):
                 if monotonic() >= self.next_beat:
                     self.advance(index) if counted else self.beat()
                 yield row
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Let whoever writes inside see to the signs of life."""
+        self.watching = True
+        try:
+            yield
         finally:
             self.watching = False
 
