@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from async_downloads import cache, files
+from async_downloads.columns import streams
 from async_downloads.models import Download
 from async_downloads.shortcuts import queryset_to_csv
 from async_downloads.signals import download_changed
@@ -78,7 +79,15 @@ def test_what_has_a_length_tells_how_many_to_expect(key: str) -> None:
     assert counts() == (2, 2)
 
 
-def test_a_queryset_is_counted_and_reports_progress_by_itself(key: str) -> None:
+@pytest.mark.parametrize("made_by", ["rows", "database"])
+def test_a_queryset_is_counted_and_reports_progress_by_itself(
+    key: str, settings: Any, monkeypatch: pytest.MonkeyPatch, made_by: str
+) -> None:
+    if made_by == "rows":
+        # Only who reads the rows can stop at one.
+        settings.ASYNC_DOWNLOADS_MAX_ROWS = 1000
+    monkeypatch.setattr(streams, "BLOCK_ROWS", 2)
+    monkeypatch.setattr(streams, "FETCH_ROWS", 2)
     OrderFactory.create_batch(20, customer=CustomerFactory())
     steps: list[int] = []
 

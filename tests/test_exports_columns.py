@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.db import connection, models
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import mark_safe
@@ -117,6 +117,7 @@ def test_a_related_object_is_printed_as_text() -> None:
     assert columns(type(collection), "user").row(collection) == [""]
 
 
+@isolate_apps("tests.shop")
 def test_other_kinds_of_columns() -> None:
     class Oddity(models.Model):  # noqa: DJ008 (nobody reads one)
         data = models.JSONField(default=dict)

@@ -70,7 +70,7 @@ def test_it_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
         {"timestamp": timezone.now() - timedelta(days=400)},
         {"heard_at": timezone.now() - timedelta(hours=1), "started_at": timezone.now()},
     ],
-    ids=str,
+    ids=lambda changed: "-".join(changed),
 )
 def test_whatever_changes_is_shown(changed: dict[str, Any]) -> None:
     download = DownloadFactory()

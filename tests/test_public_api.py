@@ -290,10 +290,10 @@ def test_the_static_files() -> None:
         assert Path(str(finders.find(name))) == folder / name
 
 
-def test_the_template_tag() -> None:
+def test_the_template_tags() -> None:
     from async_downloads.templatetags.async_downloads import register
 
-    assert sorted(register.tags) == ["download_centre"]
+    assert sorted(register.tags) == ["download_centre", "download_item"]
     assert register.filters == {}
 
 

@@ -359,13 +359,11 @@ class Run:
         return retried(write)
 
     def _sweep(self, keep: str = "") -> None:
-        key = self.download.download_key
-        files.sweep(self.download.filepath, download_key=key, keep=keep)
+        files.sweep(self.download.filepath, download_key=str(self.download.pk), keep=keep)
 
     def _lost(self) -> DownloadCancelled:
-        return DownloadCancelled(
-            f"Download {self.download.download_key} was cleared or taken over by another run."
-        )
+        key = self.download.pk
+        return DownloadCancelled(f"Download {key} was cleared or taken over by another run.")
 
 
 def _pause() -> float:
@@ -376,7 +374,6 @@ def _pause() -> float:
 #: The runs of this process, by download key, for calls that only know the key. There is
 #: more than one where a queue with threads has delivered a task again.
 _runs: Final[dict[str, tuple[Run, ...]]] = {}
-
 _runs_lock: Final = threading.Lock()
 
 
@@ -399,6 +396,5 @@ def _begin(run: Run) -> None:
 def _end(run: Run) -> None:
     key = run.download.download_key
     with _runs_lock:
-        left = tuple(other for other in _runs.pop(key, ()) if other is not run)
-        if left:
+        if left := tuple(other for other in _runs.pop(key, ()) if other is not run):
             _runs[key] = left
