@@ -236,9 +236,22 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure, and print what was measured; judges nothing."""
+    """Measure beside 0.6.0 and the floors; judges nothing. ``-- --help`` tells more."""
     session.install("-e", ".[ws]", *group("tests"))
-    session.run("python", "-m", "tests.bench", env={"DJANGO_SETTINGS_MODULE": "tests.settings"})
+    django = session.run(
+        *("python", "-c", "import django; print(django.__version__)"), silent=True, log=False
+    )
+    # The predecessor has the same name, so that it needs an environment of its own.
+    old = Path(".nox", "bench-0.6.0").absolute()
+    if not (old / "bin").is_dir():
+        session.run("python", "-m", "venv", str(old))
+    python = str(old / "bin" / "python")
+    wanted = (f"django=={str(django).strip()}", *group("predecessor"))
+    session.run(python, "-m", "pip", "install", "-q", *wanted, external=True)
+    session.run(
+        *("python", "-m", "tests.bench", *session.posargs),
+        env={"DJANGO_SETTINGS_MODULE": "tests.settings", "BENCH_OLD_PYTHON": python},
+    )
 
 
 @nox.session

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import latency, report
+from tests.bench import admin_list, latency, report
 from tests.bench.cases import CASES, MEMORY, MEMORY_SIZES, Case
 from tests.bench.runner import Bench, Result
 
@@ -13,7 +13,7 @@ from tests.bench.runner import Bench, Result
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables, and write the JSON."""
     options = _options(arguments)
-    wanted = options.only or {case.name for case in CASES} | {"memory", "latency"}
+    wanted = options.only or {case.name for case in CASES} | {"memory", "latency", "admin"}
     sizes = [int(size * options.scale) for size in MEMORY_SIZES]
     bench = Bench(old_python=options.old_python, orders=sizes["memory" in wanted])
     growth: dict[tuple[str, str], list[float]] = {}
@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\nNot there, so skipped: {', '.join(bench.missing)}.")
     if "latency" in wanted:
         latency.run()
+    if "admin" in wanted:
+        admin_list.run()
     if options.json:
         report.write_json(options.json, results, growth)
         print(f"\nEverything is in {options.json}.")
@@ -54,7 +56,7 @@ def _measure_memory(bench: Bench, sizes: Sequence[int]) -> dict[tuple[str, str],
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
     parser.add_argument(
-        "--only", nargs="+", metavar="CASE", help="cases by name; also: memory, latency"
+        "--only", nargs="+", metavar="CASE", help="cases by name; also: memory, latency, admin"
     )
     parser.add_argument("--rounds", type=int, default=3, help="of each case (default: 3)")
     parser.add_argument(

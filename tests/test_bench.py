@@ -1,0 +1,41 @@
+"""The bench measures what it says it does, if with next to nothing to do."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bench import __main__ as bench
+from tests.bench.cases import CASES
+from tests.bench.runner import SITE
+
+
+def test_it_prints_a_table_and_writes_what_it_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = tmp_path / "bench.json"
+    small = ("--scale", "0.001", "--rounds", "1", "--old-python", "", "--json", str(written))
+    bench.main([*small, "--only", "rows", "progress"])
+    table = capsys.readouterr().out
+    assert "| 1,000 rows from a generator | sqlite | floor |" in table
+    assert "Not there, so skipped: old." in table
+    measured = json.loads(written.read_text())["results"]
+    assert [(each["case"], each["subject"]) for each in measured] == [
+        ("rows", "floor"),
+        ("rows", "ours"),
+        ("progress", "ours"),
+    ]
+    assert all(each["seconds"][0] > 0 for each in measured)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}-{case.size}")
+def test_each_subject_knows_its_case(case: bench.Case) -> None:
+    for subject in case.subjects:
+        module, _, name = subject.partition(".")
+        source = (SITE / "subjects" / f"{module}.py").read_text()
+        assert f"def {name or case.name}(" in source or f"{name or case.name} = " in source
+
+
+def test_it_runs_with_the_interpreter_that_it_is_told() -> None:
+    assert bench._options(["--old-python", sys.executable]).old_python == sys.executable
