@@ -42,7 +42,8 @@ ONCE = (
 WITH_ANY_DATABASE = tuple(
     f"--ignore=tests/test_{name}.py"
     for name in (
-        *("admin_links", "admin_live"),
+        *("access", "admin_links", "admin_live", "bench", "escaping", "exports_columns"),
+        *("exports_resources", "exports_tasks", "limits", "management_status", "store_target"),
         *("architecture", "breaker", "checks", "checks_cache", "checks_database", "checks_queue"),
         *("checks_settings", "checks_site", "checks_storage", "checks_websockets"),
         *("conformance", "demo_distributed", "demo_production", "exceptions", "items"),

@@ -105,6 +105,9 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 
 Q_CLUSTER = {"name": "tests", "orm": "default", "timeout": 60, "retry": 120, "poll": 0.1}
 
+# Since Django 6.1 who sends mail is named; before, the tests alone decide.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+
 MEDIA_ROOT = VAR / "media"
 STATIC_URL = "/static/"
 LOGIN_URL = "/admin/login/"
