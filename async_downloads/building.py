@@ -1,23 +1,33 @@
 """What a download is made of, to a whole file in the storage."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import IO, Any, Final, Protocol, cast
 
 from django.core.files import File
+from django.db import Error as DatabaseFault
+from django.db import connections, transaction
 from django.db.models import QuerySet
 
 from async_downloads import columns, files, limits, settings, steps, store
 from async_downloads.formats import Format, Options, csv, registry
 
-__all__ = ["Content", "Copy", "Table", "build"]
+__all__ = ["Content", "Copy", "Expected", "Table", "build", "check_expected", "rows_told"]
+
+logger = logging.getLogger(__name__)
 
 #: Rows that are read from the database at a time.
 CHUNK_SIZE: Final = 2000
 
 #: Bytes that are copied at a time.
 PIECE_SIZE: Final = 1 << 20
+
+
+#: How many rows there will be, or what returns it.
+Expected = int | Callable[[], int | None] | None
 
 
 class Content(Protocol):
@@ -77,16 +87,18 @@ class Table:
     rows: Iterable[Iterable[Any]]
     encoding: str = "utf-8"
     header: Iterable[Any] | None = None
-    expected: int | Callable[[], int] | None = None
+    expected: Expected = None
     format: Format | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be written, before anything is.
 
         Raises:
-            ValueError: There is no such encoding.
+            TypeError: ``expected`` is no whole number.
+            ValueError: There is no such encoding, or ``expected`` is below 0.
         """
         csv.check_encoding(self.encoding)
+        check_expected(self.expected)
 
     def name_for(self, asked: str) -> str:
         """Return the name with the extension of the format, where one was wished for."""
@@ -135,12 +147,10 @@ class Table:
 
     def _expected(self) -> int | None:
         """Return how many rows there will be, as far as that is known."""
-        if callable(self.expected):
-            return self.expected()
         if self.expected is not None:
-            return self.expected
+            return rows_told(self.expected)
         if isinstance(self.rows, QuerySet):
-            return self.rows.count()
+            return _counted(self.rows)
         try:
             return len(cast("Any", self.rows))
         except TypeError:
@@ -160,6 +170,50 @@ class Table:
         for index, row in enumerate(rows, before):
             yield row
             steps.update_percentage(key, total, index)
+
+
+def check_expected(expected: Expected) -> None:
+    """Refuse what no file could be compared with, once all of it is written.
+
+    Raises:
+        TypeError: It is neither a whole number nor to be called.
+        ValueError: It is below 0.
+    """
+    if expected is None or callable(expected):
+        return
+    if not isinstance(expected, int):
+        raise TypeError(
+            f"expected_rows must be a whole number or what returns one, not {expected!r}."
+        )
+    if expected < 0:
+        raise ValueError(f"expected_rows must not be below 0, as {expected} is.")
+
+
+def rows_told(expected: Expected) -> int | None:
+    """Return how many rows there will be, as the caller tells.
+
+    Raises:
+        TypeError: What was called has returned no whole number.
+        ValueError: It has returned one below 0.
+    """
+    told = expected() if callable(expected) else expected
+    check_expected(told)
+    return told
+
+
+def _counted(rows: QuerySet[Any, Any]) -> int | None:
+    """Return the number of rows; None if the database cannot count them, as it may yet give them.
+
+    Django makes a wrong statement to count some querysets, and a count may take longer
+    than a database lets a statement take.
+    """
+    inside = connections[rows.db].in_atomic_block
+    try:
+        with transaction.atomic(using=rows.db) if inside else nullcontext():
+            return rows.count()
+    except DatabaseFault as error:
+        logger.warning("The rows of an export could not be counted: %s", error)
+        return None
 
 
 class _WatchedSpool(limits.Spool):
@@ -189,6 +243,8 @@ def build(run: store.Run, content: Content) -> files.StoredFile:
     Raises:
         DownloadCancelled: The claim is lost.
     """
+    # What a task has tried to write before, in the same run, is in no file.
+    run.rows_written = run.rows_expected = None
     run.target.rename(content.name_for(run.download.filename))
     # 0 would mean that it never spools to disk.
     memory = max(1, int(settings.IN_MEMORY_MAX_SIZE_BYTES))

@@ -379,6 +379,24 @@ def test_a_copy_needs_no_cursor_of_the_servers(shop: list[Order], monkeypatch: A
 
 
 @postgres
+def test_no_second_connection_is_asked_of_a_pool(shop: list[Order]) -> None:
+    pytest.importorskip("psycopg_pool")
+    usual, pooled = connections["default"], connection.copy()
+    pooled.settings_dict["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 1, "timeout": 0.5}}
+    connections["default"] = pooled
+    seen: list[int] = []
+    try:
+        text = columns.text_of(Order.objects.values_list("pk", "total"))
+        assert text is not None
+        text.write(io.BytesIO(), beat=lambda _rows: seen.append(Order.objects.count()))
+    finally:
+        pooled.close()
+        pooled.close_pool()
+        connections["default"] = usual
+    assert seen == [len(shop)]
+
+
+@postgres
 @pytest.mark.parametrize(
     "statement",
     ["SET datestyle TO 'German'", "SET timezone TO 'Asia/Tokyo'"],
@@ -466,3 +484,10 @@ def test_a_second_database_makes_text_of_its_own() -> None:
         assert parsed(ours(rows))[0][0] == "there, away"
     assert captured.captured_queries
     assert parsed(ours(Customer.objects.values_list("name"))) == []
+
+
+def test_the_caller_may_be_in_the_middle_of_another_result(shop: list[Order]) -> None:
+    others = Order.objects.order_by("pk").iterator(chunk_size=2)
+    next(others)
+    assert_same(Order.objects.order_by("pk").values_list("reference", "total"))
+    assert len(list(others)) == len(shop) - 1
