@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 #: Rows that are read from the database at a time.
 CHUNK_SIZE: Final = 2000
 
+#: Seconds of a statement that makes text after which its progress is worth a count and a write.
+PROGRESS_AFTER: Final = 0.5
+
 #: Bytes that are copied at a time.
 PIECE_SIZE: Final = 1 << 20
 
@@ -107,9 +110,18 @@ class Table:
     def write(self, run: store.Run, stream: IO[bytes]) -> None:
         """Write them, and tell the run how many they are."""
         run.rows_expected = self._expected()
-        run.rows_written = self.write_as(run.target.filename, run, stream)
+        counts = self.expected is None and isinstance(self.rows, QuerySet)
+        run.rows_written = self.write_as(run.target.filename, run, stream, counts=counts)
 
-    def write_as(self, name: str, run: store.Run, stream: IO[bytes], *, before: int = 0) -> int:
+    def write_as(
+        self,
+        name: str,
+        run: store.Run,
+        stream: IO[bytes],
+        *,
+        before: int = 0,
+        counts: bool = False,
+    ) -> int:
         """Write them to a file of this name, and return how many they are.
 
         Args:
@@ -117,6 +129,7 @@ class Table:
             run: Gives signs of life.
             stream: Where the bytes go.
             before: How many rows of the download are written already.
+            counts: Whether they are all rows of the download, of a queryset to be counted.
         """
         chosen = self.format or registry.for_filename(name)
         header = None if self.header is None else list(self.header)
@@ -126,40 +139,52 @@ class Table:
             if text is not None:
                 # A header and a byte order mark, if there are any.
                 chosen.write((), stream, options)
-                return self._write_text(text, run, stream, before)
-        rows = run.watch(self._read(run, before), before=before)
+                return self._write_text(text, run, stream, before, counts=counts)
+        rows = run.watch(self._read(run, before, counts=counts), before=before)
         return chosen.write(
             limits.rows_within_limit(rows, header=header is not None), stream, options
         )
 
     def _write_text(
-        self, text: columns.Text, run: store.Run, stream: IO[bytes], before: int
+        self, text: columns.Text, run: store.Run, stream: IO[bytes], before: int, *, counts: bool
     ) -> int:
         """Write rows whose text the database makes."""
-        key, total = run.download.download_key, run.rows_expected or 0
+        key, due, counted = run.download.download_key, time.monotonic() + PROGRESS_AFTER, not counts
 
         def beat(rows: int) -> None:
+            nonlocal counted
             run.advance(before + rows)
-            steps.update_percentage(key, total, before + rows - 1)
+            if time.monotonic() < due:
+                return
+            if not counted:
+                run.rows_expected, counted = _counted(self.rows), True
+            steps.update_percentage(key, run.rows_expected or 0, before + rows - 1)
 
         with run.writing():
-            return text.write(stream, encoding=self.encoding, beat=beat)
+            written = text.write(stream, encoding=self.encoding, beat=beat)
+        if counts:
+            # One statement sees all rows that there are, whatever was counted on the way.
+            run.rows_expected = written
+        return written
 
     def _expected(self) -> int | None:
         """Return how many rows there will be, as far as that is known."""
         if self.expected is not None:
             return rows_told(self.expected)
         if isinstance(self.rows, QuerySet):
-            return _counted(self.rows)
+            # It is counted when it is read.
+            return None
         try:
             return len(cast("Any", self.rows))
         except TypeError:
             return None
 
-    def _read(self, run: store.Run, before: int) -> Iterable[Iterable[Any]]:
+    def _read(self, run: store.Run, before: int, *, counts: bool) -> Iterable[Iterable[Any]]:
         """Return the rows; those of a queryset in chunks, and with progress."""
         if not isinstance(self.rows, QuerySet):
             return self.rows
+        if counts:
+            run.rows_expected = _counted(self.rows)
         return self._with_progress(run, self.rows.iterator(chunk_size=CHUNK_SIZE), before)
 
     @staticmethod
