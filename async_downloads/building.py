@@ -157,7 +157,7 @@ class Table:
             if time.monotonic() < due:
                 return
             if not counted:
-                run.rows_expected, counted = _counted(self.rows), True
+                run.rows_expected, counted = _counted(cast("QuerySet[Any, Any]", self.rows)), True
             steps.update_percentage(key, run.rows_expected or 0, before + rows - 1)
 
         with run.writing():
