@@ -5,13 +5,14 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats import csv
+from async_downloads.formats.text import layer_over
 
 __all__ = ["BLOCK_ROWS", "FETCH_ROWS", "beside", "write_blocks", "write_rows"]
 
@@ -51,7 +52,7 @@ def write_blocks(
             beat(rows)
         return rows
     # It writes one byte order mark, and none where the stream has begun.
-    text = io.TextIOWrapper(cast("io.BytesIO", stream), encoding=encoding, newline="")
+    text = layer_over(stream, encoding)
     try:
         for block in blocks:
             _write_text(text, block, rows)

@@ -1,6 +1,9 @@
-"""Serve the site that is measured, a thread for each connection; prints its port."""
+"""Serve the site that is measured, sixteen requests at a time; prints its port."""
 
 import os
+from collections.abc import Callable, Iterable
+from threading import BoundedSemaphore
+from typing import Any
 
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.core.wsgi import get_wsgi_application
@@ -19,9 +22,24 @@ class Server(ThreadedWSGIServer):
     request_queue_size = 200
 
 
+def limited(application: Any) -> Callable[[Any, Any], Iterable[bytes]]:
+    """Return the application for so many at a time as databases have connections for."""
+    slots = BoundedSemaphore(16)
+
+    def answer(environ: Any, start_response: Any) -> Iterable[bytes]:
+        with slots:
+            response = application(environ, start_response)
+            try:
+                return list(response)
+            finally:
+                response.close()
+
+    return answer
+
+
 if __name__ == "__main__":
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench_settings"
     server = Server(("127.0.0.1", 0), Handler)
-    server.set_app(get_wsgi_application())
+    server.set_app(limited(get_wsgi_application()))
     print(server.server_port, flush=True)
     server.serve_forever()
