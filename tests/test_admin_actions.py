@@ -156,11 +156,24 @@ def test_how_long_to_keep_is_chosen_from_a_list(admin: Client) -> None:
     assert timedelta(days=29) < download.expires_at - timezone.now() < timedelta(days=31)
 
 
-@pytest.mark.parametrize("shown_at", ["", "yesterday", "2026-13-45T00:00:00Z"])
+@pytest.mark.parametrize(
+    "shown_at",
+    [
+        *("", "yesterday", "2026-13-45T00:00:00Z", "2026-01-31T00:00:00"),
+        "9999-12-31T23:59:59-14:00",
+    ],
+)
 def test_a_time_that_is_none_harms_nothing(admin: Client, shown_at: str) -> None:
     download = DownloadFactory(complete=True)
     chosen(admin, "delete_selected", [download], post="yes", shown_at=shown_at)
     assert not Download.objects.exists()
+
+
+def test_what_came_after_any_time_is_not_acted_on(admin: Client) -> None:
+    long_ago = "0001-01-01T00:00:00+14:00"
+    download = DownloadFactory(complete=True)
+    chosen(admin, "delete_selected", [download], post="yes", shown_at=long_ago)
+    assert Download.objects.exists()
 
 
 # Collections

@@ -3,11 +3,13 @@
 import re
 from datetime import UTC, datetime
 from html import unescape
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from async_downloads.admin.dates import hierarchy
 from tests.factories import DownloadFactory
 from tests.staff import LIST, client_of, listed, text
 
@@ -91,3 +93,11 @@ def test_a_date_that_is_none_shows_no_error(admin: Client) -> None:
     asked("2026-03-01")
     for query in ({"timestamp__year": "x"}, {"timestamp__year": 2026, "timestamp__month": 13}):
         assert admin.get(LIST, query).status_code == 302
+
+
+def test_a_number_that_no_calendar_has_offers_no_dates(db: None) -> None:
+    asked("2026-03-01")
+    changelist: Any = SimpleNamespace(
+        date_hierarchy="timestamp", params={"timestamp__month": "9" * 20}
+    )
+    assert hierarchy(changelist) == {"show": False}

@@ -101,6 +101,13 @@ def test_no_filter_reads_the_downloads_to_know_its_choices(admin: Client, assort
     assert len(downloads) == 3
 
 
+@pytest.mark.parametrize("owner", ["\0", "team\0", "x" * 100_000])
+def test_a_name_that_nobody_can_have_finds_nothing(
+    admin: Client, assorted: None, owner: str
+) -> None:
+    assert not listed(admin, owner=owner)
+
+
 def test_a_download_is_found_by_its_key(admin: Client, assorted: None) -> None:
     download = Download.objects.get(name="more")
     assert listed(admin, q=f" {download.pk} ") == {"more"}
@@ -108,7 +115,14 @@ def test_a_download_is_found_by_its_key(admin: Client, assorted: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "found"), [("a hundred", True), ('"hundred a"', False), ("hundred a", True)]
+    ("query", "found"),
+    [
+        ("a hundred", True),
+        ("hundred a", True),
+        ('"a hundred"', True),
+        ("'a hundred'", True),
+        ('"hundred a"', False),
+    ],
 )
 def test_each_word_of_a_search_must_be_there(
     admin: Client, assorted: None, query: str, found: bool

@@ -30,6 +30,9 @@ else:
 #: Downloads that one request may act on: a server would end one that takes long half-way.
 ACTION_LIMIT: Final = 10_000
 
+#: Longer than a page that asks can have been on a screen.
+YEARS: Final = timedelta(days=3650)
+
 #: Names on the page that asks.
 NAMED: Final = 10
 
@@ -164,10 +167,14 @@ EXTEND_EXPIRY: Final = Intervention(
 
 def _shown_at(request: HttpRequest) -> datetime:
     """Return when the page that asked was shown; now, for one that is yet to be."""
+    now = timezone.now()
     try:
-        return parse_datetime(request.POST.get("shown_at", "")) or timezone.now()
-    except ValueError:
-        return timezone.now()
+        shown = parse_datetime(request.POST.get("shown_at", "")) or now
+        # Not beyond what a database can compare with.
+        return max(min(shown, now), now - YEARS)
+    except (TypeError, ValueError):
+        # It is none, or it is of another kind than the site's.
+        return now
 
 
 class Asking(ModelAdmin):

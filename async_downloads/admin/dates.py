@@ -33,7 +33,7 @@ def hierarchy(changelist: ChangeList) -> dict[str, Any]:
     try:
         year, month, day = (_number(changelist, f"{field}__{unit}") for unit in UNITS)
         chosen = date(year or 1, month or 1, day or 1)
-    except ValueError:
+    except (OverflowError, ValueError):
         return {"show": False}
     if span is None:
         return {"show": False}

@@ -66,7 +66,8 @@ class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
         except ValueError:
             pass
         for word in smart_split(search_term):
-            text = unescape_string_literal(word) if word[0] in "\"'" == word[-1] else word
+            quoted = word[0] in "\"'" and word[0] == word[-1]
+            text = unescape_string_literal(word) if quoted else word
             named = Q(name__icontains=text) | Q(filename__icontains=text)
             queryset = queryset.filter(named | owned_by(text))
         return queryset, False

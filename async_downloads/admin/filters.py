@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from async_downloads.models import DownloadCollection
+from async_downloads.owners import MAX_LABEL_LENGTH
 
 __all__ = ["AgeFilter", "ConditionFilter", "OwnerFilter", "SizeFilter", "owned_by"]
 
@@ -27,6 +28,9 @@ def owned_by(text: str) -> Q:
     The owners are looked up first: where the database knows how few they are, it
     goes to their downloads rather than through all of them.
     """
+    if len(text) > MAX_LABEL_LENGTH or "\0" in text:
+        # No name is like that, and a database may refuse to look for it.
+        return Q(collection__in=[])
     owners = DownloadCollection.objects.named_like(text).values_list("pk", flat=True)
     found = list(owners[: MANY_OWNERS + 1])
     if len(found) > MANY_OWNERS:
