@@ -148,6 +148,8 @@ def test_a_name_that_nobody_can_have_is_left_alone(name: str) -> None:
         "/downloads/{key}/orders.csv",
         "../{key}/orders.csv",
         "downloads/../{key}/orders.csv",
+        "invoices/{key}/orders.csv",
+        "{key}/orders.csv",
         "downloads/{key}/" + "x" * 500,
     ],
 )

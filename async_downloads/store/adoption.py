@@ -267,7 +267,7 @@ def _check_path(key: uuid.UUID, path: str) -> None:
     """
     folder = posixpath.dirname(path)
     if (
-        posixpath.basename(folder) != str(key)
+        folder != posixpath.join(settings.PATH_PREFIX, str(key))
         or posixpath.normpath(path) != path
         or path.startswith(("/", "../"))
         or len(path) > files.MAX_PATH_LENGTH
