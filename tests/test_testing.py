@@ -90,6 +90,15 @@ def test_a_failure_of_a_task_that_its_decorator_does_not_watch_is_told_to_the_qu
     assert "LookupError" in str(finished.raised)
 
 
+def test_files_are_removed_with_the_rows_that_know_of_them(transactional_db: None) -> None:
+    runner = RunDownload()
+    folders = [Path(runner(jobs.decorated).download.filepath).parent for _ in range(2)]
+    there = [Path(project_settings.MEDIA_ROOT) / folder for folder in folders]
+    assert all(folder.exists() for folder in there)
+    runner.remove_files()
+    assert not any(folder.exists() for folder in there)
+
+
 def test_a_refusal_is_no_failure_to_the_queue(run_download: RunDownload) -> None:
     finished = run_download(jobs.fail_for_people)
     assert (finished.state, finished.errors) == ("failed", "Choose a shorter period.")

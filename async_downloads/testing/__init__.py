@@ -32,16 +32,18 @@ OUTCOMES: Final = {"passed": "ok", "skipped": "skipped", "failed": "FAILED", "er
 
 
 @pytest.fixture
-def run_download(transactional_db: None) -> "RunDownload":
+def run_download(transactional_db: None) -> Iterator["RunDownload"]:
     """Run a task for a new download as a worker would; see ``RunDownload``.
 
     It works outside of any transaction, as a worker does, and so the test gets
-    ``transactional_db``.
+    ``transactional_db``. The files go with the rows when the test is over.
     """
     # Not above: pytest may load this module before Django is set up.
     from async_downloads.testing.running import RunDownload
 
-    return RunDownload()
+    runner = RunDownload()
+    yield runner
+    runner.remove_files()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

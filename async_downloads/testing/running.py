@@ -89,6 +89,9 @@ class FinishedDownload:
 class RunDownload:
     """Makes a download, runs a task for it at once, and returns how it ended."""
 
+    def __init__(self) -> None:
+        self._keys: list[str] = []
+
     def __call__(
         self,
         task: Any,
@@ -117,8 +120,14 @@ class RunDownload:
         found = import_string(task) if isinstance(task, str) else task
         run = _runner_for(task, found)
         _, download_key = cache.init_download(user, filename)
+        self._keys.append(download_key)
         raised = run((download_key, *args), kwargs)
         return FinishedDownload(Download.objects.get(pk=download_key), raised)
+
+    def remove_files(self) -> None:
+        """Remove the files of all downloads that it has made: no row will know of them."""
+        for download in Download.objects.filter(pk__in=self._keys):
+            files.sweep(download.filepath, download_key=download.download_key)
 
 
 #: Calls a task with positional and keyword arguments, and returns what the queue hears of.
