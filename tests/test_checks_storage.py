@@ -59,7 +59,7 @@ def test_a_storage_that_cannot_be_made_is_an_error(
 # E008, E009
 
 
-@pytest.mark.parametrize("way", ["", None, "nginx", "STREAM"])
+@pytest.mark.parametrize("way", ["", None, "nginx", "STREAM", ["stream"]])
 def test_an_unknown_way_of_serving_is_an_error(settings: Any, way: Any) -> None:
     settings.ASYNC_DOWNLOADS_SERVE = way
     assert ids() == ["E008"]

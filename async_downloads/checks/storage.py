@@ -27,7 +27,7 @@ def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMess
                 id="async_downloads.E007",
             )
         ]
-    if settings.SERVE not in serving.WAYS:
+    if settings.SERVE not in list(serving.WAYS):
         return [
             Error(
                 f"ASYNC_DOWNLOADS_SERVE is {settings.SERVE!r}.",
