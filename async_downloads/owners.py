@@ -118,7 +118,17 @@ def resolve_old_names(names: Iterable[str]) -> dict[str, Owner]:
         for name, called in users.items()
         if len(called) == 1 and name in wanted
     }
-    return found | {name: _from_text(name) for name in wanted - users.keys()}
+    return found | {name: _exactly(name) for name in wanted - users.keys()}
+
+
+def _exactly(text: str) -> Owner:
+    """Return the user who signs in by a text, or the text.
+
+    A database that takes "jose" for "josé", and a user whose primary key is spelled
+    like somebody else's name, would give one person the files of another.
+    """
+    owner = _from_text(text)
+    return owner if owner.name == text else Owner(None, text)
 
 
 def _old_name_field(user_model: Any) -> str:

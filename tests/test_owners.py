@@ -219,3 +219,19 @@ def test_old_names_are_resolved_in_one_query_and_labels_besides(
         found = owners.resolve_old_names(["ada", "grace", "", "a\0"])
     assert found == {"ada": resolve(user), "grace": resolve(other_user)}
     assert owners.resolve_old_names(["team"]) == {"team": owners.Owner(None, "team")}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("similar", ["ADA", "ada ", "ädá"])
+def test_an_old_name_is_taken_exactly_whatever_the_database_takes_it_for(similar: str) -> None:
+    UserFactory(username="ada")
+    assert owners.resolve_old_names([similar]) == {similar: Owner(None, similar)}
+
+
+def test_an_old_name_is_no_primary_key_even_where_a_text_may_be_one(
+    user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owners, "_has_integer_key", lambda user_model: False)
+    name = str(user.pk)
+    assert resolve(name) == resolve(user)
+    assert owners.resolve_old_names([name]) == {name: Owner(None, name)}
