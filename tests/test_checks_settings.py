@@ -46,6 +46,14 @@ def test_e003_a_number_that_is_none_or_not_above_zero(settings: Any, name: str, 
     assert f"ASYNC_DOWNLOADS_{name}" in messages()[0].msg
 
 
+@pytest.mark.parametrize("name", ["TIMEOUT", "STALLED_AFTER"])
+@pytest.mark.parametrize("value", [float("inf"), 10**30, 100 * 366 * 86400], ids=repr)
+def test_e003_more_seconds_than_a_clock_can_show(settings: Any, name: str, value: float) -> None:
+    setattr(settings, f"ASYNC_DOWNLOADS_{name}", value)
+    assert ids() == ["E003"]
+    assert ("None" in str(messages()[0].hint)) == (name == "TIMEOUT")
+
+
 LIMITS = ["MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS"]
 
 

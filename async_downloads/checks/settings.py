@@ -26,6 +26,10 @@ NUMBERS: Final = {
 #: Those of them that count something.
 WHOLE_NUMBERS: Final = {"MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS"}
 
+#: Those of them that are seconds, and how many there may be: no clock shows any time at all.
+SECONDS: Final = {"TIMEOUT", "STALLED_AFTER"}
+MAX_SECONDS: Final = 100 * 365 * 24 * 60 * 60
+
 
 def check_settings(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
     """E001 to E004 and E010: values that cannot work."""
@@ -51,6 +55,11 @@ def _wrong_settings() -> Iterator[tuple[str, str, str]]:
         whole = name in WHOLE_NUMBERS
         if not (may_be_none and value is None) and not _is_positive(value, whole=whole):
             hint = f"It must be a {'whole ' if whole else ''}number above 0."
+            yield name, hint, "async_downloads.E003"
+        elif name in SECONDS and value is not None and value > MAX_SECONDS:
+            hint = f"It must be no more than {MAX_SECONDS} seconds, which are a hundred years."
+            if may_be_none:
+                hint += " None means for ever."
             yield name, hint, "async_downloads.E003"
     prefix = settings.PATH_PREFIX
     if not isinstance(prefix, str) or prefix.startswith("/") or ".." in prefix.split("/"):
