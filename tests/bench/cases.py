@@ -39,7 +39,7 @@ CASES: Final = (
         "columns",
         "{:,} orders, plain columns",
         200_000,
-        ("floor", "floor.columns_by_rows", "old", "import_export", "ours"),
+        ("floor", "floor.columns_by_rows", "old.row_function", "old", "import_export", "ours"),
         BOTH,
     ),
     Case("row_function", "{:,} orders, row function", 200_000, ("floor", "old", "ours"), BOTH),

@@ -17,6 +17,7 @@ NAMES: Final = {
     "floor": "floor",
     "floor.columns_by_rows": "floor by rows",
     "old": "0.6.0",
+    "old.row_function": "0.6.0, row function",
     "import_export": "import-export",
     "ours": "ours",
 }
