@@ -466,3 +466,10 @@ def test_a_second_database_makes_text_of_its_own() -> None:
         assert parsed(ours(rows))[0][0] == "there, away"
     assert captured.captured_queries
     assert parsed(ours(Customer.objects.values_list("name"))) == []
+
+
+def test_the_caller_may_be_in_the_middle_of_another_result(shop: list[Order]) -> None:
+    others = Order.objects.order_by("pk").iterator(chunk_size=2)
+    next(others)
+    assert_same(Order.objects.order_by("pk").values_list("reference", "total"))
+    assert len(list(others)) == len(shop) - 1

@@ -9,6 +9,7 @@ import csv
 import io
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import IO, Any, Final
 
 from django.conf import settings
@@ -158,7 +159,9 @@ class Dialect:
                 raise self._raised[0] from None
             raise
         finally:
-            driver.create_function(self._function, 2, None)
+            # Refused while the caller reads something else from this connection.
+            with suppress(connection.Database.OperationalError):
+                driver.create_function(self._function, 2, None)
 
     def _print(self, number: int, value: Any) -> str:
         """Return a cell's text, as the row path would have it."""
