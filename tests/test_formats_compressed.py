@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import time
+import zipfile
 from typing import Any
 
 import openpyxl
@@ -55,3 +56,9 @@ def test_it_is_written_as_it_comes() -> None:
     assert seen[100_000] > 10_000
     text = io.StringIO(gzip.decompress(stream.getvalue()).decode())
     assert sum(1 for _ in csv.reader(text)) == 200_000
+
+
+def test_an_archive_has_the_rows_in_a_member_and_not_itself() -> None:
+    archive = gzip.decompress(written("zip.gz", name="orders.zip.gz"))
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert opened.namelist() == ["orders.csv"]

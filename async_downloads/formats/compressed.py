@@ -2,12 +2,16 @@
 
 import gzip
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import IO, Any, Final, cast
 
 from async_downloads.formats.base import Options, Writer
 from async_downloads.formats.sinks import Sink
 
-__all__ = ["CONTENT_TYPE", "compressing"]
+__all__ = ["CONTENT_TYPE", "EXTENSION", "compressing"]
+
+#: What is appended to the name of what is compressed.
+EXTENSION: Final = ".gz"
 
 CONTENT_TYPE: Final = "application/gzip"
 
@@ -26,6 +30,9 @@ def compressing(write: Writer) -> Writer:
 
     def write_compressed(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
         sink = cast("IO[bytes]", Sink(stream))
+        if options.name.lower().endswith(EXTENSION):
+            # A writer that looks at it would find itself compressed again.
+            options = replace(options, name=options.name[: -len(EXTENSION)])
         with gzip.GzipFile("", "wb", LEVEL, fileobj=sink, mtime=0) as file:
             # It says that it can seek, and then cannot seek back.
             return write(

@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 #: What is appended to the name of a format, and to its extensions, for it compressed.
-GZIP: Final = ".gz"
+GZIP: Final = compressed.EXTENSION
 
 CSV: Final = Format("csv", (".csv",), "text/csv", csv.write_csv)
 
