@@ -55,7 +55,10 @@ def render_item(download: Download, context: Context) -> SafeString:
     if project_settings.DEBUG or not token or not _is_ours(template) or context.get("whole_page"):
         with context.push(download=download):
             return template.render(context)
-    key = (*_shown(download), bool(page), context.autoescape, context.use_tz, context.use_l10n)
+    key = (
+        *(*_shown(download), _instance(context)),
+        *(bool(page), context.autoescape, context.use_tz, context.use_l10n),
+    )
     markup = _remembered.get(key)
     if markup is None:
         with context.push(download=download, csrf_token=_TOKEN, page=page and _PAGE):
@@ -94,6 +97,14 @@ def _shown(download: Download) -> tuple[Any, ...]:
         get_script_prefix(),
         get_urlconf(),
     )
+
+
+def _instance(context: Context) -> object:
+    """Return which of several instances of an app the URLs on this page are of, as Django tells."""
+    request: Any = getattr(context, "request", None)
+    if hasattr(request, "current_app"):
+        return request.current_app
+    return getattr(getattr(request, "resolver_match", None), "namespace", None)
 
 
 def _is_ours(template: Template) -> bool:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.template import Context, Template
+from django.template import Context, RequestContext, Template
 from django.template.loader import get_template
+from django.test import RequestFactory
+from django.urls import include, path
 from django.utils import timezone, translation
 
 from async_downloads import items
@@ -14,6 +16,12 @@ from async_downloads.models import Download
 from tests.factories import DownloadFactory
 
 pytestmark = pytest.mark.django_db
+
+#: Of a site that has the app twice.
+urlpatterns = [
+    path("first/", include("async_downloads.urls", namespace="first")),
+    path("second/", include("async_downloads.urls", namespace="second")),
+]
 
 LIST = '{% include "async_downloads/downloads.html" %}'
 
@@ -106,6 +114,17 @@ def test_each_reader_has_their_own_language_and_time() -> None:
     with timezone.override("Asia/Tokyo"):
         assert shown(download) != english
     assert shown(download) == english
+
+
+@pytest.mark.urls(__name__)
+def test_each_instance_of_the_app_has_its_own_urls() -> None:
+    download = DownloadFactory()
+    template = Template(LIST)
+    for instance in ("first", "second"):
+        request = RequestFactory().get("/")
+        request.current_app = instance  # type: ignore[attr-defined]
+        context = RequestContext(request, {"downloads": [download], "csrf_token": "secret"})
+        assert f'action="/{instance}/' in template.render(context)
 
 
 def test_a_template_of_the_sites_own_is_rendered_each_time(settings: Any, tmp_path: Path) -> None:
