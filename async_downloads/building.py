@@ -1,17 +1,23 @@
 """What a download is made of, to a whole file in the storage."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import IO, Any, Final, Protocol, cast
 
 from django.core.files import File
+from django.db import Error as DatabaseFault
+from django.db import connections, transaction
 from django.db.models import QuerySet
 
 from async_downloads import columns, files, limits, settings, steps, store
 from async_downloads.formats import Format, Options, csv, registry
 
 __all__ = ["Content", "Copy", "Table", "build"]
+
+logger = logging.getLogger(__name__)
 
 #: Rows that are read from the database at a time.
 CHUNK_SIZE: Final = 2000
@@ -140,7 +146,7 @@ class Table:
         if self.expected is not None:
             return self.expected
         if isinstance(self.rows, QuerySet):
-            return self.rows.count()
+            return _counted(self.rows)
         try:
             return len(cast("Any", self.rows))
         except TypeError:
@@ -160,6 +166,21 @@ class Table:
         for index, row in enumerate(rows, before):
             yield row
             steps.update_percentage(key, total, index)
+
+
+def _counted(rows: QuerySet[Any, Any]) -> int | None:
+    """Return the number of rows; None if the database cannot count them, as it may yet give them.
+
+    Django makes a wrong statement to count some querysets, and a count may take longer
+    than a database lets a statement take.
+    """
+    inside = connections[rows.db].in_atomic_block
+    try:
+        with transaction.atomic(using=rows.db) if inside else nullcontext():
+            return rows.count()
+    except DatabaseFault as error:
+        logger.warning("The rows of an export could not be counted: %s", error)
+        return None
 
 
 class _WatchedSpool(limits.Spool):
@@ -189,6 +210,8 @@ def build(run: store.Run, content: Content) -> files.StoredFile:
     Raises:
         DownloadCancelled: The claim is lost.
     """
+    # What a task has tried to write before, in the same run, is in no file.
+    run.rows_written = run.rows_expected = None
     run.target.rename(content.name_for(run.download.filename))
     # 0 would mean that it never spools to disk.
     memory = max(1, int(settings.IN_MEMORY_MAX_SIZE_BYTES))

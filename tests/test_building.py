@@ -2,18 +2,21 @@
 
 import io
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
+from django.db.models import Count, F, QuerySet
 from django.test import Client
 
-from async_downloads import cache, files
+from async_downloads import cache, files, store
 from async_downloads.columns import streams
 from async_downloads.models import Download
 from async_downloads.shortcuts import queryset_to_csv
 from async_downloads.signals import download_changed
 from tests.factories import CustomerFactory, DownloadFactory, OrderFactory
-from tests.shop.models import Order
+from tests.shop.models import Customer, Order
 
 LIST = "/async_downloads/list/"
 
@@ -165,3 +168,45 @@ def test_an_encoding_that_does_not_exist_is_refused_before_anything_is_written(k
     with pytest.raises(ValueError, match="no-such"):
         cache.save_download(key, three_rows(), encoding="no-such")
     assert Download.objects.get().state == "pending"
+
+
+def test_a_file_that_takes_the_place_of_rows_that_failed_has_none_of_them(key: str) -> None:
+    def fails() -> Iterator[list[int]]:
+        yield [1]
+        raise RuntimeError("half-way")
+
+    run = store.claim(key)
+    assert run is not None
+    with run:
+        cache.save_download(key, fails(), expected_rows=9)
+        run.rows_written = 1
+        cache.save_download(key, file=io.BytesIO(b"whole"))
+    assert counts() == (None, None)
+    assert Download.objects.get().status_text == "Complete"
+
+
+class Uncountable(QuerySet):
+    """As one that Django makes a wrong statement for, or that takes too long to count."""
+
+    def count(self) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT no_such_column")
+        return super().count()
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_rows_that_cannot_be_counted_are_exported_all_the_same(key: str, inside: bool) -> None:
+    order = OrderFactory()
+    with transaction.atomic() if inside else nullcontext():
+        cache.save_download(key, Uncountable(Order).values_list("pk"))
+    assert content() == f"{order.pk}\n"
+    assert counts() == (1, None)
+
+
+def test_rows_that_django_miscounts_are_exported(key: str) -> None:
+    OrderFactory()
+    numbered = Customer.objects.annotate(number=Count("orders"))
+    cache.save_download(
+        key, numbered.annotate(twice=F("number") * 2).values_list("twice", "number")
+    )
+    assert content() == "2,1\n"
