@@ -379,6 +379,24 @@ def test_a_copy_needs_no_cursor_of_the_servers(shop: list[Order], monkeypatch: A
 
 
 @postgres
+def test_no_second_connection_is_asked_of_a_pool(shop: list[Order]) -> None:
+    pytest.importorskip("psycopg_pool")
+    usual, pooled = connections["default"], connection.copy()
+    pooled.settings_dict["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 1, "timeout": 0.5}}
+    connections["default"] = pooled
+    seen: list[int] = []
+    try:
+        text = columns.text_of(Order.objects.values_list("pk", "total"))
+        assert text is not None
+        text.write(io.BytesIO(), beat=lambda _rows: seen.append(Order.objects.count()))
+    finally:
+        pooled.close()
+        pooled.close_pool()
+        connections["default"] = usual
+    assert seen == [len(shop)]
+
+
+@postgres
 @pytest.mark.parametrize(
     "statement",
     ["SET datestyle TO 'German'", "SET timezone TO 'Asia/Tokyo'"],

@@ -76,6 +76,8 @@ class Dialect:
         connection = self._connection
         return (
             hasattr(connection.connection, "pgconn")
+            # One more connection of a pool might be waited for in vain, at each sign of life.
+            and not connection.settings_dict.get("OPTIONS", {}).get("pool")
             and not connection.in_atomic_block
             and connection.get_autocommit()
         )
