@@ -1,12 +1,12 @@
 """Several files in one download: a ZIP file, written as a stream."""
 
 import io
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
 from async_downloads import store
-from async_downloads.building import Copy, Table
+from async_downloads.building import Copy, Expected, Table, check_expected, rows_told
 from async_downloads.formats import Rows, csv, registry, zipped
 
 __all__ = ["Archive", "Members"]
@@ -27,15 +27,17 @@ class Archive:
 
     members: Members
     encoding: str = "utf-8"
-    expected: int | Callable[[], int] | None = None
+    expected: Expected = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be written, before anything is.
 
         Raises:
-            ValueError: There is no such encoding.
+            TypeError: ``expected`` is no whole number.
+            ValueError: There is no such encoding, or ``expected`` is below 0.
         """
         csv.check_encoding(self.encoding)
+        check_expected(self.expected)
 
     def name_for(self, asked: str) -> str:
         """Return the name with the extension of an archive."""
@@ -43,7 +45,7 @@ class Archive:
 
     def write(self, run: store.Run, stream: IO[bytes]) -> None:
         """Write them one after the other, and tell the run how many rows there are in all."""
-        run.rows_expected = self.expected() if callable(self.expected) else self.expected
+        run.rows_expected = rows_told(self.expected)
         count: int | None = None
         with zipped.Archive(stream) as archive:
             for name, content in self._pairs():

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from async_downloads import columns, files, limits, settings, steps, store
 from async_downloads.formats import Format, Options, csv, registry
 
-__all__ = ["Content", "Copy", "Table", "build"]
+__all__ = ["Content", "Copy", "Expected", "Table", "build", "check_expected", "rows_told"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,10 @@ CHUNK_SIZE: Final = 2000
 
 #: Bytes that are copied at a time.
 PIECE_SIZE: Final = 1 << 20
+
+
+#: How many rows there will be, or what returns it.
+Expected = int | Callable[[], int | None] | None
 
 
 class Content(Protocol):
@@ -83,16 +87,18 @@ class Table:
     rows: Iterable[Iterable[Any]]
     encoding: str = "utf-8"
     header: Iterable[Any] | None = None
-    expected: int | Callable[[], int] | None = None
+    expected: Expected = None
     format: Format | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be written, before anything is.
 
         Raises:
-            ValueError: There is no such encoding.
+            TypeError: ``expected`` is no whole number.
+            ValueError: There is no such encoding, or ``expected`` is below 0.
         """
         csv.check_encoding(self.encoding)
+        check_expected(self.expected)
 
     def name_for(self, asked: str) -> str:
         """Return the name with the extension of the format, where one was wished for."""
@@ -141,10 +147,8 @@ class Table:
 
     def _expected(self) -> int | None:
         """Return how many rows there will be, as far as that is known."""
-        if callable(self.expected):
-            return self.expected()
         if self.expected is not None:
-            return self.expected
+            return rows_told(self.expected)
         if isinstance(self.rows, QuerySet):
             return _counted(self.rows)
         try:
@@ -166,6 +170,35 @@ class Table:
         for index, row in enumerate(rows, before):
             yield row
             steps.update_percentage(key, total, index)
+
+
+def check_expected(expected: Expected) -> None:
+    """Refuse what no file could be compared with, once all of it is written.
+
+    Raises:
+        TypeError: It is neither a whole number nor to be called.
+        ValueError: It is below 0.
+    """
+    if expected is None or callable(expected):
+        return
+    if not isinstance(expected, int):
+        raise TypeError(
+            f"expected_rows must be a whole number or what returns one, not {expected!r}."
+        )
+    if expected < 0:
+        raise ValueError(f"expected_rows must not be below 0, as {expected} is.")
+
+
+def rows_told(expected: Expected) -> int | None:
+    """Return how many rows there will be, as the caller tells.
+
+    Raises:
+        TypeError: What was called has returned no whole number.
+        ValueError: It has returned one below 0.
+    """
+    told = expected() if callable(expected) else expected
+    check_expected(told)
+    return told
 
 
 def _counted(rows: QuerySet[Any, Any]) -> int | None:

@@ -131,9 +131,10 @@ def save_download(
         DownloadBusy: Another run of the same download is alive.
         DownloadCancelled: The download was cleared, or taken over by another run.
         ImproperlyConfigured: ``format`` needs a package that is not installed.
-        TypeError: ``file`` is not a binary file.
+        TypeError: ``file`` is not a binary file, or ``expected_rows`` is no whole number.
         ValueError: Not just one of ``iterable``, ``file`` and ``members`` was given,
-            there is no such format or encoding, or it is not for what was given.
+            there is no such format or encoding, it is not for what was given, or
+            ``expected_rows`` is below 0.
     """
     content = _content(
         iterable, file, members, format, encoding=encoding, header=header, expected=expected_rows

@@ -210,3 +210,18 @@ def test_rows_that_django_miscounts_are_exported(key: str) -> None:
         key, numbered.annotate(twice=F("number") * 2).values_list("twice", "number")
     )
     assert content() == "2,1\n"
+
+
+@pytest.mark.parametrize("expected", [-1, "5", 2.5])
+@pytest.mark.parametrize("content", [{"iterable": [[1]]}, {"members": {"a.csv": [[1]]}}])
+def test_a_number_that_rows_cannot_have_is_refused_before_anything_is_written(
+    key: str, content: dict[str, Any], expected: Any
+) -> None:
+    with pytest.raises((TypeError, ValueError), match="expected_rows must"):
+        cache.save_download(key, expected_rows=expected, **content)
+    assert Download.objects.get().state == "pending"
+    rows_read: list[int] = []
+    rows = ([row] for row in [1] if not rows_read.append(row))
+    cache.save_download(key, rows, expected_rows=lambda: expected)
+    assert Download.objects.get().failed
+    assert not rows_read
