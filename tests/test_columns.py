@@ -398,6 +398,52 @@ def test_no_second_connection_is_asked_of_a_pool(shop: list[Order]) -> None:
 
 @postgres
 @pytest.mark.parametrize(
+    ("statement", "question"),
+    [
+        ("SET search_path TO elsewhere, public", "SHOW search_path"),
+        ("SET ROLE pg_monitor", "SELECT current_user"),
+    ],
+)
+def test_beats_find_the_tables_that_the_session_was_told_of(
+    shop: list[Order], statement: str, question: str
+) -> None:
+    def answer() -> Any:
+        with connections["default"].cursor() as cursor:
+            cursor.execute(question)
+            return cursor.fetchone()
+
+    seen: list[Any] = []
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("GRANT SELECT ON shop_order TO pg_monitor")
+            cursor.execute(statement)
+        told = answer()
+        text = columns.text_of(Order.objects.values_list("pk", "total"))
+        assert text is not None
+        text.write(io.BytesIO(), beat=lambda _rows: seen.append(answer()))
+    finally:
+        connection.close()
+    assert seen == [told]
+
+
+def test_a_connection_of_another_kind_is_the_only_one_that_is_asked(shop: list[Order]) -> None:
+    usual = connections["default"]
+    own = type("Own", (type(usual),), {"__module__": "tenants"})(usual.settings_dict, usual.alias)
+    connections["default"] = own
+    seen: list[Any] = []
+    try:
+        text = columns.text_of(Order.objects.values_list("pk", "total"))
+        if text is not None:
+            text.write(io.BytesIO(), beat=lambda _rows: seen.append(connections["default"]))
+    finally:
+        own.close()
+        connections["default"] = usual
+    assert (text is None) == (VENDOR == "mysql")
+    assert all(one is own for one in seen)
+
+
+@postgres
+@pytest.mark.parametrize(
     "statement",
     ["SET datestyle TO 'German'", "SET timezone TO 'Asia/Tokyo'"],
 )

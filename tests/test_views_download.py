@@ -155,7 +155,19 @@ def test_a_fetch_is_counted_where_it_begins(
     assert fetches(mine) == (counted, user if counted else None)
 
 
-@pytest.mark.parametrize(("asked", "counted"), [({}, 1), ({"Range": "bytes=2-"}, 0)], ids=str)
+@pytest.mark.parametrize(
+    ("asked", "counted"),
+    [
+        ({}, 1),
+        ({"Range": "bytes=2-"}, 0),
+        ({"Range": "Bytes= 0-"}, 1),
+        # Of these, the web server may send the whole file.
+        ({"Range": "bytes=-99999"}, 1),
+        ({"Range": "bytes=2-2,0-"}, 1),
+        ({"Range": "lines=2-"}, 1),
+    ],
+    ids=str,
+)
 def test_what_is_handed_over_is_counted_alike(
     signed_in: Client, user: Any, mine: Download, settings: Any, asked: Any, counted: int
 ) -> None:

@@ -56,6 +56,7 @@ class Dialect:
         connection = self._connection
         return (
             not connection.in_atomic_block
+            and streams.is_djangos(connection)
             and connection.get_autocommit()
             and not connection.execute_wrappers
             and hasattr(getattr(connection.Database, "cursors", None), "SSCursor")

@@ -80,7 +80,18 @@ class Dialect:
             and not connection.settings_dict.get("OPTIONS", {}).get("pool")
             and not connection.in_atomic_block
             and connection.get_autocommit()
+            and streams.is_djangos(connection)
+            and self._sees_what_others_see()
         )
+
+    def _sees_what_others_see(self) -> bool:
+        """Return whether a new session would have the same tables before it, and rights."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT current_user = session_user AND setting = reset_val"
+                " FROM pg_settings WHERE name = 'search_path'"
+            )
+            return bool(cursor.fetchone()[0])
 
     def cell(self, column: Column, sql: str, number: int) -> str | None:
         """Return an expression for a cell."""

@@ -14,7 +14,7 @@ from async_downloads.exceptions import DownloadError
 from async_downloads.formats import csv
 from async_downloads.formats.text import layer_over
 
-__all__ = ["BLOCK_ROWS", "FETCH_ROWS", "beside", "write_blocks", "write_rows"]
+__all__ = ["BLOCK_ROWS", "FETCH_ROWS", "beside", "is_djangos", "write_blocks", "write_rows"]
 
 #: Rows of text between two looks at the time. More would not stay in the processor's cache:
 #: a COPY in blocks of 1000 takes half as long again.
@@ -113,6 +113,14 @@ def write_rows(
 
     rows: Iterable[Any] = chain.from_iterable(blocks())
     return csv.write(map(change, rows) if change else rows, stream, encoding=encoding)
+
+
+def is_djangos(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a new connection of this kind finds what this one does.
+
+    Other kinds may know in which schema or of which tenant the rows of downloads are.
+    """
+    return type(connection).__module__.startswith("django.")
 
 
 @contextmanager

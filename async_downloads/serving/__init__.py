@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from async_downloads import settings
 from async_downloads.serving.attachment import Attachment
 from async_downloads.serving.handover import by_redirect, by_x_accel, by_x_sendfile
+from async_downloads.serving.ranges import leaves_out_the_beginning
 from async_downloads.serving.streaming import stream
 
 __all__ = ["WAYS", "Attachment", "begins", "serve"]
@@ -53,4 +54,4 @@ def begins(request: HttpRequest, response: HttpResponseBase) -> bool:
     if response.status_code not in (HTTPStatus.OK, HTTPStatus.FOUND):
         return False
     # What is handed over is cut into ranges by whoever sends it.
-    return response.streaming or request.headers.get("Range", "bytes=0-").startswith("bytes=0-")
+    return response.streaming or not leaves_out_the_beginning(request)

@@ -5,7 +5,7 @@ from typing import Final
 
 from django.http import HttpRequest
 
-__all__ = ["UnsatisfiableRangeError", "wanted"]
+__all__ = ["UnsatisfiableRangeError", "leaves_out_the_beginning", "wanted"]
 
 #: One range of bytes. More than one may be answered with the whole file.
 ONE_RANGE: Final = re.compile(r"bytes=[ \t]*(\d*)-(\d*)[ \t]*", re.ASCII | re.IGNORECASE)
@@ -45,6 +45,16 @@ def wanted(request: HttpRequest, *, size: int, etag: str) -> range | None:
     if not found:
         raise UnsatisfiableRangeError(request.headers["Range"])
     return found
+
+
+def leaves_out_the_beginning(request: HttpRequest) -> bool:
+    """Return whether a request asks for one range, of which the first byte of the file is no part.
+
+    For where the size is not known: what is counted from the end may be all of it. A
+    header that asks for something else may be answered with the whole file.
+    """
+    asked = ONE_RANGE.fullmatch(request.headers.get("Range", ""))
+    return asked is not None and _number(asked[1] or "0") > 0
 
 
 def _number(digits: str) -> int:
