@@ -1,13 +1,14 @@
 """What keeps a server that is down from costing more than a moment."""
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from async_downloads.logs import get_logger
+
 __all__ = ["Breaker"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 

@@ -1,6 +1,5 @@
 """What a download is made of, to a whole file in the storage."""
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -14,10 +13,11 @@ from django.db.models import QuerySet
 
 from async_downloads import columns, files, limits, settings, steps, store
 from async_downloads.formats import Format, Options, csv, registry
+from async_downloads.logs import get_logger
 
 __all__ = ["Content", "Copy", "Expected", "Table", "build", "check_expected", "rows_told"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 #: Rows that are read from the database at a time.
 CHUNK_SIZE: Final = 2000

@@ -4,7 +4,6 @@ Named for the cache that once held everything; today the rows hold it, and the
 cache only makes it fast.
 """
 
-import logging
 import math
 from collections.abc import Callable, Generator, Iterable
 from typing import IO, Any, cast
@@ -14,6 +13,7 @@ from django.utils.functional import Promise
 from async_downloads import archives, building, failures, files, owners, steps, store
 from async_downloads.exceptions import DownloadCancelled
 from async_downloads.formats import registry
+from async_downloads.logs import get_logger
 from async_downloads.steps import update_percentage
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "update_percentage",
 ]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def get_username(user: Any) -> str:

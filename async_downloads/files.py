@@ -5,7 +5,6 @@ is what makes it safe to sweep the folder: nothing else can be in it.
 """
 
 import io
-import logging
 import mimetypes
 import os
 import posixpath
@@ -21,6 +20,7 @@ from django.utils import timezone
 from pathvalidate import sanitize_filename
 
 from async_downloads import settings
+from async_downloads.logs import get_logger
 
 __all__ = [
     "FALLBACK_NAME",
@@ -49,7 +49,7 @@ __all__ = [
     "with_suffix",
 ]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 #: Width of the column that keeps the path. The storage is told, and shortens what it makes up.
 MAX_PATH_LENGTH: Final = 500

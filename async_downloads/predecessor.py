@@ -5,7 +5,6 @@ made of the user name, and a dictionary under each download key. They are read
 here, and nothing in the cache is changed.
 """
 
-import logging
 import uuid
 import warnings
 from collections.abc import Iterable
@@ -17,10 +16,11 @@ from django.core.cache import CacheKeyWarning, caches
 from django.core.cache.backends.base import BaseCache
 
 from async_downloads import settings
+from async_downloads.logs import get_logger
 
 __all__ = ["OldDownload", "UnreadableCacheError", "download_key_of", "read_downloads", "read_lists"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 #: What is asked for to see whether a cache answers at all.
 PROBE: Final = "async_downloads:probe"

@@ -1,17 +1,17 @@
 """What a site decides beyond ownership."""
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from django.utils.module_loading import import_string
 
 from async_downloads import settings
+from async_downloads.logs import get_logger
 from async_downloads.models import Download
 
 __all__ = ["may_fetch", "may_fetch_of_others", "site_function"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def may_fetch(user: Any, download: Download) -> bool:

@@ -6,7 +6,6 @@ the setting; its name says what the setting was, so that a row whose columns say
 something else, or whose name does, is known to be an admin's, and stays as it is.
 """
 
-import logging
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,11 +14,12 @@ from django.db import connections, router
 from django.utils import timezone
 
 from async_downloads import settings
+from async_downloads.logs import get_logger
 from async_downloads.models import Download
 
 __all__ = ["CLEANUP_NAME", "CLEANUP_PATH", "install", "problem"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 CLEANUP_PATH: Final = "async_downloads.tasks.cleanup_expired_downloads"
 CLEANUP_NAME: Final = "async_downloads: remove expired downloads"

@@ -1,7 +1,6 @@
 """The common cases in one call."""
 
 import inspect
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial, wraps
 from typing import Any, Final, ParamSpec, TypeVar
@@ -14,6 +13,7 @@ from django_htmx.http import trigger_client_event
 
 from async_downloads import cache, executors, store
 from async_downloads.exceptions import DownloadError
+from async_downloads.logs import get_logger
 from async_downloads.supervision import supervise
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "wake_menu",
 ]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 M = TypeVar("M", bound=Model)
 

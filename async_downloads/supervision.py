@@ -1,17 +1,17 @@
 """Running a task's body, so that its end is recorded whatever it is."""
 
 import inspect
-import logging
 from collections.abc import Callable
 
 from django.utils.translation import gettext_noop
 
 from async_downloads import store
 from async_downloads.exceptions import DownloadCancelled, DownloadError
+from async_downloads.logs import get_logger
 
 __all__ = ["supervise"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def supervise(download_key: str, body: Callable[[], object], *, makes_file: bool) -> None:

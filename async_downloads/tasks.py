@@ -1,17 +1,17 @@
 """What a worker runs: the periodic clean-up, and the tasks of django-q2."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.utils.module_loading import import_string
 
 from async_downloads import store
+from async_downloads.logs import get_logger
 from async_downloads.supervision import supervise
 
 __all__ = ["cleanup_expired_downloads", "run_task"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def cleanup_expired_downloads() -> None:

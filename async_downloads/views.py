@@ -5,7 +5,6 @@ every second, which waits for the writers of an SQLite that begins them with its
 lock, and clearing would have to wait for whoever has the row locked.
 """
 
-import logging
 import uuid
 from collections.abc import Callable
 from functools import wraps
@@ -33,6 +32,7 @@ from django.views.decorators.http import condition, require_GET, require_POST, r
 from django_htmx.middleware import HtmxDetails
 
 from async_downloads import fragments, owners, rights, scripts, serving, store
+from async_downloads.logs import get_logger
 from async_downloads.store import Version
 
 __all__ = [
@@ -44,7 +44,7 @@ __all__ = [
     "script",
 ]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 #: Seconds that a browser keeps a script before it asks whether there is another.
 SCRIPT_SECONDS: Final = 60 * 60

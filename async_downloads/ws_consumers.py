@@ -1,7 +1,6 @@
 """The websocket of a signed-in person: it sends the list whenever it changed."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -13,11 +12,12 @@ from channels.layers import get_channel_layer
 from django.utils import translation
 
 from async_downloads import fragments, handshake, owners, push, store
+from async_downloads.logs import get_logger
 from async_downloads.store import Version
 
 __all__ = ["DownloadsConsumer"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 #: Seconds between two looks at the least, however many hints come in between.
 COALESCE_SECONDS: Final = 0.25

@@ -1,6 +1,5 @@
 """XLSX, with numbers, dates and truths as such; the one door to XlsxWriter."""
 
-import logging
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -15,10 +14,11 @@ from django.utils.translation import gettext as _
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats.base import Options
 from async_downloads.formats.sinks import Sink
+from async_downloads.logs import get_logger
 
 __all__ = ["write"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 #: What a sheet holds, a column and a cell. A cell counts as UTF-16 does.
 MAX_ROWS: Final = 1_048_576

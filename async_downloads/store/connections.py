@@ -4,7 +4,6 @@ The code that calls us may be inside a transaction, inside a broken one, or on a
 connection that has died. None of it may lose what has to be written.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from django.db import Error as DatabaseFault
 from django.db import OperationalError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from async_downloads.logs import get_logger
 from async_downloads.models import Download, DownloadQuerySet
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
     "surely",
 ]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 

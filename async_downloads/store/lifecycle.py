@@ -1,6 +1,5 @@
 """What happens to a download: made, claimed for a run, given progress or an error."""
 
-import logging
 import time
 import uuid
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from django.utils.translation import gettext_noop
 from async_downloads import entries, files, settings
 from async_downloads.exceptions import DownloadBusy
 from async_downloads.lifetimes import expiry, stalled_before
+from async_downloads.logs import get_logger
 from async_downloads.models import (
     Download,
     DownloadCollection,
@@ -53,7 +53,7 @@ __all__ = [
     "set_percentage",
 ]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 #: Seconds to wait for the row of a download whose entry is there already: the
 #: transaction of the request that made it has not committed yet.
@@ -215,7 +215,7 @@ def lose(download: Download) -> bool:
         with impatient():
             lost = rows.lose(gettext_noop("The file is no longer there. Please ask for it again."))
     except DatabaseFault:
-        logger.warning("It could not be recorded that a file is gone", exc_info=True)
+        logger.warning("The file of %s is gone, unrecorded", download.pk, exc_info=True)
         return True
     if lost:
         logger.error("The storage no longer has %s of download %s", download.filepath, download.pk)
@@ -236,7 +236,7 @@ def fetched(download: Download, user: Any) -> None:
         with impatient():
             counted = downloads().filter(pk=download.pk).fetched(user.pk)
     except DatabaseFault:
-        logger.warning("It could not be counted that a file was fetched", exc_info=True)
+        logger.warning("A fetch of %s was not counted", download.pk, exc_info=True)
         return
     if counted:
         tell(download, "fetched", user=user)

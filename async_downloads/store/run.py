@@ -1,6 +1,5 @@
 """One attempt at building a file."""
 
-import logging
 import threading
 import time
 import uuid
@@ -12,6 +11,7 @@ from typing import Final, Self, TypeVar
 from async_downloads import entries, failures, files, settings
 from async_downloads.exceptions import DownloadCancelled
 from async_downloads.files import StoredFile
+from async_downloads.logs import get_logger
 from async_downloads.models import Download, DownloadQuerySet, DownloadState
 from async_downloads.store.connections import (
     DatabaseFault,
@@ -27,7 +27,7 @@ from async_downloads.store.write_through import write_progress, write_through
 
 __all__ = ["Run", "current_run"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Row = TypeVar("Row")
 

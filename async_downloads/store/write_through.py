@@ -1,6 +1,5 @@
 """The order in which a change becomes visible: row, entry, version token, signal."""
 
-import logging
 import uuid
 from collections.abc import Sequence
 from typing import Any, Final
@@ -9,6 +8,7 @@ from django.utils import timezone
 
 from async_downloads import entries, signals
 from async_downloads.entries import DownloadEntry
+from async_downloads.logs import get_logger
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.signals import download_changed
 from async_downloads.store.connections import after_commit, downloads
@@ -16,7 +16,7 @@ from async_downloads.store.connections import after_commit, downloads
 __all__ = ["announce", "entry_of", "tell", "write_progress", "write_through", "write_through_all"]
 
 #: One line for each step of a download's life, with its key and numbers as attributes.
-lifecycle_log: Final = logging.getLogger(signals.__name__)
+lifecycle_log: Final = get_logger(signals.__name__)
 
 #: The signal of each change that has one.
 SIGNALS: Final = {
@@ -132,7 +132,6 @@ def tell(download: Download, change: str, **arguments: Any) -> None:
         download.download_key,
         change,
         extra={
-            "download_key": download.download_key,
             "change": change,
             "state": download.state,
             "attempts": download.attempts,
