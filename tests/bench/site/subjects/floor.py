@@ -76,8 +76,10 @@ def cleanup(size: int) -> Body:
 
 
 _TEXT = {
-    # What Python prints of each value, as text.
-    "postgresql": "COPY (SELECT o.reference, o.placed_at::text, c.name, o.product, "
+    # What Python prints of each value: the same bytes as ours.
+    "postgresql": "COPY (SELECT o.reference, CASE WHEN length(o.placed_at::timestamp::text) "
+    "IN (19, 26) THEN o.placed_at::timestamp::text || '+00:00' "
+    "ELSE rpad(o.placed_at::timestamp::text, 26, '0') || '+00:00' END, c.name, o.product, "
     "o.quantity, o.unit_price, o.status FROM orders_order o JOIN orders_customer c "
     "ON c.id = o.customer_id WHERE o.id <= {size}) TO STDOUT (FORMAT csv)",
     "sqlite": "SELECT o.reference || ',' || o.placed_at || ',\"' || c.name || '\",' || o.product "
