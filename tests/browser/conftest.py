@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
 from tests import services
 
@@ -24,6 +24,22 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+
+def take_picture(page: Page, path: Path) -> None:
+    """Keep a picture of what a page shows.
+
+    Chromium now and then cannot capture a page that has just been resized while the
+    processors are busy, and can a moment later.
+    """
+    for pause in (500, 1000, 2000):
+        try:
+            page.screenshot(path=path)
+        except Error:
+            page.wait_for_timeout(pause)
+        else:
+            return
+    page.screenshot(path=path)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, ViewportSize, expect
 from async_downloads import cache
 from async_downloads.models import Download
 from tests import services
-from tests.browser.conftest import PICTURES, SHOTS
+from tests.browser.conftest import PICTURES, SHOTS, take_picture
 from tests.factories import DownloadCollectionFactory, DownloadFactory, UserFactory
 from tests.staff import COLLECTIONS, LIST, detail
 
@@ -96,7 +96,7 @@ def look(page: Page, name: str, ours: str) -> None:
     """Take pictures, and see what axe-core finds in what is ours on the page."""
     for width in WIDTHS:
         page.set_viewport_size(ViewportSize(width=width, height=900))
-        page.screenshot(path=SHOTS / f"admin-{name}-{width}.png")
+        take_picture(page, SHOTS / f"admin-{name}-{width}.png")
     page.set_viewport_size(ViewportSize(width=1280, height=900))
     if not services.available("front-end"):
         return
@@ -118,7 +118,7 @@ def test_each_page_is_readable_in_both_schemes(page: Page, live_server: Any, sch
     look(page, f"list-{scheme}", "#changelist-form")
     if scheme == "light":
         page.set_viewport_size(ViewportSize(width=1280, height=760))
-        page.screenshot(path=PICTURES / "admin.png")
+        take_picture(page, PICTURES / "admin.png")
     page.goto(live_server.url + detail(Download.objects.get(error_detail=TRACEBACK)))
     look(page, f"detail-{scheme}", "#content-main")
     page.goto(live_server.url + COLLECTIONS)

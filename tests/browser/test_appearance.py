@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, ViewportSize, expect
 
 from async_downloads import cache
 from tests import services
-from tests.browser.conftest import SHOTS
+from tests.browser.conftest import SHOTS, take_picture
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
@@ -40,7 +40,7 @@ def look(page: Page, request: pytest.FixtureRequest) -> Look:
     def check(name: str, element: Locator) -> None:
         for width in WIDTHS:
             page.set_viewport_size(ViewportSize(width=width, height=800))
-            page.screenshot(path=SHOTS / f"{name}-{width}.png")
+            take_picture(page, SHOTS / f"{name}-{width}.png")
             check_in_view(page, element, width)
         # Not as a script tag, which a strict policy refuses.
         page.evaluate(axe.read_text())

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from async_downloads import cache
-from tests.browser.conftest import PICTURES
+from tests.browser.conftest import PICTURES, take_picture
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 from tests.test_readme import snippet, snippets
 
@@ -46,6 +46,6 @@ def test_a_customised_centre_looks_like_the_site_and_still_works(
     orders = menu.locator(".download-container", has_text="Orders")
     expect(orders.get_by_role("progressbar")).to_have_js_property("value", 30)
     expect(orders).to_contain_text("In progress, asked for 0\xa0minutes ago")
-    page.screenshot(path=PICTURES / "customised.png")
+    take_picture(page, PICTURES / "customised.png")
     page.get_by_role("button", name="Clear Customers").click()
     expect(menu.get_by_text("Customers")).to_have_count(0)

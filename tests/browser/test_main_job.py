@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import PICTURES
+from tests.browser.conftest import PICTURES, take_picture
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,7 +80,7 @@ def test_a_person_exports_orders_watches_fetches_and_clears(visitor: Page, shop:
     expect(orders.get_by_role("link")).to_be_visible(timeout=PATIENCE)
     expect(report).to_contain_text(re.compile(r"[2-8]\d %"), timeout=PATIENCE)
     PICTURES.mkdir(exist_ok=True)
-    page.screenshot(path=PICTURES / "download-centre.png")
+    take_picture(page, PICTURES / "download-centre.png")
     expect(page.locator("#async-downloads")).to_have_class(re.compile("in-progress"))
     expect(report.get_by_role("link")).to_be_visible(timeout=PATIENCE)
     expect(page.locator("#async-downloads")).not_to_have_class(re.compile("in-progress"))
