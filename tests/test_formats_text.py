@@ -1,11 +1,12 @@
 """Text to a binary stream."""
 
+import gc
 import io
 from typing import Any
 
 import pytest
 
-from async_downloads.formats.text import layer_over
+from async_downloads.formats.text import layer_over, let_go
 
 
 class OneWay(io.BytesIO):
@@ -38,3 +39,21 @@ def test_it_ends_lines_as_it_is_told() -> None:
     layer.write("a\nb\r\n")
     layer.detach()
     assert stream.getvalue() == b"a\nb\r\n"
+
+
+class Refusing(io.BytesIO):
+    """A stream that takes no byte."""
+
+    def write(self, data: Any) -> int:
+        raise OSError("no room")
+
+
+def test_what_a_stream_refuses_is_not_offered_again_when_the_layer_is_forgotten() -> None:
+    refused = Refusing()
+    layer = layer_over(refused, "utf-8")
+    layer.write("left over")
+    with pytest.raises(OSError, match="no room"):
+        let_go(layer)
+    # An error in here could only be printed, and warnings are errors.
+    del layer
+    gc.collect()

@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats import csv
-from async_downloads.formats.text import layer_over
+from async_downloads.formats.text import layer_over, let_go
 
 __all__ = ["BLOCK_ROWS", "FETCH_ROWS", "beside", "is_djangos", "write_blocks", "write_rows"]
 
@@ -61,7 +61,7 @@ def write_blocks(
         text.flush()
         return rows
     finally:
-        text.detach()
+        let_go(text)
 
 
 def _joined(block: Sequence[Any]) -> bytes:

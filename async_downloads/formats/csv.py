@@ -103,7 +103,7 @@ def write(
             f"{error.object[error.start : error.end]!r}."
         ) from error
     finally:
-        layer.detach()
+        text.let_go(layer)
 
 
 def write_csv(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:

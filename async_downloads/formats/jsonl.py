@@ -51,7 +51,7 @@ def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) ->
                 layer.write(_encode_in_ascii(_without_nan(value)) + "\n")
         layer.flush()
     finally:
-        layer.detach()
+        text.let_go(layer)
     return count
 
 

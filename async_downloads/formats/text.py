@@ -4,7 +4,7 @@ import codecs
 import io
 from typing import IO, Final, cast
 
-__all__ = ["layer_over"]
+__all__ = ["layer_over", "let_go"]
 
 #: What begins with a byte order mark that Python writes only where it can ask a stream
 #: for its position.
@@ -12,7 +12,7 @@ MARKED: Final = frozenset({"utf-16", "utf-32"})
 
 
 def layer_over(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
-    """Return a layer for text over a stream, to be detached at the end.
+    """Return a layer for text over a stream, to be let go at the end.
 
     Args:
         stream: Where the bytes go. A byte order mark that the encoding calls for is
@@ -22,6 +22,21 @@ def layer_over(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
     if not stream.seekable() and codecs.lookup(encoding).name in MARKED:
         stream.write("".encode(encoding))
     return io.TextIOWrapper(cast("io.BytesIO", _Target(stream)), encoding=encoding, newline="")
+
+
+def let_go(layer: io.TextIOWrapper) -> None:
+    """Detach a layer from its stream, which gets what is left.
+
+    Raises:
+        BaseException: What the stream raised; the rest is lost, and not offered again
+            when nobody knows the layer any more.
+    """
+    target = layer.buffer
+    try:
+        layer.detach()
+    except BaseException:
+        cast("_Target", target).closed = True
+        raise
 
 
 class _Target:
