@@ -19,7 +19,7 @@ __all__ = ["Content", "Copy", "Expected", "Table", "build", "check_expected", "r
 
 logger = get_logger(__name__)
 
-#: Rows that are read from the database at a time.
+#: Rows that are read from the database, and prefetched for, at a time.
 CHUNK_SIZE: Final = 2000
 
 #: Seconds of a statement that makes text after which its progress is worth a count and a write.
@@ -27,7 +27,6 @@ PROGRESS_AFTER: Final = 0.5
 
 #: Bytes that are copied at a time.
 PIECE_SIZE: Final = 1 << 20
-
 
 #: How many rows there will be, or what returns it.
 Expected = int | Callable[[], int | None] | None

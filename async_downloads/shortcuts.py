@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial, wraps
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.db.models import Model, QuerySet
 from django.http import HttpResponseBase
@@ -12,6 +12,7 @@ from django.utils.translation import gettext_noop
 from django_htmx.http import trigger_client_event
 
 from async_downloads import cache, executors, store
+from async_downloads.building import CHUNK_SIZE
 from async_downloads.exceptions import DownloadError
 from async_downloads.logs import get_logger
 from async_downloads.supervision import supervise
@@ -31,9 +32,6 @@ M = TypeVar("M", bound=Model)
 P = ParamSpec("P")
 
 R = TypeVar("R", bound=HttpResponseBase)
-
-#: Rows that are read from the database, and prefetched for, at a time.
-CHUNK_SIZE: Final = 2000
 
 
 def download_task(function: Callable[P, object]) -> Callable[P, None]:

@@ -11,6 +11,7 @@ from django.core.cache import cache as store
 
 from async_downloads import cache, tasks, views
 from async_downloads.shortcuts import queryset_to_csv
+from subjects import both
 from subjects.crowds import crowd_of
 from subjects.polls import polls, somebody
 
@@ -56,26 +57,8 @@ def columns(size: int) -> Body:
     return body
 
 
-def progress(size: int) -> Body:
-    key = _key()
-
-    def body() -> int:
-        for index in range(size):
-            cache.update_percentage(key, size, index)
-        return size
-
-    return body
-
-
-def init(size: int) -> Body:
-    user = somebody(f"init-{uuid.uuid4()}")
-
-    def body() -> int:
-        for _ in range(size):
-            cache.init_download(user, "orders.csv")
-        return size
-
-    return body
+progress = both.progress
+init = both.init
 
 
 def _listed(size: int) -> Any:

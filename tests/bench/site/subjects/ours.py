@@ -17,6 +17,7 @@ from async_downloads import cache, tasks, views
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.owners import resolve
 from async_downloads.shortcuts import queryset_to_csv
+from subjects import both
 from subjects.crowds import crowd_of
 from subjects.polls import polls, somebody
 
@@ -74,26 +75,8 @@ def xlsx(size: int) -> Body:
     return body
 
 
-def progress(size: int) -> Body:
-    key = _key()
-
-    def body() -> int:
-        for index in range(size):
-            cache.update_percentage(key, size, index)
-        return size
-
-    return body
-
-
-def init(size: int) -> Body:
-    user = somebody(f"init-{uuid.uuid4()}")
-
-    def body() -> int:
-        for _ in range(size):
-            cache.init_download(user, "orders.csv")
-        return size
-
-    return body
+progress = both.progress
+init = both.init
 
 
 def _listed(size: int) -> tuple[Any, str]:
