@@ -5,18 +5,16 @@ Literals have no backslashes and nothing is joined by pipes, so that no
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import IO, Any, Final
 
 from django.conf import settings
 
-from async_downloads.columns import streams
+from async_downloads.columns import base, streams
 from async_downloads.columns.kinds import Column, Kind
 from async_downloads.formats import csv
 
 __all__ = ["Dialect"]
-
-#: How many decimal places Python prints without an exponent, whatever the number.
-PLAIN_PLACES: Final = 6
 
 #: Kinds of which Django makes nothing else than the driver does.
 _AS_THEY_ARE: Final = {
@@ -27,26 +25,11 @@ _AS_THEY_ARE: Final = {
 _IF_DATE: Final = "CASE WHEN YEAR({0}) > 0 AND MONTH({0}) > 0 AND DAYOFMONTH({0}) > 0 THEN {1} END"
 
 
-class Dialect:
+class Dialect(base.Dialect):
     """Cells from the driver, through an unbuffered cursor, to ``csv.writer``."""
 
     #: MariaDB drops the order of a subquery.
     keeps_order = False
-
-    def __init__(self, connection: Any, columns: list[Any], escape_formulas: bool):
-        """Prepare.
-
-        Args:
-            connection: Django's.
-            columns: Each with its converters.
-            escape_formulas: Whether text must not be taken for a formula.
-        """
-        self._connection = connection
-        self._texts = [
-            number
-            for number, (column, _steps) in enumerate(columns)
-            if column.is_text and escape_formulas
-        ]
 
     def suits(self) -> bool:
         """Whether other statements can be kept from the connection until all rows are read.
@@ -73,7 +56,11 @@ class Dialect:
             return f"CASE {sql} WHEN 1 THEN 'True' WHEN 0 THEN 'False' ELSE {sql} END"
         if kind is Kind.DECIMAL:
             places = getattr(column.field, "decimal_places", None)
-            return f"CAST({sql} AS CHAR)" if places is not None and places <= PLAIN_PLACES else sql
+            return (
+                f"CAST({sql} AS CHAR)"
+                if places is not None and places <= base.PLAIN_PLACES
+                else sql
+            )
         if kind is Kind.UUID:
             return self._uuid(sql)
         return self._moment(kind, sql)
@@ -99,10 +86,6 @@ class Dialect:
             text = f"CONCAT({text}, '+00:00')"
         return _IF_DATE.format(sql, text)
 
-    def row(self, cells: list[str]) -> str:
-        """Return what is selected."""
-        return ", ".join(cells)
-
     def write(
         self,
         sql: str,
@@ -118,14 +101,21 @@ class Dialect:
             cursor = connection.connection.cursor(connection.Database.cursors.SSCursor)
             try:
                 cursor.execute(sql, params)
-                change = self._escaped if self._texts else None
+                texts = [
+                    number
+                    for number, (column, _steps) in enumerate(self._columns)
+                    if column.is_text and self._escape
+                ]
+                change = partial(_escaped, texts) if texts else None
                 return streams.write_rows(cursor.fetchmany, stream, encoding, aside, change)
             finally:
                 # Reads what is left, without which the connection is good for nothing.
                 cursor.close()
 
-    def _escaped(self, row: tuple[Any, ...]) -> Any:
-        cells = list(row)
-        for number in self._texts:
-            cells[number] = csv.escaped(cells[number])
-        return cells
+
+def _escaped(texts: list[int], row: tuple[Any, ...]) -> list[Any]:
+    """Return a row in which no text, of the columns with these numbers, is taken for a formula."""
+    cells = list(row)
+    for number in texts:
+        cells[number] = csv.escaped(cells[number])
+    return cells

@@ -6,14 +6,11 @@ from typing import IO, Any, Final
 
 from django.conf import settings
 
-from async_downloads.columns import streams
+from async_downloads.columns import base, streams
 from async_downloads.columns.kinds import Column, Kind
 from async_downloads.formats.csv import FORMULA_STARTS
 
 __all__ = ["Dialect"]
-
-#: How many decimal places Python prints without an exponent, whatever the number.
-PLAIN_PLACES: Final = 6
 
 #: Kinds that are printed as Python prints them.
 _AS_THEY_ARE: Final = {Kind.INTEGER, Kind.DATE, Kind.UUID, Kind.ADDRESS}
@@ -33,23 +30,11 @@ _ESCAPED: Final = (
 )
 
 
-class Dialect:
+class Dialect(base.Dialect):
     """Blocks of the driver's, or cells where a transaction is in the way."""
 
     #: Its planner has no use for a subquery's rows in another order.
     keeps_order = True
-
-    def __init__(self, connection: Any, columns: list[Any], escape_formulas: bool):
-        """Prepare.
-
-        Args:
-            connection: Django's.
-            columns: Each with its converters.
-            escape_formulas: Whether text must not be taken for a formula.
-        """
-        self._connection = connection
-        self._alone = len(columns) == 1
-        self._escape = escape_formulas
 
     def suits(self) -> bool:
         """Whether the session prints dates as Django has set it up to, and does not hold rows."""
@@ -96,7 +81,7 @@ class Dialect:
     def cell(self, column: Column, sql: str, number: int) -> str | None:
         """Return an expression for a cell."""
         cell = self._cell(column, sql)
-        if cell is None or not self._alone:
+        if cell is None or len(self._columns) != 1:
             return cell
         # An empty line would be no row.
         return f"coalesce(({cell})::text, '')"
@@ -111,7 +96,7 @@ class Dialect:
             return f"CASE WHEN {sql} THEN 'True' WHEN NOT {sql} THEN 'False' END"
         if kind is Kind.DECIMAL:
             places = getattr(column.field, "decimal_places", None)
-            return sql if places is not None and places <= PLAIN_PLACES else None
+            return sql if places is not None and places <= base.PLAIN_PLACES else None
         return self._moment(kind, sql)
 
     def _text(self, column: Column, sql: str) -> str:
@@ -137,10 +122,6 @@ class Dialect:
             f"CASE WHEN length({text}) IN ({whole}, {full}) THEN {text}{offset}"
             f" ELSE rpad({text}, {full}, '0'){offset} END"
         )
-
-    def row(self, cells: list[str]) -> str:
-        """Return what is selected."""
-        return ", ".join(cells)
 
     def write(
         self,

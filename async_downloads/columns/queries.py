@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
@@ -13,6 +13,7 @@ from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler
 
 from async_downloads.columns import mysql, postgresql, sqlite
+from async_downloads.columns.base import Dialect
 from async_downloads.columns.kinds import Column, column_of
 
 __all__ = ["Text", "text_of"]
@@ -22,41 +23,6 @@ MOST_COLUMNS: Final = 200
 
 #: What a site's own queryset might make rows in.
 _ITERATING: Final = ("iterator", "__iter__", "_iterator", "_fetch_all")
-
-
-class Dialect(Protocol):
-    """How one kind of database makes text."""
-
-    #: Whether a subquery that is ordered gives its rows in that order.
-    keeps_order: bool
-
-    def suits(self) -> bool:
-        """Whether this connection can be used in its present state."""
-
-    def cell(self, column: Column, sql: str, number: int) -> str | None:
-        """Return an expression for a cell's text: ``sql`` itself if that is it already.
-
-        Args:
-            column: What ``sql`` gives.
-            sql: An expression, without parameters unless it is returned as it is.
-            number: Of the column, counted from 0.
-
-        Returns:
-            Nothing if there is no such expression.
-        """
-
-    def row(self, cells: list[str]) -> str:
-        """Return what is selected for a row of these cells."""
-
-    def write(
-        self,
-        sql: str,
-        params: tuple[Any, ...],
-        stream: IO[bytes],
-        encoding: str,
-        beat: Callable[[int], None],
-    ) -> int:
-        """Write the rows, and return how many there were."""
 
 
 _DIALECTS: Final[dict[str, Callable[..., Dialect]]] = {

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import Error as DatabaseFault
 from django.utils.dateparse import parse_date, parse_datetime, parse_time
 
-from async_downloads.columns import streams
+from async_downloads.columns import base, streams
 from async_downloads.columns.kinds import Column, Kind
 from async_downloads.formats.csv import FORMULA_STARTS, escaped
 
@@ -49,23 +49,15 @@ _PARSERS: Final[dict[Kind, Callable[[str], Any]]] = {
 }
 
 
-class Dialect:
+class Dialect(base.Dialect):
     """Text of whole rows."""
 
     #: It leaves out only an order that an outer one, or an aggregate, makes useless.
     keeps_order = True
 
     def __init__(self, connection: Any, columns: list[Any], escape_formulas: bool):
-        """Prepare.
-
-        Args:
-            connection: Django's.
-            columns: Each with its converters.
-            escape_formulas: Whether text must not be taken for a formula.
-        """
-        self._connection = connection
-        self._columns = columns
-        self._escape = escape_formulas
+        """Prepare a function of its own."""
+        super().__init__(connection, columns, escape_formulas)
         self._function = f"async_downloads_cell_{next(_numbers)}"
         self._raised: list[Exception] = []
 
