@@ -49,7 +49,8 @@ WITH_ANY_DATABASE = tuple(
         *("conformance", "demo_distributed", "demo_production", "exceptions", "items"),
         *("management_adoption", "management_console", "testing"),
         *("files", "formats_base", "formats_compressed", "formats_csv", "formats_jsonl"),
-        *("formats_registry", "formats_sinks", "formats_text", "formats_xlsx", "formats_zipped"),
+        *("formats_registry", "formats_sinks", "formats_text", "formats_workbooks"),
+        *("formats_xlsx", "formats_zipped"),
         *("fragments", "handshake", "locale", "names", "public_api"),
         *("push", "readme", "routing", "serving", "serving_handover", "settings", "storage_s3"),
         *("predecessor", "templatetags", "ws_consumers", "ws_consumers_endurance"),
@@ -75,7 +76,7 @@ def tests(session: nox.Session) -> None:
     Redis and Chromium are used where they are there. What TESTS_REQUIRE names
     must be. Arguments go to pytest.
     """
-    session.install("-e", ".[ws,celery,xlsx]", *group("tests"))
+    session.install("-e", ".[ws,celery]", *group("tests"))
     install_front_end(session)
     fetch_old_package(session)
     ran = []
@@ -150,7 +151,7 @@ def installed_mysqlclient(session: nox.Session) -> bool:
 )
 def matrix(session: nox.Session, django: str) -> None:
     """Run the tests on SQLite with each Python that is installed and its Djangos."""
-    session.install("-e", ".[ws,celery,xlsx]", *group("tests"), f"django~={django}.0")
+    session.install("-e", ".[ws,celery]", *group("tests"), f"django~={django}.0")
     arguments = session.posargs or [*ONCE, *IN_PARALLEL]
     session.run("pytest", *arguments)
 
@@ -166,7 +167,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the package, strictly."""
-    session.install("-e", ".[ws,celery,testing,xlsx]", *group("types"))
+    session.install("-e", ".[ws,celery,testing]", *group("types"))
     session.run("mypy")
 
 
@@ -197,7 +198,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def audit(session: nox.Session) -> None:
     """Look up known vulnerabilities of what the package depends on; needs the internet."""
-    session.install(".[ws,celery,import-export,xlsx]")
+    session.install(".[ws,celery,import-export]")
     found = session.run("python", "-m", "pip", "freeze", silent=True, log=False)
     pinned = [line for line in str(found).splitlines() if "==" in line]
     session.install("pip-audit>=2.7")

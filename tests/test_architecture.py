@@ -182,7 +182,6 @@ def test_only_entries_talks_to_a_cache_and_what_0_6_left_there_is_only_read() ->
         ("django.core.files.storage", "files.py"),
         ("celery", "tasks.py"),
         ("import_export", "exports/resources.py"),
-        ("xlsxwriter", "formats/xlsx.py"),
     ],
 )
 def test_only_one_module_uses_what_has_one_door(module: str, door: str) -> None:

@@ -76,7 +76,6 @@ COVERED = {
     "def start_export": "test_the_quick_start_exports_orders",
     "def export_report": "test_a_task_of_ones_own_rows",
     "def mail_when_it_took_long": "test_who_waited_long_is_mailed",
-    "django-async-downloads[xlsx]": "test_the_commands_exist",
     "def export_archive": "test_a_task_of_several_files",
     "def write_html": "test_a_format_of_ones_own",
     "def start_from_htmx": "test_a_view_wakes_the_menu",
@@ -123,7 +122,6 @@ def test_the_commands_exist() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     assert 'name = "django-async-downloads"' in project
     assert "\nws = [" in project
-    assert "\nxlsx = [" in project
 
 
 @pytest.fixture

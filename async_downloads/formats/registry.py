@@ -142,8 +142,6 @@ for each in (
         (".xlsx",),
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         xlsx.write,
-        requires="xlsxwriter",
-        install="django-async-downloads[xlsx]",
     ),
     ZIP,
 ):

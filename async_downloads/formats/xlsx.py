@@ -1,11 +1,13 @@
-"""XLSX, with numbers, dates and truths as such; the one door to XlsxWriter."""
+"""XLSX, with numbers, dates and truths as such."""
 
+import functools
+import itertools
 import re
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from numbers import Real
+from string import ascii_uppercase
 from typing import IO, Any, Final
 
 from django.utils import timezone
@@ -13,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats.base import Options
-from async_downloads.formats.sinks import Sink
+from async_downloads.formats.workbooks import BOLD, FORMATS, Workbook
 from async_downloads.logs import get_logger
 
 __all__ = ["write"]
@@ -35,109 +37,104 @@ LARGEST: Final = 9.99999999999999e307
 #: The first day that every spreadsheet gives the same number.
 FIRST_DAY: Final = date(1900, 3, 1)
 
+#: Spreadsheets count days from here, and up to the last day of Python's calendar.
+DAY_ZERO: Final = date(1899, 12, 30).toordinal()
+MAX_DAYS: Final = date.max.toordinal() - DAY_ZERO
+
+#: Of a day, and the styles of what is counted in them.
+MILLISECONDS: Final = 24 * 60 * 60 * 1000
+DATETIME, DATE, TIME, DURATION = range(BOLD + 1, BOLD + 1 + len(FORMATS))
+
 #: What XML has no way to write.
 ILLEGAL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
-#: What a format of dates needs to be seen, in characters; "####" is seen else.
-WIDTHS: Final = {"yyyy-mm-dd hh:mm:ss": 19, "yyyy-mm-dd": 11, "hh:mm:ss": 9, "[h]:mm:ss": 11}
+#: What text must not have as it is.
+ODD: Final = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]|_x")
+
+#: Where text begins that Excel would take for a character by its number, such as "_x0041_".
+NUMBERED: Final = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
+
+#: What the style of a date needs to be seen, in characters; "####" is seen else.
+WIDTHS: Final = {BOLD: 0} | dict(enumerate((19, 11, 9, 11), BOLD + 1))
 
 #: The widest that a column becomes for its header.
 MAX_WIDTH: Final = 40
 
-Cell = Callable[[int, int, Any], object]
+#: How wide a column is if nothing is said.
+USUAL_WIDTH: Final = 8
+
+#: Rows, and characters of them, that are looked at for the width of the columns.
+SAMPLE_ROWS: Final = 500
+SAMPLE_SIZE: Final = 1 << 17
+
+#: A cell of a row as it is written, with the style of a date if it has one.
+_CELLS: Final = re.compile(r'<c r="([A-Z]+)\d+"(?: s="(\d)")?')
+
+#: Returns what is behind the address of a cell, from its closing quotation mark; nothing for none.
+Cell = Callable[[Any], str]
 
 
 def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
     """Write rows to a workbook, on as many sheets as they need, each with the header.
 
     What a sheet cannot hold as such is text: whole and decimal numbers of more than 15
-    digits, dates before March 1900, what is infinite or no number. Times are those of the current
-    time zone. Text is never a formula or a link; one that is too long for a cell is cut
-    and ends with "…". The rows lie on disk until the last one is there, as much as four
-    times the size of the file and more.
+    digits, dates before March 1900, durations below zero, what is infinite or not a number.
+    A float keeps all of its 17 digits. Times are those of the current time zone, to the
+    millisecond. Text is never a formula or a link; one that is too long for a cell is cut
+    and ends with "…". The rows go to the stream as they come.
 
     Raises:
         DownloadError: A row has more cells than a sheet has columns.
     """
-    import xlsxwriter
-
-    with tempfile.TemporaryDirectory(prefix="async_downloads_") as folder:
-        book = xlsxwriter.Workbook(Sink(stream), {"constant_memory": True, "tmpdir": folder})
-        book.use_zip64()
-        try:
-            pages = _Pages(book, options.header)
-            count = pages.write(rows)
-            book.close()
-        except xlsxwriter.exceptions.FileCreateError as error:
-            # What the file system has said, and everybody else knows how to read.
-            raise error.args[0] from None
-        finally:
-            for sheet in book.worksheets():
-                sheet.row_data_fh.close()
-    pages.tell_of_cuts(options.name)
-    return count
+    with Workbook(stream) as book:
+        pages = _Pages(book, options.header)
+        pages.write(rows)
+    pages.log_cuts(options.name)
+    return pages.written
 
 
 class _Pages:
     """The sheets of a workbook, of which the last is written to."""
 
-    def __init__(self, book: Any, header: Sequence[Any] | None):
+    def __init__(self, book: Workbook, header: Sequence[Any] | None):
+        self.written = 0
         self._book = book
-        self._header = header
+        self._columns = _columns(MAX_COLUMNS)
         self._zone = timezone.get_current_timezone()
-        self._bold = book.add_format({"bold": True})
-        self._formats = {text: book.add_format({"num_format": text}) for text in WIDTHS}
-        self._widths: dict[int, int] = {}
         self._cuts = 0
         self._first_cut = 0
-        self._written = 0
-        self._begin()
-
-    def _begin(self) -> None:
-        """Begin a sheet, with the header on top."""
-        self._sheet = self._book.add_worksheet()
+        self._widths: dict[int, int] = {}
+        self._header = None if header is None else self._header_of(header)
         self._writers: dict[type, Cell] = {
             str: self._text,
             int: self._whole,
             float: self._number,
             Decimal: self._decimal,
-            bool: self._sheet.write_boolean,
+            bool: _truth,
             type(None): _nothing,
             datetime: self._datetime,
             date: self._date,
             time: self._time,
             timedelta: self._duration,
         }
-        self._row = 0
-        if self._header is None:
-            return
-        if len(self._header) > MAX_COLUMNS:
-            raise _too_wide()
-        for column, cell in enumerate(self._header):
-            name = str(cell)
-            self._sheet.write_string(0, column, ILLEGAL.sub("", name)[:MAX_TEXT], self._bold)
-            self._widen(column, min(len(name) + 2, MAX_WIDTH))
-        self._sheet.freeze_panes(1, 0)
-        self._row = 1
 
-    def write(self, rows: Iterable[Iterable[Any]]) -> int:
-        """Write the rows, and return how many they were."""
+    def write(self, rows: Iterable[Iterable[Any]]) -> None:
+        """Write the rows."""
+        self._begin()
         for row in rows:
-            if self._row >= MAX_ROWS:
-                self._end()
+            if self._row >= MAX_ROWS or self._book.is_full:
+                self._open()
                 self._begin()
-            at, column = self._row, -1
-            writer_of = self._writers.get
-            for column, cell in enumerate(row):
-                writer_of(type(cell), self._other)(at, column, cell)
-            self._written += 1
-            self._row = at + 1
-            if column >= MAX_COLUMNS:
-                raise _too_wide()
-        self._end()
-        return self._written
+            self._row += 1
+            text = self._row_of(row)
+            self.written += 1
+            if self._sample is None:
+                self._book.write(text)
+            else:
+                self._look_at(text, self._sample)
+        self._open()
 
-    def tell_of_cuts(self, name: str) -> None:
+    def log_cuts(self, name: str) -> None:
         """Log how many texts were too long for their cells."""
         if self._cuts:
             logger.warning(
@@ -145,109 +142,186 @@ class _Pages:
                 *(name, self._cuts, MAX_TEXT, self._first_cut),
             )
 
-    def _end(self) -> None:
-        for column, width in self._widths.items():
-            self._sheet.set_column(column, column, width)
+    def _begin(self) -> None:
+        """Begin a sheet, whose columns become as wide as its first rows need."""
+        self._row = 0 if self._header is None else 1
+        self._sample: list[str] | None = []
+        self._sample_size = 0
+        self._filled: set[int] = set()
+
+    def _look_at(self, text: str, sample: list[str]) -> None:
+        """Keep one of the first rows of a sheet until it is known how wide the columns are."""
+        sample.append(text)
+        self._sample_size += len(text)
+        for letters, style in _CELLS.findall(text):
+            column = self._columns[letters]
+            self._filled.add(column)
+            if style:
+                self._widen(column, WIDTHS[int(style)])
+        if len(sample) >= SAMPLE_ROWS or self._sample_size >= SAMPLE_SIZE:
+            for column in set(range(max(self._filled, default=0))) - self._filled:
+                # There may be dates in it yet.
+                self._widen(column, max(WIDTHS.values()))
+            self._open()
+
+    def _open(self) -> None:
+        """Write the beginning of a sheet, if it is not written yet."""
+        if self._sample is None:
+            return
+        self._book.begin_sheet(self._widths, frozen=self._header is not None)
+        for text in [self._header or "", *self._sample]:
+            self._book.write(text)
+        self._sample = None
+
+    def _header_of(self, header: Sequence[Any]) -> str:
+        """Return the row on top of each sheet."""
+        if len(header) > len(self._columns):
+            raise _too_wide()
+        cells = []
+        for cell, (letters, column) in zip(header, self._columns.items(), strict=False):
+            name = _shortened(ILLEGAL.sub("", "" if cell is None else str(cell)))
+            self._widen(column, min(len(name) + 2, MAX_WIDTH))
+            if name:
+                cells.append(f'<c r="{letters}1" s="{BOLD}{_inline(name)}')
+        return f'<row r="1">{"".join(cells)}</row>'
+
+    def _row_of(self, row: Iterable[Any]) -> str:
+        number, writer_of, other = self._row, self._writers.get, self._other
+        cells = [
+            f'<c r="{letters}{number}{text}'
+            for cell, letters in zip(row, itertools.chain(self._columns, _no_more()))  # noqa: B905
+            if (text := writer_of(type(cell), other)(cell))
+        ]
+        return f'<row r="{number}">{"".join(cells)}</row>'
 
     def _widen(self, column: int, width: int) -> None:
-        if column < MAX_COLUMNS and width > self._widths.get(column, 8):
+        if width > self._widths.get(column, USUAL_WIDTH):
             self._widths[column] = width
 
-    def _text(self, row: int, column: int, text: str) -> None:
-        if ILLEGAL.search(text):
-            text = ILLEGAL.sub("", text)
+    def _text(self, text: str) -> str:
         if len(text) > MAX_TEXT // 2:
-            text = self._cut(text)
-        if text.startswith("<r>") and text.endswith("</r>"):
-            # XlsxWriter would take it for markup of its own, and write it as it is.
-            self._sheet.write_rich_string(row, column, text[0], text[1:-1], text[-1])
-        elif text:
-            self._sheet.write_string(row, column, text)
+            whole = ILLEGAL.sub("", text)
+            text = _shortened(whole)
+            if text is not whole:
+                self._cuts += 1
+                self._first_cut = self._first_cut or self.written + 1
+        return _inline(text)
 
-    def _cut(self, text: str) -> str:
-        units = text.encode("utf-16-le")
-        if len(units) <= 2 * MAX_TEXT:
-            return text
-        self._cuts += 1
-        self._first_cut = self._first_cut or self._written + 1
-        return units[: 2 * (MAX_TEXT - 1)].decode("utf-16-le", "ignore") + "…"
-
-    def _whole(self, row: int, column: int, number: int) -> None:
+    def _whole(self, number: int) -> str:
         if -TOO_LONG < number < TOO_LONG:
-            self._sheet.write_number(row, column, number)
-        else:
-            self._text(row, column, str(number))
+            return f'"><v>{int.__repr__(number)}</v></c>'
+        return self._text(int.__repr__(number))
 
-    def _number(self, row: int, column: int, number: float) -> None:
+    def _number(self, number: float) -> str:
         if SMALLEST <= abs(number) <= LARGEST or number == 0:
-            self._sheet.write_number(row, column, number)
-        else:
-            self._text(row, column, str(number))
+            return f'"><v>{float.__repr__(number).removesuffix(".0")}</v></c>'
+        return self._text(float.__repr__(number))
 
-    def _decimal(self, row: int, column: int, number: Decimal) -> None:
+    def _decimal(self, number: Decimal) -> str:
         # A float gives these digits back, if there are no more of them.
-        if number.is_finite() and Decimal(repr(float(number))) == number and self._is_short(number):
-            self._number(row, column, float(number))
-        else:
-            self._text(row, column, str(number))
+        if number.is_finite() and Decimal(f"{float(number):.15G}") == number:
+            return self._number(float(number))
+        return self._text(str(number))
 
-    @staticmethod
-    def _is_short(number: Decimal) -> bool:
-        return len(number.normalize().as_tuple().digits) < len(str(TOO_LONG))
-
-    def _datetime(self, row: int, column: int, moment: datetime) -> None:
+    def _datetime(self, moment: datetime) -> str:
         if moment.tzinfo is not None:
             try:
                 moment = moment.astimezone(self._zone).replace(tzinfo=None)
             except OverflowError:
                 # At either end of the calendar.
-                self._text(row, column, str(moment))
-                return
+                return self._text(str(moment))
         if moment.date() < FIRST_DAY:
-            self._text(row, column, str(moment))
-        else:
-            # As exact as a spreadsheet is: more could round up to a day after the last.
-            exact = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-            self._dated(row, column, exact, "yyyy-mm-dd hh:mm:ss")
+            return self._text(str(moment))
+        return _serial(DATETIME, moment.toordinal() - DAY_ZERO, _milliseconds(moment))
 
-    def _date(self, row: int, column: int, day: date) -> None:
+    def _date(self, day: date) -> str:
         if day < FIRST_DAY:
-            self._text(row, column, str(day))
-        else:
-            self._dated(row, column, day, "yyyy-mm-dd")
+            return self._text(str(day))
+        return _serial(DATE, day.toordinal() - DAY_ZERO)
 
-    def _time(self, row: int, column: int, moment: time) -> None:
+    def _time(self, moment: time) -> str:
         # Without a day, there is no telling what it is in another zone.
         if moment.tzinfo is not None:
-            self._text(row, column, str(moment))
-        else:
-            self._dated(row, column, moment, "hh:mm:ss")
+            return self._text(str(moment))
+        return _serial(TIME, 0, _milliseconds(moment))
 
-    def _duration(self, row: int, column: int, duration: timedelta) -> None:
-        # A spreadsheet shows none below zero.
-        if duration < timedelta(0):
-            self._text(row, column, str(duration))
-        else:
-            self._dated(row, column, duration, "[h]:mm:ss")
+    def _duration(self, duration: timedelta) -> str:
+        # A spreadsheet shows none below zero, and none behind its last day.
+        if not 0 <= duration.days <= MAX_DAYS:
+            return self._text(str(duration))
+        return _serial(
+            DURATION, duration.days, duration.seconds * 1000 + duration.microseconds // 1000
+        )
 
-    def _dated(self, row: int, column: int, value: Any, shown: str) -> None:
-        self._sheet.write_datetime(row, column, value, self._formats[shown])
-        self._widen(column, WIDTHS[shown])
-
-    def _other(self, row: int, column: int, cell: Any) -> None:
+    def _other(self, cell: Any) -> str:
         """Write what is of a kind of a site's own, such as the choice of a field."""
         for kind in (str, int, float, Decimal, datetime, date, time, timedelta):
             if isinstance(cell, kind):
-                self._writers[kind](row, column, str(cell) if kind is str else cell)
-                return
+                return self._writers[kind](str(cell) if kind is str else cell)
         if isinstance(cell, Real):
-            self._number(row, column, float(cell))
-        else:
-            self._text(row, column, str(cell))
+            return self._number(float(cell))
+        return self._text(str(cell))
 
 
-def _nothing(row: int, column: int, cell: None) -> None:
+def _serial(style: int, days: int, milliseconds: int = 0) -> str:
+    """Return a number of days, to the millisecond.
+
+    A spreadsheet is not more exact: more could round up to the next day.
+    """
+    number = repr(days + milliseconds / MILLISECONDS) if milliseconds else days
+    return f'" s="{style}"><v>{number}</v></c>'
+
+
+def _milliseconds(moment: datetime | time) -> int:
+    seconds = (moment.hour * 60 + moment.minute) * 60 + moment.second
+    return seconds * 1000 + moment.microsecond // 1000
+
+
+def _truth(value: bool) -> str:
+    return '" t="b"><v>1</v></c>' if value else '" t="b"><v>0</v></c>'
+
+
+def _nothing(cell: None) -> str:
     """Leave a cell empty."""
+    return ""
+
+
+def _inline(text: str) -> str:
+    """Return a cell of text, less what XML cannot hold."""
+    if ODD.search(text):
+        text = NUMBERED.sub("_x005F_", ILLEGAL.sub("", text))
+        text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        # As it is, it would be read as the end of a line.
+        text = text.replace("\r", "&#13;")
+    if not text:
+        return ""
+    space = "" if text == text.strip() else ' xml:space="preserve"'
+    return f'" t="inlineStr"><is><t{space}>{text}</t></is></c>'
+
+
+def _shortened(text: str) -> str:
+    """Return a text itself if a cell can hold it, else what a cell can hold, with "…" behind."""
+    units = text.encode("utf-16-le")
+    if len(units) <= 2 * MAX_TEXT:
+        return text
+    return units[: 2 * (MAX_TEXT - 1)].decode("utf-16-le", "ignore") + "…"
+
+
+@functools.cache
+def _columns(count: int) -> dict[str, int]:
+    """Return the columns of a sheet by their letters: A to Z, AA to ZZ, and so on."""
+    letters = (
+        "".join(each)
+        for length in itertools.count(1)
+        for each in itertools.product(ascii_uppercase, repeat=length)
+    )
+    return {each: column for column, each in enumerate(itertools.islice(letters, count))}
+
+
+def _no_more() -> Iterator[str]:
+    """Refuse a cell for which there is no column, when it is asked where that would be."""
+    raise _too_wide()
+    yield
 
 
 def _too_wide() -> DownloadError:
