@@ -183,6 +183,24 @@ def test_text_that_looks_like_a_character_by_its_number_is_kept_from_excel(text:
     assert found == text.replace("\x00", "")
 
 
+@pytest.mark.parametrize(
+    ("moment", "shown"),
+    [
+        (datetime(2026, 1, 31, 23, 59, 59, 499_999), "yyyy-mm-dd hh:mm:ss"),  # noqa: DTZ001
+        (datetime(2026, 1, 31, 23, 59, 59, 500_000), "yyyy-mm-dd hh:mm:ss.000"),  # noqa: DTZ001
+        (datetime.combine(NAIVE, time.max), "yyyy-mm-dd hh:mm:ss.000"),
+        (time(23, 59, 59), "hh:mm:ss"),
+        (time.max, "hh:mm:ss.000"),
+    ],
+)
+def test_the_end_of_a_day_is_not_shown_as_the_next_day(moment: Any, shown: str) -> None:
+    # A spreadsheet that rounds to seconds shows midnight.
+    cell = openpyxl.load_workbook(written([[moment]])).worksheets[0]["A1"]
+    assert cell.number_format == shown
+    whole = moment.microsecond // 1000 * 1000
+    assert cell.value == moment.replace(microsecond=whole)
+
+
 #: Without Excel's own way to write characters, which the other library does not read.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])).filter(
     lambda text: not re.search("_x[0-9A-Fa-f]{4}_", text)

@@ -13,7 +13,10 @@ from async_downloads.formats.sinks import Sink
 __all__ = ["BOLD", "FORMATS", "Workbook"]
 
 #: How dates, times and durations are shown, in the order of their styles.
-FORMATS: Final = ("yyyy-mm-dd hh:mm:ss", "yyyy-mm-dd", "hh:mm:ss", "[h]:mm:ss")
+FORMATS: Final = (
+    *("yyyy-mm-dd hh:mm:ss", "yyyy-mm-dd hh:mm:ss.000", "yyyy-mm-dd"),
+    *("hh:mm:ss", "hh:mm:ss.000", "[h]:mm:ss"),
+)
 
 #: The style of a header; 0 is the style of any other cell, and ``FORMATS`` come next.
 BOLD: Final = 1

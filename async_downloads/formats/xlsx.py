@@ -43,7 +43,12 @@ MAX_DAYS: Final = date.max.toordinal() - DAY_ZERO
 
 #: Of a day, and the styles of what is counted in them.
 MILLISECONDS: Final = 24 * 60 * 60 * 1000
-DATETIME, DATE, TIME, DURATION = range(BOLD + 1, BOLD + 1 + len(FORMATS))
+DATETIME, EXACT_DATETIME, DATE, TIME, EXACT_TIME, DURATION = range(
+    BOLD + 1, BOLD + 1 + len(FORMATS)
+)
+
+#: From here, a spreadsheet would show the next day if it had to round to seconds.
+LATE: Final = MILLISECONDS - 500
 
 #: What XML has no way to write.
 ILLEGAL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -55,7 +60,7 @@ ODD: Final = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uff
 NUMBERED: Final = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
 
 #: What the style of a date needs to be seen, in characters; "####" is seen else.
-WIDTHS: Final = {BOLD: 0} | dict(enumerate((19, 11, 9, 11), BOLD + 1))
+WIDTHS: Final = {BOLD: 0} | dict(enumerate((19, 23, 11, 9, 13, 11), BOLD + 1))
 
 #: The widest that a column becomes for its header.
 MAX_WIDTH: Final = 40
@@ -232,7 +237,9 @@ class _Pages:
                 return self._text(str(moment))
         if moment.date() < FIRST_DAY:
             return self._text(str(moment))
-        return _serial(DATETIME, moment.toordinal() - DAY_ZERO, _milliseconds(moment))
+        since = _milliseconds(moment)
+        style = EXACT_DATETIME if since >= LATE else DATETIME
+        return _serial(style, moment.toordinal() - DAY_ZERO, since)
 
     def _date(self, day: date) -> str:
         if day < FIRST_DAY:
@@ -243,7 +250,8 @@ class _Pages:
         # Without a day, there is no telling what it is in another zone.
         if moment.tzinfo is not None:
             return self._text(str(moment))
-        return _serial(TIME, 0, _milliseconds(moment))
+        since = _milliseconds(moment)
+        return _serial(EXACT_TIME if since >= LATE else TIME, 0, since)
 
     def _duration(self, duration: timedelta) -> str:
         # A spreadsheet shows none below zero, and none behind its last day.
