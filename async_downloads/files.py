@@ -8,6 +8,7 @@ import io
 import mimetypes
 import os
 import posixpath
+import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import datetime
@@ -43,9 +44,11 @@ __all__ = [
     "signed_url",
     "signs_urls",
     "size_of",
+    "split_name",
     "storage",
     "stored_name",
     "sweep",
+    "with_stored_end",
     "with_suffix",
 ]
 
@@ -57,6 +60,9 @@ MAX_PATH_LENGTH: Final = 500
 #: Most file systems end a name at 255 bytes. The rest is left to the storage, which
 #: appends a few characters to a name that is taken.
 MAX_NAME_BYTES: Final = 200
+
+#: What some file system does not take in a name, besides control characters.
+FORBIDDEN: Final = re.compile(r'[/\\:*?"<>|]')
 
 FALLBACK_NAME: Final = "download"
 
@@ -185,10 +191,27 @@ def stored_name(filename: str) -> str:
     Slashes, reserved names and forbidden characters go, and what is left is
     held to ``MAX_NAME_BYTES`` of UTF-8 with its extension kept.
     """
-    stem, extension = posixpath.splitext(shown_name(filename))
+    # First of all, because what is dropped behind an extension would hide it.
+    name = FORBIDDEN.sub("", shown_name(filename)).strip(". ")
+    stem, extension = split_name(name)
     extension = _shorten(extension, MAX_NAME_BYTES // 2)
     stem = _shorten(stem, MAX_NAME_BYTES - len(extension.encode()))
     return sanitize_filename(stem + extension).strip(". ") or FALLBACK_NAME
+
+
+def with_stored_end(filename: str) -> str:
+    """Return a file name that ends as ``stored_name`` does, and may be nothing but an extension."""
+    # With nothing before it, an extension would lose its dot.
+    return stored_name(f"_{filename}")[1:]
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return a file name in two: without its extension, and the extension, such as ``.csv.gz``."""
+    stem, extension = posixpath.splitext(name)
+    if extension.lower() == ".gz":
+        stem, inner = posixpath.splitext(stem)
+        extension = inner + extension
+    return stem, extension
 
 
 def path_for(download_key: str, filename: str) -> str:

@@ -290,6 +290,24 @@ def test_deleting_a_user_takes_the_files_along(admin: Client) -> None:
     assert stored_files() == 0
 
 
+# A slip of the pen
+
+
+@pytest.mark.django_db
+def test_an_extension_that_is_misspelt_is_shown_to_staff_and_to_nobody_for_a_file(
+    admin: Client,
+) -> None:
+    warning = "This extension means no format: the rows are CSV. Is .xlsx meant?"
+    rows = DownloadFactory(complete=True, filename="orders.xslx", rows_written=5)
+    assert warning in text(admin, detail(rows))
+    for fine in (
+        DownloadFactory(complete=True, filename="orders.xls", rows_written=5),
+        # A file of the caller's own has no rows.
+        DownloadFactory(complete=True, filename="orders.xslx", rows_written=None),
+    ):
+        assert "means no format" not in text(admin, detail(fine))
+
+
 # Markup
 
 

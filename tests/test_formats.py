@@ -55,6 +55,19 @@ CASES = {
     ("a.txt", None): ("a.txt", "text/plain", text_of),
     ("a.dat", None): ("a.dat", None, text_of),
     ("a.csv", "csv-excel"): ("a.csv", "text/csv", text_of),
+    # The extension is that of the file in the storage.
+    ("a.xlsx.", None): ("a.xlsx.", XLSX, sheet_of),
+    ("a.xlsx?", None): ("a.xlsx?", XLSX, sheet_of),
+    ("a.xlsx ", None): ("a.xlsx", XLSX, sheet_of),
+    ("a.csv?", "xlsx"): ("a.xlsx", XLSX, sheet_of),
+    ("a.zip?", None): ("a.zip?", "application/zip", member_of),
+    ("a.zip.gz?", None): (
+        "a.zip.gz?",
+        "application/gzip",
+        lambda content: member_of(gzip.decompress(content)),
+    ),
+    ("a.xslx", None): ("a.xslx", None, text_of),
+    ("a.xls", None): ("a.xls", "application/vnd.ms-excel", text_of),
     ("a.tsv", None): (
         "a.tsv",
         "text/tab-separated-values",
@@ -84,7 +97,7 @@ def test_the_person_gets_the_format_by_its_name_and_type(
     download = Download.objects.get()
     assert download.complete, download.error_detail
     assert (download.rows_written, download.filename, download.name) == (2, name, name)
-    assert download.filepath == f"downloads/{key}/{name}"
+    assert download.filepath == f"downloads/{key}/{name.strip('.?')}"
     response = signed_in.get(download.url)
     content = response.getvalue()
     assert response["Content-Disposition"] == f'attachment; filename="{name}"'

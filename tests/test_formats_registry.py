@@ -6,7 +6,10 @@ from typing import IO, Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from hypothesis import given
+from hypothesis import strategies as st
 
+from async_downloads import files
 from async_downloads.formats import Format, Options, register, registry
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -48,11 +51,121 @@ LINES = Format("lines", (".lines", ".geo.txt"), "text/x-lines", write_lines)
         ("orders", "csv"),
         ("csv", "csv"),
         ("orders.csv.bak", "csv"),
-        ("orders.xlsx ", "csv"),
+        # It is read as the storage gets it.
+        ("orders.xlsx ", "xlsx"),
+        ("orders.xlsx.", "xlsx"),
+        ("orders.xlsx. . ", "xlsx"),
+        ("orders.xlsx?", "xlsx"),
+        ("orders.xl?sx", "xlsx"),
+        ("orders.xlsx\n", "xlsx"),
+        ("orders.xlsx\u202e", "xlsx"),
+        ("orders.xlsx\ud800", "xlsx"),
+        ("2026/orders.xlsx/", "xlsx"),
+        ("orders.csv.gz?", "csv.gz"),
+        ("orders.xlsx?.gz", "xlsx.gz"),
+        ("con.xlsx", "xlsx"),
+        (".xlsx", "xlsx"),
+        ("x" * 300 + ".xlsx?", "xlsx"),
+        ("x" * 300 + ".xlsx.gz", "xlsx.gz"),
+        ("?", "csv"),
+        ("", "csv"),
     ],
 )
 def test_the_extension_of_a_file_name_means_a_format(filename: str, name: str) -> None:
     assert registry.for_filename(filename).name == name
+
+
+@given(
+    st.text("ab.? \n\u202e/*ü", max_size=300),
+    st.sampled_from([".csv", ".xlsx", ".XLSX", ".jsonl.gz", ".zip", ".xls", ""]),
+    st.text('.? "\r<|:', max_size=9),
+)
+def test_what_is_stored_says_what_is_in_it(stem: str, extension: str, behind: str) -> None:
+    filename = f"a{stem}{extension}{behind}"
+    found = registry.for_filename(filename)
+    stored = files.stored_name(filename)
+    assert found.name == registry.for_filename(stored).name
+    assert registry.content_type_of(filename) == registry.content_type_of(stored)
+    wanted = registry.named("xlsx")
+    assert registry.for_filename(registry.with_extension(filename, wanted)).name == "xlsx"
+
+
+MISSPELT = {
+    # The extensions of the issue, and each kind of slip with each kind of extension.
+    ".xlsx": [
+        "xslx",
+        "xlxs",
+        "lxsx",
+        "xsx",
+        "xlx",
+        "xlsxx",
+        "xxlsx",
+        "xllsx",
+        "ｘｌｓｘ",
+        "xlsx\u200b",
+        "xlѕx",
+        "хlsx",
+        "xĺsx",
+    ],
+    ".csv": ["cvs", "scv", "ccsv", "csvv", "ｃｓｖ", "çsv", "сsv"],
+    ".tsv": ["tvs", "stv", "tsvv"],
+    ".jsonl": ["jsnol", "josnl", "jsonnl", "jsonll", "jsonl\xad", "sonl", "jsnl"],
+    ".ndjson": ["ndjosn", "djson", "nddjson"],
+    ".zip": ["zpi", "izp", "zipp", "zi̇p"],
+    ".gz": ["zg", "gzz"],
+}
+
+
+@pytest.mark.parametrize(
+    ("ending", "meant"),
+    [(ending, meant) for meant, endings in MISSPELT.items() for ending in endings],
+    ids=ascii,
+)
+def test_an_extension_that_is_misspelt_is_csv_as_ever_and_logged(
+    ending: str, meant: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for filename in (f"orders.{ending}", f"orders.{ending.upper()}?"):
+        caplog.clear()
+        assert registry.for_filename(filename) is registry.CSV
+        (record,) = caplog.records
+        assert f"Is {meant} meant?" in record.getMessage()
+        assert registry.meant_by(filename) == meant
+    assert registry.meant_by(f"orders.{ending}.gz") == meant
+
+
+def test_a_wide_full_stop_is_like_one(caplog: pytest.LogCaptureFixture) -> None:
+    assert registry.meant_by("orders．xlsx") == registry.meant_by("orders․xlsx") == ".xlsx"
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        # What 0.6 wrote CSV into, or a file of one's own has.
+        *("xls", "txt", "pdf", "dat", "json", "html", "htm", "xml", "bat", "tar", "vcs", "tsx"),
+        *("psv", "ssv", "dsv", "usv", "xlsm", "xlsb", "xltx", "xlam", "jsonld", "json5", "jsonc"),
+        *("ldjson", "geojson", "css", "cs", "sv", "cv", "ods", "parquet", "gzip", "zipx", "7z"),
+        *("bak", "2026-11", "0", "表", "tgz", "bz2", "doc", "docx", "png", "csv1", "c", "z", "g"),
+    ],
+)
+def test_an_extension_of_its_own_is_not_a_misspelt_one(ending: str) -> None:
+    assert registry.meant_by(f"orders.{ending}") == ""
+    assert registry.meant_by(f"orders.{ending}.gz") == ""
+
+
+@pytest.mark.parametrize(
+    "filename", ["cvs", "xslx", "orders", "", ".", "orders.csv", "a.CSV?", "a.xlsx.gz", "a.gz"]
+)
+def test_a_name_without_a_slip_is_not_logged(
+    filename: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry.for_filename(filename)
+    assert registry.meant_by(filename) == ""
+    assert caplog.records == []
+
+
+def test_the_extension_of_a_site_can_be_misspelt() -> None:
+    register(LINES)
+    assert registry.meant_by("orders.liens") == ".lines"
 
 
 @pytest.mark.parametrize(
@@ -86,6 +199,9 @@ def test_the_extension_means_a_content_type(filename: str, content_type: str | N
         ("orders.csv.gz", "xlsx", "orders.xlsx"),
         ("orders.csv.gz", "csv", "orders.csv"),
         ("orders.gz", "csv.gz", "orders.csv.gz"),
+        ("orders.xlsx?", "xlsx", "orders.xlsx?"),
+        ("a/b.csv?", "xlsx", "ab.xlsx"),
+        (".csv", "xlsx", ".xlsx"),
         ("orders.zip", "tsv", "orders.tsv"),
         # What means nothing may be a part of the name.
         ("orders.2026-11", "xlsx", "orders.2026-11.xlsx"),

@@ -1,12 +1,17 @@
 """ZIP files, written as a stream."""
 
 import io
+import struct
+import unicodedata
 import zipfile
+from pathlib import PurePosixPath
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from async_downloads.formats import Options, registry
+from async_downloads.formats import Options, registry, zipped
 from async_downloads.formats.zipped import Archive
 
 
@@ -70,6 +75,106 @@ def test_a_name_that_is_taken_gets_a_number() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["a", "a/b", "a/c"], ["a", "a (2)/b", "a (2)/c"]),
+        (["a/b", "a"], ["a/b", "a (2)"]),
+        (["a/b", "a", "a", "a/c"], ["a/b", "a (2)", "a (3)", "a/c"]),
+        (["a", "A/b", "a (2)"], ["a", "A (2)/b", "a (2) (2)"]),
+        (["a (2)", "a", "a/b"], ["a (2)", "a", "a (3)/b"]),
+        (["a.csv", "a.csv/b.csv", "a.csv"], ["a.csv", "a.csv (2)/b.csv", "a (2).csv"]),
+        (["x/a", "x/a/b/c", "x/a/b"], ["x/a", "x/a (2)/b/c", "x/a (2)/b (2)"]),
+        (["a.", "a ", "a./b", "a?"], ["a", "a (2)", "a (3)/b", "a (4)"]),
+        (["\u00e9.csv", "e\u0301.csv"], ["\u00e9.csv", "e\u0301 (2).csv"]),
+        (["Straße", "STRASSE"], ["Straße", "STRASSE (2)"]),
+        (["v1.2 of 2026.csv"] * 2, ["v1.2 of 2026.csv", "v1.2 of 2026 (2).csv"]),
+        (["con", "CON.csv", "con"], ["con_", "CON_.csv", "con_ (2)"]),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+def test_no_file_has_the_name_of_a_folder(names: list[str], found: list[str]) -> None:
+    assert names_of(*names) == found
+
+
+PARTS = st.text("aA. \u00e9?1(2)", min_size=1, max_size=4)
+NAMES = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
+
+
+def same(path: str) -> str:
+    return unicodedata.normalize("NFC", path).lower()
+
+
+@given(st.lists(NAMES, max_size=12))
+def test_everything_can_be_unpacked_side_by_side(names: list[str]) -> None:
+    paths = [same(path) for path in names_of(*names)]
+    folders = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
+    assert len(set(paths)) == len(names)
+    assert not folders & set(paths)
+    for part in {part for path in paths for part in path.split("/")}:
+        assert part not in {"", ".", ".."}
+        assert part[-1] not in ". "
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a.csv"] * 10_000,
+        ["a", *["a/b"] * 10_000],
+        [*["a"] * 5_000, *["a/b"] * 5_000],
+        [*[f"a ({number})" for number in range(2, 5_000)], *["a"] * 5_000],
+    ],
+    ids=["a name", "in a folder", "a name and a folder", "numbers that are taken"],
+)
+def test_a_name_that_thousands_have_is_looked_up_once_for_each(names: list[str]) -> None:
+    looked_up = 0
+
+    class Counting(dict[str, bool]):
+        def get(self, *key: Any) -> Any:
+            nonlocal looked_up
+            looked_up += 1
+            return super().get(*key)
+
+    archive = Archive(io.BytesIO())
+    archive._is_folder = Counting()
+    with archive:
+        found = [archive._name_for(name) for name in names]
+    assert len(set(found)) == len(names)
+    assert looked_up <= 4 * len(names)
+
+
+def test_a_path_is_not_longer_than_it_can_be_unpacked() -> None:
+    (name,) = names_of("/".join(["folder"] * 100_000) + "/a.csv")
+    assert name.endswith("folder/a.csv")
+    assert len(name) < zipped.MAX_PATH
+    (name,) = names_of("ü" * 9999)
+    assert len(name.encode()) == 200
+
+
+def test_the_directory_says_what_the_members_say() -> None:
+    """Read the archive as a program does that goes from one member to the next."""
+    stream = io.BytesIO()
+    with Archive(stream) as archive:
+        for number in range(3):
+            with archive.member(f"ü{number}.txt") as member:
+                member.write(b"x" * number * 1000)
+    content, at = stream.getvalue(), 0
+    with zipfile.ZipFile(stream) as found:
+        infos = found.infolist()
+    for info in infos:
+        signature, version, flags, method, _, _, crc, _, _, name, extra = struct.unpack_from(
+            "<IHHHHHIIIHH", content, at
+        )
+        assert (signature, version, method) == (0x04034B50, info.extract_version, 8)
+        assert (info.header_offset, info.flag_bits, info.CRC) == (at, flags, crc)
+        assert content[at + 30 : at + 30 + name].decode() == info.filename
+        # Of two times 8 bytes: the sizes, which the 4 bytes of old have no room for.
+        sizes = struct.unpack_from("<HHQQ", content, at + 30 + name)
+        assert (extra, *sizes) == (20, 1, 16, info.file_size, info.compress_size)
+        at += 30 + name + extra + info.compress_size
+    assert struct.unpack_from("<I", content, at) == (0x02014B50,)
+
+
 @pytest.mark.parametrize("kind", [io.BytesIO, OneWay])
 def test_it_needs_no_stream_that_goes_back(kind: type) -> None:
     stream = kind()
@@ -105,6 +210,10 @@ def test_members_and_archives_may_be_larger_than_four_gigabytes(kind: type) -> N
         ("orders.xlsx.zip", "orders.xlsx"),
         ("2026/orders.zip", "orders.csv"),
         (".zip", ".csv"),
+        ("orders.zip?", "orders.csv"),
+        ("orders.xlsx.zip. ", "orders.xlsx"),
+        ("orders.xlsx?.zip", "orders.xlsx"),
+        ("orders.xlsx..zip", "orders.xlsx"),
     ],
 )
 def test_rows_alone_are_an_archive_of_one_member(name: str, member: str) -> None:

@@ -13,6 +13,7 @@ from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from async_downloads.formats import registry
 from async_downloads.models import Download, DownloadState
 from async_downloads.store import STALLED
 
@@ -156,6 +157,13 @@ class DownloadColumns:
             return told
         last = gettext("last by %(user)s") % {"user": download.fetched_by}
         return _lines(told, format_html('<span title="{}">{}</span>', last, download.fetched_by))
+
+    @admin.display(description=_("file name"))
+    def file_name(self, download: Download) -> SafeString:
+        """The name to save it under, with a warning where the extension seems to be misspelt."""
+        meant = "" if download.rows_written is None else registry.meant_by(download.filename)
+        warning = gettext("This extension means no format: the rows are CSV. Is %(meant)s meant?")
+        return _lines(download.filename, meant and warning % {"meant": meant})
 
     @admin.display(description=_("state"))
     def status(self, download: Download) -> SafeString:

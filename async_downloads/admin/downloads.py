@@ -43,7 +43,7 @@ class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
     fieldsets = [
         (None, {"fields": ["name", "owner", "status", "attempts", "id"]}),
         (_("Failure"), {"fields": ["error", "detail"]}),
-        (_("File"), {"fields": ["filename", "filepath", "file_size", "fetches", "fetched_at"]}),
+        (_("File"), {"fields": ["file_name", "filepath", "file_size", "fetches", "fetched_at"]}),
         (
             _("Dates"),
             {"fields": ["timestamp", "started_at", "finished_at", "heard_at", "expires_at"]},

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import IO, Any, Final, cast
 
+from async_downloads import files
 from async_downloads.formats.base import Options, Writer
 from async_downloads.formats.sinks import Sink
 
@@ -30,9 +31,10 @@ def compressing(write: Writer) -> Writer:
 
     def write_compressed(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
         sink = cast("IO[bytes]", Sink(stream))
-        if options.name.lower().endswith(EXTENSION):
+        name = files.with_stored_end(options.name)
+        if name.lower().endswith(EXTENSION):
             # A writer that looks at it would find itself compressed again.
-            options = replace(options, name=options.name[: -len(EXTENSION)])
+            options = replace(options, name=name[: -len(EXTENSION)])
         with gzip.GzipFile("", "wb", LEVEL, fileobj=sink, mtime=0) as file:
             # It says that it can seek, and then cannot seek back.
             return write(

@@ -1,21 +1,28 @@
 """Which formats there are, and which of them a file name or ``format=`` means."""
 
+import mimetypes
+import unicodedata
 from dataclasses import replace
 from typing import Final
 
+from async_downloads import files
 from async_downloads.formats import compressed, csv, jsonl, xlsx, zipped
 from async_downloads.formats.base import Format
+from async_downloads.logs import get_logger
 
 __all__ = [
     "CSV",
     "ZIP",
     "content_type_of",
     "for_filename",
+    "meant_by",
     "named",
     "register",
     "split",
     "with_extension",
 ]
+
+logger = get_logger(__name__)
 
 #: What is appended to the name of a format, and to its extensions, for it compressed.
 GZIP: Final = compressed.EXTENSION
@@ -72,20 +79,53 @@ def named(name: str) -> Format:
 def for_filename(filename: str) -> Format:
     """Return the format that the extension of a file name means; CSV if it means none.
 
+    The name is read as the storage gets it: ``orders.xlsx.`` and ``orders.xlsx?`` are workbooks.
+    An extension that looks like a slip of the pen is logged.
+
     Raises:
         ImproperlyConfigured: What it needs is not installed.
     """
-    plain = _without_gzip(filename)
+    stored = files.with_stored_end(filename)
+    plain = _without_gzip(stored)
     found = _by_extension(plain)[0] or CSV
+    if meant := meant_by(filename):
+        logger.warning(
+            "The extension of %r means no format, so that its rows are CSV. Is %s meant?",
+            *(filename, meant),
+        )
     found.require()
-    return found if plain == filename else _compressed(found)
+    return found if plain == stored else _compressed(found)
+
+
+def meant_by(filename: str) -> str:
+    """Return the extension of a format that a file name seems to mean, but does not have.
+
+    That is one with two letters in the wrong order, one twice, one missing, or with
+    characters that look like its own. Other extensions are the caller's own affair, and
+    so is one that other programs have a type for, such as ``.xls``.
+
+    Returns:
+        The extension; empty if the name means a format, or is like that of none.
+    """
+    plain = _without_gzip(files.with_stored_end(filename))
+    _, dot, ending = _skeleton(plain).rpartition(".")
+    its_own = plain.rpartition(".")[2]
+    if not dot or _by_extension(plain)[0] or mimetypes.guess_type(f"file.{its_own}")[0]:
+        return ""
+    known = [extension for each in _formats.values() for extension in each.extensions]
+    for extension in [*known, GZIP]:
+        right = extension.rpartition(".")[2]
+        if ending in _misspellings(right) or _looks_like(ending, right):
+            return extension
+    return ""
 
 
 def content_type_of(filename: str) -> str | None:
     """Return what a file of this name is served as; None if its extension means no format."""
-    plain = _without_gzip(filename)
+    stored = files.with_stored_end(filename)
+    plain = _without_gzip(stored)
     found = _by_extension(plain)[0]
-    if plain != filename:
+    if plain != stored:
         return compressed.CONTENT_TYPE
     return found.content_type if found else None
 
@@ -93,16 +133,20 @@ def content_type_of(filename: str) -> str | None:
 def split(filename: str) -> tuple[str, str]:
     """Return a file name in two: without its extension, and the extension.
 
-    An extension is one that means a format, with or without ``.gz`` behind it.
+    An extension is one that means a format, with or without ``.gz`` behind it. The name
+    is taken as the storage gets it, if it means a format only then.
     """
-    plain = _without_gzip(filename)
-    end = len(plain) - len(_by_extension(plain)[1])
-    return filename[:end], filename[end:]
+    for name in (filename, files.with_stored_end(filename)):
+        plain = _without_gzip(name)
+        end = len(plain) - len(_by_extension(plain)[1])
+        if end < len(name):
+            return name[:end], name[end:]
+    return filename, ""
 
 
 def with_extension(filename: str, wanted: Format) -> str:
     """Return a file name with the extension of a format, in the place of one that means another."""
-    if filename.lower().endswith(wanted.extensions):
+    if files.with_stored_end(filename).lower().endswith(wanted.extensions):
         return filename
     return split(filename)[0] + wanted.extensions[0]
 
@@ -114,6 +158,31 @@ def _compressed(plain: Format) -> Format:
         extensions=tuple(extension + GZIP for extension in plain.extensions),
         content_type=compressed.CONTENT_TYPE,
         write=compressed.compressing(plain.write),
+    )
+
+
+def _skeleton(text: str) -> str:
+    """Return a text without what no eye can tell: case, width, accents, what takes no room."""
+    wide = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(each for each in wide if unicodedata.category(each)[0] in "LNP")
+
+
+def _misspellings(word: str) -> set[str]:
+    """Return what is written for a word by a slip of the pen, and the word itself."""
+    places = range(len(word))
+    swapped = {word[:at] + word[at : at + 2][::-1] + word[at + 2 :] for at in places}
+    twice = {word[: at + 1] + word[at:] for at in places}
+    missing = {word[:at] + word[at + 1 :] for at in places if len(word) > 3}
+    return swapped | twice | missing
+
+
+def _looks_like(ending: str, right: str) -> bool:
+    """Return whether letters of other alphabets stand for some of a word's."""
+    pairs = list(zip(ending, right, strict=False))
+    return (
+        len(ending) == len(right)
+        and any(one.isascii() for one in ending)
+        and all(one == other or not one.isascii() for one, other in pairs)
     )
 
 
