@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 
 from async_downloads import columns, files, limits, settings, steps, store
 from async_downloads.formats import Format, Options, csv, registry
+from async_downloads.formats.rows import Batches, check_header, is_flat
 from async_downloads.logs import get_logger
 
 __all__ = ["Content", "Copy", "Expected", "Table", "build", "check_expected", "rows_told"]
@@ -96,11 +97,12 @@ class Table:
         """Refuse what cannot be written, before anything is.
 
         Raises:
-            TypeError: ``expected`` is no whole number.
+            TypeError: ``expected`` is no whole number, or ``header`` is not a header.
             ValueError: There is no such encoding, or ``expected`` is below 0.
         """
         csv.check_encoding(self.encoding)
         check_expected(self.expected)
+        check_header(self.header)
 
     def name_for(self, asked: str) -> str:
         """Return the name with the extension of the format, where one was wished for."""
@@ -139,10 +141,18 @@ class Table:
                 # A header and a byte order mark, if there are any.
                 chosen.write((), stream, options)
                 return self._write_text(text, run, stream, before, counts=counts)
-        rows = run.watch(self._read(run, before, counts=counts), before=before)
-        return chosen.write(
-            limits.rows_within_limit(rows, header=header is not None), stream, options
+
+        def beat(rows: int) -> bool:
+            if time.monotonic() < run.next_beat:
+                return False
+            run.advance(before + rows)
+            return True
+
+        rows = limits.rows_within_limit(
+            self._read(run, before, counts=counts), header=header is not None
         )
+        batches = Batches(rows, header, watched=run.writing, beat=beat)
+        return chosen.write(batches, stream, options)
 
     def _write_text(
         self, text: columns.Text, run: store.Run, stream: IO[bytes], before: int, *, counts: bool
@@ -184,7 +194,9 @@ class Table:
             return self.rows
         if counts:
             run.rows_expected = _counted(self.rows)
-        return self._with_progress(run, self.rows.iterator(chunk_size=CHUNK_SIZE), before)
+        rows = self._with_progress(run, self.rows.iterator(chunk_size=CHUNK_SIZE), before)
+        # Each of them is the one cell of a row, whatever it is.
+        return zip(rows) if is_flat(self.rows) else rows
 
     @staticmethod
     def _with_progress(

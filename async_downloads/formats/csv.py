@@ -1,45 +1,51 @@
-"""Separated values, byte for byte what ``csv.writer`` writes."""
+"""Separated values, byte for byte what Python 3.13's ``csv.writer`` writes."""
 
 import codecs
 import csv
-import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from datetime import date, time, timedelta
 from numbers import Number
+from types import SimpleNamespace
 from typing import IO, Any, Final
 
-from async_downloads.exceptions import DownloadError
-from async_downloads.formats import text
+from async_downloads.formats import cells, text
 from async_downloads.formats.base import Options
+from async_downloads.formats.rows import Batches
 
 __all__ = [
+    "BEFORE_FORMULAS",
     "FORMULA_STARTS",
+    "SEPARATORS",
     "check_encoding",
     "escaped",
+    "line",
     "write",
     "write_csv",
     "write_for_excel",
     "write_tsv",
 ]
 
-#: What a cell must not begin with if a spreadsheet is to take it for text, as OWASP
-#: lists it under "CSV injection": some languages of Excel read the wide forms as well.
-FORMULA_STARTS: Final = frozenset("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 (that is why)
+#: What a formula begins with; some languages of Excel read the wide forms as well.
+_SIGNS: Final = "=+-@＝＋－＠"  # noqa: RUF001 (that is why)
 
-#: Where in a text an apostrophe belongs. csv.writer may leave a carriage return unquoted,
-#: and then a spreadsheet begins a new cell behind it. Windows' line ends are quoted.
-_BEFORE_FORMULAS: Final = re.compile(
-    rf"(?:\A|(?<=\r)(?!\n))(?=[{re.escape(''.join(FORMULA_STARTS))}])"
+#: What a cell must not begin with if a spreadsheet is to take it for text, as OWASP
+#: lists it under "CSV injection".
+FORMULA_STARTS: Final = frozenset(f"{_SIGNS}\t\r\n")
+
+#: Behind what a spreadsheet may begin another cell within one, whatever it is that is between
+#: the cells: LibreOffice splits at all of these but the last one, which it leaves out.
+SEPARATORS: Final = frozenset(';,\t|"\r\n\ufeff')
+
+#: Where in a text an apostrophe belongs.
+BEFORE_FORMULAS: Final = re.compile(
+    rf"\A(?=[{re.escape(''.join(sorted(FORMULA_STARTS)))}])"
+    rf"|(?<=[{re.escape(''.join(sorted(SEPARATORS)))}])(?=[{re.escape(_SIGNS)}])"
 )
 
-#: What is no text, whatever it begins with once it is printed: -5 stays a number.
+#: What is not text, whatever it begins with once it is printed: -5 stays a number.
 TYPED: Final = (Number, type(None), date, time, timedelta)
-
-#: The commonest of them, for a look that costs next to nothing.
-_TYPED_EXACTLY: Final = frozenset({int, float, bool, Decimal, type(None), date, datetime, time})
 
 
 def check_encoding(encoding: str) -> None:
@@ -64,8 +70,9 @@ def write(
     escape_formulas: bool = False,
     delimiter: str = ",",
     line_end: str = "\n",
+    header: Iterable[Any] | None = None,
 ) -> int:
-    r"""Write rows to a binary stream with ``csv.writer(lineterminator="\n")``.
+    r"""Write rows to a binary stream, as Python 3.13's ``csv.writer(lineterminator="\n")`` does.
 
     Args:
         rows: Any iterable of rows; it is consumed once and never held.
@@ -73,35 +80,39 @@ def write(
         encoding: Any of Python's text encodings. A byte order mark that the
             encoding calls for is written once.
         escape_formulas: Whether text that a spreadsheet would take for a formula
-            gets an apostrophe in front. Numbers and dates are no text.
+            gets an apostrophe in front. Numbers and dates are not text.
         delimiter: Between two cells.
         line_end: Behind each row.
+        header: A row before the others that does not count as one.
 
     Returns:
         The number of rows.
 
     Raises:
-        DownloadError: A cell holds a character that the encoding lacks; the
-            message names the row, counted from 1.
+        DownloadError: A row is not one, or a cell cannot be written, or holds a
+            character that the encoding lacks; the message names the row, counted from 1.
     """
+    batches = Batches.over(rows, header)
+    printer = _Printer(escape_formulas, delimiter, line_end)
     layer = text.layer_over(stream, encoding)
-    seen = itertools.count(1)
-    if escape_formulas:
-        rows = map(_escaped, rows)
+
+    def put(batch: Iterable[Iterable[Any]], before: int | None) -> None:
+        printed = printer.print(batch)
+        try:
+            layer.write(printed)
+        except UnicodeEncodeError as error:
+            raise text.unencodable(printer.lines, encoding, before) from error
+
+    count = 0
     try:
-        # compress() with selectors that are all true counts rows without a Python frame each.
-        writer = csv.writer(layer, delimiter=delimiter, lineterminator=line_end)
-        writer.writerows(itertools.compress(rows, seen))
+        heading = batches.heading(cells.flat)
+        if heading is not None:
+            put([heading], None)
+        for batch in batches.of(cells.flat):
+            put(batch, count)
+            count += len(batch)
         layer.flush()
-        return next(seen) - 1
-    except UnicodeEncodeError as error:
-        if _came_from_the_rows(error):
-            raise
-        row = next(seen) - 1
-        raise DownloadError(
-            f"Row {row} has a character that {encoding} cannot write: "
-            f"{error.object[error.start : error.end]!r}."
-        ) from error
+        return count
     finally:
         text.let_go(layer)
 
@@ -127,32 +138,80 @@ def write_for_excel(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: O
 def _with_header(
     rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options, **dialect: str
 ) -> int:
-    header = () if options.header is None else (options.header,)
-    written = write(
-        itertools.chain(header, rows),
+    return write(
+        rows,
         stream,
         encoding=options.encoding,
         escape_formulas=options.escape_formulas,
+        header=options.header,
         **dialect,
     )
-    return written - len(header)
 
 
-def _escaped(row: Iterable[Any]) -> Iterable[Any]:
+def line(
+    row: Iterable[Any],
+    *,
+    escape_formulas: bool = False,
+    delimiter: str = ",",
+    line_end: str = "\n",
+) -> str:
+    """Return a row as ``write`` prints it.
+
+    Args:
+        row: Cells of any kind.
+        escape_formulas: As for ``write``.
+        delimiter: As for ``write``.
+        line_end: As for ``write``.
+
+    Raises:
+        CellError: A cell cannot be written.
+    """
+    return _Printer(escape_formulas, delimiter, line_end).print([map(cells.flat, row)])
+
+
+class _Printer:
+    """Makes text of rows.
+
+    Attributes:
+        lines: The text of each row that was printed last, before its carriage returns
+            were seen to.
+    """
+
+    def __init__(self, escape_formulas: bool, delimiter: str, line_end: str):
+        self.lines: list[str] = []
+        self._escapes = escape_formulas
+        self._writer = csv.writer(
+            SimpleNamespace(write=self.lines.append), delimiter=delimiter, lineterminator=line_end
+        )
+        self._unquoted: re.Pattern[str] | None = None
+        # Before Python 3.13, a carriage return is left alone unless lines end with one.
+        self.print([["\r", ""]])
+        if self.lines[0][0] != '"':
+            other = re.escape(f'{delimiter}"\n')
+            self._unquoted = re.compile(
+                rf'"[^"]*"|(?:\A|(?<=[{re.escape(delimiter)}\n]))[^{other}\r]*\r[^{other}]*'
+            )
+
+    def print(self, batch: Iterable[Iterable[Any]]) -> str:
+        """Return the text of rows."""
+        self.lines.clear()
+        self._writer.writerows(map(_escaped, batch) if self._escapes else batch)
+        printed = "".join(self.lines)
+        if "\r" in printed and self._unquoted:
+            printed = self._unquoted.sub(_quoted, printed)
+        return printed
+
+
+def _quoted(match: re.Match[str]) -> str:
+    cell = match[0]
+    return cell if cell[0] == '"' else f'"{cell}"'
+
+
+def _escaped(row: Iterable[Any]) -> list[Any]:
     """Return a row in which no text is taken for a formula."""
-    if not isinstance(row, (list, tuple)):
-        # It may be there to be read once.
-        row = list(row)
-    for cell in row:
-        if type(cell) is str:
-            if cell[:1] in FORMULA_STARTS or "\r" in cell:
-                break
-        elif type(cell) not in _TYPED_EXACTLY:
-            break
-    else:
-        # As nearly all rows are: nothing to change, and no copy to be made.
-        return row
-    return [escaped(cell) for cell in row]
+    return [
+        BEFORE_FORMULAS.sub("'", cell) if isinstance(cell, str) else escaped(cell) for cell in row
+    ]
 
 
 def escaped(cell: Any) -> Any:
@@ -161,21 +220,7 @@ def escaped(cell: Any) -> Any:
     Args:
         cell: As a row has it, before it is printed.
     """
-    if isinstance(cell, TYPED):
-        return cell
-    # As csv.writer would print it: also what is marked as safe, translated late, a choice.
-    text = cell if isinstance(cell, str) else str(cell)
-    safe = _BEFORE_FORMULAS.sub("'", text)
-    return cell if safe == text else safe
-
-
-def _came_from_the_rows(error: UnicodeEncodeError) -> bool:
-    """Return whether the rows raised this while they were made, rather than the writer.
-
-    The writer is written in C and has no frames; a codec may have some.
-    """
-    raised_in = error.__traceback__ and error.__traceback__.tb_next
-    if raised_in is None:
-        return False
-    module = raised_in.tb_frame.f_globals.get("__name__", "")
-    return module != "codecs" and not module.startswith("encodings")
+    value = cells.flat(cell)
+    if isinstance(value, TYPED):
+        return value
+    return BEFORE_FORMULAS.sub("'", str(value))

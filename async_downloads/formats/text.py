@@ -2,9 +2,12 @@
 
 import codecs
 import io
+from collections.abc import Iterable
 from typing import IO, Final, cast
 
-__all__ = ["layer_over", "let_go"]
+from async_downloads.exceptions import DownloadError
+
+__all__ = ["layer_over", "let_go", "unencodable"]
 
 #: What begins with a byte order mark that Python writes only where it can ask a stream
 #: for its position.
@@ -37,6 +40,26 @@ def let_go(layer: io.TextIOWrapper) -> None:
     except BaseException:
         cast("_Target", target).closed = True
         raise
+
+
+def unencodable(lines: Iterable[str], encoding: str, before: int | None) -> DownloadError:
+    """Return the error of the first of some lines that an encoding cannot write.
+
+    Args:
+        lines: The text of each row.
+        encoding: Of the file.
+        before: How many rows came before them; None for the header.
+    """
+    for row, line in enumerate(lines, (before or 0) + 1):
+        try:
+            line.encode(encoding)
+        except UnicodeEncodeError as error:
+            place = "The header" if before is None else f"Row {row}"
+            return DownloadError(
+                f"{place} has a character that {encoding} cannot write: "
+                f"{error.object[error.start : error.end]!r}."
+            )
+    raise AssertionError("Each line can be written.")
 
 
 class _Target:

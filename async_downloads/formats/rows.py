@@ -1,0 +1,283 @@
+"""What a row is, once for all formats."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain, islice
+from operator import itemgetter
+from typing import Any, Final
+
+from django.db.models import Model, QuerySet
+from django.db.models.query import FlatValuesListIterable
+from django.utils.functional import Promise
+
+from async_downloads.exceptions import DownloadError
+from async_downloads.formats.cells import PLAIN, CellError, is_scalar
+
+__all__ = ["Batches", "check_header", "is_flat"]
+
+#: Rows that are looked at and written together.
+MOST_ROWS: Final = 128
+
+#: Characters of text that are held at a time, as far as one row tells of the next ones.
+MOST_TEXT: Final = 1 << 20
+
+#: Rows that are read between two looks at the clock, where they come quickly.
+MOST_UNTIMED: Final = 8
+
+#: Seconds in which as many rows come quickly.
+QUICK: Final = 0.1
+
+_TEXT: Final = (str, bytes, bytearray, memoryview, Promise)
+
+_A_ROW: Final = (
+    "A row is an iterable of cells, such as a list or a tuple, or a mapping of names to cells."
+)
+
+Row = Sequence[Any]
+
+Rows = Iterable[Iterable[Any]]
+
+Take = Callable[[Mapping[Any, Any]], Row]
+
+
+def is_flat(rows: object) -> bool:
+    """Return whether these are the values of a ``values_list(flat=True)`` queryset."""
+    return isinstance(rows, QuerySet) and issubclass(rows._iterable_class, FlatValuesListIterable)
+
+
+def check_header(header: object) -> None:
+    """Refuse what is not a header.
+
+    Raises:
+        TypeError: It is text, or a mapping, or not iterable.
+    """
+    if isinstance(header, (*_TEXT, Mapping)) or not isinstance(header, (Iterable, type(None))):
+        raise TypeError(
+            f"header={header!r} is a {type(header).__name__}. A header is an iterable of names, "
+            "such as a list or a tuple."
+        )
+
+
+class Batches(Iterable[Row]):
+    """Rows, each a list or a tuple of cells, a few at a time.
+
+    Iterate over it for row after row with its cells as they are, or over ``of`` for
+    batches whose cells are of the kinds that a format writes. Either only once.
+
+    Attributes:
+        header: The row before the others; None if there is none.
+        count: How many rows came in the batches before the last one.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        header: Iterable[Any] | None = None,
+        *,
+        watched: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        beat: Callable[[int], bool] | None = None,
+    ):
+        """Read nothing yet.
+
+        Args:
+            rows: Rows of any kind; read once, and never held.
+            header: The row before the others.
+            watched: Makes a context that the rows are read in.
+            beat: Called every few rows, and between any two that come slowly, with
+                how many there were before; returns whether that took its time.
+        """
+        self.header = None if header is None else list(header)
+        self.count = 0
+        self._rows = zip(rows) if is_flat(rows) else rows
+        self._watched = watched
+        self._beat = beat or (lambda rows: False)
+        self._sequences: set[type] = {list, tuple}
+        self._keys: Sequence[Any] | None = None
+        self._known: KeysView[Any] = {}.keys()
+        self._take: Take | None = None
+        self._stream = self._read()
+        self._first: list[list[Row]] | None = None
+
+    @classmethod
+    def over(cls, rows: Rows, header: Iterable[Any] | None) -> "Batches":
+        """Return rows in batches, which they may be already."""
+        return rows if isinstance(rows, Batches) else cls(rows, header)
+
+    def __iter__(self) -> Iterator[Row]:
+        return chain.from_iterable(self._batches())
+
+    @property
+    def names(self) -> list[str] | None:
+        """The names of the columns: of the header, or else the keys of the first row's mapping.
+
+        Reads the first row where there is no header.
+        """
+        if self.header is not None:
+            return [str(name) for name in self.header]
+        if self._first is None:
+            self._first = list(islice(self._stream, 1))
+        return None if self._keys is None else [str(key) for key in self._keys]
+
+    def heading(self, convert: Callable[[Any], Any]) -> Row | None:
+        """Return the header with cells of the kinds that a format writes; None if there is none.
+
+        Args:
+            convert: As for ``of``.
+
+        Raises:
+            DownloadError: A cell of it cannot be written.
+        """
+        if self.header is None:
+            return None
+        return _converted(self.header, convert, "The header", None)
+
+    def of(self, convert: Callable[[Any], Any]) -> Iterator[list[Row]]:
+        """Yield batches of rows with cells of the kinds that a format writes.
+
+        Args:
+            convert: ``cells.flat`` or ``cells.tree``; called for what is not of a plain kind.
+
+        Raises:
+            DownloadError: A row is not one, or a cell cannot be written.
+        """
+        for batch in self._batches():
+            if PLAIN.issuperset(map(type, chain.from_iterable(batch))):
+                yield batch
+            else:
+                yield [
+                    _converted(row, convert, f"Row {number}", self.names)
+                    for number, row in enumerate(batch, self.count + 1)
+                ]
+
+    def _batches(self) -> Iterator[list[Row]]:
+        first, self._first = self._first or [], []
+        for batch in chain(first, self._stream):
+            yield batch
+            self.count += len(batch)
+
+    def _read(self) -> Iterator[list[Row]]:
+        rows, size, untimed = iter(self._rows), 1, 1
+        before, then = 0, time.monotonic()
+        with self._watched():
+            while True:
+                batch: list[Iterable[Any]] = []
+                wanted = 0
+                while len(batch) == wanted < size:
+                    had, wanted = wanted, min(wanted + untimed, size)
+                    batch += islice(rows, wanted - had)
+                    if len(batch) > had and self._beat(before + had):
+                        untimed = 1
+                        continue
+                    now = time.monotonic()
+                    untimed = min(2 * untimed, MOST_UNTIMED) if now - then < QUICK else 1
+                    then = now
+                if batch:
+                    yield self._checked(batch, before)
+                    before += len(batch)
+                if len(batch) < size:
+                    return
+                size = min(2 * size, MOST_ROWS, MOST_TEXT // (1 + _weight(batch[-1])) or 1)
+
+    def _checked(self, batch: list[Any], before: int) -> list[Row]:
+        """Return a batch whose rows are lists and tuples."""
+        if not before and isinstance(batch[0], Mapping):
+            self._begin_mappings(batch[0])
+        if self._take is None and self._sequences.issuperset(map(type, batch)):
+            return batch
+        return [self._row(row, number) for number, row in enumerate(batch, before + 1)]
+
+    def _row(self, row: Any, number: int) -> Row:
+        if isinstance(row, Mapping):
+            return self._of_mapping(row, number)
+        if self._take is not None:
+            raise DownloadError(
+                f"Row {number} is a {_kind(row)}, while the rows before it are mappings. "
+                "The rows of a file are of one kind."
+            )
+        if isinstance(row, (list, tuple)):
+            self._sequences.add(type(row))
+            return row
+        if isinstance(row, (*_TEXT, Model)):
+            raise DownloadError(f"Row {number} is a {_kind(row)}. {_A_ROW}")
+        try:
+            cells = iter(row)
+        except TypeError:
+            if is_scalar(row):
+                return (row,)
+            raise DownloadError(f"Row {number} is a {_kind(row)}. {_A_ROW}") from None
+        return list(cells)
+
+    def _of_mapping(self, row: Mapping[Any, Any], number: int) -> Row:
+        if self._take is None or self._keys is None:
+            raise DownloadError(
+                f"Row {number} is a mapping, while the rows before it are not. "
+                "The rows of a file are of one kind."
+            )
+        if row.keys() != self._known:
+            raise DownloadError(
+                f"Row {number} has the keys {_listed(row)}, while the first row has "
+                f"{_listed(self._known)}. All rows of a file have the same keys."
+            )
+        return self._take(row)
+
+    def _begin_mappings(self, first: Mapping[Any, Any]) -> None:
+        """Decide which cells are taken of rows that are mappings, and in which order."""
+        self._known = dict(first).keys()
+        self._keys = _chosen(first, self.header)
+        keys = self._keys
+        self._take = itemgetter(*keys) if len(keys) > 1 else lambda row: [row[key] for key in keys]
+
+
+def _chosen(first: Mapping[Any, Any], header: Sequence[Any] | None) -> list[Any]:
+    """Return the keys of the cells, in the order of the columns.
+
+    Raises:
+        DownloadError: The header neither names keys nor labels each of them.
+    """
+    own = list(first)
+    if header is None:
+        return own
+    named = {str(key): key for key in own}
+    names = [str(name) for name in header]
+    if names and named.keys() >= set(names):
+        return [named[name] for name in names]
+    moved = [name for name, key in zip(names, own, strict=False) if named.get(name, key) != key]
+    if len(names) == len(own) and not moved:
+        return own
+    raise DownloadError(
+        f"The header ({_listed(names)}) neither names keys of the rows ({_listed(own)}) "
+        "nor labels each of them, in their order."
+    )
+
+
+def _converted(
+    row: Row, convert: Callable[[Any], Any], place: str, names: Sequence[str] | None
+) -> Row:
+    cells = []
+    for index, cell in enumerate(row):
+        try:
+            cells.append(cell if type(cell) in PLAIN else convert(cell))
+        except Exception as error:
+            name = f" ({names[index]})" if names and index < len(names) else ""
+            where = f"{place}, column {index + 1}{name}"
+            if isinstance(error, CellError):
+                raise DownloadError(f"{where}: the cell {error}.") from error
+            error.add_note(f"{where}.")
+            raise
+    return cells
+
+
+def _weight(row: Iterable[Any]) -> int:
+    """Return how many characters of text a row has."""
+    if not isinstance(row, (list, tuple)):
+        return 0
+    return sum(len(cell) for cell in row if type(cell) is str)
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__name__}" + (" (a model instance)" if isinstance(value, Model) else "")
+
+
+def _listed(names: Iterable[Any]) -> str:
+    return ", ".join(map(repr, names)) or "none"
