@@ -32,6 +32,9 @@ from async_downloads.formats.xlsx import write
 NAIVE = datetime(2026, 1, 31, 9, 5)  # noqa: DTZ001 (what a site with USE_TZ=False has)
 
 
+LAST = datetime.max  # noqa: DTZ901 (as above)
+
+
 class Choice(TextChoices):
     OPEN = "open", "Open"
 
@@ -147,6 +150,14 @@ def read(cell: Any) -> Any:
         (uuid.UUID(int=5), str(uuid.UUID(int=5))),
         pytest.param(Thing(), "=a thing", id="a thing"),
         (1j, "1j"),
+        (b"\x00\xff", "AP8="),
+        ({"a": [1, None], "b": "ü"}, '{"a": [1, null], "b": "ü"}'),
+        ([Decimal("1.5"), {}], '["1.5", {}]'),
+        ((1, 2), "[1, 2]"),
+        ({"only": gettext_lazy("no such text")}, '{"only": "no such text"}'),
+        (Decimal("0E+10"), 0),
+        (Decimal("-0"), 0),
+        (10**400, "1" + "0" * 400),
     ],
     ids=ascii,
 )
@@ -154,6 +165,42 @@ def test_a_cell_is_of_its_kind_or_its_text(cell: Any, found: Any) -> None:
     value = read(cell)
     assert value == found
     assert type(value) is type(found)
+
+
+def test_the_numbers_of_other_libraries_are_numbers() -> None:
+    numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
+    cells = [
+        (numpy.int64(5), 5),
+        (numpy.uint8(7), 7),
+        (numpy.int64(2**62), str(2**62)),
+        (numpy.float64(0.1), 0.1),
+        (numpy.float32(0.1), 0.1),
+        (numpy.float64("nan"), "nan"),
+        (numpy.bool_(True), True),
+        (numpy.str_("=1"), "=1"),
+        (numpy.datetime64("2026-01-31T09:05"), NAIVE),
+        (numpy.datetime64("NaT"), None),
+        (numpy.timedelta64(90, "s"), timedelta(seconds=90)),
+        (pandas.NaT, None),
+        (pandas.NA, None),
+        (pandas.Timestamp("2026-01-31 09:05"), NAIVE),
+        (pandas.Timedelta("1h"), timedelta(hours=1)),
+    ]
+    ((row,),) = sheets([[*(cell for cell, _ in cells), "end"]])
+    assert [*zip(row, map(type, row), strict=True)] == [
+        *((found, type(found)) for _, found in [*cells, ("end", "end")])
+    ]
+
+
+def test_another_reader_agrees() -> None:
+    calamine = pytest.importorskip("python_calamine")
+    row = [0.1 + 0.2, time.max, "_x0041_x0042_", " a\r\n<r>b</r>", True, LAST, "007"]
+    stream = written([row], header=["<r>Q & A</r>", "", *"abcd", "a" * 40_000])
+    stream.seek(0)
+    header, found = calamine.load_workbook(stream).get_sheet_by_index(0).to_python()
+    assert header == ["<r>Q & A</r>", "", *"abcd", "a" * 32_766 + "…"]
+    late = {"microsecond": 999_000}
+    assert found == [*(row[0], time.max.replace(**late), *row[2:5], LAST.replace(**late), row[6])]
 
 
 def test_text_is_never_a_formula() -> None:
@@ -235,6 +282,18 @@ def test_what_is_read_is_what_was_written(rows: list[list[Any]]) -> None:
         assert cells[end] == "end"
         for cell, value in zip(row, cells[:end], strict=True):
             assert value == expected(cell)
+
+
+def test_rows_that_are_mappings_are_written_by_the_names_of_the_header() -> None:
+    rows = [{"a": 1, "b": 2}, {"b": 4, "a": 3}]
+    assert sheets(rows, header=["b", "a"]) == [[["b", "a"], [2, 1], [4, 3]]]
+    assert sheets(rows) == [[[1, 2], [3, 4]]]
+
+
+@pytest.mark.parametrize("row", ["text", b"bytes"])
+def test_text_is_not_a_row(row: Any) -> None:
+    with pytest.raises(DownloadError, match=r"Row 2 is a (str|bytes)\. A row is"):
+        written([["a"], row])
 
 
 def test_the_header_stands_on_top_and_is_not_counted() -> None:

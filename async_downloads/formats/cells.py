@@ -63,6 +63,8 @@ class _Encoder(DjangoJSONEncoder):
 
 _encode: Final = _Encoder(ensure_ascii=False, allow_nan=False).encode
 
+_encode_densely: Final = _Encoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
 
 def flat(cell: Any) -> Any:
     """Return what a cell becomes where there are no structures: those are JSON text.
@@ -90,12 +92,18 @@ def tree(cell: Any) -> Any:
     return cell if kind in PLAIN else _converter_of(cast("Hashable", kind))(cell)
 
 
-def to_json(value: Any) -> str:
-    """Return what ``tree`` has returned as JSON text; numbers that JSON lacks are null."""
+def to_json(value: Any, *, dense: bool = False) -> str:
+    """Return what ``tree`` has returned as JSON text; numbers that JSON lacks are null.
+
+    Args:
+        value: A plain value, or a structure of such values.
+        dense: Whether no spaces are between its parts.
+    """
+    encode = _encode_densely if dense else _encode
     try:
-        return _encode(value)
+        return encode(value)
     except ValueError:
-        return _encode(_without_nan(value))
+        return encode(_without_nan(value))
 
 
 def is_scalar(value: Any) -> bool:

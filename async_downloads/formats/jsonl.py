@@ -1,81 +1,100 @@
 """JSON Lines: a JSON value for each row, as Django writes them."""
 
-import math
-from collections.abc import Callable, Iterable
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
 from typing import IO, Any, Final
 
-from django.core.serializers.json import DjangoJSONEncoder
-
-from async_downloads.formats import text
+from async_downloads.exceptions import DownloadError
+from async_downloads.formats import cells, text
 from async_downloads.formats.base import Options
+from async_downloads.formats.rows import Batches
 
 __all__ = ["write"]
 
+#: Ends of lines for Python's ``splitlines`` and its like, which JSON allows within text.
+_LINE_ENDS: Final = re.compile("[\x85\u2028\u2029]")
 
-class _Encoder(DjangoJSONEncoder):
-    """As Django's; what that cannot write is written as its text, as in the other formats."""
-
-    def default(self, value: Any) -> Any:
-        try:
-            return super().default(value)
-        except (TypeError, ValueError):
-            return str(value)
-
-
-_encode: Final = _Encoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-_encode_in_ascii: Final = _Encoder(allow_nan=False, separators=(",", ":")).encode
+_NOT_ASCII: Final = re.compile("[^\x00-\x7f]")
 
 
 def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
     """Write rows, each on a line: an object by the names of the header, or an array without one.
 
-    A row that is a dictionary is an object in any case. A character that the
-    encoding lacks is written by its number, and what is no number is ``null``.
+    Rows that are mappings are objects in any case. A name that several columns have gets a
+    number. A character that the encoding lacks is written by its number; half of a surrogate
+    pair, which no JSON text can hold, is U+FFFD; what is not a number is ``null``.
 
     Raises:
-        ValueError: Two columns have the same name, or a row has more or fewer
-            cells than the header.
+        DownloadError: A row is not one, or has more or fewer cells than the header.
     """
-    shape = _array if options.header is None else _object_of(options.header)
+    batches = Batches.over(rows, options.header)
+    names = _names(batches)
     layer = text.layer_over(stream, options.encoding)
     count = 0
     try:
-        for row in rows:
-            count += 1
-            value = row if type(row) is dict else shape(row)
-            try:
-                layer.write(_encode(value) + "\n")
-            except ValueError:
-                # Also a character that cannot be encoded. Nothing of the line is written.
-                layer.write(_encode_in_ascii(_without_nan(value)) + "\n")
+        for batch in batches.of(cells.tree):
+            values: Iterable[Any] = batch if names is None else _objects(batch, names, count)
+            _put([cells.to_json(value, dense=True) for value in values], layer)
+            count += len(batch)
         layer.flush()
     finally:
         text.let_go(layer)
     return count
 
 
-def _array(row: Iterable[Any]) -> list[Any] | tuple[Any, ...]:
-    return row if isinstance(row, (list, tuple)) else list(row)
+def _names(batches: Batches) -> list[str] | None:
+    """Return the names of the columns, no two of them alike; None if they have none."""
+    heading = batches.heading(cells.flat)
+    found = batches.names if heading is None else heading
+    if found is None:
+        return None
+    names: dict[str, None] = {}
+    numbers: dict[str, int] = {}
+    for each in found:
+        name = unique = _without_surrogates("" if each is None else str(each))
+        while unique in names:
+            numbers[name] = numbers.get(name, 1) + 1
+            unique = f"{name} ({numbers[name]})"
+        names[unique] = None
+    return list(names)
 
 
-def _object_of(header: Iterable[Any]) -> Callable[[Iterable[Any]], dict[str, Any]]:
-    names = [str(name) for name in header]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise ValueError(
-            f"The header has {', '.join(sorted(twice))} more than once, and the objects of "
-            "JSON Lines need a name for each column."
-        )
-    return lambda row: dict(zip(names, row, strict=True))
+def _objects(
+    batch: Sequence[Sequence[Any]], names: Sequence[str], before: int
+) -> Iterable[dict[str, Any]]:
+    for number, row in enumerate(batch, before + 1):
+        if len(row) != len(names):
+            raise DownloadError(
+                f"Row {number} has {len(row)} cells, while the header has {len(names)}. "
+                "The objects of JSON Lines need a name for each cell."
+            )
+        yield dict(zip(names, row, strict=True))
 
 
-def _without_nan(value: Any) -> Any:
-    """Return the same without what JSON has no numbers for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(each) for each in value]
-    return value
+def _put(lines: Sequence[str], layer: io.TextIOWrapper) -> None:
+    """Write lines, with what the encoding lacks by its number."""
+    try:
+        layer.write(_joined(lines))
+    except UnicodeEncodeError:
+        # Nothing of them is written.
+        for line in lines:
+            whole = _joined([_without_surrogates(line)])
+            try:
+                layer.write(whole)
+            except UnicodeEncodeError:
+                layer.write(_NOT_ASCII.sub(_numbered, whole))
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return _LINE_ENDS.sub(_numbered, "\n".join(lines) + "\n")
+
+
+def _numbered(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1]
+
+
+def _without_surrogates(line: str) -> str:
+    """Return a text with whole pairs as the character that they stand for, and halves as U+FFFD."""
+    return line.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,11 +1,11 @@
 """XLSX, with numbers, dates and truths as such."""
 
 import functools
-import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import chain, count, islice, product
 from numbers import Real
 from string import ascii_uppercase
 from typing import IO, Any, Final
@@ -14,7 +14,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from async_downloads.exceptions import DownloadError
+from async_downloads.formats import cells
 from async_downloads.formats.base import Options
+from async_downloads.formats.rows import Batches
 from async_downloads.formats.workbooks import BOLD, FORMATS, Workbook
 from async_downloads.logs import get_logger
 
@@ -89,11 +91,12 @@ def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) ->
     and ends with "…". The rows go to the stream as they come.
 
     Raises:
-        DownloadError: A row has more cells than a sheet has columns.
+        DownloadError: A row is not one, or has more cells than a sheet has columns.
     """
+    batches = Batches.over(rows, options.header)
     with Workbook(stream) as book:
-        pages = _Pages(book, options.header)
-        pages.write(rows)
+        pages = _Pages(book, batches.heading(cells.flat))
+        pages.write(chain.from_iterable(batches.of(cells.flat)))
     pages.log_cuts(options.name)
     return pages.written
 
@@ -123,7 +126,7 @@ class _Pages:
             timedelta: self._duration,
         }
 
-    def write(self, rows: Iterable[Iterable[Any]]) -> None:
+    def write(self, rows: Iterable[Sequence[Any]]) -> None:
         """Write the rows."""
         self._begin()
         for row in rows:
@@ -182,22 +185,22 @@ class _Pages:
         """Return the row on top of each sheet."""
         if len(header) > len(self._columns):
             raise _too_wide()
-        cells = []
+        found = []
         for cell, (letters, column) in zip(header, self._columns.items(), strict=False):
             name = _shortened(ILLEGAL.sub("", "" if cell is None else str(cell)))
             self._widen(column, min(len(name) + 2, MAX_WIDTH))
             if name:
-                cells.append(f'<c r="{letters}1" s="{BOLD}{_inline(name)}')
-        return f'<row r="1">{"".join(cells)}</row>'
+                found.append(f'<c r="{letters}1" s="{BOLD}{_inline(name)}')
+        return f'<row r="1">{"".join(found)}</row>'
 
-    def _row_of(self, row: Iterable[Any]) -> str:
+    def _row_of(self, row: Sequence[Any]) -> str:
         number, writer_of, other = self._row, self._writers.get, self._other
-        cells = [
+        found = [
             f'<c r="{letters}{number}{text}'
-            for cell, letters in zip(row, itertools.chain(self._columns, _no_more()))  # noqa: B905
+            for cell, letters in zip(row, chain(self._columns, _no_more()))  # noqa: B905
             if (text := writer_of(type(cell), other)(cell))
         ]
-        return f'<row r="{number}">{"".join(cells)}</row>'
+        return f'<row r="{number}">{"".join(found)}</row>'
 
     def _widen(self, column: int, width: int) -> None:
         if width > self._widths.get(column, USUAL_WIDTH):
@@ -262,10 +265,10 @@ class _Pages:
         )
 
     def _other(self, cell: Any) -> str:
-        """Write what is of a kind of a site's own, such as the choice of a field."""
-        for kind in (str, int, float, Decimal, datetime, date, time, timedelta):
+        """Write what is of no plain kind, but made from one."""
+        for kind in (int, float, Decimal, datetime, date, time, timedelta):
             if isinstance(cell, kind):
-                return self._writers[kind](str(cell) if kind is str else cell)
+                return self._writers[kind](cell)
         if isinstance(cell, Real):
             return self._number(float(cell))
         return self._text(str(cell))
@@ -316,14 +319,12 @@ def _shortened(text: str) -> str:
 
 
 @functools.cache
-def _columns(count: int) -> dict[str, int]:
+def _columns(most: int) -> dict[str, int]:
     """Return the columns of a sheet by their letters: A to Z, AA to ZZ, and so on."""
     letters = (
-        "".join(each)
-        for length in itertools.count(1)
-        for each in itertools.product(ascii_uppercase, repeat=length)
+        "".join(each) for length in count(1) for each in product(ascii_uppercase, repeat=length)
     )
-    return {each: column for column, each in enumerate(itertools.islice(letters, count))}
+    return {each: column for column, each in enumerate(islice(letters, most))}
 
 
 def _no_more() -> Iterator[str]:
