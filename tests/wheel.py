@@ -71,6 +71,11 @@ def try_it() -> None:
         download = Download.objects.get()
         assert download.complete, download.error_detail
         assert Path(folder, download.filepath).read_text().count("\n") == 1000
+        _, key = cache.init_download(user, "numbers.xlsx")
+        cache.save_download(key, ([number, number**2] for number in range(1000)))
+        download = Download.objects.get(pk=key)
+        assert download.complete, download.error_detail
+        assert zipfile.is_zipfile(Path(folder, download.filepath))
         call_command("cleanup_downloads", "--dry-run")
         refused = ""
         try:

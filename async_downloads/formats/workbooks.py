@@ -5,6 +5,7 @@ that a spreadsheet needs, in the words that Excel itself uses.
 """
 
 import zipfile
+from contextlib import closing, nullcontext
 from types import TracebackType
 from typing import IO, Final, Self, cast
 
@@ -95,9 +96,8 @@ class Workbook:
                 self._end_sheet()
                 self._write_rest()
         finally:
-            if self._sheet:
-                self._sheet.close()
-            self._file.close()
+            with closing(self._file), self._sheet or nullcontext():
+                self._sheet = None
 
     @property
     def is_full(self) -> bool:
