@@ -133,6 +133,12 @@ class Table:
             counts: Whether they are all rows of the download, of a queryset to be counted.
         """
         chosen = self.format or registry.for_filename(name)
+        if self.format is None and (meant := registry.meant_by(name)):
+            logger.warning(
+                "The extension of %r means no format, so that the rows of download %s are CSV. "
+                "Is %s meant?",
+                *(name, run.download.download_key, meant),
+            )
         header = None if self.header is None else list(self.header)
         options = Options(name, header, self.encoding, bool(settings.ESCAPE_FORMULAS))
         if chosen is registry.CSV and settings.MAX_ROWS is None and stream.seekable():

@@ -109,6 +109,31 @@ def test_the_person_gets_the_format_by_its_name_and_type(
     ]
 
 
+@pytest.mark.parametrize(
+    ("filename", "what", "logged"),
+    [
+        ("a.xslx", {"iterable": ROWS}, "'a.xslx'"),
+        ("a.xslx.zip", {"iterable": ROWS}, "'a.xslx.zip'"),
+        ("a.zip", {"members": {"b.xslx": ROWS, "c.csv": ROWS}}, "'b.xslx'"),
+        ("a.xslx", {"iterable": ROWS, "format": "csv"}, ""),
+        ("a.xslx", {"file": io.BytesIO(b"PK")}, ""),
+        ("a.xls", {"iterable": ROWS}, ""),
+    ],
+)
+def test_rows_under_a_misspelt_extension_are_logged(
+    user: Any, caplog: pytest.LogCaptureFixture, filename: str, what: Any, logged: str
+) -> None:
+    key = cache.init_download(user, filename)[1]
+    cache.save_download(key, **what)
+    assert Download.objects.get().complete
+    found = [record for record in caplog.records if "means no format" in record.getMessage()]
+    assert len(found) == bool(logged)
+    for record in found:
+        assert f"The extension of {logged} means" in record.getMessage()
+        assert "Is .xlsx meant?" in record.getMessage()
+        assert record.download_key == key  # type: ignore[attr-defined]
+
+
 def test_a_name_of_its_own_stays_when_the_file_is_renamed(user: Any) -> None:
     key = cache.init_download(user, "a.csv", "Open orders")[1]
     cache.save_download(key, ROWS, format="xlsx")

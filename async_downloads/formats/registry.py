@@ -8,7 +8,6 @@ from typing import Final
 from async_downloads import files
 from async_downloads.formats import compressed, csv, jsonl, xlsx, zipped
 from async_downloads.formats.base import Format
-from async_downloads.logs import get_logger
 
 __all__ = [
     "CSV",
@@ -21,8 +20,6 @@ __all__ = [
     "split",
     "with_extension",
 ]
-
-logger = get_logger(__name__)
 
 #: What is appended to the name of a format, and to its extensions, for it compressed.
 GZIP: Final = compressed.EXTENSION
@@ -80,7 +77,6 @@ def for_filename(filename: str) -> Format:
     """Return the format that the extension of a file name means; CSV if it means none.
 
     The name is read as the storage gets it: ``orders.xlsx.`` and ``orders.xlsx?`` are workbooks.
-    An extension that looks like a slip of the pen is logged.
 
     Raises:
         ImproperlyConfigured: What it needs is not installed.
@@ -88,11 +84,6 @@ def for_filename(filename: str) -> Format:
     stored = files.with_stored_end(filename)
     plain = _without_gzip(stored)
     found = _by_extension(plain)[0] or CSV
-    if meant := meant_by(filename):
-        logger.warning(
-            "The extension of %r means no format, so that its rows are CSV. Is %s meant?",
-            *(filename, meant),
-        )
     found.require()
     return found if plain == stored else _compressed(found)
 
@@ -108,6 +99,9 @@ def meant_by(filename: str) -> str:
         The extension; empty if the name means a format, or is like that of none.
     """
     plain = _without_gzip(files.with_stored_end(filename))
+    if plain.lower().endswith(ZIP.extensions):
+        # It is what is in the archive that rows become.
+        plain = split(plain)[0]
     _, dot, ending = _skeleton(plain).rpartition(".")
     its_own = plain.rpartition(".")[2]
     if not dot or _by_extension(plain)[0] or mimetypes.guess_type(f"file.{its_own}")[0]:
