@@ -148,8 +148,8 @@ class Table:
                 chosen.write((), stream, options)
                 return self._write_text(text, run, stream, before, counts=counts)
 
-        def beat(rows: int) -> bool:
-            if time.monotonic() < run.next_beat:
+        def beat(rows: int, now: float) -> bool:
+            if now < run.next_beat:
                 return False
             run.advance(before + rows)
             return True

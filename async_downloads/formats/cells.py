@@ -161,7 +161,7 @@ def _printed(cell: Any) -> str:
     if isinstance(cell, Model):
         return text
     if inspect.isroutine(cell) or inspect.isclass(cell) or _PLACE.fullmatch(text):
-        raise CellError(f"has no text of its own: {text}")
+        raise CellError(f"is a {type(cell).__name__}, which has no text of its own")
     return text
 
 
@@ -208,13 +208,14 @@ def _of_numpy(cell: Any) -> Any:
         return tree(cell.tolist())
     if not hasattr(cell, "item") or not hasattr(cell, "dtype"):
         return _printed(cell)
-    if cell.dtype.kind in "mM":
-        exact = cell.astype(f"{cell.dtype.name.partition('[')[0]}[us]")
-        return tree(exact.item()) if exact == cell or exact != exact else str(cell)
     if cell.dtype.kind == "f" and cell.dtype.itemsize < 8:
         # The digits that it has, without those that a longer number would add.
         return float(str(cell))
     value = cell.item()
+    if cell.dtype.kind in "mM" and isinstance(value, int):
+        # Python counts neither nanoseconds nor years alone.
+        exact = cell.astype(f"{cell.dtype.kind}8[us]") if cell.dtype.name[-4:] == "[ns]" else None
+        return tree(exact.item()) if exact == cell else str(cell)
     return str(cell) if type(value) is type(cell) else tree(value)
 
 

@@ -23,7 +23,7 @@ MOST_ROWS: Final = 128
 MOST_TEXT: Final = 1 << 20
 
 #: Rows that are read between two looks at the clock, where they come quickly.
-MOST_UNTIMED: Final = 8
+MOST_UNTIMED: Final = 16
 
 #: Seconds in which as many rows come quickly.
 QUICK: Final = 0.1
@@ -76,7 +76,7 @@ class Batches(Iterable[Row]):
         header: Iterable[Any] | None = None,
         *,
         watched: Callable[[], AbstractContextManager[Any]] = nullcontext,
-        beat: Callable[[int], bool] | None = None,
+        beat: Callable[[int, float], bool] = lambda rows, now: False,
     ):
         """Read nothing yet.
 
@@ -84,14 +84,14 @@ class Batches(Iterable[Row]):
             rows: Rows of any kind; read once, and never held.
             header: The row before the others.
             watched: Makes a context that the rows are read in.
-            beat: Called every few rows, and between any two that come slowly, with
-                how many there were before; returns whether that took its time.
+            beat: Called between two rows, or only every few where they come quickly, with
+                how many there were before, and the time; returns whether it was time.
         """
         self.header = None if header is None else list(header)
         self.count = 0
         self._rows = zip(rows) if is_flat(rows) else rows
         self._watched = watched
-        self._beat = beat or (lambda rows: False)
+        self._beat = beat
         self._sequences: set[type] = {list, tuple}
         self._keys: Sequence[Any] | None = None
         self._known: KeysView[Any] = {}.keys()
@@ -141,8 +141,12 @@ class Batches(Iterable[Row]):
         Raises:
             DownloadError: A row is not one, or a cell cannot be written.
         """
+        known: list[type] = []
         for batch in self._batches():
-            if PLAIN.issuperset(map(type, chain.from_iterable(batch))):
+            kinds = list(map(type, chain.from_iterable(batch)))
+            # Most batches have cells of the same kinds as the one before.
+            if kinds == known or PLAIN.issuperset(kinds):
+                known = kinds
                 yield batch
             else:
                 yield [
@@ -157,27 +161,27 @@ class Batches(Iterable[Row]):
             self.count += len(batch)
 
     def _read(self) -> Iterator[list[Row]]:
-        rows, size, untimed = iter(self._rows), 1, 1
-        before, then = 0, time.monotonic()
+        rows, size, untimed, before = iter(self._rows), 1, 1, 0
+        then = time.monotonic()
+        ended = False
         with self._watched():
-            while True:
+            while not ended:
                 batch: list[Iterable[Any]] = []
-                wanted = 0
-                while len(batch) == wanted < size:
-                    had, wanted = wanted, min(wanted + untimed, size)
-                    batch += islice(rows, wanted - had)
-                    if len(batch) > had and self._beat(before + had):
-                        untimed = 1
-                        continue
+                while not ended and len(batch) < size:
+                    had = len(batch)
+                    batch += islice(rows, untimed)
+                    ended = len(batch) < had + untimed
                     now = time.monotonic()
-                    untimed = min(2 * untimed, MOST_UNTIMED) if now - then < QUICK else 1
+                    if now - then > QUICK or self._beat(before + had, now):
+                        untimed = 1
+                    elif untimed < MOST_UNTIMED:
+                        untimed *= 2
                     then = now
                 if batch:
                     yield self._checked(batch, before)
                     before += len(batch)
-                if len(batch) < size:
-                    return
-                size = min(2 * size, MOST_ROWS, MOST_TEXT // (1 + _weight(batch[-1])) or 1)
+                    size = min(2 * size, MOST_ROWS, MOST_TEXT // (1 + _weight(batch[-1])) or 1)
+                    untimed = min(untimed, size)
 
     def _checked(self, batch: list[Any], before: int) -> list[Row]:
         """Return a batch whose rows are lists and tuples."""
