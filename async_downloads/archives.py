@@ -1,7 +1,7 @@
 """Several files in one download: a ZIP file, written as a stream."""
 
 import io
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -67,15 +67,11 @@ class Archive:
         if not isinstance(name, str):
             raise TypeError(f"The name of a member must be text, not {type(name).__name__}.")
         found = self._content_of(content)
-        try:
-            with archive.member(name) as stream:
-                if isinstance(found, Table):
-                    return found.write_as(name, run, stream, before=before)
-                found.write(run, stream)
-                return None
-        finally:
-            if isinstance(found, Table) and isinstance(found.rows, Generator):
-                found.rows.close()
+        with archive.member(name) as stream:
+            if isinstance(found, Table):
+                return found.write_as(name, run, stream, before=before)
+            found.write(run, stream)
+            return None
 
     def _content_of(self, content: Any) -> Table | Copy:
         if isinstance(content, str):

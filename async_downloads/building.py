@@ -1,7 +1,7 @@
 """What a download is made of, to a whole file in the storage."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import IO, Any, Final, Protocol, cast
@@ -154,11 +154,17 @@ class Table:
             run.advance(before + rows)
             return True
 
-        rows = limits.rows_within_limit(
-            self._read(run, before, counts=counts), header=header is not None
-        )
-        batches = Batches(rows, header, watched=run.writing, beat=beat)
-        return chosen.write(batches, stream, options)
+        source = self._read(run, before, counts=counts)
+        # Each value of a flat queryset is the one cell of a row, whatever it is.
+        rows: Iterable[Any] = zip(source) if is_flat(self.rows) else source
+        limited = limits.rows_within_limit(rows, header=header is not None)
+        try:
+            batches = Batches(limited, header, watched=run.writing, beat=beat)
+            return chosen.write(batches, stream, options)
+        finally:
+            if isinstance(source, Generator):
+                # An error holds on to it, and so to the cursor that it may read.
+                source.close()
 
     def _write_text(
         self, text: columns.Text, run: store.Run, stream: IO[bytes], before: int, *, counts: bool
@@ -200,9 +206,7 @@ class Table:
             return self.rows
         if counts:
             run.rows_expected = _counted(self.rows)
-        rows = self._with_progress(run, self.rows.iterator(chunk_size=CHUNK_SIZE), before)
-        # Each of them is the one cell of a row, whatever it is.
-        return zip(rows) if is_flat(self.rows) else rows
+        return self._with_progress(run, self.rows.iterator(chunk_size=CHUNK_SIZE), before)
 
     @staticmethod
     def _with_progress(

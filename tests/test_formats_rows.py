@@ -1,0 +1,395 @@
+"""What a row is, in each format and for members of archives."""
+
+import io
+import re
+import zipfile
+from collections import UserDict, namedtuple
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from decimal import Decimal
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+import pytest
+from django.core.files.storage import default_storage
+from django.utils.translation import gettext_lazy
+
+from async_downloads import cache
+from async_downloads.exceptions import DownloadError
+from async_downloads.formats import Options, Rows, cells, registry
+from async_downloads.formats import rows as rows_module
+from async_downloads.formats.rows import MOST_ROWS, Batches, check_header
+from async_downloads.models import Download
+from tests.factories import CustomerFactory, DownloadFactory, OrderFactory
+from tests.shop.models import Customer, Order
+
+A_ROW = "A row is an iterable of cells, such as a list or a tuple, or a mapping of names to cells."
+
+
+def read(rows: Any, header: Any = None) -> list[list[Any]]:
+    return [list(row) for batch in Batches(rows, header).of(cells.flat) for row in batch]
+
+
+# Kinds of rows
+
+Named = namedtuple("Named", "a b")
+
+
+@pytest.mark.parametrize(
+    ("row", "cells"),
+    [
+        ([1, 2], [1, 2]),
+        ((1, 2), [1, 2]),
+        (Named(1, 2), [1, 2]),
+        (range(2), [0, 1]),
+        ((cell for cell in "ab"), ["a", "b"]),
+        ({"a": 1}.values(), [1]),
+        ([], []),
+        ({"a": 1, "b": 2}, [1, 2]),
+        (UserDict(a=1, b=2), [1, 2]),
+        (MappingProxyType({"a": 1}), [1]),
+        (5, [5]),
+        (None, [None]),
+        (1.5, [1.5]),
+        (True, [True]),
+        (Decimal("19.90"), [Decimal("19.90")]),
+        (date(2026, 1, 31), [date(2026, 1, 31)]),
+    ],
+    ids=repr,
+)
+def test_the_cells_of_a_row(row: Any, cells: list[Any]) -> None:
+    assert read([row]) == [cells]
+
+
+class Lines:
+    """What has no text and no cells."""
+
+
+REFUSED: list[Any] = [
+    *("text", b"bytes", bytearray(b"x"), memoryview(b"x"), gettext_lazy("January")),
+    *(Customer(name="Ada"), Lines(), Customer),
+]
+
+
+@pytest.mark.parametrize("before", [0, 1, 300])
+@pytest.mark.parametrize("row", REFUSED, ids=lambda row: type(row).__name__)
+def test_what_is_not_a_row_is_refused_by_its_number(row: Any, before: int) -> None:
+    with pytest.raises(DownloadError) as raised:
+        read([*([1],) * before, row], header=["n"])
+    assert str(raised.value).startswith(f"Row {before + 1} is a {type(row).__name__}")
+    assert str(raised.value).endswith(A_ROW)
+
+
+def test_the_error_of_a_row_that_is_made_while_it_is_read_is_its_own() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise TypeError("mine")
+
+    with pytest.raises(TypeError, match="mine"):
+        read([broken()])
+
+
+# Mappings
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        (None, [[1, 2, 3]]),
+        (["a", "b", "c"], [[1, 2, 3]]),
+        (["c", "a", "b"], [[3, 1, 2]]),
+        (["b"], [[2]]),
+        (["b", "b"], [[2, 2]]),
+        ([gettext_lazy("c"), "a"], [[3, 1]]),
+        (["A", "B", "C"], [[1, 2, 3]]),
+        (["a", "B", "c"], [[1, 2, 3]]),
+        (iter(["C", "B", "A"]), [[1, 2, 3]]),
+    ],
+    ids=repr,
+)
+def test_the_header_names_the_cells_of_a_mapping_or_labels_them(header: Any, rows: Any) -> None:
+    assert read([{"a": 1, "b": 2, "c": 3}], header) == rows
+
+
+@pytest.mark.parametrize(
+    "header",
+    [[], ["A"], ["a", "B"], ["A", "B", "C", "D"], ["b", "B", "c"], ["x", "a", "y"]],
+    ids=repr,
+)
+def test_a_header_that_does_neither_is_refused(header: list[str]) -> None:
+    with pytest.raises(DownloadError, match=r"^The header \(.*\) neither names keys of the rows"):
+        read([{"a": 1, "b": 2, "c": 3}], header)
+
+
+def test_a_key_need_not_be_text() -> None:
+    assert read([{1: "a", None: "b", (1, 2): "c"}], ["None", "1"]) == [["b", "a"]]
+
+
+def test_the_keys_of_the_first_mapping_are_those_of_all() -> None:
+    assert read([{"a": 1, "b": 2}, {"b": 4, "a": 3}]) == [[1, 2], [3, 4]]
+    assert read([{}, {}]) == [[], []]
+
+
+@pytest.mark.parametrize("other", [{"a": 1}, {"a": 1, "b": 2, "c": 3}, {"a": 1, "c": 3}, {}])
+@pytest.mark.parametrize("header", [None, ["a"], ["A", "B"]])
+@pytest.mark.parametrize("before", [1, 300])
+def test_a_later_mapping_with_other_keys_is_named(before: int, header: Any, other: Any) -> None:
+    with pytest.raises(DownloadError, match=rf"^Row {before + 1} has the keys .* first row has"):
+        read([*({"a": 1, "b": 2},) * before, other], header)
+
+
+@pytest.mark.parametrize("rows", [[[1, 2], {"a": 1, "b": 2}], [{"a": 1, "b": 2}, [1, 2]]])
+def test_mappings_and_others_are_not_mixed(rows: Any) -> None:
+    with pytest.raises(DownloadError, match=r"^Row 2 is a .*, while the rows before it are"):
+        read(rows)
+
+
+# In files
+
+FORMATS = ["csv", "tsv", "csv-excel", "csv.gz", "zip"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_mappings_are_rows_in_every_kind_of_file(name: str) -> None:
+    rows = [{"a": 1, "b": 2}, {"b": 4, "a": 3}]
+    for header, lines in ((None, [[1, 2], [3, 4]]), (["b", "a"], [[2, 1], [4, 3]])):
+        assert made(name, rows, header) == made(name, lines, header)
+
+
+def made(name: str, rows: Any, header: Any) -> bytes:
+    stream = io.BytesIO()
+    options = Options(name="orders", header=header)
+    assert registry.named(name).write(rows, stream, options) == len(rows)
+    if name != "zip":
+        return stream.getvalue()
+    with zipfile.ZipFile(stream) as archive:
+        return archive.read(archive.namelist()[0])
+
+
+@pytest.fixture
+def key(user: Any) -> str:
+    return DownloadFactory(collection__user=user, filename="orders.csv").download_key
+
+
+def content() -> bytes:
+    with default_storage.open(Download.objects.get().filepath) as file:
+        return bytes(file.read())
+
+
+def by_itself(key: str, rows: Any, header: Any) -> str:
+    cache.save_download(key, rows, header=header)
+    return content().decode()
+
+
+def as_member(key: str, rows: Any, header: Any) -> str:
+    cache.save_download(key, members=[("orders.csv", Rows(rows, header))])
+    with zipfile.ZipFile(io.BytesIO(content())) as archive:
+        return archive.read("orders.csv").decode()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("save", [by_itself, as_member])
+@pytest.mark.parametrize(
+    ("queryset", "header", "text"),
+    [
+        (lambda: Order.objects.values("total", "reference"), None, "3.00,R1\n"),
+        (lambda: Order.objects.values("total", "reference"), ["reference"], "reference\nR1\n"),
+        (lambda: Order.objects.values("total"), ["How much"], "How much\n3.00\n"),
+        (lambda: Order.objects.values_list("reference", flat=True), None, "R1\n"),
+        (lambda: Order.objects.values_list("total", flat=True), ["n"], "n\n3.00\n"),
+        (lambda: Order.objects.values_list("total", "reference", named=True), None, "3.00,R1\n"),
+        (lambda: Customer.objects.values_list("name", flat=True).union(
+            Order.objects.values_list("reference", flat=True)).order_by("name"), None, "Ada\nR1\n"),
+        (lambda: list(Order.objects.values("reference")), ["reference"], "reference\nR1\n"),
+        (lambda: Order.objects.values_list("total", flat=True).iterator(), None, "3.00\n"),
+    ],
+)  # fmt: skip
+def test_rows_of_every_kind_of_queryset(
+    key: str, queryset: Callable[[], Any], header: Any, text: str, save: Callable[..., str]
+) -> None:
+    OrderFactory(customer=CustomerFactory(name="Ada"), reference="R1", total=3)
+    assert save(key, queryset(), header) == text
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("save", [by_itself, as_member])
+@pytest.mark.parametrize(
+    ("rows", "name"),
+    [
+        (lambda: Order.objects.all(), "Order \\(a model instance\\)"),
+        (lambda: Order.objects.values_list("reference", flat=True).iterator(), "str"),
+        (lambda: "text", "str"),
+        (lambda: {"a": [1], "b": [2]}, "str"),
+        (lambda: io.BytesIO(b"a\nb"), "bytes"),
+    ],
+    ids=["objects", "texts", "text", "mapping", "file"],
+)
+def test_what_is_not_rows_fails_with_a_sentence(
+    key: str, rows: Any, name: str, save: Callable[..., str], request: Any
+) -> None:
+    if save is as_member and request.node.callspec.id.startswith(("text-", "file")):
+        pytest.skip("A member may be a text or a file.")
+    OrderFactory(customer=CustomerFactory())
+    with pytest.raises(Exception):  # noqa: B017, PT011 (there is no file to open)
+        save(key, rows(), ["n"])
+    assert re.fullmatch(f"Row 1 is a {name}. {A_ROW}", Download.objects.get().errors)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("header", ["reference", b"reference", {"a": "A"}, 5])
+def test_what_is_not_a_header_is_refused_at_once(key: str, header: Any) -> None:
+    with pytest.raises(TypeError, match="A header is an iterable of names"):
+        cache.save_download(key, [[1]], header=header)
+
+
+@pytest.mark.parametrize("header", [None, [], ["a"], iter(["a"]), {"a": 1}.keys()])
+def test_what_is_a_header_passes(header: Any) -> None:
+    check_header(header)
+
+
+# Cells
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "place"),
+    [
+        ([[1], [1, Order.objects]], None, "Row 2, column 2"),
+        ([[1], [1, Order.objects]], ["n", "tags"], r"Row 2, column 2 \(tags\)"),
+        ([{"tags": Order.objects}], None, r"Row 1, column 1 \(tags\)"),
+        ([*([1],) * 500, [Order.objects]], ["n"], r"Row 501, column 1 \(n\)"),
+    ],
+)
+def test_a_cell_that_cannot_be_written_is_named(rows: Any, header: Any, place: str) -> None:
+    with pytest.raises(DownloadError, match=rf"^{place}: the cell is a .* query and not a value"):
+        read(rows, header)
+
+
+def test_a_cell_of_the_header_that_cannot_be_written_is_named() -> None:
+    with pytest.raises(DownloadError, match=r"^The header, column 2: the cell is a function"):
+        Batches([], ["a", read]).heading(cells.flat)
+
+
+def test_the_error_of_a_cell_that_cannot_be_printed_says_where() -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine") as raised:
+        read([[1], [2, Broken()]], ["n", "broken"])
+    assert raised.value.__notes__ == ["Row 2, column 2 (broken)."]
+
+
+# Batches
+
+
+def test_rows_are_read_once_in_order_and_counted_before_they_are_used() -> None:
+    batches = Batches([number] for number in range(1000))
+    seen = [(batches.count, [cell for (cell,) in batch]) for batch in batches.of(cells.flat)]
+    assert [number for _, batch in seen for number in batch] == list(range(1000))
+    assert all(count == batch[0] for count, batch in seen)
+    assert max(len(batch) for _, batch in seen) <= MOST_ROWS + rows_module.MOST_UNTIMED
+
+
+def test_a_row_at_a_time_for_what_knows_no_batches() -> None:
+    assert list(Batches(iter([[1], {"x"}.copy(), (3,)]))) == [[1], ["x"], (3,)]
+
+
+def test_batches_stay_what_they_are() -> None:
+    batches = Batches([[1]], ["n"])
+    assert Batches.over(batches, None) is batches
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "names"),
+    [
+        ([[1]], ["a", 5], ["a", "5"]),
+        ([[1]], None, None),
+        ([], None, None),
+        ([{"a": 1}], None, ["a"]),
+        ([{"a": 1, "b": 2}], ["b"], ["b"]),
+        ([{"a": 1, "b": 2}], ["A", "B"], ["A", "B"]),
+    ],
+)
+def test_the_names_of_the_columns_are_known_before_the_rows(
+    rows: list[Any], header: Any, names: Any
+) -> None:
+    batches = Batches(rows, header)
+    assert batches.names == names
+    assert len([row for batch in batches.of(cells.tree) for row in batch]) == len(rows)
+    assert batches.names == names
+
+
+def test_few_large_rows_are_held() -> None:
+    alive = most = 0
+
+    class Large(list[str]):
+        def __init__(self) -> None:
+            nonlocal alive, most
+            super().__init__(["x" * rows_module.MOST_TEXT])
+            alive += 1
+            most = max(most, alive)
+
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    for _ in Batches(Large() for _ in range(300)).of(cells.flat):
+        pass
+    assert most < 10
+
+
+def test_the_clock_is_looked_at_between_rows_that_come_slowly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(rows_module, "time", SimpleNamespace(monotonic=lambda: now))
+    beats: list[tuple[int, float]] = []
+
+    def rows() -> Iterator[list[int]]:
+        nonlocal now
+        for number in range(1000):
+            now += 0.0001 if number < 500 else 1.0
+            yield [number]
+
+    def beat(count: int, moment: float) -> bool:
+        beats.append((count, moment))
+        return False
+
+    assert len(list(Batches(rows(), beat=beat))) == 1000
+    quick = [moment for count, moment in beats if count < 500]
+    assert len(quick) < 60
+    slow = [count for count, _ in beats if count > 500 + rows_module.MOST_UNTIMED]
+    assert slow == list(range(slow[0], 1001))
+
+
+def test_what_beats_each_time_is_asked_at_each_row() -> None:
+    beats: list[int] = []
+
+    def beat(count: int, now: float) -> bool:
+        beats.append(count)
+        return True
+
+    assert len(list(Batches(([1] for _ in range(300)), beat=beat))) == 300
+    assert beats == list(range(301))
+
+
+def test_rows_are_watched_from_the_first_to_the_last() -> None:
+    seen: list[str] = []
+
+    @contextmanager
+    def watched() -> Iterator[None]:
+        seen.append("begin")
+        try:
+            yield
+        finally:
+            seen.append("end")
+
+    def rows() -> Iterable[list[str]]:
+        seen.append("row")
+        yield ["a"]
+
+    batches = Batches(rows(), watched=watched)
+    assert batches.names is None
+    assert list(batches) == [["a"]]
+    assert seen == ["begin", "row", "end"]
