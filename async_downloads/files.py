@@ -8,6 +8,7 @@ import io
 import mimetypes
 import os
 import posixpath
+import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import datetime
@@ -39,6 +40,7 @@ __all__ = [
     "require",
     "root",
     "save",
+    "shortened",
     "shown_name",
     "signed_url",
     "signs_urls",
@@ -59,6 +61,9 @@ MAX_PATH_LENGTH: Final = 500
 MAX_NAME_BYTES: Final = 200
 
 FALLBACK_NAME: Final = "download"
+
+#: What a name says of its content: one extension, or two as in ".csv.gz".
+EXTENSION: Final = re.compile(r"(?<=.)(?:\.[0-9A-Za-z-]{1,16}){1,2}\Z", re.DOTALL)
 
 
 class StoredFile(NamedTuple):
@@ -185,10 +190,16 @@ def stored_name(filename: str) -> str:
     Slashes, reserved names and forbidden characters go, and what is left is
     held to ``MAX_NAME_BYTES`` of UTF-8 with its extension kept.
     """
-    stem, extension = posixpath.splitext(shown_name(filename))
-    extension = _shorten(extension, MAX_NAME_BYTES // 2)
-    stem = _shorten(stem, MAX_NAME_BYTES - len(extension.encode()))
-    return sanitize_filename(stem + extension).strip(". ") or FALLBACK_NAME
+    name = shortened(shown_name(filename), MAX_NAME_BYTES)
+    return sanitize_filename(name).strip(". ") or FALLBACK_NAME
+
+
+def shortened(name: str, size: int) -> str:
+    """Return a name of at most ``size`` bytes of UTF-8, its stem cut and its extension kept."""
+    known = EXTENSION.search(name)
+    extension = known[0] if known else posixpath.splitext(name)[1]
+    kept = _shorten(extension, size // 2)
+    return _shorten(name.removesuffix(extension), size - len(kept.encode())) + kept
 
 
 def path_for(download_key: str, filename: str) -> str:

@@ -72,7 +72,8 @@ def resolve(user: object) -> Owner:
     """
     if isinstance(user, AnonymousUser):
         raise ValueError("An anonymous user cannot own downloads; ask for a sign-in first.")
-    if isinstance(user, AbstractBaseUser):
+    # A site's own model need not be made of Django's.
+    if isinstance(user, (AbstractBaseUser, get_user_model())):
         # A key that a default makes is there before the row is.
         if user.pk is None or (user._state.adding and user._meta.pk.has_default()):
             raise ValueError(f"{user!r} is not saved yet, so it cannot own downloads.")
