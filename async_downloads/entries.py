@@ -152,16 +152,16 @@ def delete_entry(download_key: str) -> None:
     _attempt(lambda cache: cache.delete(download_key), False)
 
 
-def mark_cleared(download_key: str) -> bool:
-    """Mark a download as cleared whose row somebody has locked.
+def mark_cleared(download_keys: Iterable[str]) -> bool:
+    """Mark downloads as cleared whose rows somebody has locked, in one round trip.
 
     Returns:
-        Whether all processes will find the mark: its writer, and the pages of its owner.
+        Whether all processes will find the marks: their writers, and the pages of their owner.
     """
+    marks = {_mark_key(key): CLEARED for key in download_keys}
 
     def mark(cache: BaseCache) -> bool:
-        cache.set(_mark_key(download_key), CLEARED, settings.TIMEOUT)
-        return True
+        return not cache.set_many(marks, settings.TIMEOUT)
 
     return is_shared() and _attempt(mark, False)
 

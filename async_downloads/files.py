@@ -40,6 +40,7 @@ __all__ = [
     "require",
     "root",
     "save",
+    "shortened",
     "shown_name",
     "signed_url",
     "signs_urls",
@@ -193,10 +194,14 @@ def stored_name(filename: str) -> str:
     """
     # First of all, because what is dropped behind an extension would hide it.
     name = FORBIDDEN.sub("", shown_name(filename)).strip(". ")
+    return sanitize_filename(shortened(name, MAX_NAME_BYTES)).strip(". ") or FALLBACK_NAME
+
+
+def shortened(name: str, size: int) -> str:
+    """Return a name of at most ``size`` bytes of UTF-8, its stem cut and its extension kept."""
     stem, extension = split_name(name)
-    extension = _shorten(extension, MAX_NAME_BYTES // 2)
-    stem = _shorten(stem, MAX_NAME_BYTES - len(extension.encode()))
-    return sanitize_filename(stem + extension).strip(". ") or FALLBACK_NAME
+    kept = _shorten(extension, size // 2)
+    return _shorten(stem, size - len(kept.encode())) + kept
 
 
 def with_stored_end(filename: str) -> str:

@@ -82,8 +82,16 @@ def _list_context(listing: Listing, request: HttpRequest | None) -> dict[str, An
         # A websocket does not know on which page it was opened.
         return {"downloads": listing.downloads, "page": ""}
     # A poll knows the page that it updates; any other request is for the page itself.
-    page = HtmxDetails(request).current_url_abs_path or request.get_full_path()
-    return {"downloads": listing.downloads, "page": page}
+    return {"downloads": listing.downloads, "page": _page_of(request) or request.get_full_path()}
+
+
+def _page_of(request: HttpRequest) -> str | None:
+    """Return the page that a poll says it is for; None if it says none of this site's."""
+    try:
+        return HtmxDetails(request).current_url_abs_path
+    except ValueError:
+        # It is not a URL.
+        return None
 
 
 def _poll_seconds(listing: Listing) -> int | None:

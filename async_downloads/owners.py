@@ -60,18 +60,20 @@ def resolve(user: object) -> Owner:
 
     Args:
         user: A user, saved and not anonymous; or a user's primary key; or text,
-            which is a user name if a user has it and stands for itself if none
-            has. Where users are numbered, no text is a primary key.
+            which is a user name if a user has exactly it, and stands for itself
+            if none has. Where users are numbered, no text is a primary key.
 
     Raises:
         ObjectDoesNotExist: There is no user with this primary key.
         TypeError: This is nothing that names an owner.
         ValueError: The user is anonymous or not saved, or the text is empty,
-            longer than ``MAX_LABEL_LENGTH`` or holds control characters.
+            longer than ``MAX_LABEL_LENGTH``, holds control characters or is the
+            name of more than one user.
     """
     if isinstance(user, AnonymousUser):
         raise ValueError("An anonymous user cannot own downloads; ask for a sign-in first.")
-    if isinstance(user, AbstractBaseUser):
+    # A site's own model need not be made of Django's.
+    if isinstance(user, (AbstractBaseUser, get_user_model())):
         # A key that a default makes is there before the row is.
         if user.pk is None or (user._state.adding and user._meta.pk.has_default()):
             raise ValueError(f"{user!r} is not saved yet, so it cannot own downloads.")
@@ -118,14 +120,17 @@ def resolve_old_names(names: Iterable[str]) -> dict[str, Owner]:
         for name, called in users.items()
         if len(called) == 1 and name in wanted
     }
-    return found | {name: _exactly(name) for name in wanted - users.keys()}
+    for name in wanted - users.keys():
+        with suppress(ValueError):
+            found[name] = _exactly(name)
+    return found
 
 
 def _exactly(text: str) -> Owner:
     """Return the user who signs in by a text, or the text.
 
-    A database that takes "jose" for "josé", and a user whose primary key is spelled
-    like somebody else's name, would give one person the files of another.
+    A user whose primary key is spelled like somebody else's name, or whose name is
+    normalized to another text, would get the files of that other owner.
     """
     owner = _from_text(text)
     return owner if owner.name == text else Owner(None, text)
@@ -151,15 +156,47 @@ def _check_text(text: str) -> None:
 def _from_text(text: str) -> Owner:
     _check_text(text)
     user_model = get_user_model()
-    users = _users(user_model)
-    found = users.filter(**{user_model.USERNAME_FIELD: text}).first()
-    if found is None and not _has_integer_key(user_model):
+    user = _user_called(user_model, text)
+    if user is None and not _has_integer_key(user_model):
         # A UUID, as it travels through JSON; or a key that is text from the start.
-        try:
-            found = users.filter(pk=text).first()
-        except (ValueError, ValidationError):
-            found = None
-    return Owner(None, text) if found is None else Owner(found.pk, found.get_username())
+        user = _user_with_key(user_model, text)
+    return Owner(None, text) if user is None else Owner(user.pk, user.get_username())
+
+
+def _user_called(user_model: Any, text: str) -> Any:
+    """Return the user whose name is this text, as it is or as the user model normalizes names.
+
+    The database only proposes: a collation may compare without regard for case,
+    accents and trailing spaces, and the files for "josé" must not go to "jose".
+
+    Raises:
+        ValueError: More than one user has this name.
+    """
+    normalize = getattr(user_model, "normalize_username", str)
+    spellings = dict.fromkeys((text, normalize(text)))
+    field = user_model.USERNAME_FIELD
+    try:
+        similar = list(_users(user_model).filter(**{f"{field}__in": spellings}))
+    except (ValueError, ValidationError):
+        # Users go by numbers, say, and this is not one.
+        return None
+    for spelling in spellings:
+        same = [user for user in similar if str(getattr(user, field)) == spelling]
+        if len(same) > 1:
+            raise ValueError(f"user {text!r} is the name of more than one user.")
+        if same:
+            return same[0]
+    return None
+
+
+def _user_with_key(user_model: Any, text: str) -> Any:
+    """Return the user whose primary key this text spells; None if there is none."""
+    try:
+        user = _users(user_model).filter(pk=text).first()
+        same = user is not None and _key_field(user_model).to_python(text) == user.pk
+    except (ValueError, ValidationError):
+        return None
+    return user if same else None
 
 
 def _users(user_model: type[Model]) -> "QuerySet[Any]":
@@ -169,10 +206,15 @@ def _users(user_model: type[Model]) -> "QuerySet[Any]":
 
 def _has_integer_key(user_model: type[Model]) -> bool:
     """Return whether users are numbered, so that the text "2024" must not mean one of them."""
+    return isinstance(_key_field(user_model), IntegerField)
+
+
+def _key_field(user_model: type[Model]) -> Any:
+    """Return the field that a user's primary key is kept in, of a parent if it is inherited."""
     field: Any = user_model._meta.pk
     while field.remote_field is not None:
         field = field.target_field
-    return isinstance(field, IntegerField)
+    return field
 
 
 def _from_primary_key(key: Any) -> Owner:

@@ -36,8 +36,13 @@ def may_fetch(user: Any, download: Download) -> bool:
 
 
 def may_fetch_of_others(user: Any) -> bool:
-    """Return whether somebody may fetch files that are not theirs: staff with the permission."""
-    return bool(user.is_staff and user.has_perm(f"{Download._meta.app_label}.fetch_download"))
+    """Return whether somebody may fetch files that are not theirs: staff with the permission.
+
+    A site's user model need not have staff, nor permissions.
+    """
+    if not getattr(user, "is_staff", False) or not hasattr(user, "has_perm"):
+        return False
+    return bool(user.has_perm(f"{Download._meta.app_label}.fetch_download"))
 
 
 def site_function() -> Callable[[Any, Download], object]:

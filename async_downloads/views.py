@@ -7,11 +7,15 @@ lock, and clearing would have to wait for whoever has the row locked.
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from django.contrib.auth.decorators import login_not_required, login_required
+from django.conf import settings as project_settings
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.db import DatabaseError
 from django.db.transaction import non_atomic_requests
@@ -23,8 +27,9 @@ from django.http import (
     HttpResponseRedirect,
     JsonResponse,
 )
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect, render, resolve_url
 from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.utils.encoding import iri_to_uri
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import cache_control
@@ -49,7 +54,16 @@ logger = get_logger(__name__)
 #: Seconds that a browser keeps a script before it asks whether there is another.
 SCRIPT_SECONDS: Final = 60 * 60
 
+#: Downloads that one answer in JSON lists, the newest: ten thousand would take twenty seconds.
+JSON_SIZE: Final = 1000
+
+#: Characters of an address in a header of an answer: web servers refuse headers of more than
+#: four kilobytes, and what a sign-in page is to lead back to is encoded once more.
+MAX_ADDRESS: Final = 1200
+
 View = Callable[[HttpRequest], HttpResponse]
+
+AnyView = Callable[..., HttpResponseBase]
 
 
 def for_signed_in(view: View) -> View:
@@ -66,7 +80,19 @@ def for_signed_in(view: View) -> View:
             response = HttpResponse(fragments.render_signed_out(request))
             patch_cache_control(response, private=True, no_store=True)
             return response
-        return redirect_to_login(request.get_full_path())
+        return _sign_in(request)
+
+    return wrapped
+
+
+def page_for_signed_in(view: AnyView) -> AnyView:
+    """Send a visitor to sign in, and from there to this page."""
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.user.is_authenticated:
+            return view(request, *args, **kwargs)
+        return _sign_in(request)
 
     return wrapped
 
@@ -77,7 +103,8 @@ def for_signed_in(view: View) -> View:
 def ajax_update(request: HttpRequest) -> HttpResponse:
     """Answer with the caller's downloads: the fragment for htmx, JSON for anybody else.
 
-    A page that brings the ``version`` that it shows gets 204 if that is still right.
+    JSON lists the newest ``JSON_SIZE``, and its ``html`` those of the menu. A page that
+    brings the ``version`` that it shows gets 204 if that is still right.
     """
     answer = _list_as_fragment if HtmxDetails(request) else _list_as_json
     response = answer(request)
@@ -134,7 +161,7 @@ def clear_finished(request: HttpRequest) -> HttpResponse:
 
 @non_atomic_requests
 @require_safe
-@login_required
+@page_for_signed_in
 def download_list(request: HttpRequest) -> HttpResponse:
     """Show all of the caller's downloads, page by page, as a page of its own."""
     page = store.read_page(owners.resolve(request.user), request.GET.get("page", 1))
@@ -146,7 +173,7 @@ def download_list(request: HttpRequest) -> HttpResponse:
 
 @non_atomic_requests
 @require_safe
-@login_required
+@page_for_signed_in
 def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
     """Hand a complete file to its owner, or to staff with the permission, unless the site refuses.
 
@@ -208,12 +235,29 @@ def _menu(request: HttpRequest) -> HttpResponse:
 
 def _back(request: HttpRequest) -> HttpResponse | None:
     """Return a redirect to the page that a form names, if it is one of this site's."""
-    back = request.POST.get("next", "")
-    if back and url_has_allowed_host_and_scheme(
-        back, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    ):
-        return HttpResponseRedirect(back)
-    return None
+    address = _bounded(request.POST.get("next", ""))
+    allowed = url_has_allowed_host_and_scheme(
+        address, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return HttpResponseRedirect(address) if allowed else None
+
+
+def _sign_in(request: HttpRequest) -> HttpResponse:
+    """Return a redirect to the page of the sign-in, which leads back from there."""
+    address = _bounded(request.get_full_path())
+    if urlsplit(resolve_url(project_settings.LOGIN_URL)).netloc not in {"", request.get_host()}:
+        # From another host, only the whole address leads back.
+        address = request.build_absolute_uri(address)
+    return redirect_to_login(address)
+
+
+def _bounded(address: str) -> str:
+    """Return an address if it fits into a header, else without its query; or an empty text."""
+    for candidate in (address, address.partition("?")[0]):
+        with suppress(UnicodeEncodeError):
+            if len(iri_to_uri(candidate)) <= MAX_ADDRESS:
+                return candidate
+    return ""
 
 
 def _list_as_fragment(request: HttpRequest) -> HttpResponse:
@@ -226,11 +270,12 @@ def _list_as_fragment(request: HttpRequest) -> HttpResponse:
 
 
 def _list_as_json(request: HttpRequest) -> HttpResponse:
-    listing = store.read_listing(owners.resolve(request.user))
+    listing = store.read_listing(owners.resolve(request.user), limit=JSON_SIZE)
+    shown = replace(listing, downloads=listing.downloads[: fragments.MENU_SIZE])
     user = request.user.get_username()
     return JsonResponse(
         {
-            "html": fragments.render_list(listing, request),
+            "html": fragments.render_list(shown, request),
             "downloads": [store.entry_of(item, user=user) for item in listing.downloads],
             "in_progress": listing.in_progress,
         }

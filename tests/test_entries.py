@@ -186,11 +186,11 @@ class TestVersions:
 @pytest.mark.django_db(transaction=True)
 def test_live_entries_and_marks_come_in_one_answer(any_cache: str) -> None:
     if any_cache in {"default", "dummy"}:
-        assert not entries.mark_cleared(KEY), "Nobody else would see it."
+        assert not entries.mark_cleared([KEY]), "Nobody else would see it."
         return
     other = KEY.replace("0b", "0c")
     entries.set_entry(ENTRY)
-    entries.mark_cleared(other)
+    entries.mark_cleared([other])
     assert entries.get_live([KEY], [KEY, other]) == ({KEY: ENTRY}, {other})
     assert (entries.is_cleared(KEY), entries.is_cleared(other)) == (False, True)
 
@@ -201,7 +201,7 @@ def test_without_keys_nobody_is_asked(broken: type[BrokenCache]) -> None:
 
 
 def test_a_cache_that_fails_marks_nothing_and_holds_nobody_up(broken: type[BrokenCache]) -> None:
-    assert not entries.mark_cleared(KEY)
+    assert not entries.mark_cleared([KEY])
     assert not entries.is_cleared(KEY)
     assert entries.start_cleanup("here")
     entries.renew_cleanup("here")

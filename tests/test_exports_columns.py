@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.fields import GenericForeignKey
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection, models
+from django.db.models import Prefetch
 from django.test import Client
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
@@ -23,6 +27,7 @@ from tests.factories import (
     DownloadCollectionFactory,
     DownloadFactory,
     OrderFactory,
+    UserFactory,
 )
 from tests.shop.models import Order
 
@@ -152,7 +157,7 @@ def of_the_admin(self: Any, order: Any) -> str:
         ("pk", 7),
         ("customer_id", 3),
         (lambda order: order.reference.lower(), "r1"),
-        ("get_deferred_fields", "set()"),
+        ("get_deferred_fields", set()),
     ],
 )
 def test_what_a_column_may_be(name: Any, expected: Any) -> None:
@@ -243,6 +248,79 @@ def test_what_was_escaped_comes_out_as_it_was() -> None:
     assert text_of(format_html("<i>{}</i>", "<script>")) == "<script>"
 
 
+# Several objects
+
+
+@pytest.fixture
+def people(db: None) -> list[Any]:
+    """Return two users with groups that are called otherwise than they were made."""
+    groups = [Group.objects.create(name=name) for name in ("zebra", "ant, or so", "<b>")]
+    people = UserFactory.create_batch(2)
+    people[0].groups.set(reversed(groups))
+    return people
+
+
+def test_a_many_to_many_relation_is_the_names_of_what_it_leads_to(people: list[Any]) -> None:
+    made = columns(get_user_model(), "username", "groups", "groups__name", "groups__id")
+    ids = ", ".join(str(group.pk) for group in Group.objects.order_by("pk"))
+    names = "zebra, ant, or so, <b>"
+    assert made.row(people[0]) == [people[0].username, names, names, ids]
+    assert made.row(people[1]) == [people[1].username, "", "", ""]
+    assert made.header == ["Username", "Groups", "Groups name", "Groups id"]
+
+
+@pytest.mark.parametrize("name", ["user", "user_set", "user__username", "user__email"])
+def test_the_way_back_is_the_names_of_where_it_comes_from(people: list[Any], name: str) -> None:
+    attribute = name.partition("__")[2] or "username"
+    group, other = Group.objects.order_by("pk").first(), Group.objects.create(name="empty")
+    made = columns(Group, name)
+    assert made.row(group) == [getattr(people[0], attribute)]
+    assert made.row(other) == [""]
+    assert len(made.header) == 1
+
+
+@pytest.mark.django_db
+def test_what_leads_back_to_several_may_be_at_the_end_of_a_path() -> None:
+    first, second = OrderFactory.create_batch(2, customer=CustomerFactory())
+    both = f"{first}, {second}"
+    assert order_cell("customer__orders", first) == both
+    assert order_cell("customer__orders__reference", first) == both
+    assert order_cell("customer__orders__total", first) == "19.90, 19.90"
+    assert columns(type(first.customer), "orders").row(first.customer) == [both]
+    assert columns(type(first.customer), "orders", empty_value_display="none").row(
+        CustomerFactory()
+    ) == ["none"]
+
+
+def test_the_order_is_that_of_the_related_model_or_of_its_keys(people: list[Any]) -> None:
+    permissions = list(Permission.objects.all()[:3])
+    people[0].user_permissions.set(reversed(permissions))
+    made = columns(get_user_model(), "user_permissions")
+    assert made.row(people[0]) == [", ".join(map(str, permissions))]
+
+
+@pytest.mark.parametrize(
+    "several",
+    [
+        lambda user: user.groups,
+        lambda user: user.groups.order_by("pk"),
+        lambda user: user.groups.order_by("pk").values_list("name", flat=True),
+        lambda user: (group.name for group in user.groups.order_by("pk")),
+        lambda user: list(user.groups.order_by("pk")),
+        lambda user: user.groups.raw("SELECT * FROM auth_group ORDER BY id"),
+    ],
+)
+def test_what_a_callable_returns_several_of_is_their_names(people: list[Any], several: Any) -> None:
+    assert columns(get_user_model(), several).row(people[0]) == ["zebra, ant, or so, <b>"]
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": 1}, {1}, frozenset("a"), b"\0", bytearray(b"\0"), memoryview(b"\0")]
+)
+def test_what_each_format_has_a_rule_for_is_left_to_it(value: Any) -> None:
+    assert order_cell(returning(value)) is value
+
+
 # What belongs to a row is fetched with the others
 
 
@@ -262,6 +340,8 @@ def queries_for(names: list[Any], queryset: Any, **attributes: Any) -> int:
         (["collection__user__username"], 3),
         (["collection", "collection__user", "collection__user__email"], 3),
         (["collection_id"], 1),
+        (["collection__user__groups"], 4),
+        (["collection__user__groups__name", "collection__user__groups"], 4),
     ],
 )
 def test_related_objects_are_fetched_once_for_many_rows(names: list[str], queries: int) -> None:
@@ -287,6 +367,22 @@ def test_the_way_back_of_a_one_to_one_relation_is_a_relation_too() -> None:
     assert queries_for(["username", "download_collection__key"], users) == 2
 
 
+@pytest.mark.parametrize("name", ["groups", "groups__name"])
+def test_several_objects_are_fetched_once_for_many_rows(people: list[Any], name: str) -> None:
+    users = get_user_model().objects.all()
+    assert queries_for(["username", name], users) == 2
+    assert queries_for([name], users.prefetch_related("groups")) == 2
+    ordered = Prefetch("groups", Group.objects.order_by("name"))
+    assert queries_for([name], users.prefetch_related(ordered)) == 2
+    made = columns(get_user_model(), name)
+    (row, _) = (made.row(each) for each in users.order_by("pk").prefetch_related(ordered))
+    assert row == ["<b>, ant, or so, zebra"]
+
+
+def test_what_leads_back_is_fetched_once_for_many_rows(people: list[Any]) -> None:
+    assert queries_for(["name", "user_set", "user__email"], Group.objects.all()) == 2
+
+
 @pytest.mark.django_db
 def test_a_column_that_is_called_like_an_attribute_of_the_admin_is_a_column() -> None:
     OrderFactory.create_batch(3)
@@ -304,3 +400,27 @@ def test_a_method_that_is_called_like_a_relation_fetches_nothing() -> None:
     OrderFactory.create_batch(3)
     named = {"customer__name": lambda self, order: "mine"}
     assert queries_for(["customer__name"], Order.objects.all(), **named) == 1
+
+
+@isolate_apps("tests.shop")
+def test_an_object_of_any_model_is_fetched_once_for_many_rows(transactional_db: None) -> None:
+    class Note(models.Model):  # noqa: DJ008 (nobody reads one)
+        content_type = models.ForeignKey(ContentType, on_delete=models.CASCADE)
+        object_id = models.PositiveIntegerField()
+        about = GenericForeignKey()
+
+        class Meta:
+            app_label = "shop"
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Note)
+    try:
+        people = UserFactory.create_batch(3)
+        for about in [*people, *CustomerFactory.create_batch(3)]:
+            Note.objects.create(about=about)
+        # The notes, the types, and the objects of each type.
+        assert queries_for(["about"], Note.objects.all()) <= 5
+        assert columns(Note, "about").row(Note.objects.first()) == [people[0].username]
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Note)

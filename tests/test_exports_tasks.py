@@ -205,6 +205,18 @@ def test_the_columns_may_be_others_than_those_of_the_page(staff_user: Any, chang
 
 
 @pytest.mark.django_db
+def test_relations_to_several_are_names_in_the_file(staff_user: Any, changed: Any) -> None:
+    customer = CustomerFactory()
+    for reference in ("R1", "R2"):
+        OrderFactory(reference=reference, customer=customer)
+    OrderFactory(reference="R3")
+    columns = ["reference", "customer__orders"]
+    changed(get_export_list_display=lambda self, request: columns)
+    expected = 'Reference,Customer orders\nR1,"R1, R2"\nR2,"R1, R2"\nR3,R3\n'
+    assert exported(staff_user) == expected
+
+
+@pytest.mark.django_db
 def test_the_columns_are_those_of_the_person(changed: Any) -> None:
     def columns(self: Any, request: HttpRequest) -> list[str]:
         return ["reference", "total"] if request.user.is_superuser else ["reference"]

@@ -90,10 +90,32 @@ def check_name(name: str, content: bytes) -> None:
         ("..", "download"),
         ("x" * 300 + ".csv", "x" * 196 + ".csv"),
         ("ü" * 300 + ".csv", "ü" * 98 + ".csv"),
+        ("x" * 300 + ".csv.gz", "x" * 193 + ".csv.gz"),
+        ("x" * 300 + ".v2.csv.gz", "x" * 193 + ".csv.gz"),
     ],
 )
 def test_a_stored_name_is_near_to_what_was_asked_for(asked: str, stored: str) -> None:
     assert files.stored_name(asked) == stored
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "short"),
+    [
+        ("orders.csv", 255, "orders.csv"),
+        ("orders.csv", 8, "orde.csv"),
+        ("orders.csv.gz", 14, "orders.csv.gz"),
+        ("more orders.csv.gz", 16, "more orde.csv.gz"),
+        ("名名名.csv", 10, "名名.csv"),
+        ("名名名.csv", 9, "名.csv"),
+        (".bashrc", 4, ".bas"),
+        ("x" * 10, 4, "xxxx"),
+        ("x." + "y" * 10, 6, "x.yy"),
+        ("x." + "名" * 10, 8, "x.名"),
+        ("", 4, ""),
+    ],
+)
+def test_a_name_is_cut_in_front_of_its_extension(name: str, size: int, short: str) -> None:
+    assert files.shortened(name, size) == short
 
 
 @pytest.mark.parametrize(

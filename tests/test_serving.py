@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import mimetypes
 import tracemalloc
 from collections.abc import AsyncIterable, Iterator
 from contextlib import closing
@@ -18,7 +19,8 @@ from django.http import FileResponse
 from django.middleware.gzip import GZipMiddleware
 from django.test import RequestFactory
 
-from async_downloads import files, serving
+from async_downloads import files, formats, serving
+from tests.test_names import told_name
 
 MEGABYTE = 1 << 20
 ETAG = '"of-this-content"'
@@ -89,6 +91,52 @@ def test_any_other_name_is_told_as_unicode(path: str, filename: str) -> None:
         assert unquote(told) == filename
         # It goes into a header, so it must be ASCII by then.
         assert response["Content-Disposition"].isascii()
+
+
+@pytest.mark.parametrize(
+    "filename", ["x" * 251 + ".csv", "名" * 83 + ".csv", "é" * 124 + ".csv.gz"]
+)
+def test_a_name_that_a_disk_can_hold_is_told_whole(path: str, filename: str) -> None:
+    with closing(serve(path, filename)) as response:
+        assert told_name(response["Content-Disposition"]) == filename
+
+
+@pytest.mark.parametrize("way", serving.WAYS)
+@pytest.mark.parametrize("char", ["x", '"', "\\", "é", "名", "👩", "e\u0301", "."])
+@pytest.mark.parametrize("extension", [".csv", ".csv.gz", ".xlsx.zip", "", "." + "y" * 3000])
+def test_no_name_makes_headers_that_a_web_server_refuses(
+    way: str, char: str, extension: str, settings: Any
+) -> None:
+    settings.ASYNC_DOWNLOADS_SERVE = way
+    settings.MEDIA_URL = "https://storage.example/"
+    filename = char * 5000 + extension
+    key = "0b9d5b5e-7c1e-4f0e-9d2b-3a7d1c5f8e21"
+    stored = files.save(files.path_for(key, filename), ContentFile(b"a,b\n")).path
+    with closing(serve(stored, filename, size=4)) as response:
+        sent = sum(len(f"{name}: {value}\r\n") for name, value in response.items())
+        assert sent < 2000
+        assert response.status_code in (200, 302)
+        if "Content-Disposition" in response:
+            told = told_name(response["Content-Disposition"])
+            assert len(told.encode()) <= 255
+            assert filename.startswith(told[:20])
+            if len(extension) < 20:
+                assert told.endswith(extension)
+
+
+@pytest.mark.parametrize(
+    "kind", ["x/" + "y" * 5000, "text/csv\r\nSet-Cookie: a=b", "text/é", "none", "", "a/b\0"]
+)
+def test_a_type_that_no_header_can_hold_is_unknown(
+    path: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = formats.Format("odd", (".oddity",), kind, formats.registry.CSV.write)
+    monkeypatch.setitem(formats.registry._formats, "odd", odd)
+    with closing(serve(path, "orders.oddity")) as response:
+        assert response["Content-Type"] == "application/octet-stream"
+    monkeypatch.setitem(mimetypes.types_map, ".peculiar", kind)
+    with closing(serve(path, "orders.peculiar")) as response:
+        assert response["Content-Type"] == "application/octet-stream"
 
 
 def test_the_name_is_what_people_know_it_by_and_not_where_it_lies(path: str) -> None:

@@ -3,14 +3,16 @@
 import uuid
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.core.files.storage import default_storage
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.encoding import iri_to_uri
 
-from async_downloads import cache
+from async_downloads import cache, views
 from async_downloads.models import Download
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
@@ -52,6 +54,29 @@ class TestUpdate:
             )
         names = [entry["name"] for entry in signed_in.get(UPDATE).json()["downloads"]]
         assert names == [mine.name, "1", "2", "3"]
+
+    def test_json_is_bounded_and_knows_what_goes_on_beyond(
+        self, signed_in: Client, mine: Download, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(views, "JSON_SIZE", 22)
+        hour = timedelta(hours=1)
+        for number in range(1, 23):
+            DownloadFactory(
+                collection=mine.collection,
+                name=f"number {number}",
+                timestamp=timezone.now() - number * hour,
+                complete=number < 22,
+                running=number == 22,
+                stored=False,
+            )
+        answer = signed_in.get(UPDATE).json()
+        names = [entry["name"] for entry in answer["downloads"]]
+        assert names == [mine.name, *(f"number {number}" for number in range(1, 22))]
+        # Running, and older than all that is listed.
+        assert answer["in_progress"] is True
+        assert answer["html"].count('class="download-container"') == 20
+        assert "number 19<" in answer["html"]
+        assert "number 20<" not in answer["html"]
 
     def test_htmx_gets_the_fragment(self, signed_in: Client, mine: Download) -> None:
         response = signed_in.get(UPDATE, headers=HTMX)
@@ -142,6 +167,18 @@ class TestClear:
     ) -> None:
         response = signed_in.post(CLEAR, {"download_key": mine.pk, "next": back})
         assert response.status_code == status
+
+    @pytest.mark.parametrize(
+        ("back", "status"),
+        [("/x/?" + "a" * 5000, 302), ("/é/?" + "é" * 300, 302), ("/" + "é" * 300, 200)],
+    )
+    def test_an_address_that_fits_into_no_header_loses_its_query(
+        self, signed_in: Client, mine: Download, back: str, status: int
+    ) -> None:
+        response = signed_in.post(CLEAR, {"download_key": mine.pk, "next": back})
+        assert response.status_code == status
+        if status == 302:
+            assert response["Location"] == iri_to_uri(back.partition("?")[0])
 
     @pytest.mark.parametrize(
         "data",
@@ -279,6 +316,21 @@ class TestClearFinished:
         answer = signed_in.post("/async_downloads/clear_finished/", headers={"HX-Request": "true"})
         assert "No downloads" in answer.text
         assert not Download.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["ajax_update", "download_list", "download"])
+@pytest.mark.parametrize("login", ["/admin/login/", "https://sign-in.example/"])
+def test_a_visitor_is_led_back_from_the_sign_in(
+    client: Client, settings: Any, name: str, login: str
+) -> None:
+    settings.LOGIN_URL = login
+    path = reverse(f"async_downloads:{name}", args=[uuid.uuid4()] if name == "download" else [])
+    host = "http://testserver" if login.startswith("https") else ""
+    for query, kept in [("", ""), ("?page=2", "?page=2"), ("?page=" + "%C3%A9" * 400, "")]:
+        address = client.get(path + query)["Location"]
+        assert parse_qs(urlsplit(address).query)["next"] == [host + path + kept]
+        assert address.startswith(login)
+        assert len(address) < 2000
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from async_downloads.models import Download
+from async_downloads.models import Download, DownloadCollection
 
 __all__ = ["COUNTED", "BoundedPaginator", "KeyedChangeList", "ReadOnlyAdmin"]
 
@@ -97,6 +97,16 @@ class ReadOnlyAdmin(ModelAdmin):
         """Nobody edits a row by hand: a worker may be writing it."""
         return False
 
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether somebody may delete rows; they always go along with what they belong to.
+
+        The page of a user asks this of each row that a deletion of the user cascades
+        to. Whoever may delete users would otherwise need a right on downloads as well.
+        """
+        if super().has_delete_permission(request, obj):
+            return True
+        return obj is not None and _is_page_of_another_model(request)
+
     def has_intervene_permission(self, request: HttpRequest) -> bool:
         """Whether somebody may fail downloads and have them kept: whoever may change them."""
         permission = f"{Download._meta.app_label}.change_download"
@@ -115,3 +125,12 @@ class ReadOnlyAdmin(ModelAdmin):
     def deleted_counts(self, rows: list[Any]) -> dict[Any, int]:
         """Return how many rows of which kind go with these."""
         return {self.opts.verbose_name_plural: len(rows)}
+
+
+def _is_page_of_another_model(request: HttpRequest) -> bool:
+    """Return whether a request is for a page of any other ModelAdmin than ours."""
+    match = request.resolver_match
+    # Django notes down whose page a URL leads to.
+    served = getattr(match and match.func, "model_admin", None)
+    own = (Download, DownloadCollection)
+    return served is not None and served.model._meta.concrete_model not in own

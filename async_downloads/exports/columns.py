@@ -1,16 +1,18 @@
 """The columns of a changelist as cells of a file: what a person sees, machine-readable."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from datetime import date, datetime, time, timedelta
 from html.parser import HTMLParser
 from numbers import Number
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import display_for_field, label_for_field, lookup_field
 from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
 from django.db import models
 from django.db.models.constants import LOOKUP_SEP
+from django.db.models.manager import BaseManager
+from django.db.models.query import RawQuerySet
 from django.utils import timezone
 from django.utils.hashable import make_hashable
 from django.utils.safestring import SafeData
@@ -21,11 +23,34 @@ __all__ = ["Columns", "text_of"]
 #: Makes the cell of a row.
 Cell = Callable[[Any], Any]
 
-#: Values that ``csv.writer`` prints so that a machine can read them.
+#: Values that a format writes so that a machine can read them.
 TYPED: Final = (Number, date, time, timedelta)
+
+#: Values that are no text on a page either, and that each format has a rule for.
+STRUCTURES: Final = (Mapping, Set, bytes, bytearray, memoryview)
+
+#: Values that are several, which a page shows on one line.
+SEVERAL: Final = (list, tuple, Iterator, models.QuerySet, RawQuerySet)
 
 #: Elements that begin a new line on a page.
 LINES: Final = frozenset({"br", "dd", "div", "dt", "li", "ol", "p", "td", "th", "tr", "ul"})
+
+
+class Relation(NamedTuple):
+    """A part of a column's name that leads to other objects.
+
+    Attributes:
+        field: The relation.
+        accessor: The attribute that has the object, or the manager of the objects.
+    """
+
+    field: Any
+    accessor: str
+
+    @property
+    def many(self) -> bool:
+        """Whether it leads to any number of objects."""
+        return bool(self.field.one_to_many or self.field.many_to_many)
 
 
 class Columns:
@@ -33,9 +58,10 @@ class Columns:
 
     Columns of the model itself keep their type: numbers, dates and booleans are
     printed as Python prints them, times in the time zone of the page. A choice
-    is printed by its label, a related object as text. Whatever a callable, a
-    method or a property returns is printed as the page shows it, without markup,
-    and typed as well if it has a type.
+    is printed by its label, a related object as text, several of them (of a
+    many-to-many relation, or one that leads back) as their texts with commas
+    between. Whatever a callable, a method or a property returns is printed as the
+    page shows it, without markup, and typed as well if it has a type.
     """
 
     def __init__(self, model_admin: Any, names: Iterable[Any]):
@@ -69,26 +95,43 @@ class Columns:
 
         What a join has already brought is not fetched again.
         """
-        paths = {path for name in self._names if (path := self._relations(name))}
+        spanned = [self._spanned(name)[0] for name in self._names]
+        paths = {LOOKUP_SEP.join(each.accessor for each in relations) for relations in spanned}
+        paths.discard("")
         return queryset.prefetch_related(*sorted(paths)) if paths else queryset
 
-    def _relations(self, name: Any) -> str:
-        """Return the path of objects that a column spans; an empty text if there are none."""
-        spanned: list[str] = []
-        # A column of the model comes before a method of the admin, and that before a path.
-        is_method = self._field(name) is None and hasattr(self._admin, str(name))
-        opts = self._opts
-        for part in [] if callable(name) or is_method else name.split(LOOKUP_SEP):
-            field = _relation(opts, part)
-            if field is None:
-                break
-            spanned.append(part)
-            opts = field.related_model._meta
-        return LOOKUP_SEP.join(spanned)
+    def _spanned(self, name: Any) -> tuple[list[Relation], list[str]]:
+        """Return the relations that a column's name begins with, and what is left of the name."""
+        if callable(name) or self._is_method(name):
+            return [], []
+        relations: list[Relation] = []
+        opts, parts = self._opts, name.split(LOOKUP_SEP)
+        while parts and opts is not None and (relation := _relation(opts, parts[0])):
+            relations.append(relation)
+            # Where the related object can be of any model, no further part is known.
+            related = relation.field.related_model
+            opts = related._meta if related else None
+            del parts[0]
+        return relations, parts
+
+    def _is_method(self, name: str) -> bool:
+        """Return whether a name is the admin's: after a field of the model, and before a path."""
+        try:
+            field: Any = self._opts.get_field(name)
+        except FieldDoesNotExist:
+            return hasattr(self._admin, name)
+        # What Django does not count as a field: "customer_id", and what leads back, or anywhere.
+        anywhere = field.many_to_one and field.related_model is None
+        is_field = field.name == name and not field.one_to_many and not anywhere
+        return not is_field and hasattr(self._admin, name)
 
     def _cell(self, name: Any) -> Cell:
         field = self._field(name)
         if field is None:
+            relations, rest = self._spanned(name)
+            if any(relation.many for relation in relations):
+                path = [*(relation.accessor for relation in relations), *rest]
+                return lambda instance: self._joined(path, instance)
             return lambda instance: self._looked_up(name, instance)
         if field.remote_field is not None:
             return lambda instance: self._related(field.name, instance)
@@ -115,6 +158,13 @@ class Columns:
             # The key of a row that has gone, where the database does not mind.
             return self._empty
 
+    def _joined(self, path: list[str], instance: Any) -> Any:
+        """Return what there is at the end of a path that leads to several objects."""
+        values = [instance]
+        for attribute in path:
+            values = [each for value in values for each in _reached(value, attribute)]
+        return self._shown([self._shown(value, "") for value in values], self._empty)
+
     def _looked_up(self, name: Any, instance: Any) -> Any:
         """Return what the page would show of anything but a column of the model."""
         try:
@@ -138,25 +188,49 @@ class Columns:
         """Return a value as a cell."""
         if isinstance(value, datetime):
             return timezone.localtime(value) if timezone.is_aware(value) else value
-        if isinstance(value, TYPED):
+        # The ranges of PostgreSQL are of either of two packages.
+        if isinstance(value, (*TYPED, *STRUCTURES)) or hasattr(value, "lower_inc"):
             return value
-        if isinstance(value, (list, tuple)):
-            value = ", ".join(str(each) for each in value)
+        if isinstance(value, BaseManager):
+            value = _in_order(value)
+        if isinstance(value, SEVERAL):
+            value = ", ".join(text_of(each) for each in value)
         text = "" if value is None else text_of(value)
         return text if text.strip() else str(empty)
 
 
-def _relation(opts: Any, name: str) -> Any:
-    """Return the relation of a model that leads to one object; None if it is none by this name."""
+def _relation(opts: Any, name: str) -> Relation | None:
+    """Return the relation of a model by this name; None if there is none.
+
+    What leads back goes by two names: that of its attribute, and that of queries.
+    """
+    for relation in opts.related_objects:
+        if name in (relation.name, relation.get_accessor_name()):
+            return Relation(relation, relation.get_accessor_name())
     try:
         field = opts.get_field(name)
     except FieldDoesNotExist:
         return None
-    if not (field.many_to_one or field.one_to_one) or field.related_model is None:
-        return None
-    # "customer_id" is a column of the row itself, and what leads back may go by two names.
-    known = field.name if field.concrete else field.get_accessor_name()
-    return field if name == known else None
+    # "customer_id" is a column of the row itself.
+    return Relation(field, name) if field.is_relation and field.name == name else None
+
+
+def _reached(value: Any, attribute: str) -> Iterable[Any]:
+    """Return the objects, or the value, that an attribute of an object leads to."""
+    try:
+        found = getattr(value, attribute)
+    except ObjectDoesNotExist:
+        return []
+    if isinstance(found, BaseManager):
+        return _in_order(found)
+    return [] if found is None else [found]
+
+
+def _in_order(manager: Any) -> Iterable[Any]:
+    """Return the objects of a manager, in their own order or by their keys."""
+    rows = manager.all()
+    # What was fetched along with other rows is not fetched again.
+    return rows if rows.ordered else sorted(rows, key=lambda each: each.pk)
 
 
 def _chosen(empty: Any) -> str:

@@ -155,7 +155,9 @@ class Selection:
         """Return who asks, as they are in the database now; None if they are gone."""
         users = get_user_model()
         key = users._meta.pk.to_python(self.user)
-        return users._default_manager.filter(pk=key).first()
+        user = users._default_manager.filter(pk=key).first()
+        # A key that is text is not that of a user whom a collation takes for the same.
+        return user if user is not None and user.pk == key else None
 
     @contextmanager
     def conditions(self) -> Iterator[None]:

@@ -37,8 +37,6 @@ UNFINISHED = (DownloadState.PENDING, DownloadState.RUNNING)
 class DownloadQuerySet(models.QuerySet["Download"]):
     """The vocabulary of downloads: which there are, and how they may change."""
 
-    # Which there are
-
     def for_user(self, user_id: Any) -> Self:
         """Downloads that belong to the user with this primary key; None belongs to nobody."""
         # Without this, None would mean IS NULL: the collections that belong to no user.
@@ -82,8 +80,6 @@ class DownloadQuerySet(models.QuerySet["Download"]):
     def newest_first(self) -> Self:
         """Downloads in the order that people see them."""
         return self.order_by("-timestamp", "-pk")
-
-    # How they may change
 
     def claim(self, download_key: uuid.UUID, token: uuid.UUID) -> int:
         """Give a download to the run that holds ``token``, if nobody alive has it."""
@@ -184,8 +180,9 @@ class DownloadQuerySet(models.QuerySet["Download"]):
         )
 
     def fail(self, errors: str, *, detail: str = "") -> int:
-        """Record a failure on downloads that are not complete."""
-        return self.exclude(state=DownloadState.COMPLETE).update(
+        """Record a failure on downloads that are not complete, nor have failed and expired."""
+        gone = Q(state=DownloadState.FAILED, expires_at__lte=timezone.now())
+        return self.exclude(Q(state=DownloadState.COMPLETE) | gone).update(
             state=DownloadState.FAILED,
             errors=storable(errors),
             error_detail=storable(detail),
@@ -204,6 +201,11 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             finished_at=timezone.now(),
             **sign_of_life(),
         )
+
+    def retire(self, moment: datetime) -> int:
+        """Have finished downloads expire for good: no run and no new delivery brings one back."""
+        used_up = min(settings.MAX_ATTEMPTS, 32_767)  # more does not fit into the column
+        return self.finished().update(expires_at=moment, claim=uuid.uuid4(), attempts=used_up)
 
     def extend(self, until: datetime) -> int:
         """Keep finished downloads at least until then; it is no sign of life."""

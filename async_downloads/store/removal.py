@@ -4,6 +4,7 @@ Whatever way a row is deleted, its file goes with it: ``discard`` is called for
 each deleted row, those of a cascade included.
 """
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,11 @@ from copy import copy
 from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import Q
+from django.utils import timezone
 
 from async_downloads import entries, files
+from async_downloads.failures import storable
+from async_downloads.logs import get_logger
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
 from async_downloads.store.connections import (
     DatabaseFault,
@@ -37,8 +40,15 @@ __all__ = [
     "purge",
 ]
 
+logger = get_logger(__name__)
+
 #: Rows that are deleted in one transaction, at the most.
 BATCH_SIZE: Final = 500
+
+#: Seconds in which a request that clears what has finished begins to delete files, and how
+#: many it deletes first.
+CLEAR_SECONDS: Final = 0.3
+FIRST_CLEARED: Final = 8
 
 
 def clear(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str = "") -> bool:
@@ -62,22 +72,63 @@ def clear(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str 
     Raises:
         DatabaseFault: It is locked, and there is no cache that all processes share.
     """
-    if "\0" in filepath:
-        # PostgreSQL takes no NUL, not even to compare with.
-        return False
-    which = Q(pk=download_key) if download_key is not None else Q(filepath=filepath)
-    return _purge_or_mark(downloads().for_user(user_id).filter(which)) > 0
+    mine = downloads().for_user(user_id)
+    keys = [download_key] if download_key is not None else _keys_by_path(mine, filepath)
+    return _purge_or_mark(mine.filter(pk__in=keys)) > 0
+
+
+def _keys_by_path(rows: DownloadQuerySet, filepath: str) -> list[uuid.UUID]:
+    """Return the keys of downloads whose path is this text, not one that a collation takes for it.
+
+    There is none for a text that no database can be asked for.
+    """
+    if storable(filepath) != filepath:
+        return []
+    paths = dict(rows.filter(filepath=filepath).values_list("pk", "filepath"))
+    return [pk for pk, path in paths.items() if path == filepath]
 
 
 def clear_finished(user_id: Any) -> int:
     """Remove a user's own downloads that are complete or have failed; returns how many.
 
-    What is locked is marked, as by ``clear``.
+    They leave the list with one statement, however many they are. Their rows and
+    files are then deleted for ``CLEAR_SECONDS``; the next clean-up deletes the others.
+    If rows are locked, they are marked, as by ``clear``.
 
     Raises:
-        DatabaseFault: It is locked, and there is no cache that all processes share.
+        DatabaseFault: They are locked, and there is no cache that all processes share.
     """
-    return _purge_or_mark(downloads().for_user(user_id).finished())
+    finished = downloads().for_user(user_id).finished()
+    # The clock of another machine may be behind.
+    moment = timezone.now() - entries.CLOCK_DIFFERENCE
+    try:
+        with impatient():
+            cleared = finished.active().retire(moment)
+    except DatabaseFault as fault:
+        return _mark(finished, fault)
+    if cleared:
+        for collection in DownloadCollection.objects.using(database()).filter(user_id=user_id):
+            announce(collection, "removed")
+        _purge_for_a_while(finished.expired())
+    return cleared
+
+
+def _purge_for_a_while(rows: DownloadQuerySet) -> None:
+    """Delete rows and files until ``CLEAR_SECONDS`` are over.
+
+    The batches grow, so that the last one takes about as long as all before it,
+    whether a file is deleted in a hundred microseconds or in a tenth of a second.
+    """
+    deadline, size = time.monotonic() + CLEAR_SECONDS, FIRST_CLEARED
+    keys = rows.order_by("pk").values_list("pk", flat=True)
+    while time.monotonic() < deadline and (batch := list(keys[:size])):
+        try:
+            with impatient():
+                delete(rows.filter(pk__in=batch))
+        except DatabaseFault:
+            logger.info("Cleared downloads are left to the next clean-up", exc_info=True)
+            return
+        size = min(size * 2, BATCH_SIZE)
 
 
 def _purge_or_mark(rows: DownloadQuerySet) -> int:
@@ -85,13 +136,24 @@ def _purge_or_mark(rows: DownloadQuerySet) -> int:
     try:
         with impatient():
             return purge(rows)
-    except DatabaseFault:
-        locked = list(rows.select_related("collection__user"))
-        if not all(entries.mark_cleared(download.download_key) for download in locked):
-            raise
-        for collection in {download.collection for download in locked}:
-            announce(collection, "removed")
-        return len(locked)
+    except DatabaseFault as fault:
+        return _mark(rows, fault)
+
+
+def _mark(rows: DownloadQuerySet, fault: DatabaseFault) -> int:
+    """Mark rows as cleared that could not be changed, and return how many.
+
+    Raises:
+        DatabaseFault: The one that kept them from being changed, if no other process
+            would find the marks.
+    """
+    marked = dict(rows.values_list("pk", "collection_id"))
+    if not entries.mark_cleared(str(pk) for pk in marked):
+        raise fault
+    collections = DownloadCollection.objects.using(database())
+    for collection in collections.filter(pk__in=set(marked.values())):
+        announce(collection, "removed")
+    return len(marked)
 
 
 def purge(queryset: DownloadQuerySet) -> int:
@@ -117,7 +179,9 @@ def collections_by_key(collection_key: str) -> list[DownloadCollection]:
 
     A text can have the same key as the user whose primary key it spells.
     """
-    return list(DownloadCollection.objects.using(database()).filter(key=collection_key))
+    collections = DownloadCollection.objects.using(database())
+    # Not those whose key a collation takes for this one.
+    return [each for each in collections.filter(key=collection_key) if each.key == collection_key]
 
 
 def delete(queryset: DownloadQuerySet) -> int:

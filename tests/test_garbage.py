@@ -1,0 +1,235 @@
+"""Whatever a client sends, no URL of ours answers that the server has failed."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connections
+from django.test import AsyncClient, Client
+from django.urls import reverse
+
+from async_downloads.models import Download
+from tests.factories import DownloadFactory
+from tests.staff import COLLECTIONS, LIST, detail
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LONG = "9" * 6000
+
+#: Texts that are nothing of what we ask for.
+TEXTS = [
+    *(
+        "",
+        " ",
+        ".",
+        "-1",
+        "0",
+        "1e9",
+        "a\0b",
+        "\ufeff",
+        "²",
+        "٣",
+        "%",
+        "%00",
+        "'\"<",
+        "{",
+        "é" * 300,
+    ),
+    *("nan", "inf", "[", "http://[", "//[", "../..", "1_0", LONG, "a." * 3000, ",".join("9" * 500)),
+]
+
+URLS = [
+    *("http://[", "http://[::1", "//[", "http://testserver:abc/", "http://testserver/[?[#["),
+    *("http://testserver", "http://testserver/\x7f", "http://testserver/" + LONG, "javascript:x"),
+    *(
+        "\xff\xfe",
+        "http://\xff/",
+        "http://testserver//evil.example/",
+        "http://testserver/%00%ff",
+        "x",
+    ),
+]
+
+#: Values by the header that they are no right values of.
+HEADERS = {
+    "HX-Current-URL": URLS,
+    "Referer": URLS,
+    "Origin": URLS,
+    "HX-Request": ["false", "TRUE", "\xff", LONG],
+    "HX-Trigger": TEXTS,
+    "Triggering-Event": ["{", "[" * 500, LONG],
+    "Range": [
+        *(
+            "bytes",
+            "bytes=",
+            "bytes=-",
+            "bytes=--1",
+            "bytes=x-y",
+            "bytes=1-0",
+            "bytes=-0",
+            "lines=0-1",
+        ),
+        *(
+            "bytes=0-0,2-3",
+            "bytes=" + "0-0," * 1000,
+            f"bytes={LONG}-",
+            f"bytes=-{LONG}",
+            "bytes=²-",
+        ),
+        *(f"bytes=0-{LONG}", f"bytes={LONG}-{LONG}", "bytes=\xff-", "bytes=٣-"),
+    ],
+    "If-Range": ['"', 'W/"x"', "Mon, 99 Foo 99999 99:99:99 GMT", LONG, "\xff"],
+    "If-None-Match": ['"', '"\xff"', "*", "W/", ", ,", '"x",' * 1000, LONG],
+    "If-Match": ['"', "*", "W/", LONG],
+    "If-Modified-Since": ["Mon, 99 Foo 99999 99:99:99 GMT", "0", LONG, "\xff"],
+    "If-Unmodified-Since": ["Thu, 01 Jan 0000 00:00:00 GMT", LONG],
+    "Accept-Language": ["\xff", "x" * 600, ";q=,,;", "de-" * 200, "*"],
+    "Cookie": ["=;=", "sessionid=\xff", "django_language=../x", f"sessionid={LONG}"],
+}
+
+PARAMETERS = {
+    "ajax_update": ["version"],
+    "download_list": ["page"],
+    "ajax_clear_download": ["download_key", "filepath", "next"],
+    "clear_finished": ["next"],
+}
+
+POSTED = ["ajax_clear_download", "clear_finished"]
+
+
+def described(answer: Any) -> tuple[int, int]:
+    """Return the status of an answer, and the bytes of its headers as they are sent."""
+    lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in answer.items()]
+    lines += [f"Set-Cookie: {each.OutputString()}\r\n".encode() for each in answer.cookies.values()]
+    if answer.streaming:
+        answer.close()
+    return answer.status_code, sum(map(len, lines))
+
+
+@pytest.fixture
+def mine(user: Any) -> Download:
+    return DownloadFactory(collection__user=user, complete=True)
+
+
+@pytest.fixture(params=["owner", "visitor"])
+def client(request: pytest.FixtureRequest, user: Any) -> Client:
+    """Return a client that is told of an exception as a browser would be."""
+    client = Client(raise_request_exception=False)
+    if request.param == "owner":
+        client.force_login(user)
+    return client
+
+
+def sendings(client: Client, download: Download) -> Iterator[Callable[..., Any]]:
+    """Yield what sends a request to each of our URLs."""
+    for name in PARAMETERS:
+        send = client.post if name in POSTED else client.get
+        url = reverse(f"async_downloads:{name}")
+
+        def request(send: Any = send, url: str = url, **options: Any) -> Any:
+            return send(url, **options)
+
+        yield request
+    for method in ("get", "head"):
+        yield lambda method=method, **options: getattr(client, method)(download.url, **options)
+    script = reverse("async_downloads:script", args=["htmx-2.min.js"])
+    yield lambda **options: client.get(script, **options)
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_that_is_wrong_is_no_failure(client: Client, mine: Download, name: str) -> None:
+    for value in HEADERS[name]:
+        headers = {"HX-Request": "true", f"{name}-URI-AutoEncoded": "true", name: value}
+        if not name.startswith("HX-"):
+            headers = {name: value}
+        for request in sendings(client, mine):
+            answer = request(headers=headers)
+            status, size = described(answer)
+            assert status < 500, (value[:50], answer.request)
+            assert size < 3000, (value[:50], answer.request)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_parameter_that_is_wrong_is_no_failure(client: Client, mine: Download, name: str) -> None:
+    url = reverse(f"async_downloads:{name}")
+    send = client.post if name in POSTED else client.get
+    for parameter in PARAMETERS[name]:
+        for value in [
+            *TEXTS,
+            *URLS,
+            "/" + LONG,
+            "/x?" + LONG,
+            "/" + "é" * 1000,
+            "/a\r\nSet-Cookie: b",
+        ]:
+            answer = send(url, {parameter: value})
+            status, size = described(answer)
+            assert status < 500, (parameter, value[:50])
+            assert size < 3000, (parameter, value[:50])
+
+
+@pytest.mark.parametrize(
+    "query", ["version=%ff%fe", "page=%ff", "page=%00", "version=%ed%a0%80.x", LONG]
+)
+def test_a_query_that_is_no_utf8_is_no_failure(client: Client, mine: Download, query: str) -> None:
+    for request in sendings(client, mine):
+        status, size = described(request(query_params=None, QUERY_STRING=query))
+        assert status < 500
+        assert size < 3000
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "unicode_escape", "utf-16", "latin-1"])
+def test_a_field_in_another_charset_is_no_failure(
+    client: Client, mine: Download, charset: str
+) -> None:
+    field = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    fields = {b"filepath": b"\\ud800\xff", b"next": b"/\\ud800\xff"}
+    body = b"".join(field % each for each in fields.items()) + b"--x--\r\n"
+    kind = f"multipart/form-data; boundary=x; charset={charset}"
+    for name in POSTED:
+        url = reverse(f"async_downloads:{name}")
+        assert client.generic("POST", url, body, content_type=kind).status_code < 500
+
+
+@pytest.mark.parametrize(
+    "tail", ["download/x/", "download/%00/", "scripts/%00", "scripts/%ff", "scripts/a.js\x7f"]
+)
+def test_a_path_that_leads_nowhere_is_not_found(client: Client, tail: str) -> None:
+    for path in (tail, tail + LONG, tail.replace("x", "é" * 300)):
+        assert client.get(f"/async_downloads/{path}").status_code == 404
+
+
+async def test_headers_that_are_wrong_are_no_failure_under_asgi(user: Any) -> None:
+    client = AsyncClient(raise_request_exception=False)
+    await client.aforce_login(user)
+    url = reverse("async_downloads:ajax_update")
+    for value in URLS:
+        headers = {"HX-Request": "true", "HX-Current-URL": value}
+        assert (await client.get(url, headers=headers)).status_code == 200
+    await sync_to_async(connections.close_all)()
+
+
+@pytest.mark.parametrize("parameter", ["q", "owner", "age", "condition", "size"])
+def test_a_filter_of_the_admin_that_is_wrong_is_no_failure(
+    staff_user: Any, mine: Download, parameter: str
+) -> None:
+    client = Client(raise_request_exception=False)
+    client.force_login(staff_user)
+    for value in TEXTS:
+        assert client.get(LIST, {parameter: value}).status_code < 500, value[:50]
+        assert client.get(COLLECTIONS, {parameter: value}).status_code < 500, value[:50]
+
+
+def test_what_else_the_admin_is_sent_is_no_failure(staff_user: Any, mine: Download) -> None:
+    client = Client(raise_request_exception=False)
+    client.force_login(staff_user)
+    confirm = {"action": "extend_expiry", "_selected_action": [str(mine.pk)], "post": "yes"}
+    for value in TEXTS:
+        assert client.get(f"{LIST}progress/", {"keys": value}).status_code in (200, 400)
+        for unit in ("year", "month", "day"):
+            assert client.get(LIST, {f"timestamp__{unit}": value}).status_code < 500, value[:50]
+        for name in ("shown_at", "days", "select_across"):
+            assert client.post(LIST, {**confirm, name: value}).status_code < 500, (name, value[:50])
+        key = value.replace("/", "").replace("?", "") or "x"
+        assert client.get(detail(mine).replace(str(mine.pk), key)).status_code < 500
