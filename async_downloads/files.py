@@ -65,6 +65,9 @@ MAX_NAME_BYTES: Final = 200
 #: What some file system does not take in a name, besides control characters.
 FORBIDDEN: Final = re.compile(r'[/\\:*?"<>|]')
 
+#: Extensions of a file that holds another one, whose own extension is before them.
+WRAPPING: Final = {".gz", ".zip"}
+
 FALLBACK_NAME: Final = "download"
 
 
@@ -212,11 +215,17 @@ def with_stored_end(filename: str) -> str:
 
 def split_name(name: str) -> tuple[str, str]:
     """Return a file name in two: without its extension, and the extension, such as ``.csv.gz``."""
-    stem, extension = posixpath.splitext(name)
-    if extension.lower() == ".gz":
-        stem, inner = posixpath.splitext(stem)
+    stem, extension = _split(name)
+    if extension.lower() in WRAPPING:
+        stem, inner = _split(stem)
         extension = inner + extension
     return stem, extension
+
+
+def _split(name: str) -> tuple[str, str]:
+    # Not by splitext(), to which a name of dots alone has no extension at its end.
+    stem, _dot, extension = name.rpartition(".")
+    return (stem, f".{extension}") if stem else (name, "")
 
 
 def path_for(download_key: str, filename: str) -> str:
