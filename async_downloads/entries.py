@@ -153,7 +153,7 @@ def delete_entry(download_key: str) -> None:
 
 
 def mark_cleared(download_keys: Iterable[str]) -> bool:
-    """Mark downloads as cleared whose rows somebody has locked, in one round trip.
+    """Mark downloads as cleared whose rows are locked, in one round trip.
 
     Returns:
         Whether all processes will find the marks: their writers, and the pages of their owner.

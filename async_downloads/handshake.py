@@ -54,7 +54,10 @@ def request_of(scope: Mapping[str, Any]) -> HttpRequest:
     it must be called where the database may be used.
     """
     scheme = _SCHEMES.get(scope.get("scheme", "ws"), "http")
-    request = ASGIRequest({**scope, "method": "GET", "scheme": scheme}, BytesIO())
+    # Bytes that are not UTF-8, Django refuses; the names and values beside them still count.
+    query = scope.get("query_string", b"").decode(errors="replace").encode()
+    asked = {**scope, "method": "GET", "scheme": scheme, "query_string": query}
+    request = ASGIRequest(asked, BytesIO())
     for name in ("user", "session"):
         if name in scope:
             setattr(request, name, scope[name])

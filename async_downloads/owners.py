@@ -129,7 +129,7 @@ def resolve_old_names(names: Iterable[str]) -> dict[str, Owner]:
 def _exactly(text: str) -> Owner:
     """Return the user who signs in by a text, or the text.
 
-    A user whose primary key is spelled like somebody else's name, or whose name is
+    A user whose primary key is spelled like the name of another, or whose name is
     normalized to another text, would get the files of that other owner.
     """
     owner = _from_text(text)

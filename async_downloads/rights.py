@@ -36,7 +36,7 @@ def may_fetch(user: Any, download: Download) -> bool:
 
 
 def may_fetch_of_others(user: Any) -> bool:
-    """Return whether somebody may fetch files that are not theirs: staff with the permission.
+    """Return whether a user may fetch files that are not theirs: staff with the permission.
 
     A site's user model need not have staff, nor permissions.
     """

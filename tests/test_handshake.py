@@ -38,6 +38,14 @@ def test_only_a_page_of_this_site_passes(
     assert handshake.is_same_site(scope(headers=headers)) is same
 
 
+@pytest.mark.parametrize(
+    "query", [b"\xff&language=de", b"language=de&a=%ff", b"language=de&" * 900]
+)
+def test_a_query_that_is_no_utf8_still_says_the_language(query: bytes) -> None:
+    request = handshake.request_of(scope(query_string=query, headers={"cookie": "\xff=;="}))
+    assert handshake.language_of(request) == "de"
+
+
 @pytest.mark.parametrize(("scheme", "secure"), [("ws", False), ("wss", True)])
 def test_it_is_a_request_as_templates_expect_one(scheme: str, secure: bool) -> None:
     request = handshake.request_of(

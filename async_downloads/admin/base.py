@@ -98,10 +98,10 @@ class ReadOnlyAdmin(ModelAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether somebody may delete rows; they always go along with what they belong to.
+        """Return whether rows may be deleted; with the user they belong to, always.
 
         The page of a user asks this of each row that a deletion of the user cascades
-        to. Whoever may delete users would otherwise need a right on downloads as well.
+        to. Staff who may delete users would otherwise need a right on downloads as well.
         """
         if super().has_delete_permission(request, obj):
             return True

@@ -80,7 +80,7 @@ def clear(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str 
 def _keys_by_path(rows: DownloadQuerySet, filepath: str) -> list[uuid.UUID]:
     """Return the keys of downloads whose path is this text, not one that a collation takes for it.
 
-    There is none for a text that no database can be asked for.
+    A text that no database can compare is the path of none.
     """
     if storable(filepath) != filepath:
         return []
@@ -96,7 +96,7 @@ def clear_finished(user_id: Any) -> int:
     If rows are locked, they are marked, as by ``clear``.
 
     Raises:
-        DatabaseFault: They are locked, and there is no cache that all processes share.
+        DatabaseFault: They are locked, and there is not a cache that all processes share.
     """
     finished = downloads().for_user(user_id).finished()
     # The clock of another machine may be behind.
