@@ -34,8 +34,9 @@ from async_downloads.store.listing import (
     read_page,
 )
 from async_downloads.store.orphans import remove_orphans
+from async_downloads.store.registry import current_run
 from async_downloads.store.removal import clear, clear_finished, collections_by_key, discard, purge
-from async_downloads.store.run import Run, current_run
+from async_downloads.store.run import Run
 from async_downloads.store.selection import (
     SELECTABLE,
     Selection,

@@ -31,8 +31,9 @@ from async_downloads.store.connections import (
     retried,
     surely,
 )
+from async_downloads.store.registry import current_run
 from async_downloads.store.removal import purge
-from async_downloads.store.run import Run, current_run
+from async_downloads.store.run import Run
 from async_downloads.store.starts import hold, make, refuse_too_many
 from async_downloads.store.write_through import (
     announce,

@@ -21,11 +21,12 @@ from async_downloads.store.connections import (
     retried,
     surely,
 )
+from async_downloads.store.registry import deregister, register
 from async_downloads.store.removal import purge
 from async_downloads.store.target import Target
 from async_downloads.store.write_through import write_progress, write_through
 
-__all__ = ["Run", "current_run"]
+__all__ = ["Run"]
 
 logger = get_logger(__name__)
 
@@ -78,7 +79,7 @@ class Run:
             if self.download.attempts:
                 # What an earlier run left behind would push this one to another name.
                 self._sweep()
-            _begin(self)
+            register(self)
         self._depth += 1
         return self
 
@@ -93,7 +94,7 @@ class Run:
             self._record(error)
         finally:
             if not self._depth:
-                _end(self)
+                deregister(self)
 
     @property
     def here(self) -> bool:
@@ -369,32 +370,3 @@ class Run:
 def _pause() -> float:
     """Return the seconds between two signs of life: several before a run counts as stalled."""
     return min(HEARTBEAT_SECONDS, settings.STALLED_AFTER / 4)
-
-
-#: The runs of this process, by download key, for calls that only know the key. There is
-#: more than one where a queue with threads has delivered a task again.
-_runs: Final[dict[str, tuple[Run, ...]]] = {}
-_runs_lock: Final = threading.Lock()
-
-
-def current_run(download_key: str) -> Run | None:
-    """Return the run of this process that is writing a download, if there is one.
-
-    That of this thread comes first. A thread without one helps a task, and its
-    run is the one that has begun last: the others have lost.
-    """
-    runs = _runs.get(download_key, ())
-    return next((run for run in reversed(runs) if run.here), runs[-1] if runs else None)
-
-
-def _begin(run: Run) -> None:
-    key = run.download.download_key
-    with _runs_lock:
-        _runs[key] = (*_runs.get(key, ()), run)
-
-
-def _end(run: Run) -> None:
-    key = run.download.download_key
-    with _runs_lock:
-        if left := tuple(other for other in _runs.pop(key, ()) if other is not run):
-            _runs[key] = left
