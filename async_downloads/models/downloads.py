@@ -18,20 +18,9 @@ from async_downloads.failures import storable
 from async_downloads.files import MAX_PATH_LENGTH
 from async_downloads.lifetimes import sign_of_life, stalled_before
 from async_downloads.models.collections import DownloadCollection
+from async_downloads.models.conditions import UNFINISHED, DownloadState, has_expired
 
-__all__ = ["Download", "DownloadQuerySet", "DownloadState"]
-
-
-class DownloadState(models.TextChoices):
-    """The states of a download; ``COMPLETE`` is final, unless its file is lost."""
-
-    PENDING = "pending", _("Waiting")
-    RUNNING = "running", _("In progress")
-    COMPLETE = "complete", _("Complete")
-    FAILED = "failed", _("Failed")
-
-
-UNFINISHED = (DownloadState.PENDING, DownloadState.RUNNING)
+__all__ = ["Download", "DownloadQuerySet"]
 
 
 class DownloadQuerySet(models.QuerySet["Download"]):
@@ -45,12 +34,16 @@ class DownloadQuerySet(models.QuerySet["Download"]):
         return self.none() if user_id is None else self.filter(collection__user_id=user_id)
 
     def active(self) -> Self:
-        """Downloads that have not expired."""
-        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()))
+        """Downloads that have not expired; one that is unfinished never has."""
+        return self.exclude(has_expired(timezone.now()))
 
     def expired(self) -> Self:
-        """Downloads whose time is up."""
-        return self.filter(expires_at__lte=timezone.now())
+        """Finished downloads that have outlived ``TIMEOUT``."""
+        return self.filter(has_expired(timezone.now()))
+
+    def overdue(self) -> Self:
+        """Unfinished downloads without a heartbeat for ``TIMEOUT``, which are to fail."""
+        return self.stalled().filter(expires_at__lte=timezone.now())
 
     def unfinished(self) -> Self:
         """Downloads that wait for a worker or are with one."""
@@ -354,6 +347,11 @@ class Download(models.Model):
     def stalled(self) -> bool:
         """Whether it is unfinished and nothing was heard of it for ``STALLED_AFTER`` seconds."""
         return self.unfinished and self.heard_at < stalled_before()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it is unfinished, stalled, and without a heartbeat for ``TIMEOUT``."""
+        return self.stalled and self.expires_at is not None and self.expires_at <= timezone.now()
 
     @property
     def in_progress(self) -> bool:
