@@ -34,6 +34,8 @@ def supervise(download_key: str, body: Callable[[], object], *, makes_file: bool
 
     Raises:
         DownloadBusy: Another run of the same download is alive.
+        DownloadUnavailable: The database was away for so long that neither the claim nor
+            the end could be recorded.
         RuntimeError: The body called ``sys.exit``, which would take the worker along.
         TypeError: The body has only made a coroutine or a generator.
     """

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from async_downloads import cache, entries, steps
 from async_downloads.models import Download, DownloadCollection
-from async_downloads.store import registry
+from async_downloads.store import run
 from tests.lifecycle_actors import Clock, OfThisProcess, ParkingStorage, Process
 
 #: No sum of the times that pass here comes near to it, so nobody is stalled by a hair.
@@ -91,7 +91,7 @@ class World(RuleBasedStateMachine):
                 STORAGES={**project_settings.STORAGES, "default": options},
             )
         )
-        for module, name in ((registry, "_runs"), (steps, "_steps")):
+        for module, name in ((run._registry, "_runs"), (steps, "_steps")):
             self._end.enter_context(mock.patch.object(module, name, OfThisProcess()))
         entries._breakers.clear()
         self.users = [get_user_model().objects.get_or_create(username=n)[0] for n in ("ada", "bo")]

@@ -3,7 +3,7 @@
 import pytest
 
 from async_downloads import cache
-from async_downloads.store.registry import current_run
+from async_downloads.store.run import current_run
 from tests.factories import DownloadFactory
 from tests.runs import claimed
 

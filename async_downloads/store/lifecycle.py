@@ -28,12 +28,10 @@ from async_downloads.store.connections import (
     impatient,
     in_transaction,
     persistently,
-    retried,
-    surely,
 )
-from async_downloads.store.registry import current_run
+from async_downloads.store.outages import durably, write_durably
 from async_downloads.store.removal import purge
-from async_downloads.store.run import Run
+from async_downloads.store.run import Run, current_run
 from async_downloads.store.starts import hold, make, refuse_too_many
 from async_downloads.store.write_through import (
     announce,
@@ -134,8 +132,9 @@ def claim(download_key: str) -> Run | None:
 
     Raises:
         DownloadBusy: Another run is alive.
+        DownloadUnavailable: The database was away for too long.
     """
-    download = retried(lambda: _wait_for_row(download_key))
+    download = durably(lambda: _wait_for_row(download_key))
     if download is None:
         logger.warning("There is no download %s; nothing was written", download_key)
         return None
@@ -143,7 +142,7 @@ def claim(download_key: str) -> Run | None:
         return _join_transaction(download)
     if entries.is_cleared(download_key):
         logger.info("Download %s was cleared while its row was locked", download_key)
-        purge(downloads().filter(pk=download.pk))
+        durably(lambda: purge(downloads().filter(pk=download.pk)))
         return None
     return _take_in_turn(download)
 
@@ -184,6 +183,9 @@ def set_error(download_key: str, errors: str, *, detail: str = "") -> None:
         download_key: Which download.
         errors: What the owner is told.
         detail: What staff are told.
+
+    Raises:
+        DownloadUnavailable: The database was away for too long.
     """
     run = current_run(download_key)
     rows = _rows(download_key)
@@ -194,9 +196,9 @@ def set_error(download_key: str, errors: str, *, detail: str = "") -> None:
             write_through(uuid.UUID(download_key), "failed")
         return changed
 
-    recorded = run.report(errors, detail=detail) if run else surely(rows, write) > 0
+    recorded = run.report(errors, detail=detail) if run else write_durably(rows, write) > 0
     if not recorded:
-        _explain_no_row(download_key, rows, "an error")
+        durably(lambda: _explain_no_row(download_key, rows, "an error"))
 
 
 def lose(download: Download) -> bool:
@@ -319,7 +321,7 @@ def _take_in_turn(download: Download) -> Run | None:
             run = _take(current)
             if run is not None:
                 return run
-        current = retried(_looking_for(download.pk))
+        current = durably(_looking_for(download.pk))
     logger.info("Download %s was cleared", download.pk)
     return None
 
@@ -342,7 +344,7 @@ def _take(download: Download) -> Run | None:
             write_through(download.pk, "started")
         return taken
 
-    return Run(download, token) if retried(write) else None
+    return Run(download, token) if durably(write) else None
 
 
 def _is_with_another(download: Download) -> bool:
@@ -374,8 +376,12 @@ def _refused(download: Download) -> bool:
     logger.error("Download %s is given up after %s attempts", download.pk, download.attempts)
     given_up = downloads().held(download.pk, download.claim).unfinished()
     text = gettext_noop("Given up: the worker stopped responding each time.")
-    if given_up.fail(text, detail=f"{text} Attempts: {download.attempts}."):
-        write_through(download.pk, "failed")
+
+    def write() -> None:
+        if given_up.fail(text, detail=f"{text} Attempts: {download.attempts}."):
+            write_through(download.pk, "failed")
+
+    durably(write)
     return True
 
 

@@ -1,38 +1,51 @@
 """The runs of this process, for calls that only know a download key."""
 
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import Generic, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from async_downloads.store.run import Run
+from async_downloads.models import Download
 
-__all__ = ["current_run", "deregister", "register"]
-
-#: By download key. There is more than one where a queue with threads has delivered a task again.
-_runs: Final[dict[str, "tuple[Run, ...]"]] = {}
-_runs_lock: Final = threading.Lock()
+__all__ = ["Registry"]
 
 
-def current_run(download_key: str) -> "Run | None":
-    """Return the run of this process that is writing a download, if there is one.
+class _Registered(Protocol):
+    download: Download
 
-    That of this thread comes first. A thread without one helps a task, and its
-    run is the one that has begun last: the others have lost.
+    @property
+    def here(self) -> bool: ...
+
+
+R = TypeVar("R", bound=_Registered)
+
+
+class Registry(Generic[R]):
+    """Runs by their download keys.
+
+    There is more than one of a key where a queue with threads has delivered a task again.
     """
-    runs = _runs.get(download_key, ())
-    return next((run for run in reversed(runs) if run.here), runs[-1] if runs else None)
 
+    def __init__(self) -> None:
+        self._runs: dict[str, tuple[R, ...]] = {}
+        self._lock = threading.Lock()
 
-def register(run: "Run") -> None:
-    """Add a run that begins."""
-    key = run.download.download_key
-    with _runs_lock:
-        _runs[key] = (*_runs.get(key, ()), run)
+    def current(self, download_key: str) -> R | None:
+        """Return the run of this process that is writing a download, if there is one.
 
+        That of this thread comes first. A thread without one helps a task, and its
+        run is the one that has begun last: the others have lost.
+        """
+        runs = self._runs.get(download_key, ())
+        return next((run for run in reversed(runs) if run.here), runs[-1] if runs else None)
 
-def deregister(run: "Run") -> None:
-    """Remove a run that has ended."""
-    key = run.download.download_key
-    with _runs_lock:
-        if left := tuple(other for other in _runs.pop(key, ()) if other is not run):
-            _runs[key] = left
+    def add(self, run: R) -> None:
+        """Add a run that begins."""
+        key = run.download.download_key
+        with self._lock:
+            self._runs[key] = (*self._runs.get(key, ()), run)
+
+    def remove(self, run: R) -> None:
+        """Remove a run that has ended."""
+        key = run.download.download_key
+        with self._lock:
+            if left := tuple(other for other in self._runs.pop(key, ()) if other is not run):
+                self._runs[key] = left

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from async_downloads import entries, failures, files, settings
-from async_downloads.exceptions import DownloadCancelled
+from async_downloads.exceptions import DownloadCancelled, DownloadUnavailable
 from async_downloads.files import StoredFile
 from async_downloads.logs import get_logger
 from async_downloads.models import Download, DownloadQuerySet, DownloadState
@@ -19,14 +19,14 @@ from async_downloads.store.connections import (
     downloads,
     in_transaction,
     retried,
-    surely,
 )
-from async_downloads.store.registry import deregister, register
+from async_downloads.store.outages import durably, write_durably
+from async_downloads.store.registry import Registry
 from async_downloads.store.removal import purge
 from async_downloads.store.target import Target
 from async_downloads.store.write_through import write_progress, write_through
 
-__all__ = ["Run"]
+__all__ = ["Run", "current_run"]
 
 logger = get_logger(__name__)
 
@@ -48,6 +48,7 @@ class Run:
 
     Attributes:
         hosting: Whether a task's body is in it, whose threads may save the file.
+        recorded: The exception on its way out that the row tells of.
     """
 
     def __init__(self, download: Download, token: uuid.UUID | None):
@@ -66,7 +67,7 @@ class Run:
         self._token = token
         self._thread = threading.get_ident()
         self._depth = 0
-        self._recorded: BaseException | None = None
+        self.recorded: BaseException | None = None
         self._reported: tuple[str, str] | None = None
         self._percentage = download.percentage if download.state == DownloadState.PENDING else 0
         self.next_beat = time.monotonic() + _pause()
@@ -79,7 +80,7 @@ class Run:
             if self.download.attempts:
                 # What an earlier run left behind would push this one to another name.
                 self._sweep()
-            register(self)
+            _registry.add(self)
         self._depth += 1
         return self
 
@@ -94,7 +95,7 @@ class Run:
             self._record(error)
         finally:
             if not self._depth:
-                deregister(self)
+                _registry.remove(self)
 
     @property
     def here(self) -> bool:
@@ -104,7 +105,7 @@ class Run:
     @property
     def superseded(self) -> bool:
         """Whether another run has taken the download over, and is still at it."""
-        return retried(lambda: downloads().with_another(self.download.pk, self._token).exists())
+        return durably(lambda: downloads().with_another(self.download.pk, self._token).exists())
 
     @property
     def joinable(self) -> bool:
@@ -170,26 +171,32 @@ class Run:
 
     def resume(self) -> None:
         """Go on after a failure that was reported inside this run."""
-        self._recorded = self._reported = None
+        self.recorded = self._reported = None
         if self.download.failed:
             self.download.state = DownloadState.RUNNING
-            self._change(lambda: self.held.resume(), "progressed")
+            self._change(lambda: self.held.resume(), "progressed", by=durably)
 
     def complete(self, stored: StoredFile) -> None:
         """Finish with a whole file in the storage.
 
         Raises:
             DownloadCancelled: The claim is lost; the file is removed again.
+            DownloadUnavailable: It could not be recorded. The file stays until the next
+                attempt begins, or the row goes.
         """
         if in_transaction() and self._cleared():
             files.remove(stored.path)
             raise self._lost()
-        if not self._change(
-            lambda: self.held.complete(
+
+        def write() -> int:
+            done = downloads().filter(pk=self.download.pk, claim=self._token, filepath=stored.path)
+            written = self.held.complete(
                 path=stored.path, size=stored.size, names=self.target.names, **self._rows
-            ),
-            "completed",
-        ):
+            )
+            # A connection that died may have died after the write.
+            return written or done.filter(state=DownloadState.COMPLETE).count()
+
+        if not self._change(write, "completed", by=durably):
             # A storage that overwrites may have given a later run the same name.
             if not self._exists(filepath=stored.path):
                 files.remove(stored.path)
@@ -197,7 +204,7 @@ class Run:
         self.download.state, self._reported = DownloadState.COMPLETE, None
         if in_transaction():
             # Until the caller commits, the row is locked for whoever clears it.
-            after_commit(lambda: self._tidy(self._settle))
+            after_commit(lambda: self._tidy(self._purge_if_cleared))
         if self.download.attempts:
             self._sweep(keep=stored.path)
 
@@ -210,6 +217,9 @@ class Run:
 
         Returns:
             Whether it was recorded: not once the download is complete, or lost.
+
+        Raises:
+            DownloadUnavailable: The database was away for too long.
         """
         self._reported = (errors, detail)
 
@@ -219,7 +229,7 @@ class Run:
                 write_through(self.download.pk, "failed")
             return changed
 
-        if not surely(self.held, write):
+        if not write_durably(self.held, write):
             return False
         self.download.state = DownloadState.FAILED
         return True
@@ -227,23 +237,22 @@ class Run:
     def fail(self, errors: str, *, detail: str) -> None:
         """Record a failure and remove what was written.
 
-        It is called while an exception is handled, so nothing is raised from here.
-
         Args:
             errors: What the owner is told.
             detail: What staff are told.
+
+        Raises:
+            DatabaseFault: It was not recorded.
+            DownloadUnavailable: Likewise, as the database was away for too long.
         """
-        try:
-            # Once the failure is seen, another run may begin, and its file is not ours to sweep.
-            swept = not in_transaction() and retried(lambda: self.held.exists())
-            if swept:
-                self._sweep()
-            if not self.report(errors, detail=detail):
-                self.abandon()
-            elif not swept:
-                self._sweep()
-        except Exception:
-            logger.exception("The failure of %s was not recorded", self.download.download_key)
+        # Once the failure is seen, another run may begin, and its file is not ours to sweep.
+        swept = not in_transaction() and durably(lambda: self.held.exists())
+        if swept:
+            self._sweep()
+        if not self.report(errors, detail=detail):
+            self.abandon()
+        elif not swept:
+            self._sweep()
 
     def finish(self, errors: str) -> None:
         """End a run that had to make a file: without one, it has failed.
@@ -257,7 +266,7 @@ class Run:
 
     def release(self) -> None:
         """End a run that need not make a file: without one, the download waits for another run."""
-        self._change(lambda: self.held.release(), "progressed")
+        self._change(lambda: self.held.release(), "progressed", by=durably)
 
     def abandon(self) -> None:
         """Remove what a run wrote that has lost its claim."""
@@ -271,43 +280,55 @@ class Run:
         return downloads().held(self.download.pk, self._token)
 
     def _record(self, error: BaseException | None) -> None:
-        """Record how a part of the run ended."""
+        """Record how a part of the run ended, or raise."""
+        if isinstance(error, DownloadUnavailable):
+            # The row is left to the next attempt.
+            return
         if isinstance(error, DownloadCancelled):
             self._tidy(self.abandon)
-        elif error is not None and error is not self._recorded:
-            self._recorded = error
-            logger.error("Download %s failed", self.download.download_key, exc_info=error)
-            # What the task has told the owner itself says more than its exception may.
-            errors = self._reported[0] if self._reported else failures.for_owner(error)
-            self.fail(errors, detail=failures.for_staff(error))
+        elif error is not None and error is not self.recorded:
+            try:
+                self._record_failure(error)
+            except Exception:
+                if isinstance(error, Exception):
+                    raise
+                # It ends the process, or the queue waits for it.
+                logger.exception("The failure of %s was not recorded", self.download.download_key)
+                return
         if not self._depth and not in_transaction():
-            self._tidy(self._settle)
+            if self._reported and self._unfinished():
+                # It was rolled back with the transaction that it was reported in.
+                self.fail(self._reported[0], detail=self._reported[1])
+            self._tidy(self._purge_if_cleared)
 
-    def _settle(self) -> None:
-        """Make good, at the end, what a transaction of the caller's stood in the way of."""
-        if self._reported and self._unfinished():
-            # It was rolled back with the transaction that it was reported in.
-            self.fail(self._reported[0], detail=self._reported[1])
+    def _record_failure(self, error: BaseException) -> None:
+        logger.error("Download %s failed", self.download.download_key, exc_info=error)
+        # What the task has told the owner itself says more than its exception may.
+        errors = self._reported[0] if self._reported else failures.for_owner(error)
+        self.fail(errors, detail=failures.for_staff(error))
+        self.recorded = error
+
+    def _purge_if_cleared(self) -> None:
+        """Remove a download whose row was locked when its owner cleared it."""
         if self._cleared():
-            # The row was locked when its owner cleared it.
-            retried(lambda: purge(downloads().filter(pk=self.download.pk, claim=self._token)))
+            durably(lambda: purge(downloads().filter(pk=self.download.pk, claim=self._token)))
 
     def _tidy(self, work: Callable[[], object]) -> None:
         """Do what must not hide how the run ended."""
         try:
             work()
-        except DatabaseFault:
+        except (DatabaseFault, DownloadUnavailable):
             logger.exception("Download %s was not cleared up", self.download.download_key)
 
     def _unfinished(self) -> bool:
-        return retried(lambda: self.held.unfinished().exists())
+        return durably(lambda: self.held.unfinished().exists())
 
     @property
     def _rows(self) -> dict[str, int | None]:
         return {"rows_written": self.rows_written, "rows_expected": self.rows_expected}
 
     def _exists(self, **columns: object) -> bool:
-        return retried(lambda: downloads().filter(pk=self.download.pk, **columns).exists())
+        return durably(lambda: downloads().filter(pk=self.download.pk, **columns).exists())
 
     def _cleared(self) -> bool:
         return entries.is_cleared(self.download.download_key)
@@ -344,12 +365,14 @@ class Run:
         else:
             entries.touch_entry(self.download.download_key)
 
-    def _change(self, statement: Callable[[], int], change: str) -> bool:
-        """Change the row and tell of it, on a new connection if this one cannot.
-
-        Returns:
-            Whether the claim still stood.
-        """
+    def _change(
+        self,
+        statement: Callable[[], int],
+        change: str,
+        *,
+        by: Callable[[Callable[[], bool]], bool] = retried,
+    ) -> bool:
+        """Change the row and publish the change; return whether the claim still stood."""
 
         def write() -> bool:
             held = statement() > 0
@@ -357,7 +380,7 @@ class Run:
                 write_through(self.download.pk, change)
             return held
 
-        return retried(write)
+        return by(write)
 
     def _sweep(self, keep: str = "") -> None:
         files.sweep(self.download.filepath, download_key=str(self.download.pk), keep=keep)
@@ -370,3 +393,8 @@ class Run:
 def _pause() -> float:
     """Return the seconds between two signs of life: several before a run counts as stalled."""
     return min(HEARTBEAT_SECONDS, settings.STALLED_AFTER / 4)
+
+
+_registry: Final[Registry[Run]] = Registry()
+
+current_run: Final = _registry.current
