@@ -7,7 +7,7 @@ from typing import Any, Self
 from django.conf import settings as project_settings
 from django.db import models
 from django.db.models import Case, Count, F, Q, When, Window
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext
@@ -384,10 +384,14 @@ class Download(models.Model):
 
     @property
     def url(self) -> str:
-        """Where the owner fetches the file; empty until it is complete."""
+        """Where the owner fetches the file; empty until it is complete, or without our URLs."""
         if not self.complete:
             return ""
-        return reverse("async_downloads:download", args=[self.pk])
+        try:
+            return reverse("async_downloads:download", args=[self.pk])
+        except NoReverseMatch:
+            # A worker may have a URLconf of its own.
+            return ""
 
     @property
     def css_class(self) -> str | None:

@@ -35,6 +35,7 @@ from async_downloads.store.run import Run, current_run
 from async_downloads.store.starts import hold, make, refuse_too_many
 from async_downloads.store.write_through import (
     announce,
+    each_of,
     entry_of,
     tell,
     write_progress,
@@ -86,13 +87,13 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
     download.filepath = files.path_for(download.download_key, filename)
     # Two that make the same collection, while it is being removed, may block each other.
     persistently(lambda: _insert(download, owner))
-    entries.set_entry(entry_of(download, user=owner.name))
-
-    def make_known() -> None:
-        announce(download.collection, "created", download.download_key)
-        tell(download, "created")
-
-    after_commit(make_known)
+    each_of(lambda: entries.set_entry(entry_of(download, user=owner.name)))
+    after_commit(
+        lambda: each_of(
+            lambda: announce(download.collection, "created", download.download_key),
+            lambda: tell(download, "created"),
+        )
+    )
     return download
 
 
