@@ -191,10 +191,8 @@ class Command(BaseCommand):
                 "somebody is writing to, or that changed meanwhile."
             )
         if result.failed:
-            self.stdout.write(
-                f"{'Would fail' if dry_run else 'Failed'} {counted(result.failed, 'download')} that "
-                "no worker has finished in time."
-            )
+            failed = f"{'Would fail' if dry_run else 'Failed'} {counted(result.failed, 'download')}"
+            self.stdout.write(f"{failed} that no worker has finished in time.")
         if result.collections:
             self.stdout.write(f"{verb} {counted(result.collections, 'empty collection')}.")
         if orphans is not None:
