@@ -312,9 +312,9 @@ class TestSavingTwice:
         assert next(rows) == ["second"]
 
     def test_a_message_that_is_delivered_again_finds_nothing_to_do(self, key: str) -> None:
-        for content in ("first", "second"):
-            supervise(key, partial(cache.save_download, key, [[content]]), makes_file=True)
-            cache.save_download(key, [[content]])
+        for cell in ("first", "second"):
+            supervise(key, partial(cache.save_download, key, [[cell]]), makes_file=True)
+            cache.save_download(key, [[cell]])
         assert content() == b"first\n"
 
     def test_what_was_rolled_back_may_be_saved_again(self, key: str) -> None:

@@ -188,9 +188,14 @@ def as_others_see(read: Callable[[], T]) -> T:
 
 
 def apart(write: Callable[[], T]) -> T:
-    """Write on a new connection, whatever the state of the caller's."""
+    """Write on a new connection, whatever the state of the caller's.
+
+    It is none of a pool's, which may have no other one while the caller has theirs.
+    """
+    using = database()
 
     def on_new_connection() -> T:
+        connections[using] = _unpooled(connections[using])
         try:
             return write()
         finally:
@@ -200,6 +205,15 @@ def apart(write: Callable[[], T]) -> T:
     # A connection belongs to its thread.
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(on_new_connection).result()
+
+
+def _unpooled(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
+    """Return a connection to the same database that no pool has a say in."""
+    settings = connection.settings_dict
+    if "pool" not in settings["OPTIONS"]:
+        return connection
+    options = {name: value for name, value in settings["OPTIONS"].items() if name != "pool"}
+    return type(connection)({**settings, "OPTIONS": options}, alias=connection.alias)
 
 
 @contextmanager

@@ -189,19 +189,24 @@ def set_percentage(download_key: str, percentage: int) -> None:
         logger.warning("The progress of %s was not recorded", download_key, exc_info=True)
 
 
-def set_error(download_key: str, errors: str, *, detail: str = "") -> None:
+def set_error(
+    download_key: str, errors: str, *, detail: str = "", unless_ended: bool = False
+) -> None:
     """Record a failure, unless the download is complete.
 
     Args:
         download_key: Which download.
         errors: What the owner is told.
         detail: What staff are told.
+        unless_ended: Whether a failure that is there already stands, and a run that is alive.
 
     Raises:
         DownloadUnavailable: The database was away for too long.
     """
     run = current_run(download_key)
     rows = _rows(download_key)
+    if unless_ended:
+        rows = rows.unclaimed().unfinished()
 
     def write() -> int:
         changed = rows.fail(errors, detail=detail)
