@@ -223,7 +223,7 @@ def _enqueue_on_commit(
                 _record(download_key, failures.for_owner(raised or Exception()), detail)
 
     store.after_commit(start)
-    # After a commit, there is no view any more that could be told.
+    # After a commit, the view may have returned: the log and the row have it.
     for mistake in mistakes:
         raise mistake
 

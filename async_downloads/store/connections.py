@@ -170,7 +170,7 @@ def surely(rows: DownloadQuerySet, write: Callable[[], int]) -> int:
         return written or harmlessly(write)
     except OperationalError:
         if written is None:
-            # The transaction still sees rows that somebody else has removed meanwhile.
+            # The transaction still sees rows that were removed on another connection.
             return 0
         raise
 

@@ -1,7 +1,7 @@
 """Unfinished downloads without a heartbeat for ``TIMEOUT``: they fail, with a reason.
 
-What is unfinished does not expire. It fails first, whoever finds it, and is then
-kept for ``TIMEOUT`` like any other failure. Its claim stays on the row, so that a
+What is unfinished does not expire. It fails first, by the clean-up or by a read of it,
+and is then kept for ``TIMEOUT`` like any other failure. Its claim stays on the row, so that a
 run which comes back after all, or a worker that starts this late, still finishes it.
 """
 
