@@ -19,23 +19,12 @@ CAREFUL: Final = {
 def start_celery(site: Site, *, processes: int = 1) -> Child:
     """Start a worker, and wait until it is ready."""
     app, count = "tests.faults.site.celery_app", str(processes)
-    arguments = [
-        "-A",
-        app,
-        "worker",
-        "-c",
-        count,
-        "-P",
-        "prefork",
-        "--without-mingle",
-        "-l",
-        "info",
-    ]
+    options = ["-c", count, "-P", "prefork", "--without-mingle", "-l", "info"]
     worker = site.start(
         f"""
         import sys
         from celery.__main__ import main
-        sys.argv[1:] = {arguments!r}
+        sys.argv[1:] = ["-A", {app!r}, "worker", *{options!r}]
         main()
         """
     )
