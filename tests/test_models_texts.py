@@ -17,7 +17,7 @@ from tests.factories import DownloadFactory, UserFactory
 #: Texts, and what is kept of each where only MySQL's older UTF-8 is known, or only Latin-1.
 TEXTS = {
     "plain": ("plain", "plain"),
-    "caf\u00e9 \u540d \u20ac": ("caf\u00e9 \u540d \u20ac", "caf\\xe9 \\u540d \\u20ac"),
+    "caf\u00e9 \u540d \u20ac": ("caf\u00e9 \u540d \u20ac", "caf\u00e9 \\u540d \\u20ac"),
     "caf\u00e9 \U0001f600": ("caf\u00e9 \\U0001f600",) * 2,
     "a zero \x00, half a pair \ud83d": ("a zero \\x00, half a pair \\ud83d",) * 2,
 }

@@ -13,8 +13,8 @@ __all__ = ["backslashed", "underlined", "write_text"]
 T = TypeVar("T")
 
 #: What of a text is replaced, the least first: nothing; what the three bytes of MySQL's older
-#: UTF-8 cannot hold; what is not ASCII.
-ABOVE: Final = (None, re.compile(r"[^\u0000-\uffff]"), re.compile(r"[^\u0000-\u007f]"))
+#: UTF-8 cannot hold; what is not Latin-1; what is not ASCII.
+ABOVE: Final = (None, *(re.compile(rf"[^\0-{last}]") for last in ("\uffff", "\xff", "\x7f")))
 
 #: Errors of MySQL and MariaDB about characters: an invalid one (1300), one that the column lacks
 #: (1366), one that cannot be converted (3854, 3988).
