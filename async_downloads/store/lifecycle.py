@@ -27,7 +27,6 @@ from async_downloads.store.connections import (
     after_commit,
     database,
     downloads,
-    impatient,
     in_transaction,
     persistently,
 )
@@ -37,6 +36,7 @@ from async_downloads.store.run import Run, current_run
 from async_downloads.store.starts import hold, make, refuse_too_many
 from async_downloads.store.write_through import (
     announce,
+    each_of,
     entry_of,
     tell,
     write_progress,
@@ -47,9 +47,7 @@ __all__ = [
     "claim",
     "collection_of",
     "create",
-    "fetched",
     "join",
-    "lose",
     "set_error",
     "set_percentage",
 ]
@@ -90,13 +88,13 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
             partial(_insert, owner), filename, name, using=database(), instead=underlined
         )
     )
-    entries.set_entry(entry_of(download, user=owner.name))
-
-    def make_known() -> None:
-        announce(download.collection, "created", download.download_key)
-        tell(download, "created")
-
-    after_commit(make_known)
+    each_of(lambda: entries.set_entry(entry_of(download, user=owner.name)))
+    after_commit(
+        lambda: each_of(
+            lambda: announce(download.collection, "created", download.download_key),
+            lambda: tell(download, "created"),
+        )
+    )
     return download
 
 
@@ -126,11 +124,16 @@ def join(download_key: str, *, any_thread: bool) -> Run | None:
     return run
 
 
-def claim(download_key: str) -> Run | None:
+def claim(download_key: str, *, superseded: bool = False) -> Run | None:
     """Take a download for writing, as soon as it is there to be taken.
 
     One that is with another run is waited for until it is clear what became of
     that: it ended, it gave a sign of life, or it has stalled and is taken over.
+
+    Args:
+        download_key: Which download.
+        superseded: Whether the caller was alive and silent when another run took over. Then
+            that run may be as well, so that it is not given up.
 
     Returns:
         The run, to be used as a context manager; None, with the reason logged,
@@ -146,12 +149,12 @@ def claim(download_key: str) -> Run | None:
         logger.warning("There is no download %s; nothing was written", download_key)
         return None
     if in_transaction():
-        return _join_transaction(download)
+        return _join_transaction(download, superseded=superseded)
     if entries.is_cleared(download_key):
         logger.info("Download %s was cleared while its row was locked", download_key)
         durably(lambda: purge(downloads().filter(pk=download.pk)))
         return None
-    return _take_in_turn(download)
+    return _take_in_turn(download, superseded=superseded)
 
 
 def set_percentage(download_key: str, percentage: int) -> None:
@@ -208,50 +211,6 @@ def set_error(download_key: str, errors: str, *, detail: str = "") -> None:
         durably(lambda: _explain_no_row(download_key, rows, "an error"))
 
 
-def lose(download: Download) -> bool:
-    """Record that the file of a complete download is no longer in the storage.
-
-    The list then says so rather than offer it. A database that is busy is left
-    alone, because the next one who asks for the file finds the same.
-
-    Returns:
-        Whether it is gone for good: not where the storage itself is not there.
-    """
-    if not files.is_there(download.filepath):
-        logger.error("The storage is not there, and with it %s", download.filepath)
-        return False
-    rows = downloads().filter(pk=download.pk, filepath=download.filepath)
-    try:
-        with impatient():
-            lost = rows.lose(gettext_noop("The file is no longer there. Please ask for it again."))
-    except DatabaseFault:
-        logger.warning("The file of %s is gone, unrecorded", download.pk, exc_info=True)
-        return True
-    if lost:
-        logger.error("The storage no longer has %s of download %s", download.filepath, download.pk)
-        write_through(download.pk, "failed")
-    return True
-
-
-def fetched(download: Download, user: Any) -> None:
-    """Count that the file of a download was handed out.
-
-    A database that is busy loses the count rather than keep anybody waiting.
-
-    Args:
-        download: The row.
-        user: To whom.
-    """
-    try:
-        with impatient():
-            counted = downloads().filter(pk=download.pk).fetched(user.pk)
-    except DatabaseFault:
-        logger.warning("A fetch of %s was not counted", download.pk, exc_info=True)
-        return
-    if counted:
-        tell(download, "fetched", user=user)
-
-
 def collection_of(owner: Owner) -> DownloadCollection:
     """Return the owner's collection, which nobody can remove until the caller has committed."""
     label = owner.name if owner.user_id is None else ""
@@ -298,7 +257,7 @@ def _patience(download_key: str) -> float:
     return ROW_WAIT_SECONDS if entries.get_entry(download_key) else BLIND_ROW_WAIT_SECONDS
 
 
-def _join_transaction(download: Download) -> Run | None:
+def _join_transaction(download: Download, *, superseded: bool) -> Run | None:
     """Return a run inside a transaction of the caller's, whose claim is not written.
 
     It would hold the row's lock until the caller commits. Nothing is waited for,
@@ -306,10 +265,11 @@ def _join_transaction(download: Download) -> Run | None:
     """
     if _is_with_another(download):
         raise _busy(download)
-    return None if _refused(download) else Run(download, download.claim)
+    refused = _refused(download, superseded=superseded)
+    return None if refused else Run(download, download.claim)
 
 
-def _take_in_turn(download: Download) -> Run | None:
+def _take_in_turn(download: Download, *, superseded: bool) -> Run | None:
     """Claim a download once no other run is alive; None if there is nothing left to do."""
     current: Download | None = download
     heard: datetime | None = None
@@ -319,7 +279,7 @@ def _take_in_turn(download: Download) -> Run | None:
                 raise _busy(current)
             heard = _last_heard(current)
             time.sleep(min(TURN_WAIT_STEP, settings.STALLED_AFTER / 4))
-        elif _refused(current):
+        elif _refused(current, superseded=superseded):
             return None
         elif heard is not None and current.failed:
             logger.info("Download %s has failed in the run that was waited for", current.pk)
@@ -373,22 +333,36 @@ def _busy(download: Download) -> DownloadBusy:
     return DownloadBusy(f"Download {download.pk} is with another run that is alive.")
 
 
-def _refused(download: Download) -> bool:
-    """Log why a download is not to be had, and fail one that was tried too often."""
+def _refused(download: Download, *, superseded: bool) -> bool:
+    """Log why a download cannot be claimed, and fail one that was tried too often.
+
+    Raises:
+        DownloadBusy: It was tried too often, and its last run may be alive.
+    """
     if download.state == DownloadState.COMPLETE:
         logger.info("Download %s is complete already", download.pk)
         return True
     if download.attempts < settings.MAX_ATTEMPTS:
         return False
-    logger.error("Download %s is given up after %s attempts", download.pk, download.attempts)
-    given_up = downloads().held(download.pk, download.claim).unfinished()
+    if download.failed:
+        logger.info("Download %s has failed after %s attempts", download.pk, download.attempts)
+        return True
+    holder = current_run(download.download_key)
+    if superseded or (holder is not None and holder.token == download.claim):
+        raise _busy(download)
+    given_up = downloads().held(download.pk, download.claim).unclaimed()
     text = gettext_noop("Given up: the worker stopped responding each time.")
 
-    def write() -> None:
-        if given_up.fail(text, detail=f"{text} Attempts: {download.attempts}."):
+    def write() -> bool:
+        failed = given_up.fail(text, detail=f"{text} Attempts: {download.attempts}.") > 0
+        if failed:
             write_through(download.pk, "failed")
+        return failed
 
-    durably(write)
+    if not durably(write):
+        # The run that has the download has given a heartbeat, or ended, since it was looked at.
+        raise _busy(download)
+    logger.error("Download %s is given up after %s attempts", download.pk, download.attempts)
     return True
 
 

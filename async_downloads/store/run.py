@@ -16,7 +16,9 @@ from async_downloads.models import Download, DownloadQuerySet, DownloadState
 from async_downloads.store.connections import (
     DatabaseFault,
     after_commit,
+    as_others_see,
     downloads,
+    harmlessly,
     in_transaction,
     retried,
 )
@@ -48,23 +50,19 @@ class Run:
 
     Attributes:
         hosting: Whether a task's body is in it, whose threads may save the file.
+        token: The claim; or what is on the row, where no claim was written.
         recorded: The exception on its way out that the row tells of.
     """
 
     def __init__(self, download: Download, token: uuid.UUID | None):
-        """Begin an attempt.
-
-        Args:
-            download: The row as it was before the claim.
-            token: The claim; or what is on the row, where no claim was written.
-        """
+        """Begin an attempt at a download, given as the row was before the claim."""
         self.download = download
         self.target = Target(download, token)
         self.watching = False
         self.hosting = False
         self.rows_written: int | None = None
         self.rows_expected: int | None = None
-        self._token = token
+        self.token = token
         self._thread = threading.get_ident()
         self._depth = 0
         self.recorded: BaseException | None = None
@@ -105,7 +103,7 @@ class Run:
     @property
     def superseded(self) -> bool:
         """Whether another run has taken the download over, and is still at it."""
-        return durably(lambda: downloads().with_another(self.download.pk, self._token).exists())
+        return durably(lambda: downloads().with_another(self.download.pk, self.token).exists())
 
     @property
     def joinable(self) -> bool:
@@ -184,21 +182,10 @@ class Run:
             DownloadUnavailable: It could not be recorded. The file stays until the next
                 attempt begins, or the row goes.
         """
-        if in_transaction() and self._cleared():
-            files.remove(stored.path)
-            raise self._lost()
-
-        def write() -> int:
-            done = downloads().filter(pk=self.download.pk, claim=self._token, filepath=stored.path)
-            written = self.held.complete(
-                path=stored.path, size=stored.size, names=self.target.names, **self._rows
-            )
-            # A connection that died may have died after the write.
-            return written or done.filter(state=DownloadState.COMPLETE).count()
-
-        if not self._change(write, "completed", by=durably):
+        cleared = in_transaction() and self._cleared()
+        if cleared or not self._reached(stored):
             # A storage that overwrites may have given a later run the same name.
-            if not self._exists(filepath=stored.path):
+            if cleared or not self._exists(filepath=stored.path):
                 files.remove(stored.path)
             raise self._lost()
         self.download.state, self._reported = DownloadState.COMPLETE, None
@@ -207,6 +194,20 @@ class Run:
             after_commit(lambda: self._tidy(self._purge_if_cleared))
         if self.download.attempts:
             self._sweep(keep=stored.path)
+
+    def _reached(self, stored: StoredFile) -> bool:
+        """Write that the whole file is there; return whether the claim still stood."""
+
+        def write() -> int:
+            return self.target.reach(self.held, stored, **self._rows)
+
+        try:
+            return self._change(lambda: harmlessly(write), "completed", by=durably)
+        except DatabaseFault:
+            # A transaction that sees the past cannot write to a row that was removed since.
+            if not in_transaction() or self._exists():
+                raise
+            return False
 
     def report(self, errors: str, *, detail: str) -> bool:
         """Record a failure, after which the run may still go on.
@@ -277,7 +278,7 @@ class Run:
     @property
     def held(self) -> DownloadQuerySet:
         """The row, as long as this run may write to it."""
-        return downloads().held(self.download.pk, self._token)
+        return downloads().held(self.download.pk, self.token)
 
     def _record(self, error: BaseException | None) -> None:
         """Record how a part of the run ended, or raise."""
@@ -311,7 +312,7 @@ class Run:
     def _purge_if_cleared(self) -> None:
         """Remove a download whose row was locked when its owner cleared it."""
         if self._cleared():
-            durably(lambda: purge(downloads().filter(pk=self.download.pk, claim=self._token)))
+            durably(lambda: purge(downloads().filter(pk=self.download.pk, claim=self.token)))
 
     def _tidy(self, work: Callable[[], object]) -> None:
         """Do what must not hide how the run ended."""
@@ -328,7 +329,8 @@ class Run:
         return {"rows_written": self.rows_written, "rows_expected": self.rows_expected}
 
     def _exists(self, **columns: object) -> bool:
-        return durably(lambda: downloads().filter(pk=self.download.pk, **columns).exists())
+        rows = downloads().filter(pk=self.download.pk, **columns)
+        return durably(lambda: as_others_see(lambda: rows.exists()))
 
     def _cleared(self) -> bool:
         return entries.is_cleared(self.download.download_key)
@@ -339,10 +341,6 @@ class Run:
         Inside a caller's transaction it is not: the row's lock would be held to
         the end. Nor where the database is out of reach or locked for longer than
         it waits, which must not fail the export.
-
-        Args:
-            statement: Changes the row, and returns how many rows it changed.
-            change: What to tell, in the words of ``signals``, if it is to be told.
 
         Raises:
             DownloadCancelled: The claim is lost.
