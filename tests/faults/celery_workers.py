@@ -1,13 +1,13 @@
 """Real workers of Celery, with processes, for sites whose broker is ``CELERY_BROKER``."""
 
-from typing import Final
+from typing import Any, Final
 
 from tests.faults.harness import Child, Site, eventually
 
 __all__ = ["CAREFUL", "send", "start_celery"]
 
 #: The options of a task that the README asks for; exceptions by their dotted paths.
-CAREFUL: Final = {
+CAREFUL: Final[dict[str, Any]] = {
     "acks_late": True,
     "reject_on_worker_lost": True,
     "autoretry_for": ["async_downloads.exceptions.DownloadUnavailable"],
