@@ -132,6 +132,7 @@ def save_download(
         DownloadUnavailable: The database was away for so long that neither the claim nor
             the end could be recorded.
         ImproperlyConfigured: ``format`` needs a package that is not installed.
+        RuntimeError: The task has saved its file already.
         TypeError: ``file`` is not a binary file, or ``expected_rows`` is no whole number.
         ValueError: Not just one of ``iterable``, ``file`` and ``members`` was given,
             there is no such format or encoding, it is not for what was given, or

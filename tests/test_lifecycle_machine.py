@@ -542,7 +542,11 @@ class Lifecycle(World):
     def expect_another_turn(self, run: Run, before: float) -> None:
         """Expect that a task that has lost its download stays behind the run that has it."""
         one = self.expected.get(run.key)
-        if one and one.state == "running":
+        if one and one.state == "running" and one.attempts >= MAX_ATTEMPTS:
+            # It was alive and silent itself when the other one took over.
+            self.expect_end(run, DownloadBusy)
+            self.let_a_moment_pass_since(before)
+        elif one and one.state == "running":
             self.expect_turn(run, before)
         else:
             self.expect_end(run)

@@ -168,9 +168,9 @@ class Run:
         self._write(lambda: self.held.progress(percentage), change="progressed")
 
     def resume(self) -> None:
-        """Go on after a failure that was reported inside this run."""
+        """Go on after an end that was reported inside this run, and rolled back if it was good."""
         self.recorded = self._reported = None
-        if self.download.failed:
+        if self.download.failed or self.download.complete:
             self.download.state = DownloadState.RUNNING
             self._change(lambda: self.held.resume(), "progressed", by=durably)
 
