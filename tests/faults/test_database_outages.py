@@ -246,6 +246,29 @@ def test_case_51_an_sqlite_that_is_locked_for_long_is_waited_for(new_site: NewSi
     assert [site.row(key)["state"] for key in keys] == ["complete", "complete"]
 
 
+# django-q2
+
+
+@pytest.mark.parametrize("database_server", ["postgres"], indirect=True)
+def test_case_51_an_export_of_django_q2_outlasts_an_outage_of_its_own_queue(
+    new_site: NewSite, database_server: DatabaseServer
+) -> None:
+    """Case 51: the queue is a table of the database that is away."""
+    site = new_site(database_server.database, STORAGES=STORAGES)
+    site.go("hold")
+    key = site.begin("plain")
+    with site.cluster() as cluster:
+        eventually((site.steering / "stored.log").exists, why="a file that is stored")
+        database_server.stop()
+        try:
+            site.go("release")
+            eventually(lambda: cluster.lines(AWAY), why="a worker that waits")
+        finally:
+            database_server.start()
+        row = site.until(key, state="complete", attempts=1)
+    assert site.files() == [row["filepath"]]
+
+
 # Celery
 
 FORTY = 40
