@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.conf import settings as project_settings
-from django.db import models
+from django.db import models, router
 from django.db.models import Case, Count, F, Q, When, Window
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -19,6 +19,7 @@ from async_downloads.files import MAX_PATH_LENGTH
 from async_downloads.lifetimes import sign_of_life, stalled_before
 from async_downloads.models.collections import DownloadCollection
 from async_downloads.models.conditions import UNFINISHED, DownloadState, has_expired, status_of
+from async_downloads.models.texts import write_text
 
 __all__ = ["Download", "DownloadQuerySet"]
 
@@ -183,25 +184,26 @@ class DownloadQuerySet(models.QuerySet["Download"]):
 
     def fail(self, errors: str, *, detail: str = "") -> int:
         """Record a failure on downloads that are not complete."""
-        return self.exclude(state=DownloadState.COMPLETE).update(
-            state=DownloadState.FAILED,
-            errors=storable(errors),
-            error_detail=storable(detail),
-            finished_at=timezone.now(),
-            **sign_of_life(),
-        )
+        return self.exclude(state=DownloadState.COMPLETE)._fail(errors, detail)
 
     def stop(self, errors: str, *, detail: str = "") -> int:
         """Fail unfinished downloads and take them from the runs that are at them."""
-        return self.unfinished().update(
-            state=DownloadState.FAILED,
-            # Nobody holds it, so that even a run without a claim of its own has lost.
-            claim=uuid.uuid4(),
-            errors=storable(errors),
-            error_detail=storable(detail),
-            finished_at=timezone.now(),
-            **sign_of_life(),
-        )
+        # Nobody holds it, so that even a run without a claim of its own has lost.
+        return self.unfinished()._fail(errors, detail, claim=uuid.uuid4())
+
+    def _fail(self, errors: str, detail: str, **columns: Any) -> int:
+        def write(errors: str, detail: str) -> int:
+            return self.update(
+                state=DownloadState.FAILED,
+                errors=errors,
+                error_detail=detail,
+                finished_at=timezone.now(),
+                **columns,
+                **sign_of_life(),
+            )
+
+        using = self._db or router.db_for_write(self.model)  # type: ignore[attr-defined]
+        return write_text(write, errors, detail, using=using)
 
     def extend(self, until: datetime) -> int:
         """Keep finished downloads at least until then; it is no sign of life."""

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from django.db import IntegrityError, transaction
@@ -19,6 +20,7 @@ from async_downloads.models import (
     DownloadQuerySet,
     DownloadState,
 )
+from async_downloads.models.texts import underlined, write_text
 from async_downloads.owners import Owner
 from async_downloads.store.connections import (
     DatabaseFault,
@@ -80,10 +82,12 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
     Raises:
         TooManyDownloadsError: The owner has as many in progress as ``ASYNC_DOWNLOADS_MAX_ACTIVE``.
     """
-    download = Download(name=name, filename=filename)
-    download.filepath = files.path_for(download.download_key, filename)
     # Two that make the same collection, while it is being removed, may block each other.
-    persistently(lambda: _insert(download, owner))
+    download = persistently(
+        lambda: write_text(
+            partial(_insert, owner), filename, name, using=database(), instead=underlined
+        )
+    )
     each_of(lambda: entries.set_entry(entry_of(download, user=owner.name)))
     after_commit(
         lambda: each_of(
@@ -94,12 +98,15 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
     return download
 
 
-def _insert(download: Download, owner: Owner) -> None:
+def _insert(owner: Owner, filename: str, name: str) -> Download:
+    download = Download(name=name, filename=filename)
+    download.filepath = files.path_for(download.download_key, filename)
     with transaction.atomic(using=database()):
         download.collection = collection_of(owner)
         refuse_too_many(download.collection)
         download.expires_at = expiry()
         download.save(using=database(), force_insert=True)
+    return download
 
 
 def join(download_key: str, *, any_thread: bool) -> Run | None:

@@ -16,6 +16,7 @@ from async_downloads.logs import get_logger
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.signals import download_changed
 from async_downloads.store.connections import after_commit, downloads, retried
+from async_downloads.store.outages import durably
 
 __all__ = [
     "announce",
@@ -104,7 +105,9 @@ def write_through_all(download_keys: Sequence[uuid.UUID], change: str) -> None:
 
     def make_visible() -> None:
         changed = downloads().select_related("collection__user").filter(pk__in=download_keys)
-        for download in retried(lambda: list(changed)):
+        # A step of its life is told once; of progress there will be more.
+        read = durably if change in SIGNALS else retried
+        for download in read(lambda: list(changed)):
             publish(download, change)
 
     after_commit(make_visible)

@@ -1,13 +1,13 @@
 """Real workers of Celery, with processes, for sites whose broker is ``CELERY_BROKER``."""
 
-from typing import Final
+from typing import Any, Final
 
 from tests.faults.harness import Child, Site, eventually
 
 __all__ = ["CAREFUL", "send", "start_celery"]
 
 #: The options of a task that the README asks for; exceptions by their dotted paths.
-CAREFUL: Final = {
+CAREFUL: Final[dict[str, Any]] = {
     "acks_late": True,
     "reject_on_worker_lost": True,
     "autoretry_for": ["async_downloads.exceptions.DownloadUnavailable"],
@@ -19,23 +19,12 @@ CAREFUL: Final = {
 def start_celery(site: Site, *, processes: int = 1) -> Child:
     """Start a worker, and wait until it is ready."""
     app, count = "tests.faults.site.celery_app", str(processes)
-    arguments = [
-        "-A",
-        app,
-        "worker",
-        "-c",
-        count,
-        "-P",
-        "prefork",
-        "--without-mingle",
-        "-l",
-        "info",
-    ]
+    options = ["-c", count, "-P", "prefork", "--without-mingle", "-l", "info"]
     worker = site.start(
         f"""
         import sys
         from celery.__main__ import main
-        sys.argv[1:] = {arguments!r}
+        sys.argv[1:] = ["-A", {app!r}, "worker", *{options!r}]
         main()
         """
     )

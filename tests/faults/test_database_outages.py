@@ -1,5 +1,6 @@
 """Database servers that are stopped and killed under a worker. Cases 51 and 52."""
 
+import contextlib
 from importlib.util import find_spec
 from typing import Any
 
@@ -137,14 +138,10 @@ def test_case_51_what_a_worker_has_to_record_waits_for_the_database(
             database_server.start()
         ended = ends(child)
     rows = {row["id"]: row for row in site.rows()}
+    raised = {name: end.removeprefix("raised ") for name, end in ended.items()}
     seen = {
-        name: (
-            row["state"],
-            row["attempts"],
-            ended[name].removeprefix("raised ").replace("None", ""),
-        )
+        name: (rows[key]["state"], rows[key]["attempts"], raised[name].replace("None", ""))
         for name, key in keys.items()
-        for row in [rows[key]]
     }
     assert seen == ENDS, child.log
     for name, key in keys.items():
@@ -187,6 +184,89 @@ def test_case_51_what_could_not_be_recorded_is_raised_and_the_next_attempt_takes
         row = site.row(key)
         assert (row["state"], row["attempts"]) == ("complete", 2)
         assert [path for path in site.files() if key in path] == [row["filepath"]]
+
+
+#: A claim, and a download that is claimed, when the test says go.
+TWO = """
+from async_downloads.tasks import run_task
+from tests.faults.site import steering, tasks
+from tests.faults.site.crowd import crowd
+claiming, writing = {keys!r}
+
+def claim(key):
+    steering.wait_for("go")
+    tasks.plain(key)
+
+crowd({{
+    claiming: lambda: claim(claiming),
+    writing: lambda: run_task("tests.faults.site.tasks.silent", writing),
+}})
+"""
+
+
+@pytest.mark.parametrize("database_server", ["postgres"], indirect=True)
+def test_case_51_a_primary_database_that_is_read_only_for_a_while_is_waited_for(
+    new_site: NewSite, database_server: DatabaseServer
+) -> None:
+    """Case 51: as after a failover, until the address leads to the new one."""
+    site = new_site(database_server.database)
+    keys = site.run(INIT).split()[:2]
+    with site.start(TWO.format(keys=keys)) as child:
+        site.started(keys[1])
+        switch(database_server, "on")
+        try:
+            site.go()
+            eventually(lambda: len(child.lines(AWAY)) == 2, why="two that wait")
+        finally:
+            switch(database_server, "off")
+        assert ends(child) == dict.fromkeys(keys, "None")
+    assert [site.row(key)["state"] for key in keys] == ["complete", "complete"]
+
+
+def switch(server: DatabaseServer, way: str) -> None:
+    """Let PostgreSQL refuse or take writes, also those of connections that are open."""
+    with server.database.administration() as cursor:
+        cursor.execute(f"ALTER SYSTEM SET default_transaction_read_only = {way}")
+        cursor.execute("SELECT pg_reload_conf()")
+
+
+def test_case_51_an_sqlite_that_is_locked_for_long_is_waited_for(new_site: NewSite) -> None:
+    """Case 51: somebody else's transaction outlasts the time-out of its lock."""
+    site = new_site("sqlite")
+    database = site.settings["DATABASES"]["default"]
+    hasty = database | {"OPTIONS": database["OPTIONS"] | {"timeout": 0.1}}
+    keys = site.run(INIT).split()[:2]
+    with site.start(TWO.format(keys=keys), DATABASES={"default": hasty}) as child:
+        site.started(keys[1])
+        with contextlib.closing(site.database.connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            site.go()
+            eventually(lambda: len(child.lines(AWAY)) == 2, why="two that wait")
+        assert ends(child) == dict.fromkeys(keys, "None")
+    assert [site.row(key)["state"] for key in keys] == ["complete", "complete"]
+
+
+# django-q2
+
+
+@pytest.mark.parametrize("database_server", ["postgres"], indirect=True)
+def test_case_51_an_export_of_django_q2_outlasts_an_outage_of_its_own_queue(
+    new_site: NewSite, database_server: DatabaseServer
+) -> None:
+    """Case 51: the queue is a table of the database that is away."""
+    site = new_site(database_server.database, STORAGES=STORAGES)
+    site.go("hold")
+    key = site.begin("plain")
+    with site.cluster() as cluster:
+        eventually((site.steering / "stored.log").exists, why="a file that is stored")
+        database_server.stop()
+        try:
+            site.go("release")
+            eventually(lambda: cluster.lines(AWAY), why="a worker that waits")
+        finally:
+            database_server.start()
+        row = site.until(key, state="complete", attempts=1)
+    assert site.files() == [row["filepath"]]
 
 
 # Celery
