@@ -11,7 +11,6 @@ from typing import IO, Any, cast
 from django.utils.functional import Promise
 
 from async_downloads import archives, building, failures, files, owners, steps, store
-from async_downloads.exceptions import DownloadCancelled
 from async_downloads.formats import registry
 from async_downloads.logs import get_logger
 from async_downloads.steps import update_percentage
@@ -130,7 +129,10 @@ def save_download(
     Raises:
         DownloadBusy: Another run of the same download is alive.
         DownloadCancelled: The download was cleared, or taken over by another run.
+        DownloadUnavailable: The database was away for so long that neither the claim nor
+            the end could be recorded.
         ImproperlyConfigured: ``format`` needs a package that is not installed.
+        RuntimeError: The task has saved its file already.
         TypeError: ``file`` is not a binary file, or ``expected_rows`` is no whole number.
         ValueError: Not just one of ``iterable``, ``file`` and ``members`` was given,
             there is no such format or encoding, it is not for what was given, or
@@ -145,10 +147,10 @@ def save_download(
     try:
         with run:
             run.complete(building.build(run, content))
-    except DownloadCancelled:
-        raise
-    except Exception:  # noqa: BLE001, S110 (the run has recorded and logged it)
-        pass
+    except Exception as error:
+        # A queue need not repeat what has failed for good. It has to know what no row tells.
+        if error is not run.recorded:
+            raise
     finally:
         _close(iterable, members)
         steps.forget(download_key)

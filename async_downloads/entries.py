@@ -38,6 +38,7 @@ __all__ = [
     "last_cleanup",
     "mark_cleared",
     "new_version",
+    "note_cancelled",
     "note_cleanup",
     "offer_version",
     "renew_cleanup",
@@ -55,6 +56,9 @@ VERSION_SECONDS: Final = 5
 
 #: What marks a download as cleared; anything else is none of ours.
 CLEARED: Final = "cleared by its owner"
+
+#: Seconds that the mark of a cancelled download lives after its row.
+CANCELLED_SECONDS: Final = 24 * 60 * 60
 
 #: By how much the clocks of two machines may differ, a change of the clocks included.
 CLOCK_DIFFERENCE: Final = timedelta(hours=1, minutes=1)
@@ -148,8 +152,18 @@ def stamp_of(entry: DownloadEntry) -> datetime | None:
 
 
 def delete_entry(download_key: str) -> None:
-    """Drop a download's entry."""
-    _attempt(lambda cache: cache.delete(download_key), False)
+    """Delete the entry of a download whose row is gone, and the mark that it was cleared."""
+    keys = [download_key, _mark_key(download_key)]
+    _attempt(lambda cache: cache.delete_many(keys), None)
+
+
+def note_cancelled(download_key: str) -> None:
+    """Mark an unfinished download whose row is gone.
+
+    Its writer may be inside a transaction that still sees the row as it was.
+    """
+    key = _mark_key(download_key)
+    _attempt(lambda cache: cache.set(key, CLEARED, CANCELLED_SECONDS), None)
 
 
 def mark_cleared(download_keys: Iterable[str]) -> bool:
@@ -161,7 +175,8 @@ def mark_cleared(download_keys: Iterable[str]) -> bool:
     marks = {_mark_key(key): CLEARED for key in download_keys}
 
     def mark(cache: BaseCache) -> bool:
-        return not cache.set_many(marks, settings.TIMEOUT)
+        # Until the rows go: what is unfinished does not expire.
+        return not cache.set_many(marks, None)
 
     return is_shared() and _attempt(mark, False)
 

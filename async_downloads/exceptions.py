@@ -1,6 +1,12 @@
 """What this package raises on purpose."""
 
-__all__ = ["DownloadBusy", "DownloadCancelled", "DownloadError", "TooManyDownloadsError"]
+__all__ = [
+    "DownloadBusy",
+    "DownloadCancelled",
+    "DownloadError",
+    "DownloadUnavailable",
+    "TooManyDownloadsError",
+]
 
 
 class DownloadError(Exception):
@@ -34,4 +40,12 @@ class DownloadBusy(Exception):  # noqa: N818 (a matter of time, not an error)
     A queue that has delivered a task twice meets this from the second delivery.
     It is raised rather than swallowed because a queue keeps what has failed: should
     the other run die, the task is delivered again and takes over.
+    """
+
+
+class DownloadUnavailable(Exception):  # noqa: N818 (a matter of time, not an error)
+    """The database was away for so long that how a download went could not be recorded.
+
+    It was waited for as long as ``ASYNC_DOWNLOADS_DATABASE_WAIT`` allows. A queue that
+    tries again what has raised this loses nothing: the next attempt takes over.
     """

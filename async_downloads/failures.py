@@ -1,12 +1,16 @@
 """How an exception is told: in short to the owner, in full to staff."""
 
 import traceback
+from typing import Final
 
 from django.utils.translation import gettext_noop
 
 from async_downloads.exceptions import DownloadError
 
 __all__ = ["for_owner", "for_staff", "storable"]
+
+#: Characters of one text that are kept: the beginning and the end of it.
+MAX_CHARACTERS: Final = 100_000
 
 
 def for_owner(error: BaseException) -> str:
@@ -29,5 +33,11 @@ def for_staff(error: BaseException) -> str:
 
 
 def storable(text: str) -> str:
-    """Return a text that every database takes: no NUL, no half of a surrogate pair."""
+    """Return a text that every database takes: no NUL, no half of a surrogate pair, no megabytes.
+
+    A server closes the connection on what is larger than its packets.
+    """
+    if len(text) > MAX_CHARACTERS:
+        half = MAX_CHARACTERS // 2
+        text = f"{text[:half]}\n[...]\n{text[-half:]}"
     return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")

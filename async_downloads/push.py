@@ -70,8 +70,12 @@ def _send(group: str) -> None:
     from channels.layers import get_channel_layer
 
     async def send() -> None:
-        async with asyncio.timeout(SEND_SECONDS):
-            await get_channel_layer().group_send(group, {"type": HINT})
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await get_channel_layer().group_send(group, {"type": HINT})
+        except asyncio.CancelledError as error:
+            # It is not an Exception, so that it would end whatever wanted to send.
+            raise ConnectionError("The channel layer has cancelled the message.") from error
 
     async_to_sync(send)()
 

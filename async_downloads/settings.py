@@ -47,6 +47,11 @@ STALLED_AFTER: int
 MAX_ATTEMPTS: int
 """Runs that one download is given before it is failed for good."""
 
+DATABASE_WAIT: float
+"""Seconds that a worker waits for a database that is away before what it has to record is lost
+to the row, and raised; 0 for not at all.
+"""
+
 CLEANUP_SCHEDULE: int | str | None
 """How often django-q2 runs the clean-up: minutes, or a cron text; None for not at all."""
 
@@ -91,6 +96,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "WS_CHANNEL_NAME": "downloads",
     "STALLED_AFTER": 120,
     "MAX_ATTEMPTS": 3,
+    "DATABASE_WAIT": 60,
     "CLEANUP_SCHEDULE": 60,
     "STORAGE": "default",
     "SERVE": "stream",

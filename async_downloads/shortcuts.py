@@ -1,9 +1,11 @@
 """The common cases in one call."""
 
 import inspect
+import pickle
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from django.db.models import Model, QuerySet
 from django.http import HttpResponseBase
@@ -11,9 +13,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_noop
 from django_htmx.http import trigger_client_event
 
-from async_downloads import cache, executors, store
+from async_downloads import cache, executors, failures, store
 from async_downloads.building import CHUNK_SIZE
-from async_downloads.exceptions import DownloadError
 from async_downloads.logs import get_logger
 from async_downloads.supervision import supervise
 
@@ -32,6 +33,9 @@ M = TypeVar("M", bound=Model)
 P = ParamSpec("P")
 
 R = TypeVar("R", bound=HttpResponseBase)
+
+#: What a queue raises of arguments that it cannot carry, rather than of a server that is away.
+MISTAKES: Final = (AttributeError, TypeError, pickle.PicklingError)
 
 
 def download_task(function: Callable[P, object]) -> Callable[P, None]:
@@ -136,18 +140,22 @@ def init_generic_csv_download(
         The collection key and the download key.
 
     Raises:
+        Exception: The queue cannot carry the arguments, or they do not fit the task; nothing
+            was written.
         TooManyDownloadsError: The owner has as many in progress as ``ASYNC_DOWNLOADS_MAX_ACTIVE``.
         TypeError: ``task`` is no task, or ``user`` names nobody.
         ValueError: No worker could import the task, or ``user`` cannot own downloads.
     """
-    enqueue = executors.enqueuer_for(task)
+    executors.enqueuer_for(task)
+    # With any key, as it is the arguments that may not be fit for the queue.
+    executors.check_arguments(task, (str(uuid.uuid4()), *task_args), task_kwargs)
     now = timezone.localtime() if timezone.is_aware(timezone.now()) else timezone.now()
     collection_key, download_key = cache.init_download(
         user,
         f"{name.replace(' ', '_')}_{now:%Y-%m-%d_%H-%M}.csv",
         f"{name} {now:%Y-%m-%d}",
     )
-    _enqueue_on_commit(partial(enqueue, download_key, *task_args, **task_kwargs), download_key)
+    _enqueue_on_commit(task, download_key, task_args, task_kwargs)
     return collection_key, download_key
 
 
@@ -165,11 +173,18 @@ def enqueue_download(task: Any, download_key: str, *task_args: Any, **task_kwarg
         **task_kwargs: Handed to the task.
 
     Raises:
+        Exception: The queue cannot carry the arguments, or they do not fit the task; the
+            download is failed, too.
         TypeError: ``task`` is no task.
         ValueError: No worker could import the task.
     """
-    enqueue = executors.enqueuer_for(task)
-    _enqueue_on_commit(partial(enqueue, download_key, *task_args, **task_kwargs), download_key)
+    try:
+        executors.enqueuer_for(task)
+        executors.check_arguments(task, (download_key, *task_args), task_kwargs)
+    except Exception as error:
+        _record(download_key, failures.for_owner(error), failures.for_staff(error))
+        raise
+    _enqueue_on_commit(task, download_key, task_args, task_kwargs)
 
 
 def wake_menu(response: R) -> R:
@@ -184,13 +199,35 @@ def wake_menu(response: R) -> R:
     return trigger_client_event(response, "async-downloads:look")
 
 
-def _enqueue_on_commit(enqueue: Callable[[], object], download_key: str) -> None:
+def _enqueue_on_commit(
+    task: Any, download_key: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    mistakes: list[Exception] = []
+
     def start() -> None:
         try:
-            enqueue()
-        except Exception:
+            result = executors.enqueuer_for(task)(download_key, *args, **kwargs)
+        except Exception as error:
+            if executors.has_run(task, error):
+                logger.info("The task of download %s has failed in an eager queue", download_key)
+                _record(download_key, failures.for_owner(error), failures.for_staff(error))
+                return
             logger.exception("The task of download %s could not be queued", download_key)
+            if isinstance(error, MISTAKES):
+                mistakes.append(error)
             text = gettext_noop("The export could not be queued. Please try again later.")
-            cache.set_error(download_key, DownloadError(text))
+            _record(download_key, text, failures.for_staff(error))
+        else:
+            raised, detail = executors.failure_of(result)
+            if detail:
+                _record(download_key, failures.for_owner(raised or Exception()), detail)
 
     store.after_commit(start)
+    # After a commit, the view may have returned: the log and the row have it.
+    for mistake in mistakes:
+        raise mistake
+
+
+def _record(download_key: str, errors: str, detail: str) -> None:
+    """Fail a download, unless it has ended by itself."""
+    store.set_error(download_key, errors, detail=detail, unless_ended=True)

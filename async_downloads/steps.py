@@ -10,7 +10,7 @@ from async_downloads import store
 __all__ = ["forget", "update_percentage"]
 
 #: Downloads whose last step is remembered.
-MAX_REMEMBERED: Final = 1024
+MAX_REMEMBERED: Final = 16_384
 
 _lock: Final = threading.Lock()
 
@@ -54,11 +54,13 @@ def update_percentage(download_key: str, total: int, cur: int, resolution: int =
     end = -(-(step + 1) * total // steps) - 1 if step < steps else sys.maxsize
     run = store.current_run(download_key)
     with _lock:
-        if last is None and len(_steps) >= MAX_REMEMBERED:
+        crowded = last is None and len(_steps) >= MAX_REMEMBERED
+        if crowded:
             del _steps[next(iter(_steps))]
         alone = run is not None and not run.watching
         _steps[download_key] = (total, resolution, begin, end, run if alone else None)
-    if step or last is not None:
+    # In a crowd its last step may be forgotten, so that only the position can say that one begins.
+    if (cur == begin) if crowded else (step or last is not None):
         store.set_percentage(download_key, step * 100 // steps)
 
 

@@ -34,6 +34,8 @@ def supervise(download_key: str, body: Callable[[], object], *, makes_file: bool
 
     Raises:
         DownloadBusy: Another run of the same download is alive.
+        DownloadUnavailable: The database was away for so long that neither the claim nor
+            the end could be recorded.
         RuntimeError: The body called ``sys.exit``, which would take the worker along.
         TypeError: The body has only made a coroutine or a generator.
     """
@@ -42,7 +44,7 @@ def supervise(download_key: str, body: Callable[[], object], *, makes_file: bool
         _attempt(run, body, makes_file=makes_file)
         # The queue has one message for both: as long as the run that took over has not
         # finished, this one must not end as if there was nothing left to do.
-        run = store.claim(download_key) if run.superseded else None
+        run = store.claim(download_key, superseded=True) if run.superseded else None
 
 
 def _attempt(run: store.Run, body: Callable[[], object], *, makes_file: bool) -> None:

@@ -15,7 +15,7 @@ logger = get_logger(__name__)
 
 
 def cleanup_expired_downloads() -> None:
-    """Delete the downloads that have expired, files included.
+    """Delete the downloads that have expired, files included, and fail those that are overdue.
 
     Run it periodically. While another process is at it, it does nothing, so it
     is harmless to run it too often, or many times at once.
@@ -30,6 +30,8 @@ def cleanup_expired_downloads() -> None:
         done.size,
         done.collections,
     )
+    if done.failed:
+        logger.warning("Failed %s downloads that no worker has finished in time", done.failed)
 
 
 def run_task(

@@ -6,6 +6,8 @@ from typing import Any, Final
 from tests.lifecycle_world import MAX_ATTEMPTS, STALLED_AFTER, TIMEOUT
 
 GIVEN_UP: Final = "Given up: the worker stopped responding each time."
+NOT_STARTED: Final = "No worker has started it in time. Please request it again."
+NOT_FINISHED: Final = "The worker stopped responding. Please request it again."
 
 #: Seconds of silence after which a run gives a sign of life between two rows.
 HEARTBEAT: Final = 2
@@ -55,8 +57,12 @@ class Expected:
         return self.holder is run and self.state != "complete"
 
     def expired(self, now: float) -> bool:
-        """Whether its time is up."""
-        return self.expires_at <= now
+        """Whether it is finished and has outlived its time."""
+        return not self.unfinished and self.expires_at <= now
+
+    def overdue(self, now: float) -> bool:
+        """Whether it is unfinished, and has been silent for so long that it is to fail."""
+        return self.stalled(now) and self.expires_at <= now
 
     def alive(self, now: float) -> bool:
         """Whether a run is at it, as far as anybody can tell."""
@@ -107,6 +113,11 @@ class Expected:
         """Record a failure, unless it is complete."""
         if self.state != "complete":
             self.write(now, state="failed", errors=errors)
+
+    def fail_if_overdue(self, now: float) -> None:
+        """Fail with a reason, if it is overdue: somebody has looked."""
+        if self.overdue(now):
+            self.fail(NOT_STARTED if self.state == "pending" else NOT_FINISHED, now)
 
     def complete(self, content: bytes, now: float) -> None:
         """Finish it for good."""

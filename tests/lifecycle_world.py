@@ -91,7 +91,7 @@ class World(RuleBasedStateMachine):
                 STORAGES={**project_settings.STORAGES, "default": options},
             )
         )
-        for module, name in ((run, "_runs"), (steps, "_steps")):
+        for module, name in ((run._registry, "_runs"), (steps, "_steps")):
             self._end.enter_context(mock.patch.object(module, name, OfThisProcess()))
         entries._breakers.clear()
         self.users = [get_user_model().objects.get_or_create(username=n)[0] for n in ("ada", "bo")]

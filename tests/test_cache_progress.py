@@ -77,6 +77,21 @@ def test_the_memory_of_steps_is_bounded(writes: list[int]) -> None:
     assert len(steps._steps) <= steps.MAX_REMEMBERED
 
 
+@pytest.mark.parametrize("number", [1500, 16_384, 20_000])
+def test_any_number_of_downloads_in_turn_write_once_a_step(
+    writes: list[int], number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if number > steps.MAX_REMEMBERED:
+        monkeypatch.setattr(steps, "MAX_REMEMBERED", number // 20)
+        number //= 10
+    keys = [str(uuid.uuid4()) for _ in range(number)]
+    for cur in range(30):
+        for key in keys:
+            cache.update_percentage(key, 30, cur)
+    assert len(writes) == 10 * number
+    assert writes.count(100) == number
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("hasty")
 def test_a_task_that_is_repeated_in_the_same_process_is_not_taken_for_its_first_run() -> None:

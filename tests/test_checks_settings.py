@@ -46,7 +46,18 @@ def test_e003_a_number_that_is_none_or_not_above_zero(settings: Any, name: str, 
     assert f"ASYNC_DOWNLOADS_{name}" in messages()[0].msg
 
 
-@pytest.mark.parametrize("name", ["TIMEOUT", "STALLED_AFTER"])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, []), (0.5, []), (60, []), (-1, ["E003"]), (None, ["E003"]), (False, ["E003"])],
+    ids=repr,
+)
+def test_e003_a_wait_may_be_none_at_all(settings: Any, value: Any, expected: list[str]) -> None:
+    settings.ASYNC_DOWNLOADS_DATABASE_WAIT = value
+    assert ids() == expected
+    assert all("a number 0 or above" in str(message.hint) for message in messages())
+
+
+@pytest.mark.parametrize("name", ["TIMEOUT", "STALLED_AFTER", "DATABASE_WAIT"])
 @pytest.mark.parametrize("value", [float("inf"), 10**30, 100 * 366 * 86400], ids=repr)
 def test_e003_more_seconds_than_a_clock_can_show(settings: Any, name: str, value: float) -> None:
     setattr(settings, f"ASYNC_DOWNLOADS_{name}", value)

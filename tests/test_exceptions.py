@@ -4,10 +4,17 @@ import pickle
 
 import pytest
 
-from async_downloads.exceptions import DownloadCancelled, DownloadError, TooManyDownloadsError
+from async_downloads.exceptions import (
+    DownloadCancelled,
+    DownloadError,
+    DownloadUnavailable,
+    TooManyDownloadsError,
+)
 
 
-@pytest.mark.parametrize("kind", [DownloadCancelled, DownloadError, TooManyDownloadsError])
+@pytest.mark.parametrize(
+    "kind", [DownloadCancelled, DownloadError, DownloadUnavailable, TooManyDownloadsError]
+)
 def test_an_exception_survives_the_way_through_a_queue(kind: type[Exception]) -> None:
     # Queues pickle what a task raised.
     copy = pickle.loads(pickle.dumps(kind("Choose a shorter period.")))  # noqa: S301 (our own)

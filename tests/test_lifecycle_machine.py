@@ -247,11 +247,11 @@ class Lifecycle(World):
         assert set(left) == {one.owner.pk for one in self.expected.values()}
 
     def expect_clean_up(self, where: Iterable[Expected]) -> None:
-        """Expect that what has expired goes, unless its writer is heard through the cache."""
-        now, heard = self.now, entries.get_entries(self.expected)
-        for one in [one for one in where if one.expired(now)]:
-            if not (one.unfinished and one.key in heard):
+        """Expect that what has expired goes, and that what is overdue fails."""
+        for one in list(where):
+            if one.expired(self.now):
                 self.forget(one.key)
+            one.fail_if_overdue(self.now)
 
     # What processes do that do not build the file
 
@@ -484,6 +484,9 @@ class Lifecycle(World):
         """
         look_at_all = next(self.numbers) % 3 == 0
         for page in [*self.pages, *(self.pages_in_the_background if look_at_all else ())]:
+            for one in self.expected.values():
+                if one.owner.pk == page.owner.user_id:
+                    one.fail_if_overdue(self.now)
             page.poll()
             assert page.shows == self.picture_for(page)
 
@@ -493,8 +496,10 @@ class Lifecycle(World):
             self.advance(self.running[0])
             self.rows_and_files_are_as_expected()
         self.pages_are_as_expected()
-        self.clock.advance(A_DAY)
-        store.clean_up()
+        for _ in range(2):
+            # What is unfinished fails first.
+            self.clock.advance(A_DAY)
+            store.clean_up()
         assert rows() == {}
         assert stored() == set()
         assert not DownloadCollection.objects.exists()
@@ -537,7 +542,11 @@ class Lifecycle(World):
     def expect_another_turn(self, run: Run, before: float) -> None:
         """Expect that a task that has lost its download stays behind the run that has it."""
         one = self.expected.get(run.key)
-        if one and one.state == "running":
+        if one and one.state == "running" and one.attempts >= MAX_ATTEMPTS:
+            # It was alive and silent itself when the other one took over.
+            self.expect_end(run, DownloadBusy)
+            self.let_a_moment_pass_since(before)
+        elif one and one.state == "running":
             self.expect_turn(run, before)
         else:
             self.expect_end(run)
@@ -723,8 +732,9 @@ class AnyOrder(World):
         assert not any(row.in_progress for row in rows().values())
         if not self.somebody_was_killed:
             assert {key for key, _ in stored()} <= rows().keys()
-        self.clock.advance(A_DAY)
-        store.clean_up()
+        for _ in range(2):
+            self.clock.advance(A_DAY)
+            store.clean_up()
         assert rows() == {}
         assert self.somebody_was_killed or stored() == set()
 

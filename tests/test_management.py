@@ -13,6 +13,7 @@ from django.conf import settings as project_settings
 from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
 from django.db import transaction
+from django.utils import timezone
 
 from async_downloads import cache, entries, files
 from async_downloads.models import Download
@@ -71,7 +72,7 @@ def test_a_large_amount_is_told_in_readable_units() -> None:
 
 def test_it_leaves_an_export_alone_that_is_heard_through_the_cache_only() -> None:
     # One inside a transaction of the caller's, which does not touch its row.
-    download = DownloadFactory(running=True, expired=True)
+    download = DownloadFactory(running=True, expired=True, heard_at=long_ago())
     entries.set_entry(
         {
             "download_key": download.download_key,
@@ -85,12 +86,20 @@ def test_it_leaves_an_export_alone_that_is_heard_through_the_cache_only() -> Non
             "complete": False,
             "errors": "",
             "css_class": None,
-            "stamp": download.heard_at.isoformat(),
+            "stamp": timezone.now().isoformat(),
         }
     )
-    assert run("--dry-run").startswith("Would remove 0 ")
-    assert run().startswith("Removed 0 ")
-    assert Download.objects.exists()
+    assert run("--dry-run") == "Would remove 0 expired downloads (0 bytes).\n"
+    assert run() == "Removed 0 expired downloads (0 bytes).\n"
+    assert Download.objects.get().state == "running"
+
+
+def test_what_no_worker_has_finished_in_time_fails() -> None:
+    DownloadFactory(expired=True, heard_at=long_ago())
+    would = "Would fail 1 download that no worker has finished in time."
+    assert run("--dry-run").splitlines()[1] == would
+    assert run().splitlines()[1] == "Failed 1 download that no worker has finished in time."
+    assert Download.objects.get().state == "failed"
 
 
 def test_an_unknown_option_is_refused() -> None:

@@ -14,6 +14,9 @@ from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = pytest.mark.django_db
 
+#: What makes a finished download of one.
+ENDED: Any = ({"complete": True}, {"failed": True})
+
 
 def ago(**kwargs: float) -> Any:
     return timezone.now() - timedelta(**kwargs)
@@ -56,11 +59,35 @@ def test_the_url_is_made_when_read_and_only_of_a_complete_one() -> None:
 
 
 def test_active_and_expired_are_each_others_rest() -> None:
-    expired = DownloadFactory(expired=True)
-    active = DownloadFactory()
-    forever = DownloadFactory(expires_at=None)
-    assert set(Download.objects.active()) == {active, forever}
-    assert list(Download.objects.expired()) == [expired]
+    expired = {DownloadFactory(expired=True, **state) for state in ENDED}
+    active = {DownloadFactory(), DownloadFactory(expires_at=None)}
+    active |= {DownloadFactory(expires_at=None, **state) for state in ENDED}
+    # What is unfinished does not expire.
+    active |= {DownloadFactory(expired=True), DownloadFactory(running=True, expired=True)}
+    assert set(Download.objects.active()) == active
+    assert set(Download.objects.expired()) == expired
+
+
+@pytest.mark.parametrize(
+    ("values", "overdue"),
+    [
+        ({"expired": True, "heard_at": ago(hours=1)}, True),
+        ({"running": True, "expired": True, "heard_at": ago(hours=1)}, True),
+        # TIMEOUT may be shorter than STALLED_AFTER: what is alive does not fail.
+        ({"running": True, "expired": True}, False),
+        ({"expired": True}, False),
+        ({"heard_at": ago(hours=1)}, False),
+        ({"expires_at": None, "heard_at": ago(days=400)}, False),
+        ({"failed": True, "expired": True, "heard_at": ago(hours=1)}, False),
+        ({"complete": True, "expired": True, "heard_at": ago(hours=1)}, False),
+    ],
+)
+def test_overdue_is_unfinished_stalled_and_without_a_heartbeat_for_the_timeout(
+    values: Any, overdue: bool
+) -> None:
+    download = DownloadFactory(**values)
+    assert download.overdue is overdue
+    assert Download.objects.overdue().filter(pk=download.pk).exists() is overdue
 
 
 def test_complete_is_final() -> None:

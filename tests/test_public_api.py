@@ -81,6 +81,7 @@ SETTINGS = {
     "CLEANUP_SCHEDULE": 60,
     "COLLECTION_KEY_FORMAT": "async_downloads/{}",
     "CSS_CLASS": None,
+    "DATABASE_WAIT": 60,
     "DOWNLOAD_TEMPLATE": "async_downloads/downloads.html",
     "ESCAPE_FORMULAS": False,
     "IN_MEMORY_MAX_SIZE_BYTES": 5_000_000,
@@ -213,6 +214,7 @@ def test_the_exceptions() -> None:
         "DownloadBusy": Exception,
         "DownloadCancelled": Exception,
         "DownloadError": Exception,
+        "DownloadUnavailable": Exception,
         "TooManyDownloadsError": exceptions.DownloadError,
     }
     assert exceptions.__all__ == list(bases)

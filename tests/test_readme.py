@@ -27,6 +27,7 @@ from django.template import Context, Template
 from django.test import Client, RequestFactory
 from django.urls import URLResolver, path
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from async_downloads import cache, exports, files, settings, signals
 from async_downloads.executors import enqueuer_for
@@ -36,6 +37,7 @@ from async_downloads.models import Download
 from async_downloads.testing.running import FinishedDownload
 from tests import jobs, queues
 from tests.factories import DownloadFactory, OrderFactory, UserFactory
+from tests.faults.celery_workers import CAREFUL
 from tests.runs import long_ago
 from tests.shop import models
 
@@ -102,6 +104,7 @@ COVERED = {
     "def test_the_report_has": "test_a_site_tests_its_task",
     "def conform(": "test_a_site_puts_its_queue_to_the_suite",
     "class TestOurQueue": "test_a_site_puts_its_queue_to_the_suite",
+    "SURVIVES = {": "test_the_options_for_celery_are_those_of_the_fault_tests",
     "beat_schedule": "test_celery_finds_the_clean_up",
     "transaction_mode": "test_the_settings_satisfy_the_checks",
 }
@@ -545,6 +548,15 @@ def test_nginx_understands_its_location(tmp_path: Path) -> None:
     arguments = [program, "-t", "-p", tmp_path, "-e", tmp_path / "log", "-c", "nginx.conf"]
     tested = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert tested.returncode == 0, tested.stderr
+
+
+def test_the_options_for_celery_are_those_of_the_fault_tests() -> None:
+    pytest.importorskip("celery")
+    # tests/faults/test_celery.py starts real workers with them.
+    names = executed(snippet("SURVIVES = {"))
+    retried = tuple(map(import_string, CAREFUL["autoretry_for"]))
+    assert names["SURVIVES"] == {**CAREFUL, "autoretry_for": retried}
+    assert names["export_with_care"].acks_late
 
 
 def test_celery_finds_the_clean_up() -> None:

@@ -12,6 +12,7 @@ from async_downloads import cache, signals, store
 from async_downloads.models import Download
 from async_downloads.signals import download_changed
 from tests.factories import DownloadFactory
+from tests.runs import long_ago
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -211,12 +212,18 @@ def test_what_staff_purge_before_it_is_finished_is_cancelled_too(
     assert steps == [("cancelled", "pending")] * 2
 
 
-@pytest.mark.parametrize("state", ["running", "failed", "complete"])
+@pytest.mark.parametrize("state", ["failed", "complete"])
 def test_what_the_clean_up_removes_has_expired(steps: list[tuple[str, Any]], state: str) -> None:
     download = DownloadFactory(expired=True, **{state: True})
     store.clean_up()
     assert not Download.objects.exists()
     assert steps == [("expired", download.state)]
+
+
+def test_what_is_overdue_fails(steps: list[tuple[str, Any]]) -> None:
+    DownloadFactory(expired=True, heard_at=long_ago())
+    store.clean_up()
+    assert steps == [("failed", "failed")]
 
 
 def test_what_is_gone_is_told_after_the_commit_and_not_after_a_rollback(

@@ -13,6 +13,7 @@ from async_downloads import cache, entries, files, owners, store, tasks
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.store import cleanup
 from tests.factories import DownloadCollectionFactory, DownloadFactory
+from tests.runs import long_ago
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,11 +43,11 @@ class TestCleanUp:
 
     def test_it_works_in_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cleanup, "FIRST_BATCH", 3)
-        collection = DownloadFactory(expired=True).collection
+        collection = DownloadFactory(failed=True, expired=True).collection
         moment = timezone.now() - timedelta(minutes=5)
         for _ in range(9):
             # The same moment for all: a batch must not lose those that share its end.
-            DownloadFactory(collection=collection, expires_at=moment)
+            DownloadFactory(collection=collection, failed=True, expires_at=moment)
         assert store.clean_up(dry_run=True).downloads == 10
         assert store.clean_up().downloads == 10
         assert Download.objects.count() == 0
@@ -62,28 +63,67 @@ class TestCleanUp:
             counts.append(len(queries))
         assert counts[0] == counts[1] <= 20
 
-    def test_a_running_export_that_lives_in_the_cache_alone_survives(self) -> None:
-        quiet = DownloadFactory(running=True, expired=True)
-        alive = DownloadFactory(running=True, expired=True)
+    def test_what_is_overdue_fails_first_and_is_then_kept(self, settings: Any) -> None:
+        settings.ASYNC_DOWNLOADS_TIMEOUT = 3600
+        waiting = DownloadFactory(expired=True, heard_at=long_ago())
+        running = DownloadFactory(running=True, expired=True, heard_at=long_ago())
+        ended = DownloadFactory(expired=True, heard_at=long_ago(), started_at=long_ago())
+        done = store.clean_up()
+        assert (done.downloads, done.failed, done.left) == (0, 3, 0)
+        reasons = {
+            waiting: "No worker has started it in time. Please request it again.",
+            running: "The worker stopped responding. Please request it again.",
+            ended: "The task ended without making a file.",
+        }
+        for download, reason in reasons.items():
+            download.refresh_from_db()
+            assert (download.state, download.errors) == ("failed", reason)
+            assert "ASYNC_DOWNLOADS_TIMEOUT (3600 seconds)" in download.error_detail
+            left = download.expires_at - timezone.now()
+            assert timedelta(minutes=50) < left <= timedelta(hours=1)
+            entry = entries.get_entry(download.download_key)
+            assert entry is not None
+            assert (entry["state"], entry["errors"]) == ("failed", reason)
+        assert store.clean_up().failed == 0
+        Download.objects.update(expires_at=timezone.now())
+        assert store.clean_up().downloads == 3
+
+    def test_a_dry_run_fails_nothing(self) -> None:
+        DownloadFactory(expired=True, heard_at=long_ago())
+        assert store.clean_up(dry_run=True).failed == 1
+        assert Download.objects.get().state == "pending"
+
+    def test_one_that_was_cleared_while_locked_goes_as_before(self, shared_cache: str) -> None:
+        cleared = DownloadFactory(running=True, expired=True, heard_at=long_ago())
+        assert entries.mark_cleared(cleared.download_key)
+        assert store.clean_up(dry_run=True).downloads == 1
+        done = store.clean_up()
+        assert (done.downloads, done.failed) == (1, 0)
+        assert not Download.objects.exists()
+        assert not entries.is_cleared(cleared.download_key)
+
+    def test_a_running_export_that_lives_in_the_cache_alone_goes_on(self) -> None:
+        quiet = DownloadFactory(running=True, expired=True, heard_at=long_ago())
+        alive = DownloadFactory(running=True, expired=True, heard_at=long_ago())
         with transaction.atomic():
             cache.set_percentage(alive.download_key, 50)
-        assert store.clean_up().downloads == 1
-        assert not Download.objects.filter(pk=quiet.pk).exists()
-        assert Download.objects.filter(pk=alive.pk).exists()
+        assert store.clean_up().failed == 1
+        assert Download.objects.get(pk=quiet.pk).failed
+        assert Download.objects.get(pk=alive.pk).state == "running"
 
-    def test_a_heartbeat_between_reading_and_deleting_saves_it(
+    def test_a_heartbeat_between_reading_and_failing_saves_it(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        download = DownloadFactory(running=True, expired=True)
-        real = cleanup._alive
+        download = DownloadFactory(running=True, expired=True, heard_at=long_ago())
+        real = cleanup.overlaid
 
-        def beat_meanwhile(rows: Any) -> set[str]:
+        def beat_meanwhile(rows: list[Download]) -> list[Download]:
             Download.objects.filter(pk=download.pk).heartbeat()
             return real(rows)
 
-        monkeypatch.setattr(cleanup, "_alive", beat_meanwhile)
-        assert store.clean_up().downloads == 0
-        assert Download.objects.count() == 1
+        monkeypatch.setattr(cleanup, "overlaid", beat_meanwhile)
+        assert store.clean_up().failed == 0
+        assert Download.objects.get().state == "running"
 
     def test_a_process_that_dies_between_file_and_row_leaves_no_file_without_a_row(
         self, monkeypatch: pytest.MonkeyPatch
@@ -121,7 +161,7 @@ class TestCleanUp:
 
 class TestCollections:
     def test_those_with_nothing_left_go_and_others_stay(self) -> None:
-        DownloadFactory(expired=True)
+        DownloadFactory(failed=True, expired=True)
         DownloadCollectionFactory()
         kept = DownloadFactory().collection
         assert store.clean_up(dry_run=True).collections == 1
@@ -129,7 +169,7 @@ class TestCollections:
         assert list(DownloadCollection.objects.all()) == [kept]
 
     def test_one_collections_own_clean_up_leaves_all_collections(self) -> None:
-        collection = DownloadFactory(expired=True).collection
+        collection = DownloadFactory(failed=True, expired=True).collection
         cache.cleanup_collection(collection.key)
         assert Download.objects.count() == 0
         assert list(DownloadCollection.objects.all()) == [collection]
@@ -148,21 +188,21 @@ class TestCollections:
     ) -> None:
         """Between the look for empty collections and their deletion, one is used."""
         DownloadCollectionFactory(user=user)
-        real = cleanup._skips_locked
+        real = cleanup.skips_locked
 
         def start_meanwhile() -> bool:
             if not Download.objects.exists():
                 cache.init_download(user, "a.csv")
             return real()
 
-        monkeypatch.setattr(cleanup, "_skips_locked", start_meanwhile)
+        monkeypatch.setattr(cleanup, "skips_locked", start_meanwhile)
         assert store.clean_up().collections == 0
         assert Download.objects.get().collection.user == user
 
 
 class TestAlone:
     def test_while_one_is_at_it_no_other_starts(self, shared_cache: str) -> None:
-        DownloadFactory(expired=True)
+        DownloadFactory(failed=True, expired=True)
         assert entries.start_cleanup(cleanup._scope())
         assert store.clean_up_alone() is None
         tasks.cleanup_expired_downloads()

@@ -1,8 +1,10 @@
 """Through which connection a change goes, and when it counts."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -272,3 +274,31 @@ class TestClearingWhatIsLocked:
 
 def _failing() -> int:
     raise DatabaseError("gone")
+
+
+@pytest.fixture
+def pool_of_one() -> Iterator[None]:
+    """Have one connection for all, and wait for it for five minutes."""
+    if connection.vendor != "postgresql" or find_spec("psycopg_pool") is None:
+        pytest.skip("only PostgreSQL has pools, by psycopg_pool")
+    options = connection.settings_dict["OPTIONS"]
+    connection.close()
+    options["pool"] = {"min_size": 1, "max_size": 1, "timeout": 300}
+    yield
+    connection.close()
+    connection.close_pool()
+    del options["pool"]
+
+
+@pytest.mark.usefixtures("pool_of_one")
+def test_a_pool_of_one_connection_keeps_nobody_waiting() -> None:
+    """What is written beside a transaction does not wait for the connection that this one has."""
+    download = DownloadFactory()
+    began = time.monotonic()
+    with transaction.atomic():
+        assert Download.objects.filter(pk=download.pk).exists()
+        cache.set_error(download.download_key, "No orders today.")
+        transaction.set_rollback(True)
+    assert time.monotonic() - began < 200
+    download.refresh_from_db()
+    assert (download.state, download.errors) == ("failed", "No orders today.")

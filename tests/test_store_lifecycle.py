@@ -20,9 +20,17 @@ from async_downloads.exceptions import DownloadBusy
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
 from async_downloads.store import lifecycle
 from tests.factories import DownloadFactory, UserFactory
-from tests.runs import claimed, long_ago
+from tests.runs import claimed, fall_silent, long_ago
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
+
+
+def closing(work: Callable[[], object]) -> object:
+    """Do something in a thread of its own, and close its connections."""
+    try:
+        return work()
+    finally:
+        connections.close_all()
 
 
 class TestCreate:
@@ -202,6 +210,32 @@ class TestClaim:
         cache.set_percentage(download.download_key, 5)
         download.refresh_from_db()
         assert (download.state, download.percentage, download.size) == ("complete", 100, 4)
+
+    def test_a_run_that_gives_a_heartbeat_is_not_given_up(
+        self, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between the look at the row and the write that would fail it."""
+        settings.ASYNC_DOWNLOADS_MAX_ATTEMPTS = 2
+        download = DownloadFactory(running=True, attempts=2, heard_at=long_ago())
+        real = lifecycle.current_run
+
+        def beat_meanwhile(download_key: str) -> store.Run | None:
+            Download.objects.filter(pk=download.pk).heartbeat()
+            return real(download_key)
+
+        monkeypatch.setattr(lifecycle, "current_run", beat_meanwhile)
+        with pytest.raises(DownloadBusy):
+            store.claim(download.download_key)
+        assert Download.objects.get().state == "running"
+
+    def test_a_silent_run_of_this_process_is_not_given_up(self, settings: Any) -> None:
+        settings.ASYNC_DOWNLOADS_MAX_ATTEMPTS = 1
+        key = DownloadFactory().download_key
+        with claimed(Download.objects.get()):
+            fall_silent()
+            with ThreadPoolExecutor() as thread, pytest.raises(DownloadBusy):
+                thread.submit(closing, lambda: store.claim(key)).result()
+            assert Download.objects.get().state == "running"
 
     def test_too_many_attempts_end_in_failure_without_an_exception(self, settings: Any) -> None:
         settings.ASYNC_DOWNLOADS_MAX_ATTEMPTS = 2

@@ -123,7 +123,7 @@ class TestTruth:
         collection = DownloadCollection.objects.get(user=user)
         now = timezone.now()
         old = DownloadFactory(collection=collection, timestamp=now - timedelta(hours=2))
-        DownloadFactory(collection=collection, expired=True)
+        DownloadFactory(collection=collection, failed=True, expired=True)
         DownloadFactory()
         listed = store.read_listing(owner).downloads
         assert [d.download_key for d in listed] == [key, old.download_key]
@@ -208,7 +208,7 @@ class TestTruth:
 class TestGetForUser:
     def test_foreign_unknown_and_expired_are_all_none(self, user: Any, other_user: Any) -> None:
         mine = DownloadFactory(collection__user=user)
-        expired = DownloadFactory(collection=mine.collection, expired=True)
+        expired = DownloadFactory(collection=mine.collection, complete=True, expired=True)
         found = store.get_for_user(user.pk, mine.pk)
         assert found is not None
         assert found.pk == mine.pk

@@ -17,7 +17,6 @@ from async_downloads import cache, entries, files, store
 from async_downloads.exceptions import DownloadCancelled
 from async_downloads.models import Download, DownloadQuerySet
 from async_downloads.signals import download_changed
-from async_downloads.store import run
 from tests.factories import DownloadFactory, OrderFactory
 from tests.runs import claimed, fall_silent, long_ago
 from tests.shop.models import Order
@@ -220,11 +219,6 @@ class TestTheRun:
         assert Download.objects.get().state == "failed"
         cache.save_download(download.download_key, [["row"]])
         assert Download.objects.get().state == "complete"
-
-    def test_the_registry_of_runs_forgets_them(self) -> None:
-        download = DownloadFactory()
-        cache.save_download(download.download_key, [["row"]])
-        assert run.current_run(download.download_key) is None
 
     def test_a_connection_that_dies_on_the_way_does_not_lose_the_export(self) -> None:
         if connection.vendor != "postgresql":

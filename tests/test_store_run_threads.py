@@ -1,17 +1,21 @@
 """Deliveries of one download that meet in one process, each in a thread of its own."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import pytest
 from django.core.files.storage import FileSystemStorage
 from django.db import connections
 
-from async_downloads import cache, store
+from async_downloads import cache, signals, store
+from async_downloads.exceptions import DownloadBusy
 from async_downloads.models import Download
 from async_downloads.store import lifecycle
+from async_downloads.supervision import supervise
 from tests.factories import DownloadFactory
 from tests.runs import claimed, fall_silent
 
@@ -101,3 +105,51 @@ def test_what_a_helper_thread_reports_belongs_to_the_run(key: str) -> None:
     with claimed(Download.objects.get()):
         elsewhere(lambda: cache.set_percentage(key, 40))
         assert Download.objects.get().percentage == 40
+
+
+def test_two_deliveries_of_a_silent_body_take_turns_and_are_never_shown_as_failed(
+    key: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes over from the other, until no attempt is left; the last one finishes."""
+    monkeypatch.setattr(lifecycle, "TURN_WAIT_STEP", 0.05)
+    failures: list[str] = []
+
+    def note(download: Download, **_: Any) -> None:
+        failures.append(download.errors)
+
+    signals.download_failed.connect(note)
+    go = [threading.Event() for _ in range(3)]
+    begun: list[int] = []
+
+    def body() -> None:
+        begun.append(len(begun))
+        assert go[begun[-1]].wait(timeout=60)
+        cache.save_download(key, [[f"run {threading.get_ident()}"]])
+
+    def deliver() -> None:
+        with suppress(DownloadBusy):
+            supervise(key, body, makes_file=True)
+
+    def until_begun(number: int) -> None:
+        deadline = time.monotonic() + 60
+        while len(begun) < number and time.monotonic() < deadline:
+            fall_silent()
+            time.sleep(0.05)
+        assert len(begun) == number
+
+    first, second = (threading.Thread(target=elsewhere, args=(deliver,)) for _ in range(2))
+    first.start()
+    until_begun(1)
+    second.start()
+    until_begun(2)
+    go[0].set()
+    until_begun(3)
+    go[1].set()
+    while second.is_alive():
+        fall_silent()
+        second.join(timeout=0.05)
+    assert Download.objects.get().state == "running"
+    go[2].set()
+    first.join(timeout=60)
+    download = Download.objects.get()
+    assert (download.state, download.attempts, failures) == ("complete", 3, [])

@@ -177,21 +177,26 @@ def test_what_is_no_longer_selected_when_its_turn_comes_is_left(
     assert Download.objects.get(pk=retried.pk).state == "running"
 
 
-@pytest.mark.parametrize("state", ["stalled", "expired"])
-def test_an_export_that_is_heard_through_the_cache_alone_is_neither_stalled_nor_expired(
-    state: str,
-) -> None:
-    look = {"stalled": {"heard_at": long_ago()}, "expired": {"expired": True}}[state]
-    silent = DownloadFactory(running=True, **{"heard_at": long_ago(), **look})
-    alive = DownloadFactory(running=True, **{"heard_at": long_ago(), **look})
+def test_an_export_that_is_heard_through_the_cache_alone_has_not_stalled() -> None:
+    silent = DownloadFactory(running=True, heard_at=long_ago())
+    alive = DownloadFactory(running=True, heard_at=long_ago())
     with transaction.atomic():
         cache.set_percentage(alive.download_key, 50)
-    done = store.remove_selected(Selection(states=frozenset({state})))
+    done = store.remove_selected(Selection(states=frozenset({"stalled"})))
     assert (done.downloads, done.left) == (1, 1)
     assert not Download.objects.filter(pk=silent.pk).exists()
     # Asked for as a running one, it goes.
-    done = store.remove_selected(Selection(states=frozenset({state, "running"})))
+    done = store.remove_selected(Selection(states=frozenset({"stalled", "running"})))
     assert (done.downloads, done.left) == (1, 0)
+
+
+def test_what_is_unfinished_has_not_expired() -> None:
+    DownloadFactory(expired=True, heard_at=long_ago())
+    DownloadFactory(running=True, expired=True, heard_at=long_ago())
+    expired = Selection(states=frozenset({"expired"}))
+    assert store.survey(expired).downloads == 0
+    assert store.remove_selected(expired).downloads == 0
+    assert Download.objects.count() == 2
 
 
 def test_a_last_cleanup_is_remembered_only_of_a_whole_one() -> None:

@@ -54,7 +54,6 @@ def test_what_has_stalled_is_what_a_worker_took_up_and_fell_silent_on() -> None:
     # Of these nothing is expected, or nothing yet.
     DownloadFactory(heard_at=long_ago())
     DownloadFactory(running=True)
-    DownloadFactory(running=True, heard_at=long_ago(), expired=True)
     DownloadFactory(failed=True, heard_at=long_ago())
     assert store.read_status().stalled == 2
 
@@ -71,9 +70,17 @@ def test_the_longest_wait_is_that_of_one_that_nobody_has_taken_up() -> None:
     now = timezone.now()
     waits = DownloadFactory(timestamp=now - HOUR)
     DownloadFactory(timestamp=now - HOUR / 2)
-    for other in ({"running": True}, {"percentage": 10}, {"expired": True}, {"started_at": now}):
+    for other in ({"running": True}, {"percentage": 10}, {"failed": True}, {"started_at": now}):
         DownloadFactory(timestamp=now - 2 * HOUR, **other)
     assert store.read_status().oldest_pending == waits.timestamp
+
+
+def test_what_is_overdue_has_not_expired() -> None:
+    DownloadFactory(expired=True, heard_at=long_ago())
+    DownloadFactory(running=True, expired=True, heard_at=long_ago())
+    status = store.read_status()
+    assert (status.expired, status.oldest_expired) == (Amount(0, 0), None)
+    assert (status.stalled, status.oldest_pending is None) == (1, False)
 
 
 def test_the_oldest_of_what_has_expired() -> None:

@@ -1,15 +1,22 @@
 """Row, then entry, then version token, then signal; and only after the commit."""
 
+import asyncio
 import json
+import logging
+import uuid
 from collections.abc import Iterator
-from typing import Any
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, ClassVar
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.cache import caches
 from django.core.files.base import ContentFile
 from django.db import transaction
+from django.urls import clear_url_caches
 
-from async_downloads import cache, entries, files, store
+from async_downloads import cache, entries, files, push, signals, store
+from async_downloads.breaker import Breaker
 from async_downloads.models import Download
 from async_downloads.signals import download_changed
 from tests.factories import DownloadFactory
@@ -120,6 +127,111 @@ def test_a_receiver_that_raises_harms_nothing(user: Any) -> None:
     finally:
         download_changed.disconnect(broken)
     assert Download.objects.get().complete
+
+
+class Refusing:
+    """A channel layer that raises what it is told to."""
+
+    error: ClassVar[BaseException]
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        """Raise."""
+        raise self.error
+
+
+def refuse(*args: Any, **kwargs: Any) -> Any:
+    raise RuntimeError("It is meant to fail.")
+
+
+@contextmanager
+def broken(what: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Break one of the things that come after the row."""
+    with ExitStack() as stack:
+        if what == "no URLs":
+            settings.ROOT_URLCONF = "tests.test_store_write_through"
+            clear_url_caches()
+            stack.callback(clear_url_caches)
+        elif what in SIGNALS:
+            SIGNALS[what].connect(refuse)
+            stack.callback(SIGNALS[what].disconnect, refuse)
+        elif what == "the user's name":
+            monkeypatch.setattr(get_user_model(), "get_username", refuse)
+        elif what == "a filter of the log":
+            logging.getLogger(signals.__name__).addFilter(refuse)
+            stack.callback(logging.getLogger(signals.__name__).removeFilter, refuse)
+        else:
+            settings.ASYNC_DOWNLOADS_WS_MODE = True
+            settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.Refusing"}}
+            kinds: dict[str, type[BaseException]] = {
+                "a layer": OSError,
+                "a layer that cancels": asyncio.CancelledError,
+            }
+            Refusing.error = kinds[what]("It is meant to fail.")
+            monkeypatch.setattr(push, "_breaker", Breaker("The channel layer"))
+        yield
+
+
+#: A URLconf without our URLs.
+urlpatterns: list[Any] = []
+
+SIGNALS = {
+    "a receiver of changes": download_changed,
+    "a receiver of the end": signals.download_completed,
+}
+
+BROKEN = (
+    *("no URLs", "the user's name", "a filter of the log"),
+    *("a layer", "a layer that cancels", *SIGNALS),
+)
+
+
+@pytest.mark.parametrize("what", BROKEN)
+@pytest.mark.parametrize("inside", [False, True], ids=["", "in a transaction"])
+def test_whatever_fails_after_the_row_all_the_rest_happens(
+    user: Any,
+    news: list[dict[str, Any]],
+    what: str,
+    inside: bool,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    collection_key, key = cache.init_download(user, "orders.csv")
+    before, ended = entries.get_version(collection_key), []
+
+    def listen(download: Download, **kwargs: Any) -> None:
+        ended.append(download.state)
+
+    caplog.set_level(logging.INFO)
+    signals.download_completed.connect(listen)
+    try:
+        with broken(what, settings, monkeypatch), transaction.atomic() if inside else nullcontext():
+            news.clear()
+            caplog.clear()
+            cache.save_download(key, [["row"]])
+    finally:
+        signals.download_completed.disconnect(listen)
+    assert Download.objects.get().complete
+    assert [each["change"] for each in news][-1] == "completed"
+    assert ended == ["complete"]
+    entry = entries.get_entry(key)
+    assert (entry is not None and entry["complete"]) is (what != "the user's name")
+    assert entries.get_version(collection_key) != before
+    loud = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    # Each failure is logged: one at the start and one at the end, or one of a server.
+    assert bool(loud) is (what != "no URLs")
+    assert all(record.exc_info or "left alone" in record.getMessage() for record in loud)
+    assert len(loud) <= 2
+
+
+def test_a_file_that_cannot_be_removed_keeps_its_entry_from_nothing(
+    user: Any, monkeypatch: pytest.MonkeyPatch, news: list[dict[str, Any]]
+) -> None:
+    _, key = cache.init_download(user, "orders.csv")
+    monkeypatch.setattr(files, "sweep", refuse)
+    assert store.clear(user.pk, download_key=uuid.UUID(key))
+    assert entries.get_entry(key) is None
+    assert news[-1]["change"] == "removed"
 
 
 def test_the_entry_has_the_documented_shape(user: Any) -> None:

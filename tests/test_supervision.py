@@ -3,9 +3,13 @@
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
+from django.core.files.storage import default_storage
 from django.db import IntegrityError, connection, transaction
 from django_q.exceptions import TimeoutException
 
@@ -17,6 +21,7 @@ from async_downloads.supervision import supervise
 from tests.factories import DownloadFactory
 from tests.runs import fall_silent
 from tests.test_cache import stored_names
+from tests.test_store_lifecycle import closing
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
 
@@ -270,3 +275,62 @@ def _closing(work: Callable[[], object]) -> Callable[[], None]:
             connection.close()
 
     return closing
+
+
+def content() -> bytes:
+    with default_storage.open(now().filepath) as file:
+        return bytes(file.read())
+
+
+class TestSavingTwice:
+    """A task makes one file: what it saves after that is refused, not dropped."""
+
+    @pytest.mark.parametrize("makes_file", [True, False])
+    @pytest.mark.parametrize("from_a_thread", [False, True])
+    def test_the_second_file_is_refused_with_the_reason(
+        self, key: str, makes_file: bool, from_a_thread: bool
+    ) -> None:
+        rows = iter([["second"]])
+
+        def save() -> None:
+            cache.save_download(key, rows)
+
+        def body() -> None:
+            cache.save_download(key, [["first"]])
+            if from_a_thread:
+                with ThreadPoolExecutor() as thread:
+                    thread.submit(closing, save).result()
+            else:
+                save()
+
+        with pytest.raises(RuntimeError, match=rf"{key} is complete: .* members="):
+            supervise(key, body, makes_file=makes_file)
+        download = now()
+        assert (download.state, download.attempts, download.errors) == ("complete", 1, "")
+        assert content() == b"first\n"
+        # Nothing was read of it.
+        assert next(rows) == ["second"]
+
+    def test_a_message_that_is_delivered_again_finds_nothing_to_do(self, key: str) -> None:
+        for cell in ("first", "second"):
+            supervise(key, partial(cache.save_download, key, [[cell]]), makes_file=True)
+            cache.save_download(key, [[cell]])
+        assert content() == b"first\n"
+
+    def test_what_was_rolled_back_may_be_saved_again(self, key: str) -> None:
+        def body() -> None:
+            with suppress(LookupError), transaction.atomic():
+                cache.save_download(key, [["first"]])
+                raise LookupError
+            cache.save_download(key, [["second"]])
+
+        supervise(key, body, makes_file=True)
+        assert content() == b"second\n"
+
+    def test_what_failed_may_be_saved_again(self, key: str) -> None:
+        def body() -> None:
+            cache.save_download(key, (1 / 0 for _ in range(1)))  # type: ignore[arg-type, misc]
+            cache.save_download(key, [["second"]])
+
+        supervise(key, body, makes_file=True)
+        assert content() == b"second\n"

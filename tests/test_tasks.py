@@ -15,6 +15,7 @@ from async_downloads import cache, schedules, tasks
 from async_downloads.models import Download
 from tests import jobs
 from tests.factories import DownloadFactory
+from tests.runs import long_ago
 
 CLEANUP = "async_downloads.tasks.cleanup_expired_downloads"
 
@@ -155,8 +156,10 @@ def test_without_a_download_the_task_is_not_called() -> None:
 def test_the_clean_up_removes_what_has_expired_and_nothing_else() -> None:
     kept = [DownloadFactory(complete=True), DownloadFactory(), DownloadFactory(failed=True)]
     kept.append(DownloadFactory(complete=True, expires_at=None))
-    for state in ({"complete": True}, {"failed": True}, {}):
+    for state in ({"complete": True}, {"failed": True}):
         DownloadFactory(expired=True, **state)
+    # What is unfinished does not expire.
+    kept.append(DownloadFactory(expired=True, heard_at=long_ago()))
     assert len(stored_files()) == 3
     for _ in range(2):
         tasks.cleanup_expired_downloads()

@@ -253,7 +253,7 @@ async def test_what_is_somebody_elses_never_appears(user: Any, other_user: Any) 
 
 
 async def test_what_has_expired_does_not_appear(user: Any) -> None:
-    await running(user, expired=True)
+    await in_thread(DownloadFactory, collection__user=user, complete=True, expired=True)
     page = communicator(user)
     await page.connect()
     assert "No downloads" in await page.receive_from()

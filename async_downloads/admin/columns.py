@@ -106,6 +106,9 @@ def _rows(download: Download) -> str:
 
 def _expiry(download: Download) -> str:
     expires = download.expires_at
+    if download.unfinished:
+        # It does not expire: it fails first.
+        return ""
     if expires is None:
         return gettext("never expires")
     if expires <= timezone.now():

@@ -21,13 +21,17 @@ NUMBERS: Final = {
     "MAX_ACTIVE": True,
     "MAX_BYTES": True,
     "MAX_ROWS": True,
+    "DATABASE_WAIT": False,
 }
 
 #: Those of them that count something.
 WHOLE_NUMBERS: Final = {"MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS"}
 
+#: Those of them that may be 0 as well.
+FROM_ZERO: Final = {"DATABASE_WAIT"}
+
 #: Those of them that are seconds, and how many there may be: no clock shows any time at all.
-SECONDS: Final = {"TIMEOUT", "STALLED_AFTER"}
+SECONDS: Final = {"TIMEOUT", "STALLED_AFTER", "DATABASE_WAIT"}
 MAX_SECONDS: Final = 100 * 365 * 24 * 60 * 60
 
 
@@ -53,8 +57,9 @@ def _wrong_settings() -> Iterator[tuple[str, str, str]]:
     for name, may_be_none in NUMBERS.items():
         value = getattr(settings, name)
         whole = name in WHOLE_NUMBERS
-        if not (may_be_none and value is None) and not _is_positive(value, whole=whole):
-            hint = f"It must be a {'whole ' if whole else ''}number above 0."
+        least = "0 or above" if name in FROM_ZERO else "above 0"
+        if not (may_be_none and value is None) and not _is_enough(name, value, whole=whole):
+            hint = f"It must be a {'whole ' if whole else ''}number {least}."
             yield name, hint, "async_downloads.E003"
         elif name in SECONDS and value is not None and value > MAX_SECONDS:
             hint = f"It must be no more than {MAX_SECONDS} seconds, which are a hundred years."
@@ -74,10 +79,10 @@ def _makes_distinct_keys(key_format: object) -> bool:
         return False
 
 
-def _is_positive(value: object, *, whole: bool) -> bool:
+def _is_enough(name: str, value: object, *, whole: bool) -> bool:
     if isinstance(value, bool) or (whole and not isinstance(value, int)):
         return False
-    return isinstance(value, (int, float)) and value > 0
+    return isinstance(value, (int, float)) and (value > 0 or (value == 0 and name in FROM_ZERO))
 
 
 def check_names(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:

@@ -1,5 +1,8 @@
 """How a task gets to a worker, chosen by what the task is: a module for each executor."""
 
+from collections.abc import Mapping
+from traceback import walk_tb
+from types import CodeType
 from typing import Any, Final
 
 from django.utils.module_loading import import_string
@@ -7,7 +10,7 @@ from django.utils.module_loading import import_string
 from async_downloads.executors import celery, django_q, django_tasks, threads
 from async_downloads.executors.base import NEVER_RUN, Enqueue
 
-__all__ = ["NEVER_RUN", "Enqueue", "enqueuer_for"]
+__all__ = ["NEVER_RUN", "Enqueue", "check_arguments", "enqueuer_for", "failure_of", "has_run"]
 
 #: Those that know their tasks by what they are. What none of them knows is django-q2's.
 ADAPTERS: Final = (threads.enqueuer, celery.enqueuer, django_tasks.enqueuer)
@@ -46,6 +49,63 @@ def enqueuer_for(task: Any) -> Enqueue:
     if function is not found:
         raise ValueError(f"{path} is not the function that was given; pass its dotted path.")
     return enqueue
+
+
+def check_arguments(task: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Raise what a task's queue would raise of its arguments, before anything is queued.
+
+    Args:
+        task: The task, or its dotted path, as for ``enqueuer_for``.
+        args: The positional arguments, the download key included.
+        kwargs: The keyword arguments.
+
+    Raises:
+        Exception: They do not fit the task, or the queue cannot carry them.
+    """
+    found = import_string(task) if isinstance(task, str) else task
+    if threads.enqueuer(found) is not None:
+        return
+    if celery.enqueuer(found) is not None:
+        celery.check(found, args, kwargs)
+    elif django_tasks.enqueuer(found) is not None:
+        django_tasks.check(found, args, kwargs)
+    else:
+        django_q.check(args, kwargs)
+
+
+def has_run(task: Any, error: BaseException) -> bool:
+    """Return whether an error that a queue has raised is the task's own.
+
+    A queue that is eager runs the task instead of queueing it.
+
+    Args:
+        task: The task, or its dotted path.
+        error: What the queue has raised.
+    """
+    found = import_string(task) if isinstance(task, str) else task
+    # Celery calls it run, Django func; what is neither is a function.
+    codes = {getattr(getattr(found, name, found), "__code__", None) for name in ("run", "func")}
+    return not codes.isdisjoint(_frames(error))
+
+
+def failure_of(result: Any) -> tuple[Any, str]:
+    """Return how a task has failed that an eager queue has run without raising what it raised.
+
+    Args:
+        result: What the queue has returned.
+
+    Returns:
+        The exception, if it is known, and its traceback; empty if the task has not failed.
+    """
+    if type(result).__name__ == "EagerResult" and result.failed():
+        return result.result, str(result.traceback)
+    errors = getattr(result, "errors", None)
+    # Of Django's tasks. One that is yet to run has none.
+    return (None, str(errors[-1].traceback)) if errors and isinstance(errors, list) else (None, "")
+
+
+def _frames(error: BaseException) -> set[CodeType]:
+    return {frame.f_code for frame, _ in walk_tb(error.__traceback__)}
 
 
 def _path_of(function: Any) -> str:

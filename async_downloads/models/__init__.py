@@ -7,7 +7,8 @@ that exists, because a stale instance would bring back what is gone.
 """
 
 from async_downloads.models.collections import DownloadCollection, DownloadCollectionQuerySet
-from async_downloads.models.downloads import Download, DownloadQuerySet, DownloadState
+from async_downloads.models.conditions import DownloadState
+from async_downloads.models.downloads import Download, DownloadQuerySet
 
 __all__ = [
     "Download",

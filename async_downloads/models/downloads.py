@@ -1,15 +1,15 @@
 """One file that somebody asked for: its states, and how it goes from one to the next."""
 
 import uuid
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Self
 
 from django.conf import settings as project_settings
-from django.db import models
+from django.db import models, router
 from django.db.models import Case, Count, F, Q, When, Window
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
-from django.utils.formats import number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -18,20 +18,10 @@ from async_downloads.failures import storable
 from async_downloads.files import MAX_PATH_LENGTH
 from async_downloads.lifetimes import sign_of_life, stalled_before
 from async_downloads.models.collections import DownloadCollection
+from async_downloads.models.conditions import UNFINISHED, DownloadState, has_expired, status_of
+from async_downloads.models.texts import write_text
 
-__all__ = ["Download", "DownloadQuerySet", "DownloadState"]
-
-
-class DownloadState(models.TextChoices):
-    """The states of a download; ``COMPLETE`` is final, unless its file is lost."""
-
-    PENDING = "pending", _("Waiting")
-    RUNNING = "running", _("In progress")
-    COMPLETE = "complete", _("Complete")
-    FAILED = "failed", _("Failed")
-
-
-UNFINISHED = (DownloadState.PENDING, DownloadState.RUNNING)
+__all__ = ["Download", "DownloadQuerySet"]
 
 
 class DownloadQuerySet(models.QuerySet["Download"]):
@@ -43,12 +33,16 @@ class DownloadQuerySet(models.QuerySet["Download"]):
         return self.none() if user_id is None else self.filter(collection__user_id=user_id)
 
     def active(self) -> Self:
-        """Downloads that have not expired."""
-        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()))
+        """Downloads that have not expired; one that is unfinished never has."""
+        return self.exclude(has_expired(timezone.now()))
 
     def expired(self) -> Self:
-        """Downloads whose time is up."""
-        return self.filter(expires_at__lte=timezone.now())
+        """Finished downloads that have outlived ``TIMEOUT``."""
+        return self.filter(has_expired(timezone.now()))
+
+    def overdue(self) -> Self:
+        """Unfinished downloads without a heartbeat for ``TIMEOUT``, which are to fail."""
+        return self.stalled().filter(expires_at__lte=timezone.now())
 
     def unfinished(self) -> Self:
         """Downloads that wait for a worker or are with one."""
@@ -83,25 +77,30 @@ class DownloadQuerySet(models.QuerySet["Download"]):
 
     def claim(self, download_key: uuid.UUID, token: uuid.UUID) -> int:
         """Give a download to the run that holds ``token``, if nobody alive has it."""
-        claimable = (
-            Q(state__in=(DownloadState.PENDING, DownloadState.FAILED))
-            | Q(state=DownloadState.RUNNING, heard_at__lt=stalled_before())
-        ) & Q(attempts__lt=settings.MAX_ATTEMPTS)
+        claimable = Q(attempts__lt=settings.MAX_ATTEMPTS) & ~Q(state=DownloadState.COMPLETE)
         # What was reported before the claim stands. First, as MySQL assigns one after the other.
         percentage = Case(When(state=DownloadState.PENDING, then=F("percentage")), default=0)
-        return self.filter(claimable, pk=download_key).update(
-            percentage=percentage,
-            state=DownloadState.RUNNING,
-            claim=token,
-            attempts=F("attempts") + 1,
-            errors="",
-            error_detail="",
-            started_at=timezone.now(),
-            finished_at=None,
-            rows_written=None,
-            rows_expected=None,
-            **sign_of_life(),
+        return (
+            self.unclaimed()
+            .filter(claimable, pk=download_key)
+            .update(
+                percentage=percentage,
+                state=DownloadState.RUNNING,
+                claim=token,
+                attempts=F("attempts") + 1,
+                errors="",
+                error_detail="",
+                started_at=timezone.now(),
+                finished_at=None,
+                rows_written=None,
+                rows_expected=None,
+                **sign_of_life(),
+            )
         )
+
+    def unclaimed(self) -> Self:
+        """Downloads that no run has that gives heartbeats."""
+        return self.exclude(state=DownloadState.RUNNING, heard_at__gte=stalled_before())
 
     def held(self, download_key: uuid.UUID, claim: uuid.UUID | None) -> Self:
         """The download, if it is not complete and its claim is still this one."""
@@ -182,25 +181,26 @@ class DownloadQuerySet(models.QuerySet["Download"]):
     def fail(self, errors: str, *, detail: str = "") -> int:
         """Record a failure on downloads that are not complete, nor have failed and expired."""
         gone = Q(state=DownloadState.FAILED, expires_at__lte=timezone.now())
-        return self.exclude(Q(state=DownloadState.COMPLETE) | gone).update(
-            state=DownloadState.FAILED,
-            errors=storable(errors),
-            error_detail=storable(detail),
-            finished_at=timezone.now(),
-            **sign_of_life(),
-        )
+        return self.exclude(Q(state=DownloadState.COMPLETE) | gone)._fail(errors, detail)
 
     def stop(self, errors: str, *, detail: str = "") -> int:
         """Fail unfinished downloads and take them from the runs that are at them."""
-        return self.unfinished().update(
-            state=DownloadState.FAILED,
-            # Nobody holds it, so that even a run without a claim of its own has lost.
-            claim=uuid.uuid4(),
-            errors=storable(errors),
-            error_detail=storable(detail),
-            finished_at=timezone.now(),
-            **sign_of_life(),
-        )
+        # Nobody holds it, so that even a run without a claim of its own has lost.
+        return self.unfinished()._fail(errors, detail, claim=uuid.uuid4())
+
+    def _fail(self, errors: str, detail: str, **columns: Any) -> int:
+        def write(errors: str, detail: str) -> int:
+            return self.update(
+                state=DownloadState.FAILED,
+                errors=errors,
+                error_detail=detail,
+                finished_at=timezone.now(),
+                **columns,
+                **sign_of_life(),
+            )
+
+        using = self._db or router.db_for_write(self.model)  # type: ignore[attr-defined]
+        return write_text(write, errors, detail, using=using)
 
     def retire(self, moment: datetime) -> int:
         """Have finished downloads expire for good: no run and no new delivery brings one back."""
@@ -358,6 +358,11 @@ class Download(models.Model):
         return self.unfinished and self.heard_at < stalled_before()
 
     @property
+    def overdue(self) -> bool:
+        """Whether it is unfinished, stalled, and without a heartbeat for ``TIMEOUT``."""
+        return self.stalled and self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
     def in_progress(self) -> bool:
         """Whether a worker is at it, or may be soon."""
         return self.unfinished and not self.stalled
@@ -365,21 +370,7 @@ class Download(models.Model):
     @property
     def status_text(self) -> str:
         """The state in words for the owner, with what happened to a stalled one."""
-        if self.stalled and self.state == DownloadState.PENDING:
-            if self.started_at is not None:
-                return str(_("Stalled: its task ended without making a file"))
-            return str(_("Still waiting: nothing has picked it up"))
-        if self.stalled:
-            return str(_("Stalled: the worker stopped responding"))
-        if self.state == DownloadState.PENDING and self.percentage:
-            # Its task reports progress, and saves the file only later.
-            return str(DownloadState.RUNNING.label)
-        if self.cut_short:
-            return gettext("Ended early: %(written)s of %(expected)s rows") % {
-                "written": number_format(self.rows_written or 0),
-                "expected": number_format(self.rows_expected or 0),
-            }
-        return str(DownloadState(self.state).label)
+        return status_of(self)
 
     @property
     def error_text(self) -> str:
@@ -388,10 +379,12 @@ class Download(models.Model):
 
     @property
     def url(self) -> str:
-        """Where the owner fetches the file; empty until it is complete."""
-        if not self.complete:
-            return ""
-        return reverse("async_downloads:download", args=[self.pk])
+        """Where the owner fetches the file; empty until it is complete, or without our URLs."""
+        # A worker may have a URLconf of its own.
+        with suppress(NoReverseMatch):
+            if self.complete:
+                return reverse("async_downloads:download", args=[self.pk])
+        return ""
 
     @property
     def css_class(self) -> str | None:

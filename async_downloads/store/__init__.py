@@ -1,24 +1,24 @@
 """Rows first, then the cache, then everybody who wants to know.
 
-``connections`` knows through which connection a change goes, and when it
-counts; ``write_through`` holds the order in which it becomes visible. The other
-modules say what happens to a download (``lifecycle``), how its file is built
-(``run``) and where it goes (``target``), what a person sees (``listing``), staff
+``connections`` knows through which connection a change goes, and when it counts, and
+``outages`` waits for a database that is away; ``write_through`` holds the order in which
+a change becomes visible. The other modules say what happens to a download
+(``lifecycle``), how its file is built (``run``, ``registry``) and where it goes
+(``target``), what a person sees (``listing``) and fetches (``fetches``), staff
 (``totals``) and an operator (``status``), what staff do to the downloads of others
-(``staff``), how one goes away (``removal``, ``cleanup``, ``selection``), what is left
-in the storage without a row (``orphans``) and what an older version has left
-(``adoption``).
+(``staff``), how one fails that no worker has finished in time (``overdue``), how one goes
+away (``removal``, ``cleanup``, ``selection``), what is left in the storage without a row
+(``orphans``) and what an older version has left (``adoption``).
 """
 
 from async_downloads.store.adoption import Finding, UnreadableCacheError, adopt
 from async_downloads.store.cleanup import Cleanup, clean_up, clean_up_alone
 from async_downloads.store.connections import after_commit
+from async_downloads.store.fetches import fetched, lose
 from async_downloads.store.lifecycle import (
     claim,
     create,
-    fetched,
     join,
-    lose,
     set_error,
     set_percentage,
 )
@@ -34,6 +34,7 @@ from async_downloads.store.listing import (
     read_page,
 )
 from async_downloads.store.orphans import remove_orphans
+from async_downloads.store.overdue import settled
 from async_downloads.store.removal import clear, clear_finished, collections_by_key, discard, purge
 from async_downloads.store.run import Run, current_run
 from async_downloads.store.selection import (
@@ -96,6 +97,7 @@ __all__ = [
     "remove_selected",
     "set_error",
     "set_percentage",
+    "settled",
     "survey",
     "total_by_condition",
 ]

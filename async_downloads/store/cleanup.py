@@ -1,5 +1,7 @@
 """What goes away by itself: expired downloads, collections with nothing left.
 
+What is unfinished does not expire: one that is overdue fails here, and is then kept.
+
 A clean-up may be killed at any moment, run twice, or beside running exports. It
 takes a batch at a time, so that its memory does not grow with what there is to
 do, and it holds locks no longer than it takes to delete the files of one batch.
@@ -7,7 +9,7 @@ do, and it holds locks no longer than it takes to delete the files of one batch.
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +22,8 @@ from django.db.models import Q
 from async_downloads import entries
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
 from async_downloads.store.connections import database, downloads, persistently
+from async_downloads.store.listing import overlaid
+from async_downloads.store.overdue import fail_overdue, skips_locked
 from async_downloads.store.removal import BATCH_SIZE, delete, files_first
 
 __all__ = [
@@ -40,6 +44,10 @@ FIRST_BATCH: Final = 100
 BATCH_SECONDS: Final = 0.5
 
 
+#: Which rows of all.
+Which = Callable[[DownloadQuerySet], DownloadQuerySet]
+
+
 @dataclass(slots=True)
 class Cleanup:
     """What a clean-up removed, or would remove.
@@ -48,14 +56,28 @@ class Cleanup:
         downloads: Rows.
         size: Bytes of their files, as far as the rows know.
         collections: Collections with nothing left in them.
-        left: Rows that were to go and stayed: locked, changed meanwhile, or
-            written to by somebody who is heard through the cache alone.
+        left: Rows that were to go and stayed: locked, or changed meanwhile.
+        failed: Rows that were unfinished and overdue, and have failed instead.
     """
 
     downloads: int = 0
     size: int = 0
     collections: int = 0
     left: int = 0
+    failed: int = 0
+
+    def add(self, gone: dict[uuid.UUID, int], *, of: int, failed: int = 0) -> None:
+        """Add what became of a batch.
+
+        Args:
+            gone: What was removed: primary keys, with the bytes of each.
+            of: How many rows were to go.
+            failed: How many have failed instead.
+        """
+        self.downloads += len(gone)
+        self.size += sum(gone.values())
+        self.left += of - len(gone)
+        self.failed += failed
 
 
 def clean_up_alone() -> Cleanup | None:
@@ -75,7 +97,7 @@ def clean_up(
     collection: DownloadCollection | None = None,
     after_each: Callable[[Cleanup], object] = lambda total: None,
 ) -> Cleanup:
-    """Delete what has expired, wherever nobody writes to it any more.
+    """Fail what is overdue, and delete what has expired.
 
     Safe to run at any time, twice, and beside running exports.
 
@@ -86,15 +108,26 @@ def clean_up(
     """
     total = Cleanup()
     pace = Pace()
-    for batch in _expired_batches(collection, pace):
-        alive = _alive(batch)
-        dead = {row.pk: row.size or 0 for row in batch if row.download_key not in alive}
+    for batch in _batches(DownloadQuerySet.overdue, collection, pace):
+        # What is written inside a caller's transaction is in the cache alone, and so is
+        # that a row was cleared which was locked.
+        shown = overlaid(batch)
+        overdue = {row.pk for row in shown if row.overdue}
+        cleared = {row.pk: row.size or 0 for row in set(batch).difference(shown)}
+        if dry_run:
+            total.add(cleared, of=len(cleared), failed=len(overdue))
+        else:
+            with pace:
+                gone = persistently(partial(_delete, DownloadQuerySet.overdue, cleared))
+                failed = persistently(partial(fail_overdue, overdue))
+            total.add(gone, of=len(cleared), failed=failed)
+        after_each(total)
+    for batch in _batches(DownloadQuerySet.expired, collection, pace):
+        sizes = {row.pk: row.size or 0 for row in batch}
         if not dry_run:
             with pace:
-                dead = persistently(partial(_delete_expired, dead))
-        total.downloads += len(dead)
-        total.size += sum(dead.values())
-        total.left += len(batch) - len(dead)
+                sizes = persistently(partial(_delete, DownloadQuerySet.expired, sizes))
+        total.add(sizes, of=len(batch))
         after_each(total)
     if collection is None:
         total.collections = count_empty() if dry_run else delete_empty()
@@ -126,31 +159,24 @@ class Pace:
             self.rows = min(BATCH_SIZE, self.rows * 2)
 
 
-def _expired_batches(collection: DownloadCollection | None, pace: Pace) -> Iterator[list[Download]]:
-    """Yield expired rows a batch at a time, each row once, whatever becomes of the batches."""
-    expired = downloads().expired().order_by("expires_at", "pk").defer("error_detail", "errors")
+def _batches(
+    which: Which, collection: DownloadCollection | None, pace: Pace
+) -> Iterator[list[Download]]:
+    """Yield rows a batch at a time, each row once, whatever becomes of the batches."""
+    rows = which(downloads()).order_by("expires_at", "pk").defer("error_detail", "errors")
     if collection is not None:
-        expired = expired.filter(collection=collection)
-    batch = list(expired[: pace.rows])
+        rows = rows.filter(collection=collection)
+    batch = list(rows[: pace.rows])
     while batch:
         yield batch
         last = batch[-1]
         later = Q(expires_at__gt=last.expires_at) | Q(expires_at=last.expires_at, pk__gt=last.pk)
-        batch = list(expired.filter(later)[: pace.rows])
+        batch = list(rows.filter(later)[: pace.rows])
 
 
-def _alive(rows: Iterable[Download]) -> set[str]:
-    """Return the keys of unfinished rows whose writer is heard through the cache alone.
-
-    That is an export inside a caller's transaction: its row is not touched
-    until the end, but its entry expires only when the writer falls silent.
-    """
-    return set(entries.get_entries(row.download_key for row in rows if row.unfinished))
-
-
-def _delete_expired(sizes: dict[uuid.UUID, int]) -> dict[uuid.UUID, int]:
-    """Delete those of the rows that are still expired, and return which they were."""
-    return delete_locked(downloads().expired(), sizes, expired=True)
+def _delete(which: Which, sizes: dict[uuid.UUID, int]) -> dict[uuid.UUID, int]:
+    """Delete those of a batch that are still to go, and return which they were."""
+    return delete_locked(which(downloads()), sizes, expired=which is DownloadQuerySet.expired)
 
 
 def delete_locked(
@@ -170,7 +196,7 @@ def delete_locked(
     """
     with transaction.atomic(using=database()), files_first() if expired else nullcontext():
         # Something may have happened since they were read: each is locked, and looked at again.
-        locked = rows.select_for_update(skip_locked=_skips_locked())
+        locked = rows.select_for_update(skip_locked=skips_locked())
         gone = list(locked.filter(pk__in=sizes).values_list("pk", flat=True))
         delete(downloads().filter(pk__in=gone))
     return {pk: sizes[pk] for pk in gone}
@@ -196,7 +222,7 @@ def delete_empty() -> int:
 def _delete_if_empty(keys: list[uuid.UUID]) -> int:
     collections = DownloadCollection.objects.using(database())
     with transaction.atomic(using=database()):
-        locked = collections.select_for_update(skip_locked=_skips_locked())
+        locked = collections.select_for_update(skip_locked=skips_locked())
         held = list(locked.filter(pk__in=keys).values_list("pk", flat=True))
         # Only a look from after the lock is to be trusted: none can be added from now on.
         return collections.empty().filter(pk__in=held).delete()[0]
@@ -206,7 +232,3 @@ def _scope() -> str:
     """Return which database it is, as the processes that clean it up all see it."""
     found = connections[database()].settings_dict
     return "/".join(str(found[name]) for name in ("HOST", "PORT", "NAME"))
-
-
-def _skips_locked() -> bool:
-    return connections[database()].features.has_select_for_update_skip_locked

@@ -21,8 +21,10 @@ __all__ = [
     "DatabaseFault",
     "after_commit",
     "apart",
+    "as_others_see",
     "database",
     "downloads",
+    "harmlessly",
     "impatient",
     "in_transaction",
     "persistently",
@@ -155,21 +157,45 @@ def surely(rows: DownloadQuerySet, write: Callable[[], int]) -> int:
     if not in_transaction():
         return retried(write)
 
-    def write_if_seen() -> int:
+    def write_if_seen() -> int | None:
         # Without a look first, rows that were made in the transaction would be waited for.
         with impatient():
-            return write() if rows.all().exists() else 0
+            return write() if rows.all().exists() else None
 
     try:
-        return apart(write_if_seen) or write()
+        written = apart(write_if_seen)
     except DatabaseFault:
+        return harmlessly(write)
+    try:
+        return written or harmlessly(write)
+    except OperationalError:
+        if written is None:
+            # The transaction still sees rows that were removed on another connection.
+            return 0
+        raise
+
+
+def harmlessly(write: Callable[[], T]) -> T:
+    """Write, so that an error of the database does not break the caller's transaction."""
+    inside = connections[database()].in_atomic_block
+    with transaction.atomic(using=database()) if inside else nullcontext():
         return write()
 
 
+def as_others_see(read: Callable[[], T]) -> T:
+    """Read what is committed, whatever the caller's transaction still sees or has changed."""
+    return apart(read) if in_transaction() else read()
+
+
 def apart(write: Callable[[], T]) -> T:
-    """Write on a new connection, whatever the state of the caller's."""
+    """Write on a new connection, whatever the state of the caller's.
+
+    It is none of a pool's, which may have no other one while the caller has theirs.
+    """
+    using = database()
 
     def on_new_connection() -> T:
+        connections[using] = _unpooled(connections[using])
         try:
             return write()
         finally:
@@ -179,6 +205,15 @@ def apart(write: Callable[[], T]) -> T:
     # A connection belongs to its thread.
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(on_new_connection).result()
+
+
+def _unpooled(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
+    """Return a connection to the same database that no pool has a say in."""
+    settings = connection.settings_dict
+    if "pool" not in settings["OPTIONS"]:
+        return connection
+    options = {name: value for name, value in settings["OPTIONS"].items() if name != "pool"}
+    return type(connection)({**settings, "OPTIONS": options}, alias=connection.alias)
 
 
 @contextmanager

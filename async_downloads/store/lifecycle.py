@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from django.db import IntegrityError, transaction
@@ -19,23 +20,23 @@ from async_downloads.models import (
     DownloadQuerySet,
     DownloadState,
 )
+from async_downloads.models.texts import underlined, write_text
 from async_downloads.owners import Owner
 from async_downloads.store.connections import (
     DatabaseFault,
     after_commit,
     database,
     downloads,
-    impatient,
     in_transaction,
     persistently,
-    retried,
-    surely,
 )
+from async_downloads.store.outages import durably, write_durably
 from async_downloads.store.removal import purge
 from async_downloads.store.run import Run, current_run
 from async_downloads.store.starts import hold, make, refuse_too_many
 from async_downloads.store.write_through import (
     announce,
+    each_of,
     entry_of,
     tell,
     write_progress,
@@ -46,9 +47,7 @@ __all__ = [
     "claim",
     "collection_of",
     "create",
-    "fetched",
     "join",
-    "lose",
     "set_error",
     "set_percentage",
 ]
@@ -83,26 +82,31 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
     Raises:
         TooManyDownloadsError: The owner has as many in progress as ``ASYNC_DOWNLOADS_MAX_ACTIVE``.
     """
-    download = Download(name=name, filename=filename)
-    download.filepath = files.path_for(download.download_key, filename)
     # Two that make the same collection, while it is being removed, may block each other.
-    persistently(lambda: _insert(download, owner))
-    entries.set_entry(entry_of(download, user=owner.name))
-
-    def make_known() -> None:
-        announce(download.collection, "created", download.download_key)
-        tell(download, "created")
-
-    after_commit(make_known)
+    download = persistently(
+        lambda: write_text(
+            partial(_insert, owner), filename, name, using=database(), instead=underlined
+        )
+    )
+    each_of(lambda: entries.set_entry(entry_of(download, user=owner.name)))
+    after_commit(
+        lambda: each_of(
+            lambda: announce(download.collection, "created", download.download_key),
+            lambda: tell(download, "created"),
+        )
+    )
     return download
 
 
-def _insert(download: Download, owner: Owner) -> None:
+def _insert(owner: Owner, filename: str, name: str) -> Download:
+    download = Download(name=name, filename=filename)
+    download.filepath = files.path_for(download.download_key, filename)
     with transaction.atomic(using=database()):
         download.collection = collection_of(owner)
         refuse_too_many(download.collection)
         download.expires_at = expiry()
         download.save(using=database(), force_insert=True)
+    return download
 
 
 def join(download_key: str, *, any_thread: bool) -> Run | None:
@@ -112,19 +116,34 @@ def join(download_key: str, *, any_thread: bool) -> Run | None:
         download_key: Which download.
         any_thread: Whether the run of another thread will do: for what a task
             does, but not for another delivery of the task.
+
+    Raises:
+        RuntimeError: The run has finished the download already.
     """
     run = current_run(download_key)
     if run is None or not (run.here or (any_thread and run.joinable)):
         return None
+    own = downloads().filter(pk=run.download.pk, claim=run.token)
+    # What was written inside a transaction may have been rolled back with it.
+    if run.download.complete and own.filter(state=DownloadState.COMPLETE).exists():
+        raise RuntimeError(
+            f"Download {download_key} is complete: a task calls save_download() once. For several "
+            "files, pass members=."
+        )
     run.resume()
     return run
 
 
-def claim(download_key: str) -> Run | None:
+def claim(download_key: str, *, superseded: bool = False) -> Run | None:
     """Take a download for writing, as soon as it is there to be taken.
 
     One that is with another run is waited for until it is clear what became of
     that: it ended, it gave a sign of life, or it has stalled and is taken over.
+
+    Args:
+        download_key: Which download.
+        superseded: Whether the caller was alive and silent when another run took over. Then
+            that run may be as well, so that it is not given up.
 
     Returns:
         The run, to be used as a context manager; None, with the reason logged,
@@ -133,18 +152,19 @@ def claim(download_key: str) -> Run | None:
 
     Raises:
         DownloadBusy: Another run is alive.
+        DownloadUnavailable: The database was away for too long.
     """
-    download = retried(lambda: _wait_for_row(download_key))
+    download = durably(lambda: _wait_for_row(download_key))
     if download is None:
         logger.warning("There is no download %s; nothing was written", download_key)
         return None
     if in_transaction():
-        return _join_transaction(download)
+        return _join_transaction(download, superseded=superseded)
     if entries.is_cleared(download_key):
         logger.info("Download %s was cleared while its row was locked", download_key)
-        purge(downloads().filter(pk=download.pk))
+        durably(lambda: purge(downloads().filter(pk=download.pk)))
         return None
-    return _take_in_turn(download)
+    return _take_in_turn(download, superseded=superseded)
 
 
 def set_percentage(download_key: str, percentage: int) -> None:
@@ -176,16 +196,24 @@ def set_percentage(download_key: str, percentage: int) -> None:
         logger.warning("The progress of %s was not recorded", download_key, exc_info=True)
 
 
-def set_error(download_key: str, errors: str, *, detail: str = "") -> None:
+def set_error(
+    download_key: str, errors: str, *, detail: str = "", unless_ended: bool = False
+) -> None:
     """Record a failure, unless the download is complete.
 
     Args:
         download_key: Which download.
         errors: What the owner is told.
         detail: What staff are told.
+        unless_ended: Whether a failure that is there already stands, and a run that is alive.
+
+    Raises:
+        DownloadUnavailable: The database was away for too long.
     """
     run = current_run(download_key)
     rows = _rows(download_key)
+    if unless_ended:
+        rows = rows.unclaimed().unfinished()
 
     def write() -> int:
         changed = rows.fail(errors, detail=detail)
@@ -193,53 +221,9 @@ def set_error(download_key: str, errors: str, *, detail: str = "") -> None:
             write_through(uuid.UUID(download_key), "failed")
         return changed
 
-    recorded = run.report(errors, detail=detail) if run else surely(rows, write) > 0
+    recorded = run.report(errors, detail=detail) if run else write_durably(rows, write) > 0
     if not recorded:
-        _explain_no_row(download_key, rows, "an error")
-
-
-def lose(download: Download) -> bool:
-    """Record that the file of a complete download is no longer in the storage.
-
-    The list then says so rather than offer it. A database that is busy is left
-    alone, because the next one who asks for the file finds the same.
-
-    Returns:
-        Whether it is gone for good: not where the storage itself is not there.
-    """
-    if not files.is_there(download.filepath):
-        logger.error("The storage is not there, and with it %s", download.filepath)
-        return False
-    rows = downloads().filter(pk=download.pk, filepath=download.filepath)
-    try:
-        with impatient():
-            lost = rows.lose(gettext_noop("The file is no longer there. Please ask for it again."))
-    except DatabaseFault:
-        logger.warning("The file of %s is gone, unrecorded", download.pk, exc_info=True)
-        return True
-    if lost:
-        logger.error("The storage no longer has %s of download %s", download.filepath, download.pk)
-        write_through(download.pk, "failed")
-    return True
-
-
-def fetched(download: Download, user: Any) -> None:
-    """Count that the file of a download was handed out.
-
-    A database that is busy loses the count rather than keep anybody waiting.
-
-    Args:
-        download: The row.
-        user: To whom.
-    """
-    try:
-        with impatient():
-            counted = downloads().filter(pk=download.pk).fetched(user.pk)
-    except DatabaseFault:
-        logger.warning("A fetch of %s was not counted", download.pk, exc_info=True)
-        return
-    if counted:
-        tell(download, "fetched", user=user)
+        durably(lambda: _explain_no_row(download_key, rows, "an error"))
 
 
 def collection_of(owner: Owner) -> DownloadCollection:
@@ -288,7 +272,7 @@ def _patience(download_key: str) -> float:
     return ROW_WAIT_SECONDS if entries.get_entry(download_key) else BLIND_ROW_WAIT_SECONDS
 
 
-def _join_transaction(download: Download) -> Run | None:
+def _join_transaction(download: Download, *, superseded: bool) -> Run | None:
     """Return a run inside a transaction of the caller's, whose claim is not written.
 
     It would hold the row's lock until the caller commits. Nothing is waited for,
@@ -296,10 +280,11 @@ def _join_transaction(download: Download) -> Run | None:
     """
     if _is_with_another(download):
         raise _busy(download)
-    return None if _refused(download) else Run(download, download.claim)
+    refused = _refused(download, superseded=superseded)
+    return None if refused else Run(download, download.claim)
 
 
-def _take_in_turn(download: Download) -> Run | None:
+def _take_in_turn(download: Download, *, superseded: bool) -> Run | None:
     """Claim a download once no other run is alive; None if there is nothing left to do."""
     current: Download | None = download
     heard: datetime | None = None
@@ -309,7 +294,7 @@ def _take_in_turn(download: Download) -> Run | None:
                 raise _busy(current)
             heard = _last_heard(current)
             time.sleep(min(TURN_WAIT_STEP, settings.STALLED_AFTER / 4))
-        elif _refused(current):
+        elif _refused(current, superseded=superseded):
             return None
         elif heard is not None and current.failed:
             logger.info("Download %s has failed in the run that was waited for", current.pk)
@@ -318,7 +303,7 @@ def _take_in_turn(download: Download) -> Run | None:
             run = _take(current)
             if run is not None:
                 return run
-        current = retried(_looking_for(download.pk))
+        current = durably(_looking_for(download.pk))
     logger.info("Download %s was cleared", download.pk)
     return None
 
@@ -341,7 +326,7 @@ def _take(download: Download) -> Run | None:
             write_through(download.pk, "started")
         return taken
 
-    return Run(download, token) if retried(write) else None
+    return Run(download, token) if durably(write) else None
 
 
 def _is_with_another(download: Download) -> bool:
@@ -363,18 +348,36 @@ def _busy(download: Download) -> DownloadBusy:
     return DownloadBusy(f"Download {download.pk} is with another run that is alive.")
 
 
-def _refused(download: Download) -> bool:
-    """Log why a download is not to be had, and fail one that was tried too often."""
+def _refused(download: Download, *, superseded: bool) -> bool:
+    """Log why a download cannot be claimed, and fail one that was tried too often.
+
+    Raises:
+        DownloadBusy: It was tried too often, and its last run may be alive.
+    """
     if download.state == DownloadState.COMPLETE:
         logger.info("Download %s is complete already", download.pk)
         return True
     if download.attempts < settings.MAX_ATTEMPTS:
         return False
-    logger.error("Download %s is given up after %s attempts", download.pk, download.attempts)
-    given_up = downloads().held(download.pk, download.claim).unfinished()
+    if download.failed:
+        logger.info("Download %s has failed after %s attempts", download.pk, download.attempts)
+        return True
+    holder = current_run(download.download_key)
+    if superseded or (holder is not None and holder.token == download.claim):
+        raise _busy(download)
+    given_up = downloads().held(download.pk, download.claim).unclaimed()
     text = gettext_noop("Given up: the worker stopped responding each time.")
-    if given_up.fail(text, detail=f"{text} Attempts: {download.attempts}."):
-        write_through(download.pk, "failed")
+
+    def write() -> bool:
+        failed = given_up.fail(text, detail=f"{text} Attempts: {download.attempts}.") > 0
+        if failed:
+            write_through(download.pk, "failed")
+        return failed
+
+    if not durably(write):
+        # The run that has the download has given a heartbeat, or ended, since it was looked at.
+        raise _busy(download)
+    logger.error("Download %s is given up after %s attempts", download.pk, download.attempts)
     return True
 
 

@@ -15,6 +15,7 @@ from async_downloads.models import Download, DownloadQuerySet
 from async_downloads.owners import Owner
 from async_downloads.serving import Attachment
 from async_downloads.store.connections import downloads
+from async_downloads.store.overdue import settled
 
 __all__ = [
     "Listing",
@@ -160,7 +161,7 @@ def read_page(owner: Owner, number: str | int) -> "Page[Download]":
     """Return one page of the owner's downloads, newest first; the nearest there is."""
     paginator = Paginator(_mine(owner), PAGE_SIZE)
     page = paginator.get_page(number)
-    page.object_list = overlaid(list(page.object_list))
+    page.object_list = settled(overlaid(list(page.object_list)))
     return page
 
 
@@ -203,7 +204,7 @@ class _Rows(NamedTuple):
         counts: Any = rows[0]
         total, running = counts.total, counts.running
         hidden = running - sum(row.in_progress for row in rows)
-        shown = overlaid(rows)
+        shown = settled(overlaid(rows))
         # Of those that are shown, the live entries know better.
         running = hidden + sum(row.in_progress for row in shown)
         return cls(shown, total - (len(rows) - len(shown)), max(running, 0))

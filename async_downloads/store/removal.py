@@ -26,7 +26,7 @@ from async_downloads.store.connections import (
     downloads,
     impatient,
 )
-from async_downloads.store.write_through import announce, tell
+from async_downloads.store.write_through import announce, each_of, tell
 
 __all__ = [
     "BATCH_SIZE",
@@ -231,15 +231,18 @@ def discard(download: Download, *, using: str) -> None:
     key, path = download.download_key, download.filepath
     expired = _files_first.get()
     change = "expired" if expired else "cancelled" if download.unfinished else "cleared"
-
-    def remove_traces() -> None:
-        files.sweep(path, download_key=key)
-        entries.delete_entry(key)
-
-    if expired:
-        remove_traces()
-    else:
-        after_commit(remove_traces, using=using)
     # The caller forgets the primary key of what it deletes.
     gone = copy(download)
-    after_commit(lambda: tell(gone, change), using=using)
+
+    def remove_file() -> None:
+        files.sweep(path, download_key=key)
+
+    def remove_entry() -> None:
+        entries.delete_entry(key)
+        if gone.unfinished:
+            entries.note_cancelled(key)
+
+    if expired:
+        remove_file()
+    steps = (*(() if expired else (remove_file,)), remove_entry, lambda: tell(gone, change))
+    after_commit(lambda: each_of(*steps), using=using)

@@ -9,18 +9,21 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from async_downloads import entries, failures, files, settings
-from async_downloads.exceptions import DownloadCancelled
+from async_downloads.exceptions import DownloadCancelled, DownloadUnavailable
 from async_downloads.files import StoredFile
 from async_downloads.logs import get_logger
 from async_downloads.models import Download, DownloadQuerySet, DownloadState
 from async_downloads.store.connections import (
     DatabaseFault,
     after_commit,
+    as_others_see,
     downloads,
+    harmlessly,
     in_transaction,
     retried,
-    surely,
 )
+from async_downloads.store.outages import durably, write_durably
+from async_downloads.store.registry import Registry
 from async_downloads.store.removal import purge
 from async_downloads.store.target import Target
 from async_downloads.store.write_through import write_progress, write_through
@@ -47,25 +50,22 @@ class Run:
 
     Attributes:
         hosting: Whether a task's body is in it, whose threads may save the file.
+        token: The claim; or what is on the row, where no claim was written.
+        recorded: The exception on its way out that the row tells of.
     """
 
     def __init__(self, download: Download, token: uuid.UUID | None):
-        """Begin an attempt.
-
-        Args:
-            download: The row as it was before the claim.
-            token: The claim; or what is on the row, where no claim was written.
-        """
+        """Begin an attempt at a download, given as the row was before the claim."""
         self.download = download
         self.target = Target(download, token)
         self.watching = False
         self.hosting = False
         self.rows_written: int | None = None
         self.rows_expected: int | None = None
-        self._token = token
+        self.token = token
         self._thread = threading.get_ident()
         self._depth = 0
-        self._recorded: BaseException | None = None
+        self.recorded: BaseException | None = None
         self._reported: tuple[str, str] | None = None
         self._percentage = download.percentage if download.state == DownloadState.PENDING else 0
         self.next_beat = time.monotonic() + _pause()
@@ -78,7 +78,7 @@ class Run:
             if self.download.attempts:
                 # What an earlier run left behind would push this one to another name.
                 self._sweep()
-            _begin(self)
+            _registry.add(self)
         self._depth += 1
         return self
 
@@ -93,7 +93,7 @@ class Run:
             self._record(error)
         finally:
             if not self._depth:
-                _end(self)
+                _registry.remove(self)
 
     @property
     def here(self) -> bool:
@@ -103,7 +103,7 @@ class Run:
     @property
     def superseded(self) -> bool:
         """Whether another run has taken the download over, and is still at it."""
-        return retried(lambda: downloads().with_another(self.download.pk, self._token).exists())
+        return durably(lambda: downloads().with_another(self.download.pk, self.token).exists())
 
     @property
     def joinable(self) -> bool:
@@ -168,37 +168,46 @@ class Run:
         self._write(lambda: self.held.progress(percentage), change="progressed")
 
     def resume(self) -> None:
-        """Go on after a failure that was reported inside this run."""
-        self._recorded = self._reported = None
-        if self.download.failed:
+        """Go on after an end that was reported inside this run, and rolled back if it was good."""
+        self.recorded = self._reported = None
+        if self.download.failed or self.download.complete:
             self.download.state = DownloadState.RUNNING
-            self._change(lambda: self.held.resume(), "progressed")
+            self._change(lambda: self.held.resume(), "progressed", by=durably)
 
     def complete(self, stored: StoredFile) -> None:
         """Finish with a whole file in the storage.
 
         Raises:
             DownloadCancelled: The claim is lost; the file is removed again.
+            DownloadUnavailable: It could not be recorded. The file stays until the next
+                attempt begins, or the row goes.
         """
-        if in_transaction() and self._cleared():
-            files.remove(stored.path)
-            raise self._lost()
-        if not self._change(
-            lambda: self.held.complete(
-                path=stored.path, size=stored.size, names=self.target.names, **self._rows
-            ),
-            "completed",
-        ):
+        cleared = in_transaction() and self._cleared()
+        if cleared or not self._reached(stored):
             # A storage that overwrites may have given a later run the same name.
-            if not self._exists(filepath=stored.path):
+            if cleared or not self._exists(filepath=stored.path):
                 files.remove(stored.path)
             raise self._lost()
         self.download.state, self._reported = DownloadState.COMPLETE, None
         if in_transaction():
             # Until the caller commits, the row is locked for whoever clears it.
-            after_commit(lambda: self._tidy(self._settle))
+            after_commit(lambda: self._tidy(self._purge_if_cleared))
         if self.download.attempts:
             self._sweep(keep=stored.path)
+
+    def _reached(self, stored: StoredFile) -> bool:
+        """Write that the whole file is there; return whether the claim still stood."""
+
+        def write() -> int:
+            return self.target.reach(self.held, stored, **self._rows)
+
+        try:
+            return self._change(lambda: harmlessly(write), "completed", by=durably)
+        except DatabaseFault:
+            # A transaction that sees the past cannot write to a row that was removed since.
+            if not in_transaction() or self._exists():
+                raise
+            return False
 
     def report(self, errors: str, *, detail: str) -> bool:
         """Record a failure, after which the run may still go on.
@@ -209,6 +218,9 @@ class Run:
 
         Returns:
             Whether it was recorded: not once the download is complete, or lost.
+
+        Raises:
+            DownloadUnavailable: The database was away for too long.
         """
         self._reported = (errors, detail)
 
@@ -218,7 +230,7 @@ class Run:
                 write_through(self.download.pk, "failed")
             return changed
 
-        if not surely(self.held, write):
+        if not write_durably(self.held, write):
             return False
         self.download.state = DownloadState.FAILED
         return True
@@ -226,23 +238,22 @@ class Run:
     def fail(self, errors: str, *, detail: str) -> None:
         """Record a failure and remove what was written.
 
-        It is called while an exception is handled, so nothing is raised from here.
-
         Args:
             errors: What the owner is told.
             detail: What staff are told.
+
+        Raises:
+            DatabaseFault: It was not recorded.
+            DownloadUnavailable: Likewise, as the database was away for too long.
         """
-        try:
-            # Once the failure is seen, another run may begin, and its file is not ours to sweep.
-            swept = not in_transaction() and retried(lambda: self.held.exists())
-            if swept:
-                self._sweep()
-            if not self.report(errors, detail=detail):
-                self.abandon()
-            elif not swept:
-                self._sweep()
-        except Exception:
-            logger.exception("The failure of %s was not recorded", self.download.download_key)
+        # Once the failure is seen, another run may begin, and its file is not ours to sweep.
+        swept = not in_transaction() and durably(lambda: self.held.exists())
+        if swept:
+            self._sweep()
+        if not self.report(errors, detail=detail):
+            self.abandon()
+        elif not swept:
+            self._sweep()
 
     def finish(self, errors: str) -> None:
         """End a run that had to make a file: without one, it has failed.
@@ -256,7 +267,7 @@ class Run:
 
     def release(self) -> None:
         """End a run that need not make a file: without one, the download waits for another run."""
-        self._change(lambda: self.held.release(), "progressed")
+        self._change(lambda: self.held.release(), "progressed", by=durably)
 
     def abandon(self) -> None:
         """Remove what a run wrote that has lost its claim."""
@@ -267,46 +278,59 @@ class Run:
     @property
     def held(self) -> DownloadQuerySet:
         """The row, as long as this run may write to it."""
-        return downloads().held(self.download.pk, self._token)
+        return downloads().held(self.download.pk, self.token)
 
     def _record(self, error: BaseException | None) -> None:
-        """Record how a part of the run ended."""
+        """Record how a part of the run ended, or raise."""
+        if isinstance(error, DownloadUnavailable):
+            # The row is left to the next attempt.
+            return
         if isinstance(error, DownloadCancelled):
             self._tidy(self.abandon)
-        elif error is not None and error is not self._recorded:
-            self._recorded = error
-            logger.error("Download %s failed", self.download.download_key, exc_info=error)
-            # What the task has told the owner itself says more than its exception may.
-            errors = self._reported[0] if self._reported else failures.for_owner(error)
-            self.fail(errors, detail=failures.for_staff(error))
+        elif error is not None and error is not self.recorded:
+            try:
+                self._record_failure(error)
+            except Exception:
+                if isinstance(error, Exception):
+                    raise
+                # It ends the process, or the queue waits for it.
+                logger.exception("The failure of %s was not recorded", self.download.download_key)
+                return
         if not self._depth and not in_transaction():
-            self._tidy(self._settle)
+            if self._reported and self._unfinished():
+                # It was rolled back with the transaction that it was reported in.
+                self.fail(self._reported[0], detail=self._reported[1])
+            self._tidy(self._purge_if_cleared)
 
-    def _settle(self) -> None:
-        """Make good, at the end, what a transaction of the caller's stood in the way of."""
-        if self._reported and self._unfinished():
-            # It was rolled back with the transaction that it was reported in.
-            self.fail(self._reported[0], detail=self._reported[1])
+    def _record_failure(self, error: BaseException) -> None:
+        logger.error("Download %s failed", self.download.download_key, exc_info=error)
+        # What the task has told the owner itself says more than its exception may.
+        errors = self._reported[0] if self._reported else failures.for_owner(error)
+        self.fail(errors, detail=failures.for_staff(error))
+        self.recorded = error
+
+    def _purge_if_cleared(self) -> None:
+        """Remove a download whose row was locked when its owner cleared it."""
         if self._cleared():
-            # The row was locked when its owner cleared it.
-            retried(lambda: purge(downloads().filter(pk=self.download.pk, claim=self._token)))
+            durably(lambda: purge(downloads().filter(pk=self.download.pk, claim=self.token)))
 
     def _tidy(self, work: Callable[[], object]) -> None:
         """Do what must not hide how the run ended."""
         try:
             work()
-        except DatabaseFault:
+        except (DatabaseFault, DownloadUnavailable):
             logger.exception("Download %s was not cleared up", self.download.download_key)
 
     def _unfinished(self) -> bool:
-        return retried(lambda: self.held.unfinished().exists())
+        return durably(lambda: self.held.unfinished().exists())
 
     @property
     def _rows(self) -> dict[str, int | None]:
         return {"rows_written": self.rows_written, "rows_expected": self.rows_expected}
 
     def _exists(self, **columns: object) -> bool:
-        return retried(lambda: downloads().filter(pk=self.download.pk, **columns).exists())
+        rows = downloads().filter(pk=self.download.pk, **columns)
+        return durably(lambda: as_others_see(lambda: rows.exists()))
 
     def _cleared(self) -> bool:
         return entries.is_cleared(self.download.download_key)
@@ -317,10 +341,6 @@ class Run:
         Inside a caller's transaction it is not: the row's lock would be held to
         the end. Nor where the database is out of reach or locked for longer than
         it waits, which must not fail the export.
-
-        Args:
-            statement: Changes the row, and returns how many rows it changed.
-            change: What to tell, in the words of ``signals``, if it is to be told.
 
         Raises:
             DownloadCancelled: The claim is lost.
@@ -343,12 +363,14 @@ class Run:
         else:
             entries.touch_entry(self.download.download_key)
 
-    def _change(self, statement: Callable[[], int], change: str) -> bool:
-        """Change the row and tell of it, on a new connection if this one cannot.
-
-        Returns:
-            Whether the claim still stood.
-        """
+    def _change(
+        self,
+        statement: Callable[[], int],
+        change: str,
+        *,
+        by: Callable[[Callable[[], bool]], bool] = retried,
+    ) -> bool:
+        """Change the row and publish the change; return whether the claim still stood."""
 
         def write() -> bool:
             held = statement() > 0
@@ -356,7 +378,7 @@ class Run:
                 write_through(self.download.pk, change)
             return held
 
-        return retried(write)
+        return by(write)
 
     def _sweep(self, keep: str = "") -> None:
         files.sweep(self.download.filepath, download_key=str(self.download.pk), keep=keep)
@@ -371,30 +393,6 @@ def _pause() -> float:
     return min(HEARTBEAT_SECONDS, settings.STALLED_AFTER / 4)
 
 
-#: The runs of this process, by download key, for calls that only know the key. There is
-#: more than one where a queue with threads has delivered a task again.
-_runs: Final[dict[str, tuple[Run, ...]]] = {}
-_runs_lock: Final = threading.Lock()
+_registry: Final[Registry[Run]] = Registry()
 
-
-def current_run(download_key: str) -> Run | None:
-    """Return the run of this process that is writing a download, if there is one.
-
-    That of this thread comes first. A thread without one helps a task, and its
-    run is the one that has begun last: the others have lost.
-    """
-    runs = _runs.get(download_key, ())
-    return next((run for run in reversed(runs) if run.here), runs[-1] if runs else None)
-
-
-def _begin(run: Run) -> None:
-    key = run.download.download_key
-    with _runs_lock:
-        _runs[key] = (*_runs.get(key, ()), run)
-
-
-def _end(run: Run) -> None:
-    key = run.download.download_key
-    with _runs_lock:
-        if left := tuple(other for other in _runs.pop(key, ()) if other is not run):
-            _runs[key] = left
+current_run: Final = _registry.current

@@ -66,7 +66,7 @@ class Selection:
         return rows
 
     def alive(self, rows: list[Download]) -> set[uuid.UUID]:
-        """Return those that only look stalled or expired, as their writer is at work.
+        """Return those that only look stalled, as their writer is at work.
 
         An export inside a caller's transaction is heard through the cache alone.
         """

@@ -8,7 +8,12 @@ from django.utils.translation import ngettext
 
 from async_downloads import settings
 from async_downloads.exceptions import TooManyDownloadsError
-from async_downloads.models import DownloadCollection, DownloadCollectionQuerySet
+from async_downloads.models import (
+    Download,
+    DownloadCollection,
+    DownloadCollectionQuerySet,
+    DownloadState,
+)
 from async_downloads.store.connections import database, downloads
 from async_downloads.store.listing import overlaid
 
@@ -47,8 +52,9 @@ def make(collections: DownloadCollectionQuerySet, **columns: Any) -> DownloadCol
 def refuse_too_many(collection: DownloadCollection) -> None:
     """Let one more download of a collection begin, or not.
 
-    Those count that the owner is shown as in progress. One that has stalled does
-    not: its worker may never come back, and nobody should have to wait for that.
+    A download counts while it waits for a worker, for however long, and while a run is
+    alive. One whose run has stalled does not, as its worker may never come back; nor one
+    that is overdue, which fails as soon as it is read.
 
     Args:
         collection: As ``hold`` has returned it, or made in the same transaction.
@@ -59,9 +65,9 @@ def refuse_too_many(collection: DownloadCollection) -> None:
     most: int | None = settings.MAX_ACTIVE
     if most is None:
         return
-    rows = downloads().filter(collection=collection).active().unfinished()
-    # A run inside a caller's transaction gives its signs of life in the entry alone.
-    if sum(row.in_progress for row in overlaid(list(rows.defer("error_detail")))) < most:
+    rows = downloads().filter(collection=collection).unfinished()
+    # A run inside a caller's transaction gives its heartbeats in the entry alone.
+    if sum(map(_counts, overlaid(list(rows.defer("error_detail"))))) < most:
         return
     raise TooManyDownloadsError(
         ngettext(
@@ -71,3 +77,7 @@ def refuse_too_many(collection: DownloadCollection) -> None:
         )
         % {"count": most}
     )
+
+
+def _counts(row: Download) -> bool:
+    return row.in_progress or (row.state == DownloadState.PENDING and not row.overdue)

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from async_downloads.lifetimes import stalled_before
 from async_downloads.models import DownloadState
+from async_downloads.models.conditions import has_expired
 from async_downloads.store.cleanup import last_cleanup
 from async_downloads.store.connections import downloads
 from async_downloads.store.listing import overlaid
@@ -92,27 +93,26 @@ def read_status() -> Status:
     looks stalled: an export inside a caller's transaction is heard there alone.
     """
     now = timezone.now()
-    active = Q(expires_at__isnull=True) | Q(expires_at__gt=now)
+    expired = has_expired(now)
     waiting = Q(state=DownloadState.PENDING, started_at__isnull=True, percentage=0)
     taken_up = Q(state=DownloadState.RUNNING) | Q(
         state=DownloadState.PENDING, started_at__isnull=False
     )
-    silent = taken_up & Q(heard_at__lt=stalled_before()) & active
+    silent = taken_up & Q(heard_at__lt=stalled_before())
     # No order of the model's, by which it would group as well.
     rows = downloads().order_by().values("state")
     found: Any = rows.annotate(
         count=Count("*"),
         bytes=Sum("size", default=0),
         silent=Count("pk", filter=silent),
-        oldest_waiting=Min("timestamp", filter=waiting & active),
-        gone=Count("pk", filter=Q(expires_at__lte=now)),
-        gone_bytes=Sum("size", filter=Q(expires_at__lte=now), default=0),
-        oldest_gone=Min("expires_at"),
+        oldest_waiting=Min("timestamp", filter=waiting),
+        gone=Count("pk", filter=expired),
+        gone_bytes=Sum("size", filter=expired, default=0),
+        oldest_gone=Min("expires_at", filter=expired),
     )
     groups: list[dict[str, Any]] = list(found)
     of_state = {group["state"]: group for group in groups}
     failed = of_state.get(DownloadState.FAILED, {"count": 0, "gone": 0})
-    oldest_gone = _first(groups, "oldest_gone")
     looks_stalled = sum(group["silent"] for group in groups)
     return Status(
         states={
@@ -128,7 +128,7 @@ def read_status() -> Status:
             sum(group["gone"] for group in groups),
             sum(int(group["gone_bytes"]) for group in groups),
         ),
-        oldest_expired=oldest_gone if oldest_gone and oldest_gone <= now else None,
+        oldest_expired=_first(groups, "oldest_gone"),
         last_cleanup=last_cleanup(),
         read_at=now,
     )

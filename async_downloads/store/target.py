@@ -3,7 +3,9 @@
 import uuid
 
 from async_downloads import files
-from async_downloads.models import Download, DownloadState
+from async_downloads.files import StoredFile
+from async_downloads.models import Download, DownloadQuerySet, DownloadState
+from async_downloads.store.connections import downloads
 
 __all__ = ["Target"]
 
@@ -26,6 +28,7 @@ class Target:
         self.filename = download.filename
         self.path = download.filepath
         self._download = download
+        self._token = token
         self._suffix = ""
         if download.state == DownloadState.RUNNING and token is not None:
             # The run that is taken over may yet come back: it must not write to our name.
@@ -40,6 +43,20 @@ class Target:
         self.path = files.beside(self._download.filepath, filename)
         if self._suffix:
             self.path = files.with_suffix(self.path, self._suffix)
+
+    def reach(self, held: DownloadQuerySet, stored: StoredFile, **rows: int | None) -> int:
+        """Write that the whole file is in the storage; return how many rows say so.
+
+        Args:
+            held: The row, as long as the run may write to it.
+            stored: The file.
+            **rows: How many rows it has.
+        """
+        names = self.names
+        written = held.complete(path=stored.path, size=stored.size, names=names, **rows)
+        # A connection that died may have died after the write.
+        own = downloads().filter(pk=self._download.pk, claim=self._token, filepath=stored.path)
+        return written or own.filter(state=DownloadState.COMPLETE).count()
 
     @property
     def names(self) -> dict[str, str]:

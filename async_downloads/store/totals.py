@@ -8,7 +8,7 @@ from django.db.models import Case, CharField, Count, F, Q, QuerySet, Sum, Value,
 
 from async_downloads.lifetimes import stalled_before
 from async_downloads.models import DownloadQuerySet, DownloadState
-from async_downloads.models.downloads import UNFINISHED
+from async_downloads.models.conditions import UNFINISHED
 
 __all__ = ["STALLED", "Total", "total_by_condition"]
 

@@ -1,7 +1,11 @@
-"""The order in which a change becomes visible: row, entry, version token, signal."""
+"""The order in which a change becomes visible: row, entry, version token, signal.
+
+The row is written, and committed, before anything here happens. None of what follows
+may keep the rest from happening: each step that fails is logged, and the next is taken.
+"""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from django.utils import timezone
@@ -11,12 +15,26 @@ from async_downloads.entries import DownloadEntry
 from async_downloads.logs import get_logger
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.signals import download_changed
-from async_downloads.store.connections import after_commit, downloads
+from async_downloads.store.connections import after_commit, downloads, retried
+from async_downloads.store.outages import durably
 
-__all__ = ["announce", "entry_of", "tell", "write_progress", "write_through", "write_through_all"]
+__all__ = [
+    "announce",
+    "each_of",
+    "entry_of",
+    "tell",
+    "write_progress",
+    "write_through",
+    "write_through_all",
+]
+
+logger = get_logger(__name__)
 
 #: One line for each step of a download's life, with its key and numbers as attributes.
 lifecycle_log: Final = get_logger(signals.__name__)
+
+#: The columns that are attributes of such a line.
+LOGGED: Final = ("state", "attempts", "size", "rows_written")
 
 #: The signal of each change that has one.
 SIGNALS: Final = {
@@ -28,6 +46,15 @@ SIGNALS: Final = {
     "expired": signals.download_expired,
     "fetched": signals.download_fetched,
 }
+
+
+def each_of(*steps: Callable[[], object]) -> None:
+    """Take steps that do not depend on each other: one that raises is logged and passed over."""
+    for step in steps:
+        try:
+            step()
+        except Exception:
+            logger.exception("A change was not published as a whole")
 
 
 def entry_of(download: Download, *, user: str | None = None) -> DownloadEntry:
@@ -78,12 +105,26 @@ def write_through_all(download_keys: Sequence[uuid.UUID], change: str) -> None:
 
     def make_visible() -> None:
         changed = downloads().select_related("collection__user").filter(pk__in=download_keys)
-        for download in changed:
-            entries.set_entry(entry_of(download))
-            announce(download.collection, change, download.download_key)
-            tell(download, change)
+        # A step of its life is told once; of progress there will be more.
+        read = durably if change in SIGNALS else retried
+        for download in read(lambda: list(changed)):
+            publish(download, change)
 
     after_commit(make_visible)
+
+
+def publish(download: Download, change: str) -> None:
+    """Make a committed change of one download visible: entry, version token, signals.
+
+    Args:
+        download: The row, with ``collection__user`` selected.
+        change: What happened, in the words of ``signals``.
+    """
+    each_of(
+        lambda: entries.set_entry(entry_of(download)),
+        lambda: announce(download.collection, change, download.download_key),
+        lambda: tell(download, change),
+    )
 
 
 def write_progress(download: Download, percentage: int) -> None:
@@ -97,23 +138,28 @@ def write_progress(download: Download, percentage: int) -> None:
         download: The row as it was read, with ``collection__user`` selected.
         percentage: 0 to 100.
     """
-    entry = entry_of(download)
-    entry["percentage"] = percentage
-    entry["stamp"] = timezone.now().isoformat()
-    entries.set_entry(entry)
-    announce(download.collection, "progressed", download.download_key)
+
+    def set_entry() -> None:
+        entry = entry_of(download)
+        entry["percentage"] = percentage
+        entry["stamp"] = timezone.now().isoformat()
+        entries.set_entry(entry)
+
+    each_of(set_entry, lambda: announce(download.collection, "progressed", download.download_key))
 
 
 def announce(collection: DownloadCollection, change: str, download_key: str = "") -> None:
     """Renew the collection's version token and send the signal, in this order."""
-    entries.renew_version(collection.key)
     arguments: dict[str, Any] = {
         "download_key": download_key,
         "collection_key": collection.key,
         "user_id": collection.user_id,
         "change": change,
     }
-    download_changed.send_robust(sender=Download, **arguments)
+    each_of(
+        lambda: entries.renew_version(collection.key),
+        lambda: download_changed.send_robust(sender=Download, **arguments),
+    )
 
 
 def tell(download: Download, change: str, **arguments: Any) -> None:
@@ -127,17 +173,13 @@ def tell(download: Download, change: str, **arguments: Any) -> None:
     signal = SIGNALS.get(change)
     if signal is None:
         return
-    lifecycle_log.info(
-        "Download %s: %s",
-        download.download_key,
-        change,
-        extra={
-            "change": change,
-            "state": download.state,
-            "attempts": download.attempts,
-            "size": download.size,
-            "rows_written": download.rows_written,
-        },
-    )
     key = download.download_key
-    signal.send_robust(sender=Download, download=download, download_key=key, **arguments)
+    details = {name: getattr(download, name) for name in LOGGED}
+    each_of(
+        lambda: lifecycle_log.info(
+            "Download %s: %s", key, change, extra={"change": change, **details}
+        ),
+        lambda: signal.send_robust(
+            sender=Download, download=download, download_key=key, **arguments
+        ),
+    )

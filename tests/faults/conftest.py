@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.faults.database_servers import SERVERS, DatabaseServer
+from tests.faults.databases import Database
 from tests.faults.harness import NewSite, RedisServer, Site, missing
 
 if TYPE_CHECKING:
@@ -41,9 +43,10 @@ def new_site() -> Iterator[NewSite]:
     """Make sites, as many as a test likes."""
     with ExitStack() as stack:
 
-        def make(database: str = "sqlite", **options: Any) -> Site:
+        def make(database: str | type[Database] = "sqlite", **options: Any) -> Site:
             uses_redis = "redis" in (options.get("cache"), options.get("broker"))
-            needs("proc", database, *(["redis"] if uses_redis else []))
+            named = [database] if isinstance(database, str) else []
+            needs("proc", *named, *(["redis"] if uses_redis else []))
             return stack.enter_context(Site(database, **options))
 
         yield make
@@ -54,6 +57,15 @@ def redis_server() -> Iterator[RedisServer]:
     """A Redis to be stopped, filled and killed."""
     needs("redis-server")
     with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=["postgres", "mariadb"])
+def database_server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
+    """Run a PostgreSQL and a MariaDB to be stopped and killed; a test leaves it running."""
+    if reason := SERVERS[request.param].missing():
+        pytest.skip(reason)
+    with SERVERS[request.param]() as server:
         yield server
 
 

@@ -129,20 +129,33 @@ class Sqlite(Database):
 class _OnServer(Database):
     @classmethod
     def missing(cls) -> str:
-        if not services.available(cls.kind):
-            return f"{cls.kind} does not answer at {services.url(cls.kind).hostname}"
+        if not services.available(cls.service):
+            return f"{cls.kind} does not answer at {services.url(cls.service).hostname}"
+        return cls.lacks_driver()
+
+    @classmethod
+    def lacks_driver(cls) -> str:
+        """Return what it lacks in Python; an empty text if nothing."""
         return "" if find_spec(cls.driver) else f"{cls.kind} needs {cls.driver}"
 
     driver: ClassVar[str]
 
+    #: What the tests know the server by, and where it is, if not where they expect it.
+    service: ClassVar[str]
+    place: ClassVar[dict[str, Any]] = {}
+
     @property
     def settings(self) -> dict[str, Any]:
-        return services.database_settings(self.kind, self.folder) | {"NAME": self.name, "TEST": {}}
+        options = services.database_settings(self.service, self.folder)
+        place = {name.upper(): value for name, value in self.server().items()}
+        return options | place | {"NAME": self.name, "TEST": {}}
 
     @classmethod
     def server(cls) -> dict[str, Any]:
         """Return the arguments for a connection to the server."""
-        parts = services.url(cls.kind)
+        if cls.place:
+            return cls.place
+        parts = services.url(cls.service)
         return {
             "host": parts.hostname,
             "port": parts.port or 0,
@@ -160,7 +173,7 @@ class _OnServer(Database):
 class Postgres(_OnServer):
     """A database of a PostgreSQL server."""
 
-    kind = "postgres"
+    kind = service = "postgres"
     driver = "psycopg"
 
     @classmethod
@@ -168,7 +181,7 @@ class Postgres(_OnServer):
     def administration(cls) -> Iterator[Any]:
         import psycopg
 
-        database = services.url(cls.kind).path.lstrip("/")
+        database = "postgres" if cls.place else services.url(cls.service).path.lstrip("/")
         with psycopg.connect(**cls.server(), dbname=database, autocommit=True) as connection:
             yield connection.cursor()
 
@@ -190,7 +203,7 @@ class Postgres(_OnServer):
 class Mariadb(_OnServer):
     """A database of a MariaDB server."""
 
-    kind = "mariadb"
+    kind = service = "mariadb"
     driver = "MySQLdb"
 
     @classmethod

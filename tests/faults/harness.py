@@ -41,7 +41,9 @@ Looking
     ``eventually(condition, why=...)`` wait.
 
 A Redis that may be stopped, filled or killed is ``RedisServer`` (fixture
-``redis_server``), whose ``url`` serves as ``cache`` and as ``broker``.
+``redis_server``), whose ``url`` serves as ``cache`` and as ``broker``. A PostgreSQL or
+MariaDB that may be stopped and killed is a ``DatabaseServer`` (fixture
+``database_server``), whose ``database`` serves as a site's.
 """
 
 import atexit
@@ -130,7 +132,8 @@ class Site:
     """A site with a database and a storage of its own, and the processes that work on it.
 
     Args:
-        database: ``"sqlite"``, ``"postgres"`` or ``"mariadb"``.
+        database: ``"sqlite"``, ``"postgres"`` or ``"mariadb"``; or what a ``DatabaseServer``
+            has as ``database``.
         cache: ``"file"``, ``"redis"``, ``"locmem"``, ``"dummy"``, ``"database"``, the URL
             of a Redis, or Django's settings for a cache.
         broker: ``"orm"``, ``"redis"`` or the URL of a Redis.
@@ -147,7 +150,7 @@ class Site:
 
     def __init__(
         self,
-        database: str = "sqlite",
+        database: str | type[Database] = "sqlite",
         *,
         cache: Any = "file",
         broker: str = "orm",
@@ -162,7 +165,7 @@ class Site:
         self._children: list[Child] = []
         self._shared_redis = "redis" in (cache, broker)
         self.broker = services.redis_url() if broker == "redis" else broker
-        kind = DATABASES[database]
+        kind = DATABASES[database] if isinstance(database, str) else database
         try:
             self.settings: dict[str, Any] = {
                 "CACHES": {

@@ -1,10 +1,6 @@
-"""Tasks that other executors run: ``download_task`` in a bare process and in Celery."""
+"""Tasks that a bare process runs: ``download_task`` without a queue."""
 
-from importlib.util import find_spec
-
-import pytest
-
-from tests.faults.harness import Child, NewSite, RedisServer, Site, eventually, kill
+from tests.faults.harness import NewSite, Site, kill
 
 CALL = """
 from tests.faults.site import tasks
@@ -104,56 +100,3 @@ def test_a_time_out_is_recorded_and_left_to_who_waits_for_it(new_site: NewSite) 
     row = site.row(key)
     assert (row["state"], row["attempts"]) == ("failed", 1)
     assert "took too long" in row["errors"]
-
-
-# Celery
-
-
-@pytest.mark.skipif(find_spec("celery") is None, reason="celery is not installed")
-def test_celery_gives_up_an_export_that_kills_its_worker_each_time(
-    new_site: NewSite, redis_server: RedisServer
-) -> None:
-    """Late acknowledgement brings the task back; the third death is the last."""
-    site = new_site(
-        "postgres",
-        CELERY_BROKER=redis_server.url,
-        ASYNC_DOWNLOADS_STALLED_AFTER=1,
-        ASYNC_DOWNLOADS_MAX_ATTEMPTS=2,
-    )
-    key, other = site.init(), site.init()
-    with celery(site) as worker:
-        send(site, "silent", key)
-        for number in (1, 2):
-            kill(site.started(key, times=number).pid)
-        row = site.until(key, state="failed", attempts=2)
-        assert "given up" in row["errors"].lower()
-        send(site, "rows", other)
-        site.until(other, state="complete", attempts=1)
-        assert worker.alive
-    assert len(site.starts(key)) == 2
-    assert len(site.files()) == 1
-
-
-def celery(site: Site) -> Child:
-    """Start a worker of Celery with one process for its tasks, and wait until it is ready."""
-    app = "tests.faults.site.celery_app"
-    arguments = ["-A", app, "worker", "-c", "1", "-P", "prefork", "--without-mingle", "-l", "info"]
-    worker = site.start(
-        f"""
-        import sys
-        from celery.__main__ import main
-        sys.argv[1:] = {arguments!r}
-        main()
-        """
-    )
-    eventually(lambda: " ready." in worker.log, why="a worker of Celery that is ready")
-    return worker
-
-
-def send(site: Site, task: str, key: str) -> None:
-    site.run(
-        f"""
-        from tests.faults.site.celery_app import app
-        app.send_task({task!r}, ({key!r},))
-        """
-    )

@@ -36,6 +36,7 @@ class Result:
     size: int
     collections: int | None
     left: int = 0
+    failed: int = 0
 
 
 class Command(BaseCommand):
@@ -139,7 +140,9 @@ class Command(BaseCommand):
             done = store.clean_up(
                 dry_run=dry_run, after_each=lambda done: progress.show(done.downloads)
             )
-        return Result("expired download", done.downloads, done.size, done.collections, done.left)
+        return Result(
+            "expired download", done.downloads, done.size, done.collections, done.left, done.failed
+        )
 
     def _remove(self, selection: store.Selection, interactive: bool, *, dry_run: bool) -> Result:
         found = store.survey(selection)
@@ -187,6 +190,9 @@ class Command(BaseCommand):
                 f"{'Would leave' if dry_run else 'Left'} {counted(result.left, 'download')} that "
                 "somebody is writing to, or that changed meanwhile."
             )
+        if result.failed:
+            failed = f"{'Would fail' if dry_run else 'Failed'} {counted(result.failed, 'download')}"
+            self.stdout.write(f"{failed} that no worker has finished in time.")
         if result.collections:
             self.stdout.write(f"{verb} {counted(result.collections, 'empty collection')}.")
         if orphans is not None:

@@ -31,6 +31,11 @@ def rows(download_key: str, count: int = 3, pause: float = 0.0) -> None:
     cache.save_download(download_key, lines())
 
 
+def plain(download_key: str) -> None:
+    """Write a row, and ask the database for nothing."""
+    cache.save_download(download_key, [HEADER, [1, "end"]])
+
+
 def steady(download_key: str, go: str = "go") -> None:
     """Write a row every 20 ms until the test says go."""
     steering.started(download_key)
@@ -169,5 +174,5 @@ def leave_within(download_key: str) -> None:
 #: The same tasks for any executor, which only has to call them.
 supervised: dict[str, Callable[..., None]] = {
     task.__name__: download_task(task)
-    for task in (rows, steady, silent, fail, fail_for_people, leave, leave_within, forget)
+    for task in (rows, plain, steady, silent, fail, fail_for_people, leave, leave_within, forget)
 }

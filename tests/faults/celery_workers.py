@@ -1,0 +1,43 @@
+"""Real workers of Celery, with processes, for sites whose broker is ``CELERY_BROKER``."""
+
+from typing import Any, Final
+
+from tests.faults.harness import Child, Site, eventually
+
+__all__ = ["CAREFUL", "send", "start_celery"]
+
+#: The options of a task that the README asks for; exceptions by their dotted paths.
+CAREFUL: Final[dict[str, Any]] = {
+    "acks_late": True,
+    "reject_on_worker_lost": True,
+    "autoretry_for": ["async_downloads.exceptions.DownloadUnavailable"],
+    "retry_backoff": True,
+    "max_retries": 10,
+}
+
+
+def start_celery(site: Site, *, processes: int = 1) -> Child:
+    """Start a worker, and wait until it is ready."""
+    app, count = "tests.faults.site.celery_app", str(processes)
+    options = ["-c", count, "-P", "prefork", "--without-mingle", "-l", "info"]
+    worker = site.start(
+        f"""
+        import sys
+        from celery.__main__ import main
+        sys.argv[1:] = ["-A", {app!r}, "worker", *{options!r}]
+        main()
+        """
+    )
+    eventually(lambda: " ready." in worker.log, why="a worker of Celery that is ready")
+    return worker
+
+
+def send(site: Site, task: str, *keys: str) -> None:
+    """Queue a task for each of these downloads."""
+    site.run(
+        f"""
+        from tests.faults.site.celery_app import app
+        for key in {keys!r}:
+            app.send_task({task!r}, (key,))
+        """
+    )
