@@ -39,6 +39,8 @@ from tests.runs import long_ago
 from tests.shop import models
 from tests.snippets import BLOCKS, README, placed, snippet, snippets
 
+pytestmark = pytest.mark.any_database
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -13,6 +13,7 @@ from async_downloads import cache, store
 from async_downloads.models import Download
 from async_downloads.store import lifecycle
 from tests.factories import DownloadFactory
+from tests.pace import PATIENCE
 from tests.runs import claimed, fall_silent
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
@@ -28,7 +29,7 @@ class WaitingStorage(FileSystemStorage):
 
     def _save(self, name: str, content: Any) -> str:
         self.entered.set()
-        self.go.wait(timeout=30)
+        self.go.wait(timeout=PATIENCE)
         return super()._save(name, content)
 
 
@@ -63,7 +64,7 @@ def test_a_task_without_a_decorator_does_not_save_in_the_run_of_another_delivery
         target=elsewhere, args=(lambda: cache.save_download(key, [["first"]]),)
     )
     first.start()
-    assert WaitingStorage.entered.wait(timeout=30)
+    assert WaitingStorage.entered.wait(timeout=PATIENCE)
 
     def rows() -> Iterator[list[str]]:
         WaitingStorage.go.set()
@@ -72,7 +73,7 @@ def test_a_task_without_a_decorator_does_not_save_in_the_run_of_another_delivery
 
     threading.Timer(0.3, WaitingStorage.go.set).start()
     cache.save_download(key, rows())
-    first.join(timeout=30)
+    first.join(timeout=PATIENCE)
     download = Download.objects.get()
     assert (download.state, download.attempts) == ("complete", 1)
 

@@ -15,8 +15,8 @@ from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 from tests.faults.conftest import needs
 from tests.faults.harness import RedisServer, Server, Site
 
-#: Milliseconds that a change may take to be shown: the machine may be busy.
-PATIENCE = 20_000
+#: Milliseconds, as the browser counts.
+PATIENCE = int(pace.PATIENCE * 1000)
 
 WORKER = """
 import time
@@ -44,7 +44,6 @@ class Seen:
 
     def watch(self, page: Page) -> None:
         """Look at a page from now on."""
-        page.set_default_timeout(PATIENCE)
         page.on("request", self._note_request)
         page.on("websocket", self._note_socket)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -87,7 +86,7 @@ class Pushing:
         """Run a worker's process, and see it end well."""
         with self.site.start(WORKER.format(key=key, body=body)) as child:
             yield child
-            assert child.wait(60) == 0, child.log
+            assert child.wait() == 0, child.log
 
 
 @contextmanager
@@ -111,14 +110,6 @@ def pushing() -> Iterator[Pushing]:
             )
         )
         yield Pushing(site, redis, stack.enter_context(site.server(asgi=True)))
-
-
-@pytest.fixture(autouse=True)
-def patience() -> Iterator[None]:
-    """Give the page as long as a busy machine may need."""
-    expect.set_options(timeout=PATIENCE)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture(scope="module")

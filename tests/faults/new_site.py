@@ -18,12 +18,10 @@ from packaging.utils import canonicalize_name
 
 from tests import services
 from tests.faults.processes import ROOT, Child
+from tests.pace import PATIENCE
 from tests.snippets import Block
 
 __all__ = ["Reader", "pack"]
-
-#: Seconds after which a command of the text is taken for one that hangs.
-STEP_SECONDS: Final = 600
 
 #: What in the environment of the tests Python or Django would look at.
 OURS: Final = ("PYTHON", "DJANGO", "VIRTUAL_ENV", "TEST_", "PIP_", "PYTEST_")
@@ -91,7 +89,7 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=STEP_SECONDS,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, f"{lines}\n{done.stdout}"

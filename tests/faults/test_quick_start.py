@@ -21,10 +21,8 @@ from tests.faults.client import SHOWN, Client
 from tests.faults.conftest import needs
 from tests.faults.new_site import Reader, pack
 from tests.faults.processes import Child, eventually
+from tests.pace import PATIENCE
 from tests.snippets import BLOCKS, README, in_chapter
-
-#: Seconds within which even a busy machine has done what is waited for.
-PATIENCE = 300.0
 
 #: Where the README says that the site is.
 ADDRESS = "http://127.0.0.1:8000"
@@ -98,9 +96,7 @@ def started(reader: Reader) -> Iterator[Client]:
     with ExitStack() as stack:
         children = [stack.enter_context(reader.start(block)) for block in blocks]
         person = Client(reader.read(ADDRESS))
-        page = eventually(
-            lambda: home(person, children), within=PATIENCE, why="a web server that answers"
-        )
+        page = eventually(lambda: home(person, children), why="a web server that answers")
         (name, password) = re.findall(r"sign in as `(\w+)` with `([\w-]+)`", README)[0]
         page = submit(person, page, "Log in", username=name, password=password)
         assert 'id="async-downloads"' in page
@@ -132,7 +128,7 @@ def fetched(person: Client) -> str:
         assert not newest["errors"], newest
         return newest["complete"] and newest
 
-    answer = person.get(eventually(finished, within=PATIENCE, why="a complete file")["url"])
+    answer = person.get(eventually(finished, why="a complete file")["url"])
     assert answer.status == 200, answer.text
     return answer.text
 
