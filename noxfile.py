@@ -5,21 +5,25 @@ import os
 import shutil
 import sys
 import tempfile
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from tests import services
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["tests", "lint", "types", "layers", "wheel"]
+nox.options.sessions = ["tests", "faults", "browser", "lint", "types", "layers", "wheel"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 DATABASES = ("sqlite", "postgres", "mariadb")
+FAILED = "failed"
 
 #: A process more than there are processors, as some of them wait for others. A file is for one
 #: of them, in the order in which the tests are collected: what takes long comes first.
@@ -31,31 +35,11 @@ IN_PARALLEL = (
 #: What the browser tests try the download centre with, and on.
 FRONT_END = ("axe-core@4", "bootstrap-4@npm:bootstrap@4", "bootstrap-5@npm:bootstrap@5")
 
-#: Tests that need to run once only: those of faults bring databases of their own.
-ONCE = (
-    "--ignore=tests/browser",
-    "--ignore=tests/faults",
-    "--ignore=tests/test_lifecycle_machine.py",
-)
+#: Those that start processes, servers and browsers of their own have sessions of their own.
+QUICK = ("--ignore=tests/browser", "--ignore=tests/faults")
 
-#: Tests of rooms that no database tells apart.
-WITH_ANY_DATABASE = tuple(
-    f"--ignore=tests/test_{name}.py"
-    for name in (
-        *("access", "admin_links", "admin_live", "bench", "escaping", "exports_columns"),
-        *("exports_resources", "exports_tasks", "limits", "management_status", "store_target"),
-        *("architecture", "breaker", "checks", "checks_cache", "checks_database", "checks_queue"),
-        *("checks_settings", "checks_site", "checks_storage", "checks_websockets"),
-        *("conformance", "demo_distributed", "demo_production", "exceptions", "items"),
-        *("management_adoption", "management_console", "testing"),
-        *("files", "formats_base", "formats_compressed", "formats_csv", "formats_jsonl"),
-        *("formats_registry", "formats_sinks", "formats_text", "formats_workbooks"),
-        *("formats_xlsx", "formats_zipped"),
-        *("fragments", "handshake", "locale", "names", "public_api"),
-        *("push", "readme", "routing", "serving", "serving_handover", "settings", "storage_s3"),
-        *("predecessor", "templatetags", "ws_consumers", "ws_consumers_endurance"),
-    )
-)
+#: What is left out with a second database: see the marker in pyproject.toml.
+ONCE = ("-m", "not any_database")
 
 #: Pythons and Djangos besides the one that ``nox -s tests`` runs with.
 MATRIX = [
@@ -71,32 +55,70 @@ def group(name: str) -> list[str]:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests on SQLite, and on every database server that answers.
+    """Run the quick tests on SQLite, and on every database server that answers.
 
-    Redis and Chromium are used where they are there. What TESTS_REQUIRE names
-    must be. Arguments go to pytest.
+    Servers get what a database could tell apart. A failure on one does not keep
+    the others from running. Redis is used where it is there. What TESTS_REQUIRE
+    names must be. Arguments go to pytest.
     """
-    session.install("-e", ".[ws,celery]", *group("tests"))
-    install_front_end(session)
-    fetch_old_package(session)
-    ran = []
-    # Before the first run: the tests of faults use every database that there is.
+    install_tests(session)
     lacking = {database: missing(session, database) for database in DATABASES}
-    skipped = [f"{database} ({reason})" for database, reason in lacking.items() if reason]
+    ends = {name: f"not there, so skipped: {why}" for name, why in lacking.items() if why}
     for database in DATABASES:
-        if lacking[database]:
-            continue
-        # What does not depend on the database is tested once, with the first.
-        chosen = [] if database == "sqlite" else [*ONCE, *WITH_ANY_DATABASE]
-        arguments = session.posargs or [*chosen, *IN_PARALLEL]
+        if not lacking[database]:
+            chosen = [*QUICK, *(ONCE if database != "sqlite" else ()), *IN_PARALLEL]
+            ends[database] = end_of(session, session.posargs or chosen, database)
+    ends["redis"] = "used" if services.available("redis") else "not there, so skipped"
+    summarise(session, ends)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Break real parts: processes, servers, databases, storages; and follow the README."""
+    install_tests(session)
+    fetch_old_package(session)
+    # They use every database that there is, and are not run once for each.
+    lacking = {database: missing(session, database) for database in DATABASES}
+    ends = {name: f"not there, so skipped: {why}" for name, why in lacking.items() if why}
+    ends["faults"] = end_of(session, session.posargs or ["tests/faults", *IN_PARALLEL], "sqlite")
+    summarise(session, ends)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Use the download centre in a real Chromium, where there is one."""
+    install_tests(session)
+    install_front_end(session)
+    arguments = session.posargs or ["tests/browser", *IN_PARALLEL]
+    summarise(session, {"browser": end_of(session, arguments, "sqlite")})
+
+
+def install_tests(session: nox.Session) -> None:
+    """Install the package and what its tests need."""
+    session.install("-e", ".[ws,celery]", *group("tests"))
+
+
+def end_of(session: nox.Session, arguments: Iterable[str], database: str) -> str:
+    """Run pytest on a database, and return how that ended."""
+    began = time.monotonic()
+    try:
         session.run("pytest", *arguments, env={"TEST_DATABASE": database})
-        ran.append(database)
-    for service in services.SERVICES:
-        if service in DATABASES:
-            continue
-        (ran if services.available(service) else skipped).append(service)
-    session.log(f"Tested with: {', '.join(ran)}.")
-    session.log(f"Not there, so skipped: {', '.join(skipped) or 'nothing'}.")
+    except CommandFailed:
+        end = FAILED
+    else:
+        end = "passed"
+    return f"{end} after {time.monotonic() - began:.0f} s"
+
+
+def summarise(session: nox.Session, ends: dict[str, str]) -> None:
+    """Say how each part of a session ended, and fail if one has failed."""
+    there = [name for name in services.SERVICES if services.available(name)]
+    session.log(f"There on this machine: {', '.join(there) or 'nothing'}.")
+    for name, end in ends.items():
+        session.log(f"{name}: {end}")
+    failed = [name for name, end in ends.items() if end.startswith(FAILED)]
+    if failed:
+        session.error(f"Failed: {', '.join(failed)}.")
 
 
 def install_front_end(session: nox.Session) -> None:
@@ -152,8 +174,7 @@ def installed_mysqlclient(session: nox.Session) -> bool:
 def matrix(session: nox.Session, django: str) -> None:
     """Run the tests on SQLite with each Python that is installed and its Djangos."""
     session.install("-e", ".[ws,celery]", *group("tests"), f"django~={django}.0")
-    arguments = session.posargs or [*ONCE, *IN_PARALLEL]
-    session.run("pytest", *arguments)
+    session.run("pytest", *(session.posargs or [*QUICK, *IN_PARALLEL]))
 
 
 @nox.session

@@ -25,6 +25,9 @@ CACHES = ("default", "dummy", "database", "file", "redis")
 
 NEEDS = {"redis": "redis"}
 
+#: What takes long.
+LONG = ("tests/test_conformance", "tests/test_lifecycle_machine", "tests/browser", "tests/faults")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse to run without what must be there, and let Playwright's loop run beside the ORM."""
@@ -35,10 +38,21 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 
+#: What gives a test a database.
+DATABASE_FIXTURES = frozenset(("db", "transactional_db", "django_db_setup"))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what uses no database; of the rest, a module says which no database tells apart."""
+    fixtures = DATABASE_FIXTURES.intersection(getattr(item, "fixturenames", ()))
+    if not fixtures and item.get_closest_marker("django_db") is None:
+        item.add_marker("any_database")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, so that no process is left alone with it at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(("tests/browser", "tests/faults")))
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 def pytest_report_header() -> str:

@@ -16,6 +16,7 @@ from django.test import Client
 from async_downloads.models import Download
 from async_downloads.routing import websocket_urlpatterns
 from tests.factories import DownloadCollectionFactory, DownloadFactory
+from tests.pace import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -32,19 +33,38 @@ async def no_connection_left_behind(pushed: None) -> AsyncIterator[None]:
     await sync_to_async(connections.close_all)()
 
 
+class Socket(WebsocketCommunicator):
+    """A socket of which all that is expected is waited for as long as it takes."""
+
+    async def connect(self, timeout: float = PATIENCE) -> tuple[bool, Any]:
+        return await super().connect(timeout)
+
+    async def receive_output(self, timeout: float = PATIENCE) -> dict[str, Any]:
+        return await super().receive_output(timeout)
+
+    async def receive_from(self, timeout: float = PATIENCE) -> Any:
+        return await super().receive_from(timeout)
+
+    async def disconnect(self, code: int = 1000, timeout: float = PATIENCE) -> None:
+        await super().disconnect(code, timeout)
+
+    async def wait(self, timeout: float = PATIENCE) -> None:
+        await super().wait(timeout)
+
+
 def communicator(
     user: Any, path: str = "/ws/downloads/", *, routes: Any = None, **kwargs: Any
-) -> WebsocketCommunicator:
+) -> Socket:
     router = URLRouter(websocket_urlpatterns if routes is None else routes)
 
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await router({**scope, "user": user}, receive, send)
 
-    return WebsocketCommunicator(application, path, **kwargs)
+    return Socket(application, path, **kwargs)
 
 
 @asynccontextmanager
-async def connected(user: Any, **kwargs: Any) -> AsyncIterator[WebsocketCommunicator]:
+async def connected(user: Any, **kwargs: Any) -> AsyncIterator[Socket]:
     """Connect, take the snapshot, and disconnect at the end."""
     page = communicator(user, **kwargs)
     assert (await page.connect())[0]
@@ -53,7 +73,7 @@ async def connected(user: Any, **kwargs: Any) -> AsyncIterator[WebsocketCommunic
     await page.disconnect()
 
 
-async def is_refused(page: WebsocketCommunicator) -> bool:
+async def is_refused(page: Socket) -> bool:
     accepted, _ = await page.connect()
     nothing = await page.receive_nothing()
     await page.wait()
@@ -82,9 +102,7 @@ async def running(user: Any, **kwargs: Any) -> Download:
     return await in_thread(make)
 
 
-def session_communicator(client: Client) -> WebsocketCommunicator:
+def session_communicator(client: Client) -> Socket:
     cookie = f"sessionid={client.cookies['sessionid'].value}"
     application = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
-    return WebsocketCommunicator(
-        application, "/ws/downloads/", headers=[(b"cookie", cookie.encode())]
-    )
+    return Socket(application, "/ws/downloads/", headers=[(b"cookie", cookie.encode())])

@@ -17,7 +17,6 @@ from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from channels.routing import URLRouter
-from channels.testing import WebsocketCommunicator
 from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser, Permission
 from django.db import connections, transaction
@@ -31,6 +30,9 @@ from async_downloads.routing import websocket_urlpatterns
 from async_downloads.ws_consumers import COALESCE_SECONDS, DownloadsConsumer
 from tests.factories import DownloadCollectionFactory, DownloadFactory, UserFactory
 from tests.shop.models import Order
+from tests.sockets import Socket
+
+pytestmark = pytest.mark.any_database
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -409,16 +411,16 @@ async def test_who_may_do_what_over_a_socket(who: str, settings: Any) -> None:
     await sync_to_async(connections.close_all)()
 
 
-def communicator(user: Any, path: str) -> WebsocketCommunicator:
+def communicator(user: Any, path: str) -> Socket:
     router = URLRouter(websocket_urlpatterns)
 
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await router({**scope, "user": user}, receive, send)
 
-    return WebsocketCommunicator(application, path)
+    return Socket(application, path)
 
 
-async def nothing_comes_of(page: WebsocketCommunicator, mine: Download, owner: Any) -> None:
+async def nothing_comes_of(page: Socket, mine: Download, owner: Any) -> None:
     """Send everything that can be sent; none of it may change or tell anything."""
     for message in SENT:
         if isinstance(message, bytes):

@@ -13,7 +13,7 @@ from async_downloads.models import Download
 from tests.factories import DownloadFactory
 from tests.staff import LIST, detail, listed, staff_with, text
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 
 
 def tools(page: str) -> dict[str, str]:

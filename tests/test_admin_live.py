@@ -18,6 +18,8 @@ from async_downloads.models import Download
 from tests.factories import DownloadFactory
 from tests.staff import LIST, client_of, detail, text
 
+pytestmark = pytest.mark.any_database
+
 SUMMARY = f"{LIST}summary/"
 PROGRESS = f"{LIST}progress/"
 

@@ -12,6 +12,8 @@ from async_downloads.testing.conformance import ExecutorConformance, Worker
 from tests import services
 from tests.conformance import workers
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Path:

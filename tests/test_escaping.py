@@ -19,7 +19,7 @@ from async_downloads.models import Download
 from async_downloads.shortcuts import download_task
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 #: Breaks out of text, of either kind of quotes, of an attribute, and of JSON in one.
 MARKUP = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{ 7|add:7 }}</textarea>"""

@@ -31,6 +31,8 @@ from tests.factories import (
 )
 from tests.shop.models import Order
 
+pytestmark = pytest.mark.any_database
+
 SITE = admin.AdminSite()
 
 

@@ -24,6 +24,8 @@ from tests.factories import CustomerFactory, DownloadFactory, OrderFactory
 from tests.shop.admin import OrderAdmin
 from tests.shop.models import Customer, Order
 
+pytestmark = pytest.mark.any_database
+
 EXPORT = "/admin/shop/order/export-in-background/"
 
 

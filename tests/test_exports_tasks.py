@@ -26,6 +26,8 @@ from tests.factories import CustomerFactory, DownloadFactory, OrderFactory, User
 from tests.shop.admin import OrderAdmin
 from tests.shop.models import Order
 
+pytestmark = pytest.mark.any_database
+
 EXPORT = "/admin/shop/order/export-in-background/"
 HEADER = "Reference,Customer,Total,Still open\n"
 

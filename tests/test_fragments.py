@@ -10,7 +10,7 @@ from django.utils import timezone
 from async_downloads import fragments, owners, store
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 
 
 def rendered(user: Any) -> str:

@@ -15,7 +15,7 @@ from async_downloads import items
 from async_downloads.models import Download
 from tests.factories import DownloadFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 
 #: Of a site that has the app twice.
 urlpatterns = [

@@ -13,7 +13,7 @@ from async_downloads import cache, limits
 from async_downloads.exceptions import DownloadError
 from async_downloads.models import Download
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 
 def made(user: Any, **what: Any) -> Download:

@@ -18,6 +18,8 @@ from django.utils.translation.template import templatize
 
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
+pytestmark = pytest.mark.any_database
+
 PACKAGE = Path(__file__).parent.parent / "async_downloads"
 LANGUAGES = ["de", "es", "fr", "zh_Hans"]
 KEYWORDS = [*DEFAULT_KEYWORDS, "gettext_lazy", "gettext_noop", "ngettext_lazy"]

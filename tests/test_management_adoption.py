@@ -13,6 +13,7 @@ from async_downloads.models import Download
 from tests import old_downloads
 
 pytestmark = [
+    pytest.mark.any_database,
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("shared_cache", "user"),
 ]

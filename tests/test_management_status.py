@@ -16,7 +16,7 @@ from tests.factories import DownloadFactory
 from tests.runs import long_ago
 from tests.test_demo_production import run as run_demo
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 
 def run(*arguments: str) -> tuple[str, int, str]:

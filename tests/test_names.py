@@ -18,6 +18,9 @@ from async_downloads import cache, files, serving
 from async_downloads.models import Download
 from async_downloads.serving.attachment import MAX_NAME_BYTES
 from tests import names, s3
+from tests.pace import PATIENCE
+
+pytestmark = pytest.mark.any_database
 
 COUNT: Final = 1000
 
@@ -64,7 +67,7 @@ def from_django(response: Any) -> tuple[bytes, str]:
 
 
 def from_storage(response: Any) -> tuple[bytes, str]:
-    with urllib.request.urlopen(response["Location"], timeout=30) as answer:  # noqa: S310 (our own)
+    with urllib.request.urlopen(response["Location"], timeout=PATIENCE) as answer:  # noqa: S310 (our own)
         return answer.read(), answer.headers["Content-Disposition"]
 
 

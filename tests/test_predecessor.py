@@ -13,7 +13,7 @@ from async_downloads import cache, predecessor
 from async_downloads.predecessor import UnreadableCacheError, read_downloads, read_lists
 from tests import old_downloads
 
-pytestmark = pytest.mark.usefixtures("shared_cache")
+pytestmark = [pytest.mark.any_database, pytest.mark.usefixtures("shared_cache")]
 
 KEY = uuid.UUID("0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e")
 

@@ -16,6 +16,7 @@ from async_downloads import schedules
 from async_downloads.models import Download
 from tests import queues
 from tests.factories import DownloadFactory
+from tests.pace import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -251,7 +252,7 @@ def in_threads(work: Callable[[], None], count: int) -> None:
 
     def run() -> None:
         try:
-            barrier.wait(timeout=20)
+            barrier.wait(timeout=PATIENCE)
             work()
         except BaseException as error:
             errors.append(error)
@@ -262,7 +263,7 @@ def in_threads(work: Callable[[], None], count: int) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=PATIENCE)
     assert errors == []
 
 
@@ -311,7 +312,7 @@ def test_an_older_row_that_is_committed_late_is_not_lost() -> None:
         first_is_done.set()
 
     def second() -> None:
-        first_holds.wait(timeout=5)
+        first_holds.wait(timeout=PATIENCE)
         with connection.execute_wrapper(wait_before_the_removal):
             schedules.install("default")
 

@@ -15,9 +15,10 @@ from django.utils import timezone
 from async_downloads import cache, owners, store, tasks
 from async_downloads.models import Download
 from tests import old_downloads, s3
+from tests.pace import PATIENCE
 from tests.runs import long_ago
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 UPDATE = "/async_downloads/ajax_update/"
 ROWS = [["id", "name"], [1, "Ümläut"]]
@@ -62,7 +63,7 @@ def made(user: Any, filename: str = "orders.csv", **how: Any) -> Download:
 def fetched(url: str, **headers: str) -> Any:
     """Fetch what the storage has; the answer, with its bytes as ``content``."""
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 (our own)
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 (our own)
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 (our own)
         answer.content = answer.read()
         return answer
 

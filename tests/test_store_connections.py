@@ -23,6 +23,7 @@ from async_downloads.store.connections import (
     surely,
 )
 from tests.factories import DownloadFactory
+from tests.pace import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,14 +42,14 @@ def locked_elsewhere() -> Iterator[None]:
             with transaction.atomic():
                 rename("locked")()
                 locked.set()
-                enough.wait(timeout=30)
+                enough.wait(timeout=PATIENCE)
                 transaction.set_rollback(True)
         finally:
             connection.close()
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert locked.wait(timeout=10)
+    assert locked.wait(timeout=PATIENCE)
     try:
         yield
     finally:

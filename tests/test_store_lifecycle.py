@@ -20,6 +20,7 @@ from async_downloads.exceptions import DownloadBusy
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
 from async_downloads.store import lifecycle
 from tests.factories import DownloadFactory, UserFactory
+from tests.pace import PATIENCE
 from tests.runs import claimed, fall_silent, long_ago
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
@@ -263,7 +264,7 @@ class TestClaim:
 
         thread = threading.Thread(target=request)
         thread.start()
-        assert made.wait(timeout=10)
+        assert made.wait(timeout=PATIENCE)
         cache.save_download(keys[0], [["worth waiting for"]])
         thread.join()
         assert Download.objects.get().state == "complete"

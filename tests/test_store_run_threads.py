@@ -17,6 +17,7 @@ from async_downloads.models import Download
 from async_downloads.store import lifecycle
 from async_downloads.supervision import supervise
 from tests.factories import DownloadFactory
+from tests.pace import PATIENCE
 from tests.runs import claimed, fall_silent
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
@@ -32,7 +33,7 @@ class WaitingStorage(FileSystemStorage):
 
     def _save(self, name: str, content: Any) -> str:
         self.entered.set()
-        self.go.wait(timeout=30)
+        self.go.wait(timeout=PATIENCE)
         return super()._save(name, content)
 
 
@@ -67,7 +68,7 @@ def test_a_task_without_a_decorator_does_not_save_in_the_run_of_another_delivery
         target=elsewhere, args=(lambda: cache.save_download(key, [["first"]]),)
     )
     first.start()
-    assert WaitingStorage.entered.wait(timeout=30)
+    assert WaitingStorage.entered.wait(timeout=PATIENCE)
 
     def rows() -> Iterator[list[str]]:
         WaitingStorage.go.set()
@@ -76,7 +77,7 @@ def test_a_task_without_a_decorator_does_not_save_in_the_run_of_another_delivery
 
     threading.Timer(0.3, WaitingStorage.go.set).start()
     cache.save_download(key, rows())
-    first.join(timeout=30)
+    first.join(timeout=PATIENCE)
     download = Download.objects.get()
     assert (download.state, download.attempts) == ("complete", 1)
 

@@ -18,6 +18,7 @@ from async_downloads.exceptions import DownloadBusy, DownloadCancelled, Download
 from async_downloads.models import Download
 from async_downloads.store import lifecycle
 from async_downloads.supervision import supervise
+from tests import pace
 from tests.factories import DownloadFactory
 from tests.runs import fall_silent
 from tests.test_cache import stored_names
@@ -71,7 +72,7 @@ class TestTheClaim:
         run(key, lambda: pytest.fail("It ran."))
 
     def test_another_thread_waits_for_its_turn(self, key: str, settings: Any) -> None:
-        settings.ASYNC_DOWNLOADS_STALLED_AFTER = 2
+        settings.ASYNC_DOWNLOADS_STALLED_AFTER = pace.whole(2)
         second = threading.Thread(target=_closing(lambda: run(key, lambda: pytest.fail("It ran."))))
 
         def body() -> None:
@@ -79,7 +80,7 @@ class TestTheClaim:
             cache.save_download(key, [["row"]])
 
         run(key, body)
-        second.join(timeout=10)
+        second.join(timeout=pace.PATIENCE)
         assert not second.is_alive()
         assert (now().state, now().attempts) == ("complete", 1)
 

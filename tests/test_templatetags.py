@@ -8,7 +8,7 @@ from django.test import Client, RequestFactory
 
 from tests.factories import DownloadFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 
 CENTRE = Template('{% include "async_downloads/download_centre.html" %}')
 

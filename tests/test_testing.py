@@ -18,6 +18,8 @@ from async_downloads.testing.performing import BEHAVIOURS, perform
 from async_downloads.testing.running import RunDownload
 from tests import jobs, queues
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture(autouse=True)
 def remembered() -> Iterator[None]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from channels.layers import InMemoryChannelLayer, get_channel_layer
-from channels.testing import WebsocketCommunicator
 from django.middleware.csrf import _does_token_match
 from django.test import Client
 from django.utils import timezone
@@ -15,6 +14,7 @@ from django.utils import timezone
 from async_downloads import cache, push, ws_consumers
 from async_downloads.models import Download
 from tests.sockets import (
+    Socket,
     communicator,
     connected,
     in_thread,
@@ -27,7 +27,7 @@ from tests.sockets import (
 from tests.sockets import no_connection_left_behind as no_connection_left_behind
 from tests.sockets import pushed as pushed
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ws_consumers, "BUSY_SECONDS", 0.1)
 
 
-async def until_closed(page: WebsocketCommunicator) -> int:
+async def until_closed(page: Socket) -> int:
     """Take what is sent until the socket is closed, and return the code."""
-    while (output := await page.receive_output(timeout=5))["type"] != "websocket.close":
+    while (output := await page.receive_output())["type"] != "websocket.close":
         pass
     return int(output["code"])
 
@@ -64,7 +64,7 @@ async def test_a_layer_that_was_emptied_is_joined_again(user: Any, impatient: No
     async with connected(user) as page:
         await get_channel_layer().flush()
         await in_thread(cache.init_download, user, "new.csv")
-        assert "new.csv" in await page.receive_from(timeout=5)
+        assert "new.csv" in await page.receive_from()
         assert list(get_channel_layer().groups) == [push.group_name(user.pk)]
 
 
@@ -75,7 +75,7 @@ async def test_a_worker_that_died_is_shown_although_nobody_tells(
     async with connected(user) as page:
         long_ago = timezone.now() - timedelta(hours=1)
         await Download.objects.filter(pk=download.pk).aupdate(heard_at=long_ago)
-        assert "stopped responding" in await page.receive_from(timeout=5)
+        assert "stopped responding" in await page.receive_from()
 
 
 class FailingLayer(InMemoryChannelLayer):
@@ -108,7 +108,7 @@ async def test_a_layer_that_fails_to_answer_does_not_end_the_socket(
     async with connected(user) as page:
         for name in ("one.csv", "two.csv"):
             await in_thread(cache.init_download, user, name)
-            assert name in await page.receive_from(timeout=5)
+            assert name in await page.receive_from()
 
 
 async def test_without_the_layer_a_page_is_refused_and_the_log_says_why(
@@ -183,7 +183,7 @@ async def test_a_page_that_goes_while_it_is_told_of_a_change_is_no_error(
 
         await served(scope, receive, send_or_tell)
 
-    page = WebsocketCommunicator(application, "/ws/downloads/")
+    page = Socket(application, "/ws/downloads/")
     assert (await page.connect())[0]
     await asyncio.wait_for(tried.wait(), 5)
     assert await page.receive_nothing()

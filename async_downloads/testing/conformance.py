@@ -21,7 +21,7 @@ __all__ = ["ExecutorConformance", "Worker"]
 T = TypeVar("T")
 
 #: Seconds that a test waits for a worker, at the most.
-PATIENCE: Final = 30.0
+PATIENCE: Final = 300.0
 
 #: Seconds for which a transaction is held open, for whoever would not wait for its end.
 LINGER: Final = 0.2

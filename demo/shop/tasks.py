@@ -4,6 +4,7 @@ A pause in here stands for work that takes its time: a slow query, another
 system, a page that has to be drawn.
 """
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -35,7 +36,7 @@ HEADER: Final = (
     "status",
 )
 
-REPORT_SECONDS: Final = 20.0
+REPORT_SECONDS: Final = float(os.environ.get("DEMO_REPORT_SECONDS", 20))
 AUDIT_SECONDS: Final = 8.0
 INVOICES: Final = 1_000
 INVOICE_SECONDS: Final = 0.3

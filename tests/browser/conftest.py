@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
-from tests import services
+from tests import pace, services
 
 #: Where pictures are kept; UPDATE_SCREENSHOTS=1 puts those of the README where it looks for them.
 SHOTS = Path(__file__).parent / "shots"
@@ -24,6 +24,11 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+
+def timeout() -> float:
+    """Return the milliseconds that a page may take for what is expected of it."""
+    return pace.stretched(30) * 1000
 
 
 def take_picture(page: Page, path: Path) -> None:
@@ -52,6 +57,7 @@ def browser() -> Iterator[Browser]:
     path = services.chromium()
     if path is None:
         pytest.skip("no Chromium is installed")
+    expect.set_options(timeout=timeout())
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
@@ -62,7 +68,7 @@ def browser() -> Iterator[Browser]:
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A browser without a past."""
     context = browser.new_context(viewport={"width": 1280, "height": 720})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(timeout())
     yield context
     context.close()
 

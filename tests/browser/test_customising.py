@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from async_downloads import cache
 from tests.browser.conftest import PICTURES, take_picture
 from tests.factories import DownloadCollectionFactory, DownloadFactory
-from tests.test_readme import snippet, snippets
+from tests.snippets import BLOCKS, snippets
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
 
@@ -20,7 +20,10 @@ def customised(tmp_path: Path, settings: Any) -> str:
     folder = tmp_path / "async_downloads"
     folder.mkdir()
     for name in ("download_centre.html", "download.html"):
-        (folder / name).write_text(snippet(f"# templates/async_downloads/{name}"))
+        (template,) = [
+            block for block in BLOCKS if block.file == f"templates/async_downloads/{name}"
+        ]
+        (folder / name).write_text(template.body)
     (engine,) = settings.TEMPLATES
     settings.TEMPLATES = [{**engine, "DIRS": [tmp_path, *engine["DIRS"]]}]
     (style,) = snippets("css")

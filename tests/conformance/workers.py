@@ -19,11 +19,12 @@ from async_downloads.testing.conformance import Worker
 from async_downloads.testing.performing import perform
 from tests import services
 from tests.faults.processes import ROOT, Child, Cluster, eventually
+from tests.pace import PATIENCE, whole
 
 __all__ = ["STALLED_AFTER", "celery", "django_q", "own_tasks", "threads"]
 
 #: Seconds after which the suite takes a silent task for dead.
-STALLED_AFTER: Final = 2
+STALLED_AFTER: Final = min(whole(2), 10)
 
 #: Tasks that each executor runs at the same time.
 AT_ONCE: Final = 2
@@ -137,7 +138,7 @@ def threads(folder: Path) -> Iterator[Worker]:
 
     yield Worker(Remembered(perform), endings, AT_ONCE)
     for _, future in futures:
-        future.exception(timeout=30)
+        future.exception(timeout=PATIENCE)
 
 
 def environment(**more: Any) -> dict[str, str]:

@@ -9,6 +9,8 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, ProxyHandler, Request, build_opener
 
+from tests.pace import PATIENCE
+
 __all__ = ["Answer", "Client"]
 
 
@@ -47,12 +49,17 @@ class Client:
         """Return a cookie's value; an empty text if there is none."""
         return next((cookie.value or "" for cookie in self._cookies if cookie.name == name), "")
 
-    def get(self, path: str, *, timeout: float = 30, **headers: str) -> Answer:
+    def get(self, path: str, *, timeout: float = PATIENCE, **headers: str) -> Answer:
         """Fetch a page. ``HX_Request="true"`` sends the header ``HX-Request``."""
         return self._ask(path, None, headers, timeout)
 
     def post(
-        self, path: str, data: dict[str, Any] | None = None, *, timeout: float = 30, **headers: str
+        self,
+        path: str,
+        data: dict[str, Any] | None = None,
+        *,
+        timeout: float = PATIENCE,
+        **headers: str,
     ) -> Answer:
         """Send values as a form does."""
         headers = {"X_CSRFToken": self.cookie("csrftoken")} | headers

@@ -72,6 +72,7 @@ from tests.faults.databases import DATABASES, Database
 from tests.faults.parts import missing
 from tests.faults.processes import ROOT, Child, Cluster, alive, cont, eventually, kill, stop
 from tests.faults.redis_server import RedisServer
+from tests.pace import PATIENCE, whole
 
 __all__ = [
     "Child",
@@ -96,8 +97,9 @@ NewSite = Callable[..., "Site"]
 
 SETUP: Final = "import django; django.setup()\n"
 
-#: Seconds that a child may take that runs to its end.
-RUN_SECONDS: Final = 60
+#: What a test makes so short that it races against the work of a slow machine, in seconds.
+SHORT: Final = 60
+RACING: Final = ("ASYNC_DOWNLOADS_STALLED_AFTER", "ASYNC_DOWNLOADS_TIMEOUT", "timeout", "retry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,9 @@ class Site:
                     alias: parts.cache_settings(wanted, name=self.name, folder=self.folder)
                     for alias, wanted in (("default", cache), ("database", "database"))
                 },
-                "Q_CLUSTER": parts.cluster_settings(self.broker, q or {}, name=self.name),
+                "Q_CLUSTER": parts.cluster_settings(
+                    self.broker, _bearable(q or {}), name=self.name
+                ),
                 "MEDIA_ROOT": str(self.media),
                 "FAULTS_STEERING": str(self.steering),
             }
@@ -184,7 +188,7 @@ class Site:
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
-        self.settings |= {"DATABASES": {"default": self.database.settings}, **settings}
+        self.settings |= {"DATABASES": {"default": self.database.settings}, **_bearable(settings)}
         Site.open.append(self)
 
     def __enter__(self) -> Self:
@@ -222,7 +226,7 @@ class Site:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=RUN_SECONDS,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, f"The child ended with {done.returncode}:\n{done.stderr}"
@@ -240,7 +244,7 @@ class Site:
             q: Settings of this cluster, such as ``{"workers": 2}``.
             **settings: Other settings of its processes.
         """
-        settings = {"Q_CLUSTER": self.settings["Q_CLUSTER"] | (q or {})} | settings
+        settings = {"Q_CLUSTER": self.settings["Q_CLUSTER"] | _bearable(q or {})} | settings
         with self._spawn(Cluster, ["-m", "django", "qcluster"], settings) as cluster:
             eventually(lambda: cluster.ready, why="a cluster that takes tasks")
             yield cluster
@@ -267,7 +271,7 @@ class Site:
 
     def environment(self, settings: dict[str, Any] | None = None) -> dict[str, str]:
         """Return the environment of a child of this site."""
-        values = self.settings | (settings or {})
+        values = self.settings | _bearable(settings or {})
         return os.environ | {
             "DJANGO_SETTINGS_MODULE": "tests.faults.site.settings",
             "FAULTS_SITE": json.dumps(values, default=str),
@@ -311,10 +315,10 @@ class Site:
         words = [line.split() for line in lines if line.startswith(key)]
         return [Start(int(pid), attempts) for _, pid, attempts in words]
 
-    def started(self, key: str, *, times: int = 1, within: float = 30.0) -> Start:
+    def started(self, key: str, *, times: int = 1) -> Start:
         """Wait for the n-th start of a download's task, and return it."""
         why = f"start {times} of {key}"
-        return eventually(lambda: self.starts(key)[times - 1 :], within=within, why=why)[0]
+        return eventually(lambda: self.starts(key)[times - 1 :], why=why)[0]
 
     # Looking
 
@@ -334,7 +338,7 @@ class Site:
         """Return a download; an empty dictionary if there is none."""
         return next((row for row in self.rows() if row["id"] == key), {})
 
-    def until(self, key: str, *, within: float = 30.0, **values: Any) -> dict[str, Any]:
+    def until(self, key: str, **values: Any) -> dict[str, Any]:
         """Wait until a download has these values, and return it."""
 
         def row_if_so() -> dict[str, Any]:
@@ -342,7 +346,7 @@ class Site:
             return row if row and values.items() <= row.items() else {}
 
         try:
-            return eventually(row_if_so, within=within, why=f"{key} with {values}")
+            return eventually(row_if_so, why=f"{key} with {values}")
         except AssertionError as error:
             error.add_note(f"It is: {self.row(key)}")
             raise
@@ -414,13 +418,22 @@ class Site:
             cls._templates = None
 
 
-def until_idle(site: Site, cluster: Cluster, *, within: float = 30.0) -> None:
+def until_idle(site: Site, cluster: Cluster) -> None:
     """Wait until nothing is queued, and the cluster has told how each task ended that it took."""
 
     def idle() -> bool:
         return site.queued() == 0 and cluster.deliveries == cluster.endings
 
-    eventually(idle, within=within, why="an idle cluster")
+    eventually(idle, why="an idle cluster")
+
+
+def _bearable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with their short times as long as this machine needs them."""
+    return settings | {
+        name: whole(settings[name])
+        for name in RACING
+        if isinstance(settings.get(name), int | float) and settings[name] < SHORT
+    }
 
 
 def _seen(look: Callable[[], object]) -> str:

@@ -54,8 +54,8 @@ def cluster_settings(broker: str, more: dict[str, Any], *, name: str) -> dict[st
         "workers": 1,
         "poll": 0.1,
         "guard_cycle": 0.1,
-        "timeout": 60,
-        "retry": 90,
+        "timeout": 600,
+        "retry": 660,
         "catch_up": False,
         # What a cluster tells of itself is none of the cache's business here.
         "cache": "nowhere",

@@ -11,24 +11,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from tests.pace import PATIENCE
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 PROC: Final = Path("/proc")
 
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], *, within: float = 30.0, why: str) -> T:
+def eventually(condition: Callable[[], T], *, why: str) -> T:
     """Return the first true answer of a condition that is asked again and again.
 
     Args:
         condition: What is asked.
-        within: Seconds; a generous bound, for a slow machine.
         why: What is waited for, in words.
     """
-    deadline = time.monotonic() + within
+    deadline = time.monotonic() + PATIENCE
     while not (answer := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"Not within {within:g} s: {why}. The last answer: {answer!r}")
+            raise AssertionError(f"Not within {PATIENCE:g} s: {why}. The last answer: {answer!r}")
         time.sleep(0.05)
     return answer
 
@@ -77,9 +78,9 @@ class Child:
         """Return the lines of its log that hold all of these words."""
         return [line for line in self.log.splitlines() if all(word in line for word in words)]
 
-    def wait(self, within: float = 30.0) -> int:
+    def wait(self) -> int:
         """Wait until it has ended by itself, and return its exit code."""
-        return self._popen.wait(within)
+        return self._popen.wait(PATIENCE)
 
     def terminate(self) -> None:
         """Ask it to end."""

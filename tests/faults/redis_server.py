@@ -88,7 +88,7 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        eventually(lambda: self.answers, within=10, why="an answer of redis-server")
+        eventually(lambda: self.answers, why="an answer of redis-server")
 
     def kill(self) -> None:
         """Kill it; what connects is refused."""

@@ -11,6 +11,7 @@ from tests.faults.conftest import needs
 from tests.faults.harness import Child, Client, Server, Site, eventually
 from tests.faults.site import transactions
 from tests.faults.site.crowd import MARK
+from tests.pace import stretched
 
 __all__ = ["Running", "ends", "run_site"]
 
@@ -54,7 +55,8 @@ class Running:
         code = CALL.format(tasks=paths, supervised=supervised)
         database = self.site.settings["DATABASES"]["default"]
         if timeout is not None:
-            database = database | {"OPTIONS": database["OPTIONS"] | {"timeout": timeout}}
+            options = database["OPTIONS"] | {"timeout": stretched(timeout)}
+            database = database | {"OPTIONS": options}
         return self.site.start(code, DATABASES={"default": database})
 
     def clear(self, key: str) -> float:
@@ -106,8 +108,8 @@ def run_site(database: str, *, migrated: bool = True, **settings: Any) -> Iterat
             yield Running(database, site, server, server.client())
 
 
-def ends(child: Child, *, within: float = 60) -> dict[str, str]:
+def ends(child: Child) -> dict[str, str]:
     """Wait for a process that ends with a crowd, and return how each of the crowd ended."""
-    assert child.wait(within) == 0, child.log
+    assert child.wait() == 0, child.log
     told = [line.removeprefix(MARK) for line in child.lines() if line.startswith(MARK)]
     return dict(line.split(": ", 1) for line in told)

@@ -205,7 +205,7 @@ def test_case_31_a_worker_that_is_cut_off_from_the_cache_is_followed_all_the_sam
             eventually(lambda told=told: page.unchanged > told + 1, why="a page that is at rest")
             site.go(f"go-{step}")
             # As long as a version token lives, and then some.
-            eventually(lambda seen=seen: seen in page.html, within=15, why=f"{seen} on the page")
+            eventually(lambda seen=seen: seen in page.html, why=f"{seen} on the page")
         assert child.wait() == 0, child.log
         assert len(child.lines("left alone")) == 1
         assert page.statuses <= {200, 204}

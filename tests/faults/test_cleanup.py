@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import Tell
 from tests.faults.harness import Child, NewSite, RedisServer, Site, cont, eventually, missing, stop
+from tests.pace import stretched
 
 pytestmark = pytest.mark.usefixtures("in_memory")
 
@@ -115,7 +116,7 @@ class Stock:
 def fill(site: Site, count: int, *, hours: int) -> None:
     """Make downloads that expire in so many hours, or have."""
     with site.start(FILL.format(count=count, hours=hours, owners=OWNERS)) as child:
-        assert child.wait(600) == 0, child.log
+        assert child.wait() == 0, child.log
 
 
 def count_rows(site: Site) -> int:
@@ -153,7 +154,7 @@ def clean(site: Site, *, kill_below: int = 0) -> tuple[int, int, float]:
                     return peak_in(status), 0, time.monotonic() - began
                 cont(child.pid)
             time.sleep(0.02)
-        assert child.wait(600) == 0, child.log
+        assert child.wait() == 0, child.log
         seconds = time.monotonic() - began
         (statements,) = re.findall(r"took (\d+) statements", child.log)
         assert not child.lines("ERROR")
@@ -285,7 +286,7 @@ def test_case_49_four_clean_ups_at_once_leave_a_running_export_alone(
     site.started(key)
     site.go("begin")
     eventually(lambda: count_rows(site) == 4, why="nothing but what is alive")
-    time.sleep(3)
+    time.sleep(stretched(3))
     assert site.row(key)["state"] in {"pending", "running"}
     site.go()
     row = site.until(key, state="complete")

@@ -13,6 +13,7 @@ import pytest
 from tests.faults.harness import Site, eventually
 from tests.faults.running import Running, ends, run_site
 from tests.faults.site import transactions
+from tests.pace import stretched
 
 LOCKED = "database is locked"
 
@@ -246,7 +247,7 @@ def test_case_17_the_last_write_is_tried_again(locking: Running) -> None:
         site.started(told)
         with locked(site):
             site.go("release")
-            time.sleep(1.2)
+            time.sleep(stretched(1.2))
         assert child.wait() == teller.wait() == 0, child.log + teller.log
     row = site.row(key)
     assert (row["state"], row["attempts"]) == ("complete", 1)

@@ -58,20 +58,22 @@ def clock_changes(direction: str, after: float) -> str:
 #: Sees one export through a change of the clocks, beside those that wait and are complete.
 THROUGH_A_CHANGE = """
 import os, time
-os.environ["TZ"] = {rule!r}
-time.tzset()
-
 from django.contrib.auth import get_user_model
 from async_downloads import cache, owners, store
 from async_downloads.tasks import run_task
 from tests.faults.site import steering
 from tests.faults.site.crowd import crowd
+from tests.faults.test_database_times import clock_changes
+from tests.pace import stretched
 
 get_user_model().objects.create(username="ada")
 keys = {{}}
 for name in ("complete", "pending", "running"):
     _, keys[name] = cache.init_download("ada", name)
 run_task("tests.faults.site.transactions.plain", keys["complete"])
+# From here on it is a race: the others have to begin before the clocks are changed.
+os.environ["TZ"] = clock_changes({direction!r}, after=stretched(2.5))
+time.tzset()
 before = time.localtime().tm_gmtoff
 
 def watch():
@@ -107,8 +109,7 @@ def test_case_21_a_change_of_the_clocks_changes_nothing(
     site = new_site(
         "sqlite", USE_TZ=use_tz, TIME_ZONE="Europe/Berlin", ASYNC_DOWNLOADS_TIMEOUT=1800
     )
-    rule = clock_changes(direction, after=2.5)
-    with site.start(THROUGH_A_CHANGE.format(rule=rule)) as child:
+    with site.start(THROUGH_A_CHANGE.format(direction=direction)) as child:
         ended = ends(child)
     assert ended["run"] == ended["again"] == "None", child.log
     seen = ast.literal_eval(ended["watch"])

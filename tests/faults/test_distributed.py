@@ -22,9 +22,6 @@ HASTE: Final = {
     "DEMO_STALLED_AFTER": "4",
 }
 
-#: Seconds; a generous bound, for a slow machine.
-PATIENCE: Final = 300.0
-
 BROKERS: Final = ("orm", "redis")
 
 
@@ -67,7 +64,7 @@ def test_an_export_outlives_the_cluster_that_was_building_it(
     demos: dict[str, Child], broker: str, told: list[str]
 ) -> None:
     child = demos[broker]
-    code = child.wait(PATIENCE)
+    code = child.wait()
     assert code == 0, child.log
     for text in (
         *("is killed, all of it", "Both files are the same to the byte"),

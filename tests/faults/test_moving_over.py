@@ -24,9 +24,7 @@ import pytest
 from tests import services
 from tests.faults.conftest import needs
 from tests.faults.processes import ROOT, Child, eventually
-
-#: Seconds that one step may take, an installation included.
-STEP_SECONDS: Final = 300
+from tests.pace import PATIENCE
 
 #: Bytes that have to be free in memory for the whole of it to be made there.
 MEMORY_BYTES: Final = 1 << 30
@@ -121,7 +119,7 @@ class Site:
         arguments = (str(self.venv / "bin/python"), *WORKER)
         with Child(arguments, env=self.environment, log=log, cwd=self.folder) as worker:
             why = "the end of the task that was queued before the upgrade"
-            eventually(lambda: worker.lines("Task shop.tasks", "succeeded"), within=60, why=why)
+            eventually(lambda: worker.lines("Task shop.tasks", "succeeded"), why=why)
         return log.read_text()
 
     def _run(self, *command: str) -> str:
@@ -131,7 +129,7 @@ class Site:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=STEP_SECONDS,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, f"{command} ended:\n{done.stdout}\n{done.stderr}"

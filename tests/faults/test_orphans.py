@@ -12,6 +12,7 @@ import pytest
 
 from tests.faults.harness import NewSite, Site, eventually
 from tests.faults.processes import ROOT
+from tests.pace import PATIENCE
 
 DAY: Final = 86_400
 
@@ -34,7 +35,7 @@ def manage(site: Site, *arguments: str, code: int = 0) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == code, done.stderr

@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults.conftest import needs
 from tests.faults.harness import Server, Site
+from tests.pace import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,8 @@ def handshake(server: Server, path: str = "/ws/downloads/", **headers: str) -> i
         **headers,
     }
     lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in asked.items())]
-    with socket.create_connection((host.hostname or "", host.port or 0), timeout=30) as connection:
+    address = host.hostname or "", host.port or 0
+    with socket.create_connection(address, timeout=PATIENCE) as connection:
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
         return int(connection.makefile("rb").readline().split()[1])
 

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from tests.faults.harness import NewSite, eventually, kill, until_idle
+from tests.pace import stretched
 
 TOO_LONG = "The file took too long, or its worker was stopped."
 WRONG = "Something went wrong while the file was being made."
@@ -44,7 +45,7 @@ def test_case_3_what_is_delivered_again_leaves_workers_to_other_downloads(
     with site.cluster():
         site.started(long)
         for _ in range(2):
-            time.sleep(3)
+            time.sleep(stretched(3))
             site.until(site.begin("rows"), state="complete")
         assert site.row(long)["state"] == "running"
         site.go()

@@ -1,0 +1,181 @@
+"""A site made of what a text says, in an environment of its own, as a reader makes it."""
+
+import csv
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterable
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+from typing import Final, Self
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests import services
+from tests.faults.processes import ROOT, Child
+from tests.pace import PATIENCE
+from tests.snippets import Block
+
+__all__ = ["Reader", "pack"]
+
+#: What in the environment of the tests Python or Django would look at.
+OURS: Final = ("PYTHON", "DJANGO", "VIRTUAL_ENV", "TEST_", "PIP_", "PYTEST_")
+
+PACKAGE: Final = "django-async-downloads"
+
+
+class Reader:
+    """Does what blocks say, in their order, with nothing added.
+
+    Attributes:
+        folder: Where the first terminal is by now.
+    """
+
+    def __init__(self, folder: Path, port: int, wheels: Path):
+        self.folder = folder
+        self._port = port
+        self._state = folder / ".terminal"
+        self._state.mkdir()
+        # Nothing is downloaded: pip finds what these tests run with, and nothing else.
+        self._outside = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(OURS)},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_FIND_LINKS": str(wheels),
+            "PIP_NO_COMPILE": "1",
+            "PIP_NO_INDEX": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._inside = self._outside
+
+    def copy(self, folder: Path, port: int) -> Self:
+        """Return a reader with a copy of the site, to be changed in another way."""
+        other = type(self)(folder, port, Path(self._outside["PIP_FIND_LINKS"]))
+        other._inside = self._inside
+        other.folder = folder / self.folder.name
+        shutil.copytree(self.folder, other.folder)
+        # The environment is the same: it knows itself by the path that it was made at.
+        (folder / "venv").symlink_to(self._inside["VIRTUAL_ENV"])
+        return other
+
+    def follow(self, blocks: Iterable[Block]) -> str:
+        """Put blocks into their files and type them into the first terminal.
+
+        Returns:
+            What the last command has printed.
+        """
+        printed = ""
+        for block in blocks:
+            if block.file and not block.file.startswith("/"):
+                self._write(block)
+            elif block.terminal == "a":
+                printed = self.type(block.body)
+        return printed
+
+    def type(self, lines: str) -> str:
+        """Type lines into the first terminal, and return what they print."""
+        state = f"pwd >{self._state}/folder\nenv -0 >{self._state}/environment"
+        done = subprocess.run(
+            ["bash", "-e", "-c", f"{self.read(lines)}\n{state}"],
+            cwd=self.folder,
+            env=self._inside,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, f"{lines}\n{done.stdout}"
+        self.folder = Path((self._state / "folder").read_text().rstrip("\n"))
+        pairs = (self._state / "environment").read_text().rstrip("\0").split("\0")
+        self._inside = dict(pair.split("=", 1) for pair in pairs)
+        return done.stdout
+
+    def start(self, block: Block) -> Child:
+        """Type a block into a terminal of its own, in the folder that the first one is in."""
+        arguments = ["bash", "-e", "-c", self.read(block.body)]
+        log = self._state / f"{block.body.split()[-1]}.log"
+        return Child(arguments, env=self._outside, log=log, cwd=self.folder)
+
+    def _write(self, block: Block) -> None:
+        path = self.folder / block.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        before = f"{path.read_text()}\n\n" if block.at_the_end else ""
+        path.write_text(before + self.read(block.body))
+
+    def read(self, text: str) -> str:
+        """Return a text with the port and the Redis that are free for it here."""
+        text = re.sub(r"\b8000\b", str(self._port), text)
+        return text.replace(services.DEFAULT_URLS["redis"], services.redis_url())
+
+
+def pack(wanted: Iterable[str], folder: Path) -> None:
+    """Make wheels of what is installed here: these requirements, and what they require.
+
+    Args:
+        wanted: Requirements, as they are given to pip.
+        folder: Where the wheels go.
+    """
+    waiting = [Requirement(text) for text in wanted]
+    seen: set[tuple[str, str]] = set()
+    while waiting:
+        requirement = waiting.pop()
+        found = distribution(requirement.name)
+        extras = {(canonicalize_name(found.name), extra) for extra in ("", *requirement.extras)}
+        if not extras - seen:
+            continue
+        seen |= extras
+        for text in found.requires or ():
+            needed = Requirement(text)
+            if not needed.marker or any(
+                needed.marker.evaluate({"extra": extra}) for _, extra in extras
+            ):
+                waiting.append(needed)
+    for name in {name for name, _ in seen}:
+        _wheel(distribution(name), folder)
+
+
+def _wheel(found: Distribution, folder: Path) -> None:
+    name = re.sub(r"[-_.]+", "_", found.name)
+    info = f"{name}-{found.version}.dist-info"
+    written = []
+    with zipfile.ZipFile(folder / f"{name}-{found.version}-py3-none-any.whl", "w") as wheel:
+        for inside, path in _files(found):
+            wheel.write(path, inside)
+            written.append(inside)
+        for kept in ("METADATA", "entry_points.txt"):
+            if text := found.read_text(kept):
+                wheel.writestr(f"{info}/{kept}", text)
+                written.append(f"{info}/{kept}")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n")
+        record = io.StringIO()
+        csv.writer(record).writerows(
+            (path, "", "") for path in [*written, f"{info}/WHEEL", f"{info}/RECORD"]
+        )
+        wheel.writestr(f"{info}/RECORD", record.getvalue())
+
+
+def _files(found: Distribution) -> Iterable[tuple[str, Path]]:
+    """Return what of a distribution lies among the packages: its path there, and here."""
+    if canonicalize_name(found.name) == PACKAGE:
+        # It may be installed in development mode, and is where these tests are.
+        paths = [path for path in (ROOT / "async_downloads").rglob("*") if path.is_file()]
+        files = [(path.relative_to(ROOT).as_posix(), path) for path in paths]
+    else:
+        listed = found.files or ()
+        files = [(path.as_posix(), Path(str(path.locate()))) for path in listed]
+    return [
+        (inside, path)
+        for inside, path in files
+        if not inside.startswith("..")
+        and ".dist-info/" not in inside
+        and "__pycache__" not in inside
+        and path.is_file()
+    ]
