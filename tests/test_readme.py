@@ -33,6 +33,7 @@ from async_downloads.executors import enqueuer_for
 from async_downloads.exports import ExportInBackgroundMixin
 from async_downloads.formats import registry
 from async_downloads.models import Download
+from async_downloads.shortcuts import download_task
 from async_downloads.testing.running import FinishedDownload
 from tests import jobs, queues
 from tests.factories import DownloadFactory, OrderFactory, UserFactory
@@ -566,6 +567,15 @@ def test_nginx_understands_its_location(tmp_path: Path) -> None:
     arguments = [program, "-t", "-p", tmp_path, "-e", tmp_path / "log", "-c", "nginx.conf"]
     tested = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert tested.returncode == 0, tested.stderr
+
+
+def test_the_options_for_celery_are_those_of_the_fault_tests() -> None:
+    pytest.importorskip("celery")
+    # tests/faults/test_celery.py starts real workers with them.
+    names = executed(snippet("SURVIVES = {"), download_task=download_task)
+    retried = tuple(map(import_string, CAREFUL["autoretry_for"]))
+    assert names["SURVIVES"] == {**CAREFUL, "autoretry_for": retried}
+    assert names["export_with_care"].acks_late
 
 
 def test_celery_finds_the_clean_up(quick_start: Any) -> None:
