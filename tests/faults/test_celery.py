@@ -119,12 +119,14 @@ def test_an_export_that_outlasts_the_visibility_time_out_is_made_once(
         ASYNC_DOWNLOADS_STALLED_AFTER=10,
     )
     key = site.init()
-    with start_celery(site, processes=2) as worker:
+    with start_celery(site):
         send(site, "steady", key)
         site.started(key)
-        eventually(lambda: worker.lines("DownloadBusy"), within=60, why="a second delivery")
-        site.go()
-        row = site.until(key, state="complete", attempts=1)
+        # It looks for what was not acknowledged in time when it begins.
+        with start_celery(site) as second:
+            eventually(lambda: second.lines("DownloadBusy"), within=120, why="a second delivery")
+            site.go()
+            row = site.until(key, state="complete", attempts=1)
     assert len(site.starts(key)) == 1
     assert site.files() == [row["filepath"]]
 
@@ -139,10 +141,10 @@ def test_a_soft_time_limit_is_a_failure(celery_site: NewCelerySite) -> None:
     assert "SoftTimeLimitExceeded" in row["error_detail"]
 
 
-def test_a_hard_time_limit_is_a_death_after_which_nothing_is_delivered_again(
+def test_after_a_hard_time_limit_nothing_is_delivered_again(
     celery_site: NewCelerySite, redis_server: RedisServer
 ) -> None:
-    """Celery kills the process, and takes that for the end of the task."""
+    """Celery asks the process to end, and kills it a tenth of a second later."""
     site = celery_site(CELERY_TASK_OPTIONS=CAREFUL | {"time_limit": 1})
     key = site.init()
     with start_celery(site) as worker:
@@ -150,4 +152,7 @@ def test_a_hard_time_limit_is_a_death_after_which_nothing_is_delivered_again(
         site.started(key)
         eventually(lambda: worker.lines("Hard time limit"), why="a death")
         eventually(lambda: queued(redis_server) == 0, why="an empty queue")
-        assert (site.row(key)["state"], len(site.starts(key))) == ("running", 1)
+        assert len(site.starts(key)) == 1
+        # Where the time was too short to record it, the export is left as if it was killed.
+        row = site.row(key)
+        assert row["state"] == "running" or "took too long" in row["errors"]
