@@ -35,11 +35,11 @@ IN_PARALLEL = (
 #: What the browser tests try the download centre with, and on.
 FRONT_END = ("axe-core@4", "bootstrap-4@npm:bootstrap@4", "bootstrap-5@npm:bootstrap@5")
 
-#: Those that start processes, servers and browsers of their own have sessions of their own.
-QUICK = ("--ignore=tests/browser", "--ignore=tests/faults")
-
-#: What is left out with a second database: see the marker in pyproject.toml.
-ONCE = ("-m", "not any_database")
+#: What a newcomer runs, on the first database and on any other one, and what takes long: see the
+#: markers in pyproject.toml.
+QUICK = ("-m", "not long")
+QUICK_AGAIN = ("-m", "not long and not any_database")
+LONG = ("-m", "long", "--ignore=tests/browser")
 
 #: Pythons and Djangos besides the one that ``nox -s tests`` runs with.
 MATRIX = [
@@ -66,8 +66,9 @@ def tests(session: nox.Session) -> None:
     ends = {name: f"not there, so skipped: {why}" for name, why in lacking.items() if why}
     for database in DATABASES:
         if not lacking[database]:
-            chosen = [*QUICK, *(ONCE if database != "sqlite" else ()), *IN_PARALLEL]
-            ends[database] = end_of(session, session.posargs or chosen, database)
+            chosen = QUICK if database == "sqlite" else QUICK_AGAIN
+            arguments = session.posargs or [*chosen, *IN_PARALLEL]
+            ends[database] = end_of(session, arguments, database)
     ends["redis"] = "used" if services.available("redis") else "not there, so skipped"
     summarise(session, ends)
 
@@ -80,7 +81,7 @@ def faults(session: nox.Session) -> None:
     # They use every database that there is, and are not run once for each.
     lacking = {database: missing(session, database) for database in DATABASES}
     ends = {name: f"not there, so skipped: {why}" for name, why in lacking.items() if why}
-    ends["faults"] = end_of(session, session.posargs or ["tests/faults", *IN_PARALLEL], "sqlite")
+    ends["faults"] = end_of(session, session.posargs or [*LONG, *IN_PARALLEL], "sqlite")
     summarise(session, ends)
 
 

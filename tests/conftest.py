@@ -25,8 +25,8 @@ CACHES = ("default", "dummy", "database", "file", "redis")
 
 NEEDS = {"redis": "redis"}
 
-#: What takes long.
-LONG = ("tests/test_conformance", "tests/test_lifecycle_machine", "tests/browser", "tests/faults")
+#: Where all takes long.
+LONG = ("tests/browser/", "tests/faults/")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,16 +43,18 @@ DATABASE_FIXTURES = frozenset(("db", "transactional_db", "django_db_setup"))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what uses no database; of the rest, a module says which no database tells apart."""
+    """Mark what uses no database, or lies where all takes long; the rest is marked by hand."""
     fixtures = DATABASE_FIXTURES.intersection(getattr(item, "fixturenames", ()))
     if not fixtures and item.get_closest_marker("django_db") is None:
         item.add_marker("any_database")
+    if item.nodeid.startswith(LONG):
+        item.add_marker("long")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, so that no process is left alone with it at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def pytest_report_header() -> str:

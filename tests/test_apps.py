@@ -161,6 +161,7 @@ def test_each_module_imports_without_the_optional_packages_but_their_doors(
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "blocked",
     [OPTIONAL, {"channels"}, {"celery"}, {"django_q"}, set()],

@@ -10,6 +10,8 @@ from tests.bench import __main__ as bench
 from tests.bench.cases import CASES
 from tests.bench.runner import SITE
 
+pytestmark = pytest.mark.long
+
 
 def test_it_prints_a_table_and_writes_what_it_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -12,7 +12,7 @@ from async_downloads.testing.conformance import ExecutorConformance, Worker
 from tests import services
 from tests.conformance import workers
 
-pytestmark = pytest.mark.any_database
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

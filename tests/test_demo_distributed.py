@@ -11,7 +11,7 @@ from tests.test_demo_production import ROOT, SECRET, check, run
 GUIDE: Final = (ROOT / "docs" / "more-than-one-machine.md").read_text()
 
 #: Of one process to another, or of other kinds of the demo.
-INTERNAL: Final = {"DEMO_LOCAL_S3"}
+INTERNAL: Final = {"DEMO_LOCAL_S3", "DEMO_REPORT_SECONDS"}
 
 ENVIRON: Final = {
     "DJANGO_SETTINGS_MODULE": "demo.distributed",

@@ -35,7 +35,7 @@ from tests.lifecycle_world import (
 )
 from tests.runs import long_ago
 
-pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 
 class NothingToDo(Exception):  # noqa: N818 (it is no error)
