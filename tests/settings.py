@@ -3,11 +3,16 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 from tests import services
+
+if os.environ.get("TEST_PSYCOPG") == "2":
+    # Django takes the older driver only where it does not find the newer one.
+    sys.modules["psycopg"] = None  # type: ignore[assignment]
 
 DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
 

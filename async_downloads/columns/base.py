@@ -1,63 +1,75 @@
-"""What there is to know of a kind of database that makes text."""
+"""A queryset's statement, and text that can be made of its rows."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import IO, Any, ClassVar, Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, Protocol
 
-from async_downloads.columns.kinds import Column
-
-__all__ = ["PLAIN_PLACES", "Dialect"]
-
-#: How many decimal places Python prints without an exponent, whatever the number.
-PLAIN_PLACES: Final = 6
+__all__ = ["Statement", "Text"]
 
 
-class Dialect(ABC):
-    """How one kind of database makes text."""
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What Django runs for a queryset's rows, and what it makes of each cell.
 
-    #: Whether a subquery that is ordered gives its rows in that order.
-    keeps_order: ClassVar[bool]
+    Attributes:
+        connection: Django's.
+        sql: The statement.
+        params: Of the statement.
+        cells: The expression of each cell with Django's converters for it, in order.
+        sorts_by_more: Whether it selects more columns behind those of the cells, by
+            which it sorts, and which are in no row.
+        is_combined: Whether it is a union, or the like, of several.
+    """
 
-    def __init__(self, connection: Any, columns: list[Any], escape_formulas: bool):
-        """Prepare.
+    connection: Any
+    sql: str
+    params: tuple[Any, ...]
+    cells: Sequence[tuple[Any, Sequence[Callable[..., Any]]]]
+    sorts_by_more: bool
+    is_combined: bool
 
-        Args:
-            connection: Django's.
-            columns: Each with its converters.
-            escape_formulas: Whether text must not be taken for a formula.
-        """
-        self._connection = connection
-        self._columns = columns
-        self._escape = escape_formulas
+    @property
+    def expressions(self) -> list[Any]:
+        """The cells' expressions alone."""
+        return [expression for expression, _converters in self.cells]
 
-    @abstractmethod
-    def suits(self) -> bool:
-        """Whether this connection can be used in its present state."""
-
-    @abstractmethod
-    def cell(self, column: Column, sql: str, number: int) -> str | None:
-        """Return an expression for a cell's text: ``sql`` itself if that is it already.
-
-        Args:
-            column: What ``sql`` gives.
-            sql: An expression, without parameters unless it is returned as it is.
-            number: Of the column, counted from 0.
+    def described(self) -> tuple[Any, list[Any]]:
+        """Ask the database for the columns of the statement, of which it runs nothing.
 
         Returns:
-            Nothing if there is no such expression.
+            A cursor of Django's, closed, and one description for each column. The list is
+            empty if the columns are not those of the cells.
         """
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT * FROM ({self.sql}) selected LIMIT 0", self.params)  # noqa: S608
+            columns = list(cursor.description)
+        return cursor, columns if self.selects(len(columns)) else []
 
-    def row(self, cells: list[str]) -> str:
-        """Return what is selected for a row of these cells."""
-        return ", ".join(cells)
+    def selects(self, columns: int) -> bool:
+        """Return whether a result of so many columns has those of the cells."""
+        more = columns - len(self.cells)
+        return more > 0 if self.sorts_by_more else more == 0
 
-    @abstractmethod
+
+class Text(Protocol):
+    """The text of a queryset's rows, before it is made."""
+
     def write(
-        self,
-        sql: str,
-        params: tuple[Any, ...],
-        stream: IO[bytes],
-        encoding: str,
-        beat: Callable[[int], None],
+        self, stream: IO[bytes], *, encoding: str = "utf-8", beat: Callable[[int], None]
     ) -> int:
-        """Write the rows, and return how many there were."""
+        """Write the bytes that the row path writes of the rows.
+
+        Args:
+            stream: Where the bytes go. It is left open.
+            encoding: Any of Python's text encodings.
+            beat: Called every few hundred rows with the number of rows so far. What it
+                raises ends the writing, and leaves the connection fit for use.
+                Queries are allowed in it, on whichever database.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            DownloadError: A cell holds a character that the encoding lacks; the
+                message names the row, counted from 1.
+        """

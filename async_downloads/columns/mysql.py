@@ -1,121 +1,185 @@
-"""MariaDB and MySQL: what the driver's text is made into objects for is asked for as text.
+"""MariaDB and MySQL: what the driver would make objects of, to print them again, stays text.
 
-Literals have no backslashes and nothing is joined by pipes, so that no
-``sql_mode`` matters.
+The statement is Django's, and its cells go the way of the row path, less what is
+known to lead back to the text that the server has sent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any, Final
 
-from django.conf import settings
-
 from async_downloads.columns import base, streams
-from async_downloads.columns.kinds import Column, Kind
-from async_downloads.formats import csv
 
-__all__ = ["Dialect"]
+__all__ = ["text_of"]
 
-#: Kinds of which Django makes nothing else than the driver does.
-_AS_THEY_ARE: Final = {
-    *(Kind.INTEGER, Kind.TEXT, Kind.BINARY, Kind.ADDRESS, Kind.FLOAT),
-}
+#: How many decimal places Python prints without an exponent, whatever the number.
+_PLAIN_PLACES: Final = 6
 
-#: The driver makes nothing of a date that is none.
-_IF_DATE: Final = "CASE WHEN YEAR({0}) > 0 AND MONTH({0}) > 0 AND DAYOFMONTH({0}) > 0 THEN {1} END"
+#: Days that each year has, as they are in a date's text.
+_EACH_YEARS: Final = frozenset(
+    f"-{month:02}-{day:02}"
+    for month, days in enumerate((31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31), 1)
+    for day in range(1, days + 1)
+)
 
 
-class Dialect(base.Dialect):
-    """Cells from the driver, through an unbuffered cursor, to ``csv.writer``."""
+def text_of(statement: base.Statement, escape_formulas: bool) -> base.Text | None:
+    """Return the rows' text, if other statements can be kept from the connection meanwhile.
 
-    #: MariaDB drops the order of a subquery.
-    keeps_order = False
+    In a transaction they would have to be on it.
+    """
+    connection = statement.connection
+    fits = (
+        not connection.in_atomic_block
+        and streams.is_djangos(connection)
+        and connection.get_autocommit()
+        and not connection.execute_wrappers
+        and connection.Database.__name__ == "MySQLdb"
+    )
+    return _Fetched(statement, escape_formulas) if fits else None
 
-    def suits(self) -> bool:
-        """Whether other statements can be kept from the connection until all rows are read.
 
-        In a transaction they would have to be on it.
-        """
-        connection = self._connection
-        return (
-            not connection.in_atomic_block
-            and streams.is_djangos(connection)
-            and connection.get_autocommit()
-            and not connection.execute_wrappers
-            and hasattr(getattr(connection.Database, "cursors", None), "SSCursor")
-        )
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """Rows of an unbuffered cursor."""
 
-    def cell(self, column: Column, sql: str, number: int) -> str | None:
-        """Return an expression for a cell."""
-        kind = column.kind
-        if kind in _AS_THEY_ARE:
-            return sql
-        if not column.stored:
-            return sql if kind is Kind.DECIMAL else None
-        if kind is Kind.BOOLEAN:
-            return f"CASE {sql} WHEN 1 THEN 'True' WHEN 0 THEN 'False' ELSE {sql} END"
-        if kind is Kind.DECIMAL:
-            places = getattr(column.field, "decimal_places", None)
-            return (
-                f"CAST({sql} AS CHAR)"
-                if places is not None and places <= base.PLAIN_PLACES
-                else sql
-            )
-        if kind is Kind.UUID:
-            return self._uuid(sql)
-        return self._moment(kind, sql)
-
-    def _uuid(self, sql: str) -> str:
-        if self._connection.features.has_native_uuid_field:
-            return f"CAST({sql} AS CHAR)"
-        parts = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
-        cut = ", ".join(f"SUBSTRING({sql}, {begin}, {length})" for begin, length in parts)
-        return f"CASE WHEN {sql} IS NOT NULL THEN LOWER(CONCAT_WS('-', {cut})) END"
-
-    def _moment(self, kind: Kind, sql: str) -> str | None:
-        if kind is Kind.DATE:
-            return _IF_DATE.format(sql, f"CAST({sql} AS CHAR)")
-        if kind is Kind.TIME:
-            return f"TRIM(TRAILING '.000000' FROM CAST(CAST({sql} AS TIME(6)) AS CHAR))"
-        if kind is not Kind.DATETIME:
-            return None
-        text = f"TRIM(TRAILING '.000000' FROM CAST(CAST({sql} AS DATETIME(6)) AS CHAR))"
-        if settings.USE_TZ:
-            if self._connection.timezone_name != "UTC":
-                return None
-            text = f"CONCAT({text}, '+00:00')"
-        return _IF_DATE.format(sql, text)
+    statement: base.Statement
+    escape_formulas: bool
 
     def write(
-        self,
-        sql: str,
-        params: tuple[Any, ...],
-        stream: IO[bytes],
-        encoding: str,
-        beat: Callable[[int], None],
+        self, stream: IO[bytes], *, encoding: str = "utf-8", beat: Callable[[int], None]
     ) -> int:
         """Write the rows, of which neither side holds more than a few."""
-        connection = self._connection
+        connection = self.statement.connection
         connection.ensure_connection()
+        driver = connection.connection
         with connection.wrap_database_errors, streams.beside(connection, beat) as aside:
-            cursor = connection.connection.cursor(connection.Database.cursors.SSCursor)
+            cursor = driver.cursor(connection.Database.cursors.SSCursor)
             try:
-                cursor.execute(sql, params)
-                texts = [
-                    number
-                    for number, (column, _steps) in enumerate(self._columns)
-                    if column.is_text and self._escape
-                ]
-                change = partial(_escaped, texts) if texts else None
-                return streams.write_rows(cursor.fetchmany, stream, encoding, aside, change)
+                usual = driver.converter
+                texts = {} if self.escape_formulas else dict.fromkeys(_kept(connection), str)
+                driver.converter = {**usual, **texts}
+                try:
+                    cursor.execute(self.statement.sql, self.statement.params)
+                finally:
+                    driver.converter = usual
+                change = self._change(cursor, {kind: usual[kind] for kind in texts})
+                return streams.write_rows(
+                    cursor.fetchmany,
+                    stream,
+                    encoding,
+                    aside,
+                    change,
+                    escape_formulas=self.escape_formulas,
+                )
             finally:
                 # Reads what is left, without which the connection is good for nothing.
                 cursor.close()
 
+    def _change(self, cursor: Any, texts: dict[int, Any]) -> Callable[[Any], Any] | None:
+        """Return what to make of each row.
 
-def _escaped(texts: list[int], row: tuple[Any, ...]) -> list[Any]:
-    """Return a row in which no text, of the columns with these numbers, is taken for a formula."""
-    cells = list(row)
-    for number in texts:
-        cells[number] = csv.escaped(cells[number])
-    return cells
+        Args:
+            cursor: With a result.
+            texts: What the driver usually makes of the kinds of columns that are text here.
+        """
+        cells, columns = self.statement.cells, cursor.description
+        if not self.statement.selects(len(columns)):
+            raise RuntimeError(f"{len(columns)} columns instead of {len(cells)}.")
+        steps = []
+        for number, (expression, converters) in enumerate(cells):
+            step = self._step(
+                columns[number],
+                cursor.description_flags[number],
+                expression,
+                converters,
+                texts.get(columns[number][1]),
+            )
+            if step is not None:
+                steps.append((number, step))
+        if not steps and len(columns) == len(cells):
+            return None
+        return partial(_changed, steps, len(cells))
+
+    def _step(
+        self, column: Any, flags: int, expression: Any, converters: Any, parse: Any
+    ) -> Callable[[Any], Any] | None:
+        """Return what is to be made of a cell of a column; None if it is printed as it is."""
+        connection = self.statement.connection
+        types, signs = _constants(connection)
+        if parse is None and not converters:
+            return None
+        convert = partial(_converted, parse, converters, expression, connection)
+        if parse is None:
+            return convert
+        if column[1] in {types.DECIMAL, types.NEWDECIMAL}:
+            zerofill = flags & signs.ZEROFILL
+            plain = column[5] <= _PLAIN_PLACES and not zerofill and not converters
+            return None if plain else convert
+        if column[1] == types.DATE:
+            return convert if converters else partial(_day, convert)
+        if not converters:
+            return partial(_moment, convert, "")
+        in_utc = connection.timezone_name == "UTC"
+        if in_utc and list(converters) == [connection.ops.convert_datetimefield_value]:
+            return partial(_moment, convert, "+00:00")
+        return convert
+
+
+def _constants(connection: Any) -> tuple[Any, Any]:
+    """Return the driver's names for types of columns, and for signs that they may bear."""
+    constants = connection.Database.constants
+    return constants.FIELD_TYPE, constants.FLAG
+
+
+def _kept(connection: Any) -> Iterable[int]:
+    """Return the types of columns that stay text, where the driver makes of them what it should."""
+    types, _signs = _constants(connection)
+    kept = (types.DECIMAL, types.NEWDECIMAL, types.DATE, types.DATETIME, types.TIMESTAMP)
+    usual, made = connection.Database.converters.conversions, connection.connection.converter
+    return [kind for kind in kept if made.get(kind) is usual[kind]]
+
+
+def _changed(
+    steps: list[tuple[int, Callable[[Any], Any]]], cells: int, row: tuple[Any, ...]
+) -> list[Any]:
+    """Return a row's cells."""
+    changed = list(row[:cells])
+    for number, step in steps:
+        changed[number] = step(changed[number])
+    return changed
+
+
+def _converted(
+    parse: Callable[[str], Any] | None,
+    converters: Iterable[Callable[..., Any]],
+    expression: Any,
+    connection: Any,
+    value: Any,
+) -> Any:
+    """Return what the driver and Django make of a value."""
+    if parse is not None and value is not None:
+        value = parse(value)
+    for convert in converters:
+        value = convert(value, expression, connection)
+    return value
+
+
+def _day(convert: Callable[[Any], Any], text: str | None) -> Any:
+    """Return a date's text if it is one of each year's, and what is made of it otherwise."""
+    if text is None or (text[4:] in _EACH_YEARS and text[:4] != "0000"):
+        return text
+    return convert(text)
+
+
+def _moment(convert: Callable[[Any], Any], offset: str, text: str | None) -> Any:
+    """Return the text of a date and time, likewise."""
+    if text is None:
+        return None
+    if text[4:10] in _EACH_YEARS and text[:4] != "0000":
+        if len(text) == 19:
+            return text + offset
+        if len(text) == 26:
+            return (text if text[20:] != "000000" else text[:19]) + offset
+    return convert(text)

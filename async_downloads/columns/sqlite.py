@@ -5,69 +5,132 @@ what it knows, and leaves the rest to a function in Python, which prints it as
 the row path does.
 """
 
-import csv
-import io
 import itertools
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import IO, Any, Final
 
 from django.conf import settings
 from django.db import Error as DatabaseFault
-from django.utils.dateparse import parse_date, parse_datetime, parse_time
+from django.db.models.expressions import Col
 
 from async_downloads.columns import base, streams
-from async_downloads.columns.kinds import Column, Kind
-from async_downloads.formats.csv import FORMULA_STARTS, escaped
+from async_downloads.columns.kinds import Column, Kind, column_of
+from async_downloads.formats.csv import FORMULA_STARTS, SEPARATORS, line
 
-__all__ = ["Dialect"]
+__all__ = ["text_of"]
 
-_DAY: Final = "[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]"
-_SECOND: Final = "[0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
-_FRACTION: Final = "." + "[0-9]" * 6
+#: SQLite does not take expressions that are nested too deep, and joins the cells of a row in one.
+MOST_COLUMNS: Final = 200
 
 #: Significant digits that a number of 64 bits has for certain, less one.
 _DIGITS: Final = 14
 
+#: What a column must be declared as, for the driver to make such values of what it holds.
+#: Of a column for other kinds it must make nothing.
+_DECLARED: Final = {
+    Kind.BOOLEAN: {"BOOL"},
+    Kind.DATE: {"DATE"},
+    Kind.DATETIME: {"DATETIME", "TIMESTAMP"},
+    Kind.TIME: {"TIME"},
+}
+
 _numbers: Final = itertools.count()
 
 
-def _line(*cells: object) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+def text_of(statement: base.Statement, escape_formulas: bool) -> base.Text | None:
+    """Return the rows' text, if each cell's is known."""
+    columns = [column for column in map(column_of, statement.expressions) if column is not None]
+    if statement.is_combined or not len(statement.cells) == len(columns) <= MOST_COLUMNS:
+        return None
+    driver = _Driver(statement.connection)
+    if not driver.is_usual() or not all(map(driver.knows, statement.expressions)):
+        return None
+    _cursor, selected = statement.described()
+    if not selected:
+        return None
+    function = f"async_downloads_cell_{next(_numbers)}"
+    row = _Row(statement.connection, function, escape_formulas).of(columns)
+    names = ", ".join(f"c{number}" for number in range(len(selected)))
+    # Refused by SQLite if there are more columns, or fewer, than names.
+    sql = f"WITH async_downloads_rows ({names}) AS ({statement.sql}) SELECT {row} FROM async_downloads_rows"  # noqa: E501, S608
+    return _Printed(statement, columns, escape_formulas, function, sql)
 
 
-#: What this Python's csv.writer puts into quotes: not every one does a carriage return.
-_QUOTED: Final = "".join(sign for sign in ',"\n\r' if _line(sign, 0) != f"{sign},0\n")
+class _Driver:
+    """What the driver makes of values by the type that their column was declared with."""
 
-#: As the driver makes of what was declared a date or a time.
-_PARSERS: Final[dict[Kind, Callable[[str], Any]]] = {
-    Kind.DATE: parse_date,
-    Kind.DATETIME: parse_datetime,
-    Kind.TIME: parse_time,
-}
+    def __init__(self, connection: Any):
+        self._connection = connection
+        self._tables: dict[str, dict[str, str]] = {}
+
+    def is_usual(self) -> bool:
+        """Return whether it is as Django has set it up."""
+        usual = sqlite3.PARSE_DECLTYPES | sqlite3.PARSE_COLNAMES
+        return (
+            self._connection.connection.text_factory is str
+            and self._connection.get_connection_params()["detect_types"] == usual
+            and sqlite3.converters["BOOL"](b"1") is True
+            and all(
+                sqlite3.converters[name].__module__.startswith("django.")
+                for name in ("DATE", "DATETIME", "TIMESTAMP", "TIME")
+            )
+        )
+
+    def knows(self, expression: Any) -> bool:
+        """Return whether the tables' columns are declared as those of the fields."""
+        return all(
+            self._is_declared(part) for part in expression.flatten() if isinstance(part, Col)
+        )
+
+    def _is_declared(self, col: Any) -> bool:
+        column, name = column_of(col), col.target.column
+        # The driver takes what is in brackets for a type.
+        if column is None or "[" in name:
+            return False
+        declared = self._table(col.target.model._meta.db_table).get(name.lower())
+        if declared is None:
+            return False
+        word = declared.partition("(")[0].partition(" ")[0].upper()
+        if column.kind in _DECLARED:
+            return word in _DECLARED[column.kind]
+        return word not in sqlite3.converters
+
+    def _table(self, name: str) -> dict[str, str]:
+        if name not in self._tables:
+            with self._connection.cursor() as cursor:
+                cursor.execute("SELECT lower(name), type FROM pragma_table_info(%s)", [name])
+                self._tables[name] = dict(cursor.fetchall())
+        return self._tables[name]
 
 
-class Dialect(base.Dialect):
-    """Text of whole rows."""
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Makes the expression of a row's text.
 
-    #: It leaves out only an order that an outer one, or an aggregate, makes useless.
-    keeps_order = True
+    Attributes:
+        connection: Django's.
+        function: Prints what has no expression.
+        escape_formulas: Whether text must not be taken for a formula.
+    """
 
-    def __init__(self, connection: Any, columns: list[Any], escape_formulas: bool):
-        """Prepare a function of its own."""
-        super().__init__(connection, columns, escape_formulas)
-        self._function = f"async_downloads_cell_{next(_numbers)}"
-        self._raised: list[Exception] = []
+    connection: Any
+    function: str
+    escape_formulas: bool
 
-    def suits(self) -> bool:
-        """Whether this connection can be used in its present state: always."""
-        return True
+    def of(self, columns: Sequence[Column]) -> str:
+        """Return the expression."""
+        cells = [self._cell(column, f"c{number}", number) for number, column in enumerate(columns)]
+        if len(cells) == 1:
+            # An empty line would be no row.
+            return f"coalesce(nullif({cells[0]}, ''), '\"\"') || char(10)"
+        return " || ',' || ".join(f"({cell})" for cell in cells) + " || char(10)"
 
-    def cell(self, column: Column, sql: str, number: int) -> str | None:
+    def _cell(self, column: Column, sql: str, number: int) -> str:
         """Return an expression for a cell's text, quotes and all."""
-        printed = f"{self._function}({number}, {sql})"
+        printed = f"{self.function}({number}, {sql})"
         if column.kind in {Kind.TEXT, Kind.ADDRESS}:
             return self._text(sql, printed)
         known = self._known(column, sql)
@@ -75,13 +138,13 @@ class Dialect(base.Dialect):
 
     def _text(self, sql: str, printed: str) -> str:
         rare = f"instr({sql}, char(0))"
-        if self._escape:
-            # A range in a pattern cannot end in a bracket.
-            starts = "".join(sorted(FORMULA_STARTS - {"-"})) + "-"
-            rare += f" OR {sql} GLOB '[{starts}]*' OR instr({sql}, char(13))"
+        if self.escape_formulas:
+            starts, between = _signs(FORMULA_STARTS), _signs(SEPARATORS)
+            signs = _signs(FORMULA_STARTS - SEPARATORS)
+            rare += f" OR {sql} GLOB '[{starts}]*' OR {sql} GLOB '*[{between}][{signs}]*'"
         return (
             f"CASE typeof({sql}) WHEN 'text' THEN CASE WHEN {rare} THEN {printed}"
-            f" WHEN {sql} GLOB '*[{_QUOTED}]*' THEN '\"' || replace({sql}, '\"', '\"\"') || '\"'"
+            f" WHEN {sql} GLOB '*[,\"\n\r]*' THEN '\"' || replace({sql}, '\"', '\"\"') || '\"'"
             f" ELSE {sql} END WHEN 'null' THEN '' ELSE {printed} END"
         )
 
@@ -93,93 +156,55 @@ class Dialect(base.Dialect):
         if not column.stored:
             return ""
         if kind is Kind.BOOLEAN:
-            return f"WHEN {sql} = 1 THEN 'True' WHEN {sql} = 0 THEN 'False'"
+            return (
+                f"WHEN typeof({sql}) = 'integer' AND {sql} IN (0, 1)"
+                f" THEN CASE {sql} WHEN 1 THEN 'True' ELSE 'False' END"
+            )
         if kind is Kind.DECIMAL:
             return _decimal(column.field, sql)
         if kind is Kind.UUID:
             parts = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
             cut = " || '-' || ".join(f"substr({sql}, {begin}, {size})" for begin, size in parts)
-            return f"WHEN length({sql}) = 32 AND {sql} NOT GLOB '*[^0-9a-f]*' THEN {cut}"
+            return (
+                f"WHEN typeof({sql}) = 'text' AND length({sql}) = 32"
+                f" AND {sql} NOT GLOB '*[^0-9a-f]*' THEN {cut}"
+            )
         return self._moment(kind, sql)
 
     def _moment(self, kind: Kind, sql: str) -> str:
-        if kind is Kind.DATE:
-            return f"WHEN {sql} GLOB '{_DAY}' THEN {sql}"
+        """Return conditions that hold for moments that are written as Python writes them.
+
+        SQLite writes them so too: without the fraction, and once it has reckoned with them,
+        as before that it takes the 31st of each month for a day, and 24:00 for a time.
+        """
         offset = ""
-        if kind is Kind.TIME:
-            whole = _SECOND
+        if kind is Kind.DATE:
+            function, size = "date", 10
+        elif kind is Kind.TIME:
+            function, size = "time", 8
         elif kind is Kind.DATETIME:
-            whole = f"{_DAY} {_SECOND}"
+            function, size = "datetime", 19
             if settings.USE_TZ:
-                if self._connection.timezone_name != "UTC":
+                if self.connection.timezone_name != "UTC":
                     return ""
                 offset = " || '+00:00'"
         else:
             return ""
-        return (
-            f"WHEN {sql} GLOB '{whole}{_FRACTION}' AND substr({sql}, -7) <> '.000000'"
-            f" THEN {sql}{offset} WHEN {sql} GLOB '{whole}' THEN {sql}{offset}"
+        known = f"{function}({sql}, '+0 days') = substr({sql}, 1, {size})"
+        fraction = (
+            f"length({sql}) = {size} + 7"
+            f" AND substr({sql}, {size} + 1) BETWEEN '.000001' AND '.999999'"
+            f" AND substr({sql}, {size} + 7) BETWEEN '0' AND '9'"
         )
-
-    def row(self, cells: list[str]) -> str:
-        """Return what is selected."""
-        if len(cells) == 1:
-            # An empty line would be no row.
-            return f"coalesce(nullif({cells[0]}, ''), '\"\"') || char(10)"
-        return " || ',' || ".join(f"({cell})" for cell in cells) + " || char(10)"
-
-    def write(
-        self,
-        sql: str,
-        params: tuple[Any, ...],
-        stream: IO[bytes],
-        encoding: str,
-        beat: Callable[[int], None],
-    ) -> int:
-        """Write the rows, which the driver makes one by one."""
-        connection = self._connection
-        connection.ensure_connection()
-        driver = connection.connection
-        driver.create_function(self._function, 2, self._print)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(sql, params)
-                return streams.write_blocks(_blocks(cursor), stream, encoding, beat)
-        except DatabaseFault:
-            if self._raised:
-                # SQLite says no more than that a function has raised something.
-                raise self._raised[0] from None
-            raise
-        finally:
-            # Refused while the caller reads something else from this connection.
-            with suppress(connection.Database.OperationalError):
-                driver.create_function(self._function, 2, None)
-
-    def _print(self, number: int, value: Any) -> str:
-        """Return a cell's text, as the row path would have it."""
-        try:
-            column, (converters, expression) = self._columns[number]
-            if column.stored:
-                value = _as_declared(column.kind, value)
-            for convert in converters:
-                value = convert(value, expression, self._connection)
-            if self._escape:
-                value = escaped(value)
-            return _line(value, 0)[:-3]
-        except Exception as error:
-            self._raised.append(error)
-            raise
+        if kind is not Kind.TIME:
+            # A sign before it, so that no text is compared as the number of a year.
+            known += f" AND +{sql} > '0001'"
+        return f"WHEN {known} AND (length({sql}) = {size} OR {fraction}) THEN {sql}{offset}"
 
 
-def _as_declared(kind: Kind, value: Any) -> Any:
-    """Return what the driver makes of a value in a column of such a type."""
-    if value is None:
-        return None
-    if kind is Kind.BOOLEAN:
-        return value == 1 or value in ("1", b"1")
-    if kind in _PARSERS:
-        return _PARSERS[kind](value.decode() if isinstance(value, bytes) else str(value))
-    return value
+def _signs(signs: Iterable[str]) -> str:
+    """Return what is in the brackets of a pattern. A hyphen that is not the last is a range."""
+    return "".join(sorted(signs, key=lambda sign: (sign == "-", sign)))
 
 
 def _decimal(field: Any, sql: str) -> str:
@@ -189,9 +214,72 @@ def _decimal(field: Any, sql: str) -> str:
         return ""
     scale, most = f"1{'0' * places}.0", f"1{'0' * (min(digits, _DIGITS) - places)}.0"
     return (
-        f"WHEN abs({sql}) < {most} AND round({sql} * {scale}) / {scale} = {sql}"
+        f"WHEN typeof({sql}) IN ('real', 'integer') AND abs({sql}) < {most}"
+        f" AND round({sql} * {scale}) / {scale} = {sql}"
         f" AND {sql} <> 0 THEN printf('%%.{places}f', {sql})"
     )
+
+
+@dataclass(slots=True)
+class _Printed:
+    """Rows that are text.
+
+    Attributes:
+        statement: Of the rows.
+        columns: What is known of the cells.
+        escape_formulas: Whether text must not be taken for a formula.
+        function: The name of that which prints what ``sql`` does not.
+        sql: Selects text.
+    """
+
+    statement: base.Statement
+    columns: Sequence[Column]
+    escape_formulas: bool
+    function: str
+    sql: str
+
+    def write(
+        self, stream: IO[bytes], *, encoding: str = "utf-8", beat: Callable[[int], None]
+    ) -> int:
+        """Write the rows, which the driver makes one by one."""
+        connection = self.statement.connection
+        connection.ensure_connection()
+        driver = connection.connection
+        raised: list[Exception] = []
+
+        def printed(number: int, value: Any) -> str:
+            try:
+                return self._cell(number, value)
+            except Exception as error:
+                raised.append(error)
+                raise
+
+        driver.create_function(self.function, 2, printed)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(self.sql, self.statement.params)
+                return streams.write_blocks(_blocks(cursor), stream, encoding, beat)
+        except DatabaseFault:
+            if raised:
+                # SQLite says no more than that a function has raised something.
+                raise raised[0] from None
+            raise
+        finally:
+            # Refused while the caller reads something else from this connection.
+            with suppress(connection.Database.OperationalError):
+                driver.create_function(self.function, 2, None)
+
+    def _cell(self, number: int, value: Any) -> str:
+        """Return a cell's text, as the row path would have it."""
+        column, (expression, converters) = self.columns[number], self.statement.cells[number]
+        if column.stored and value is not None and column.kind in _DECLARED:
+            (name, *_others) = _DECLARED[column.kind]
+            content = value if isinstance(value, bytes) else str(value).encode()
+            value = sqlite3.converters[name](content)
+        for convert in converters:
+            value = convert(value, expression, self.statement.connection)
+        # In company, as empty text that is alone is in quotes.
+        return line([value, 0], escape_formulas=self.escape_formulas)[: -len(",0\n")]
 
 
 def _blocks(cursor: Any) -> Iterator[list[str]]:

@@ -1,7 +1,6 @@
 """Text and rows on their way from a cursor into a stream."""
 
 import codecs
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -10,9 +9,8 @@ from typing import IO, Any, Final
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from async_downloads.exceptions import DownloadError
 from async_downloads.formats import csv
-from async_downloads.formats.text import layer_over, let_go
+from async_downloads.formats.text import layer_over, let_go, unencodable
 
 __all__ = ["BLOCK_ROWS", "FETCH_ROWS", "beside", "is_djangos", "write_blocks", "write_rows"]
 
@@ -55,7 +53,11 @@ def write_blocks(
     text = layer_over(stream, encoding)
     try:
         for block in blocks:
-            _write_text(text, block, rows)
+            lines = [line if isinstance(line, str) else str(line, "utf-8") for line in block]
+            try:
+                text.write("".join(lines))
+            except UnicodeEncodeError as error:
+                raise unencodable(lines, encoding, rows) from error
             rows += len(block)
             beat(rows)
         text.flush()
@@ -70,23 +72,14 @@ def _joined(block: Sequence[Any]) -> bytes:
     return b"".join(block)
 
 
-def _write_text(text: io.TextIOWrapper, block: Sequence[Any], rows: int) -> None:
-    for row, line in enumerate(block, rows + 1):
-        try:
-            text.write(line if isinstance(line, str) else str(line, "utf-8"))
-        except UnicodeEncodeError as error:
-            raise DownloadError(
-                f"Row {row} has a character that {text.encoding} cannot write: "
-                f"{error.object[error.start : error.end]!r}."
-            ) from error
-
-
 def write_rows(
     fetch: Callable[[int], Iterable[Any]],
     stream: IO[bytes],
     encoding: str,
     beat: Callable[[int], None],
     change: Callable[[Any], Any] | None = None,
+    *,
+    escape_formulas: bool = False,
 ) -> int:
     """Write rows whose cells are as the driver gives them.
 
@@ -96,6 +89,7 @@ def write_rows(
         encoding: In which.
         beat: Told the number of rows after each block.
         change: What to make of each row.
+        escape_formulas: Whether text must not be taken for a formula.
 
     Returns:
         The number of rows.
@@ -112,7 +106,12 @@ def write_rows(
             beat(rows)
 
     rows: Iterable[Any] = chain.from_iterable(blocks())
-    return csv.write(map(change, rows) if change else rows, stream, encoding=encoding)
+    return csv.write(
+        map(change, rows) if change else rows,
+        stream,
+        encoding=encoding,
+        escape_formulas=escape_formulas,
+    )
 
 
 def is_djangos(connection: BaseDatabaseWrapper) -> bool:
