@@ -425,3 +425,13 @@ def test_a_download_that_is_complete_is_not_made_again(staff_user: Any) -> None:
     download = DownloadFactory(collection__user=staff_user, complete=True)
     export_changelist(download.download_key, selection(staff_user).as_values())
     assert Download.objects.get().attempts == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_without_urls_makes_the_same_file(staff_user: Any, settings: Any) -> None:
+    OrderFactory(reference="R1")
+    asked = selection(staff_user)
+    settings.ROOT_URLCONF = "tests.test_store_write_through"
+    download = run(asked, staff_user)
+    assert references(content(download)) == ["R1"]
+    assert download.url == ""

@@ -13,7 +13,7 @@ from django.utils import timezone, translation
 from async_downloads import cache, entries, owners, store, tasks
 from async_downloads.models import Download
 from async_downloads.shortcuts import download_task
-from async_downloads.store import overdue
+from async_downloads.store import lifecycle, overdue
 from tests import jobs
 from tests.factories import DownloadFactory
 from tests.runs import fall_silent, long_ago
@@ -133,6 +133,21 @@ class TestStartingLate:
         entry = entries.get_entry(key)
         assert entry is not None
         assert entry["complete"]
+
+    def test_a_delivery_that_waits_for_a_silent_run_takes_over_though_it_was_failed_meanwhile(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """TIMEOUT may be shorter than STALLED_AFTER, so that both are over at once."""
+        key = DownloadFactory(running=True).download_key
+
+        def wait(seconds: float) -> None:
+            fall_silent()
+            Download.objects.update(expires_at=timezone.now())
+            assert store.clean_up().failed == 1
+
+        monkeypatch.setattr(lifecycle.time, "sleep", wait)
+        cache.save_download(key, [["row"]])
+        assert Download.objects.get().complete
 
     def test_a_run_that_was_silent_for_as_long_still_finishes_it(self, late: Download) -> None:
         def rows() -> Any:

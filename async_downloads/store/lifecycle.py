@@ -31,6 +31,7 @@ from async_downloads.store.connections import (
     persistently,
 )
 from async_downloads.store.outages import durably, write_durably
+from async_downloads.store.overdue import SILENT
 from async_downloads.store.removal import purge
 from async_downloads.store.run import Run, current_run
 from async_downloads.store.starts import hold, make, refuse_too_many
@@ -296,7 +297,7 @@ def _take_in_turn(download: Download, *, superseded: bool) -> Run | None:
             time.sleep(min(TURN_WAIT_STEP, settings.STALLED_AFTER / 4))
         elif _refused(current, superseded=superseded):
             return None
-        elif heard is not None and current.failed:
+        elif heard is not None and current.failed and current.errors != SILENT:
             logger.info("Download %s has failed in the run that was waited for", current.pk)
             return None
         else:

@@ -19,9 +19,12 @@ from async_downloads.models import Download, DownloadState
 from async_downloads.store.connections import DatabaseFault, database, downloads, impatient
 from async_downloads.store.write_through import write_through_all
 
-__all__ = ["fail_overdue", "settled", "skips_locked"]
+__all__ = ["SILENT", "fail_overdue", "settled", "skips_locked"]
 
 logger = get_logger(__name__)
+
+#: What the owner reads of a run that fell silent.
+SILENT: Final = gettext_noop("The worker stopped responding. Please request it again.")
 
 #: What the owner reads, by what has not happened in time.
 REASONS: Final = (
@@ -33,10 +36,7 @@ REASONS: Final = (
         Q(state=DownloadState.PENDING, started_at__isnull=False),
         gettext_noop("The task ended without making a file."),
     ),
-    (
-        Q(state=DownloadState.RUNNING),
-        gettext_noop("The worker stopped responding. Please request it again."),
-    ),
+    (Q(state=DownloadState.RUNNING), SILENT),
 )
 
 #: The columns that a failure changes and that a page may show.
