@@ -76,7 +76,7 @@ async def connected(user: Any, **kwargs: Any) -> AsyncIterator[Socket]:
 async def is_refused(page: Socket) -> bool:
     accepted, _ = await page.connect()
     nothing = await page.receive_nothing()
-    await page.wait()
+    await page.disconnect()
     return not accepted and nothing
 
 
