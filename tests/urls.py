@@ -18,6 +18,7 @@ urlpatterns = [
     path("out/", RedirectView.as_view(url="/admin/login/")),
     path("boosted/", views.boosted, {"strange": False}),
     path("strange/", views.boosted, {"strange": True}),
+    path("outspoken/", views.outspoken),
     path("start/", views.start, name="start"),
     path("node/<path:path>", views.node_module, name="node_module"),
 ]

@@ -8,6 +8,7 @@ from django.conf import settings as project_settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import FileSystemStorage
 
 from async_downloads import files, serving, settings
 
@@ -15,9 +16,9 @@ __all__ = ["check_files_are_kept", "check_storage"]
 
 
 def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """E007 to E009: a storage that there is not, or a way of serving that cannot work with it."""
+    """E007 to E009, W015: a storage that cannot be used, or served, or is elsewhere each time."""
     try:
-        files.storage()
+        storage: Any = files.storage()
     except (ImproperlyConfigured, TypeError) as error:
         return [
             Error(
@@ -36,7 +37,28 @@ def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMess
             )
         ]
     problem = _misfit()
-    return [] if problem is None else [Error(*problem, id="async_downloads.E009")]
+    if problem is not None:
+        return [Error(*problem, id="async_downloads.E009")]
+    return _adrift(storage)
+
+
+def _adrift(storage: Any) -> list[CheckMessage]:
+    """Warn of a folder that is another one for each process, as without a MEDIA_ROOT."""
+    if not isinstance(storage, FileSystemStorage):
+        return []
+    folder = str(storage.base_location or "")
+    if Path(folder).is_absolute():
+        return []
+    return [
+        CheckWarning(
+            f"The folder of the storage {settings.STORAGE!r} is {folder!r}, below whatever folder "
+            "each process was started from, so that the web server may not find what a worker "
+            "has stored.",
+            hint="Set MEDIA_ROOT, or the location in the OPTIONS of the storage, to an absolute "
+            "path.",
+            id="async_downloads.W015",
+        )
+    ]
 
 
 def _misfit() -> tuple[str, str] | None:

@@ -23,8 +23,10 @@
   const script = document.currentScript;
 
   const byId = (id) => document.getElementById(id);
+  // The character in names that htmx 4 has between words, which a page may choose.
+  const meta = () => window.htmx?.config.metaCharacter || ":";
   const on = (names, listener) => {
-    for (const name of names) document.addEventListener(name, listener);
+    for (const name of names) document.addEventListener(name.replaceAll(":", meta()), listener);
   };
   const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
@@ -67,48 +69,76 @@
     const ignored = names.filter((name) => !name.startsWith("ignore:")).map((name) => `ignore:${name}`);
     const all = new Set([...named(root), ...ignored]);
     if (all.size) root.setAttribute("hx-ext", [...all].join(","));
-    return false;
   };
 
   // In htmx 4 nothing ends it but a nearer value, and an empty one says nothing. These would say
   // something: an element with a verb sends requests, and the others are about themselves.
   const SAYS_SOMETHING = /^hx-(get|post|put|patch|delete|action|ignore|on|preserve|history-elt|swap-oob|morph|ws|sse)/;
   const endInheritance = (root) => {
-    let changed = false;
     const prefix = window.htmx.config.prefix || "hx-";
     for (const name of above(root).flatMap((element) => element.getAttributeNames())) {
       const own = name.startsWith(prefix) ? `hx-${name.slice(prefix.length)}` : name;
-      const base = own.replace(/(:inherited)?(:append)?$/, "");
+      const base = ["append", "inherited"].reduce(
+        (left, word) => (left.endsWith(meta() + word) ? left.slice(0, -word.length - 1) : left),
+        own,
+      );
       if (!base.startsWith("hx-") || SAYS_SOMETHING.test(base)) continue;
-      for (const empty of [base, `${base}:inherited`]) {
-        if (root.hasAttribute(empty)) continue;
-        root.setAttribute(empty, "");
-        changed = true;
+      for (const empty of [base, `${base}${meta()}inherited`]) {
+        if (!root.hasAttribute(empty)) root.setAttribute(empty, "");
       }
     }
-    return changed;
   };
 
-  // Returns the roots that htmx has to look at again, if it has seen them already.
   const isolate = () => {
-    if (!window.htmx) return [];
-    const end = isHtmx4() ? endInheritance : ignoreExtensions;
-    return [...document.querySelectorAll(ROOTS)].filter(end);
+    if (!window.htmx) return;
+    document.querySelectorAll(ROOTS).forEach(isHtmx4() ? endInheritance : ignoreExtensions);
   };
 
-  // In htmx 4 a verb of the page comes before our own, unless this is named, too.
-  const nameOwnRequest = ({ target }) => {
-    const verb = ["get", "post", "put", "patch", "delete"].find((name) => target.hasAttribute?.(`hx-${name}`));
-    if (!verb || !target.closest(ROOTS)) return;
-    if (!target.hasAttribute("hx-action")) target.setAttribute("hx-action", target.getAttribute(`hx-${verb}`));
-    if (!target.hasAttribute("hx-method")) target.setAttribute("hx-method", verb);
+  // In htmx 4 a verb of the page comes before our own, unless this is named, too; and what is said
+  // further up within ours may have another name there.
+  const VERBS = ["get", "post", "put", "patch", "delete"];
+  const speakForItself = ({ target }) => {
+    const verb = VERBS.find((name) => target.hasAttribute?.(`hx-${name}`));
+    const root = verb && target.closest(ROOTS);
+    if (!root) return;
+    const said = { "hx-action": target.getAttribute(`hx-${verb}`), "hx-method": verb };
+    for (const name of ["hx-target", "hx-swap", "hx-headers"]) {
+      const nearest = target.closest(`[${name}]`);
+      if (root.contains(nearest)) said[name] = nearest.getAttribute(name);
+    }
+    for (const [name, value] of Object.entries(said)) {
+      if (!target.hasAttribute(name)) target.setAttribute(name, value);
+    }
+  };
+
+  // htmx 2 gathers values from all the way up, and nothing in the markup can end that.
+  const VALUES = ["hx-vals", "data-hx-vals", "hx-vars", "data-hx-vars"];
+  const namesIn = (element) =>
+    VALUES.flatMap((name) =>
+      [...(element.getAttribute(name) ?? "").matchAll(/([\w-]+)["']?\s*:/g)].map((match) => match[1]),
+    );
+  const dropForeignValues = ({ elt, parameters }) => {
+    const root = elt.closest(ROOTS);
+    const outside = above(root);
+    const inside = [elt, ...above(elt)].filter((element) => !outside.includes(element));
+    const own = new Set(inside.flatMap(namesIn));
+    const form = elt.matches("form") ? new FormData(elt) : new FormData();
+    for (const name of outside.flatMap(namesIn)) {
+      if (own.has(name)) continue;
+      if (form.has(name)) parameters[name] = form.getAll(name);
+      else delete parameters[name];
+    }
   };
 
   const configureRequest = (event) => {
     if (!isOurs(event)) return;
     const { detail } = event;
-    if (detail.ctx) detail.ctx.request.timeout ??= REQUEST_MILLISECONDS;
-    else detail.useUrlParams = detail.verb === "get";
+    if (detail.ctx) {
+      detail.ctx.request.timeout ??= REQUEST_MILLISECONDS;
+    } else {
+      detail.useUrlParams = detail.verb === "get";
+      dropForeignValues(detail);
+    }
   };
 
   // Only a list is swapped in, and where it belongs, whatever the page does with answers.
@@ -357,7 +387,7 @@
   };
 
   const attachBy4 = async (centre) => {
-    document.addEventListener("htmx:before:ws:connection", refuseConnection);
+    on(["htmx:before:ws:connection"], refuseConnection);
     if (!window.htmx.ext?.ws) await load(script.dataset.htmx4Ws);
     const ws = {
       pauseOnBackground: false,
@@ -366,7 +396,7 @@
       reconnectMaxDelay: LONGEST_PAUSE_MILLISECONDS,
     };
     centre.setAttribute("hx-config", JSON.stringify({ ws }));
-    centre.setAttribute("hx-ws:connect", centre.dataset.wsConnect);
+    centre.setAttribute(`hx-ws${meta()}connect`, centre.dataset.wsConnect);
   };
 
   const attachBy2 = async (centre) => {
@@ -401,7 +431,7 @@
       keepPlace();
     });
     on(["htmx:configRequest", "htmx:config:request"], configureRequest);
-    on(["htmx:before:init"], nameOwnRequest);
+    on(["htmx:before:init"], speakForItself);
     on(AFTER_SWAP, (event) => {
       isolate();
       takeStock();
@@ -428,22 +458,32 @@
     document.addEventListener("toggle", (event) => isMenu(event) && updateCount(), true);
   };
 
+  // Before htmx looks at the page, and once it is known which one does.
+  let isPrepared = false;
+  const prepare = () => {
+    if (isPrepared) return;
+    isPrepared = true;
+    isolate();
+    listen();
+  };
+
   const start = async () => {
+    const isLate = !isPrepared;
+    prepare();
     takeStock();
     if (!window.htmx) {
       configure();
       await load(script.dataset.htmx);
+      isolate();
+    } else if (isLate && isHtmx4()) {
+      for (const root of document.querySelectorAll(ROOTS)) window.htmx.process(root, true);
     }
-    // Where htmx was there first.
-    for (const root of isolate()) window.htmx.process(root, true);
     // Without the script of the socket, too, there is the fallback.
     await connect().catch(() => {});
     document.dispatchEvent(new Event("async-downloads:ready"));
   };
 
-  listen();
-  // Before htmx looks at the page, and once it is known which one does.
-  window.addEventListener("DOMContentLoaded", isolate, true);
+  window.addEventListener("DOMContentLoaded", prepare, true);
   // By now any htmx of the site's own is there; and an htmx that is loaded between
   // "interactive" and "complete" would wait for an event that is already past.
   if (document.readyState === "complete") start();
