@@ -458,32 +458,35 @@
     document.addEventListener("toggle", (event) => isMenu(event) && updateCount(), true);
   };
 
-  // Before htmx looks at the page, and once it is known which one does.
+  // As soon as it is known which htmx the page has, if any: best before that looks at the page. It
+  // may have looked already, and then looks once more.
   let isPrepared = false;
   const prepare = () => {
     if (isPrepared) return;
     isPrepared = true;
     isolate();
     listen();
+    if (!isHtmx4()) return;
+    for (const root of document.querySelectorAll(ROOTS)) {
+      if (root.querySelector("[data-htmx-powered]")) window.htmx.process(root, true);
+    }
   };
 
   const start = async () => {
-    const isLate = !isPrepared;
     prepare();
     takeStock();
     if (!window.htmx) {
       configure();
       await load(script.dataset.htmx);
       isolate();
-    } else if (isLate && isHtmx4()) {
-      for (const root of document.querySelectorAll(ROOTS)) window.htmx.process(root, true);
     }
     // Without the script of the socket, too, there is the fallback.
     await connect().catch(() => {});
     document.dispatchEvent(new Event("async-downloads:ready"));
   };
 
-  window.addEventListener("DOMContentLoaded", prepare, true);
+  if (window.htmx) prepare();
+  else window.addEventListener("DOMContentLoaded", prepare, true);
   // By now any htmx of the site's own is there; and an htmx that is loaded between
   // "interactive" and "complete" would wait for an event that is already past.
   if (document.readyState === "complete") start();
