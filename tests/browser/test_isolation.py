@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 from django.contrib.staticfiles import finders
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from async_downloads import cache
 from async_downloads.models import Download
@@ -262,6 +262,19 @@ def test_all_of_them_together_are_not_either(
     compatible = version == 4 and name == "{}"
     visit = Visit(page, live_server.url, user, version=version, body=body, compatible=compatible)
     visit.works()
+
+
+def test_htmx_may_look_at_the_page_before_our_script_is_there(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    def hold(route: Route) -> None:
+        # Until htmx has looked.
+        page.wait_for_function("() => document.querySelector('[data-htmx-powered]')")
+        route.continue_()
+
+    page.route("**/async_downloads_centre.js", hold)
+    body = {f"{key}:inherited": value for key, value in (HARMFUL | HARMFUL_IN_4).items()}
+    Visit(page, live_server.url, user, version=4, body=body).works()
 
 
 #: Settings that others would hide, or be hidden by.

@@ -68,6 +68,11 @@ def as_0_6(request: HttpRequest) -> HttpResponse:
     return page(request, "as_0_6.html")
 
 
+def as_0_6_own(request: HttpRequest) -> HttpResponse:
+    """Show the page of such a site with a download centre that is its own, without our script."""
+    return page(request, "as_0_6_own.html")
+
+
 def page(
     request: HttpRequest, template: str, context: dict[str, object] | None = None
 ) -> HttpResponse:
