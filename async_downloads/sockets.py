@@ -149,8 +149,8 @@ def _possibilities(regex: str) -> list[str]:
 def _guess() -> str:
     """Return the path without a name; or, if the route may be that of 0.6, with one."""
     has_routes = bool(getattr(project_settings, "ASGI_APPLICATION", None))
-    has_routes |= "async_downloads.ws_consumers" in sys.modules
-    if has_routes and "async_downloads.routing" not in sys.modules:
+    has_routes |= f"{__package__}.ws_consumers" in sys.modules
+    if has_routes and f"{__package__}.routing" not in sys.modules:
         return f"{DEFAULT_PATH}{ANY_NAME}/"
     return DEFAULT_PATH
 

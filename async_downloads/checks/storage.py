@@ -8,7 +8,6 @@ from django.conf import settings as project_settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
-from django.core.files.storage import FileSystemStorage
 
 from async_downloads import files, serving, settings
 
@@ -18,7 +17,7 @@ __all__ = ["check_files_are_kept", "check_storage"]
 def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
     """E007 to E009, W015: a storage that cannot be used, or served, or is elsewhere each time."""
     try:
-        storage: Any = files.storage()
+        files.storage()
     except (ImproperlyConfigured, TypeError) as error:
         return [
             Error(
@@ -39,15 +38,13 @@ def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMess
     problem = _misfit()
     if problem is not None:
         return [Error(*problem, id="async_downloads.E009")]
-    return _adrift(storage)
+    return _relative()
 
 
-def _adrift(storage: Any) -> list[CheckMessage]:
+def _relative() -> list[CheckMessage]:
     """Warn of a folder that is another one for each process, as without a MEDIA_ROOT."""
-    if not isinstance(storage, FileSystemStorage):
-        return []
-    folder = str(storage.base_location or "")
-    if Path(folder).is_absolute():
+    folder = files.configured_root()
+    if folder is None or Path(folder).is_absolute():
         return []
     return [
         CheckWarning(
