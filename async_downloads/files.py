@@ -27,6 +27,7 @@ __all__ = [
     "FALLBACK_NAME",
     "StoredFile",
     "beside",
+    "configured_root",
     "folders",
     "is_s3",
     "is_there",
@@ -87,6 +88,12 @@ def root() -> Path | None:
     """Return the folder that holds the storage; None if it is no folder of this machine."""
     kept_in = storage()
     return Path(kept_in.location) if isinstance(kept_in, FileSystemStorage) else None
+
+
+def configured_root() -> str | None:
+    """Return the folder of the storage as it is configured; None if it is not a folder."""
+    kept_in = storage()
+    return str(kept_in.base_location or "") if isinstance(kept_in, FileSystemStorage) else None
 
 
 def size_of(path: str, *, told: int) -> int:

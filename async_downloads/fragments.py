@@ -7,11 +7,20 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django_htmx.middleware import HtmxDetails
 
-from async_downloads import settings
-from async_downloads.store import Listing
+from async_downloads import scripts, settings
+from async_downloads.store import Listing, PageListing
 
-__all__ = ["MENU_SIZE", "render", "render_list", "render_pushed", "render_signed_out"]
+__all__ = [
+    "MENU_SIZE",
+    "render",
+    "render_list",
+    "render_page",
+    "render_pushed",
+    "render_signed_out",
+]
 
+PAGE_TEMPLATE: Final = "async_downloads/download_list.html"
+PAGE_PART_TEMPLATE: Final = "async_downloads/download_list_part.html"
 FRAGMENT_TEMPLATE: Final = "async_downloads/fragment.html"
 SIGNED_OUT_TEMPLATE: Final = "async_downloads/signed_out.html"
 SOCKET_TEMPLATE: Final = "async_downloads/socket.html"
@@ -59,6 +68,28 @@ def render_list(listing: Listing, request: HttpRequest | None = None) -> SafeStr
         # It is for a page's own script to insert, so that page is the one to come back to.
         context["page"] = request.headers.get("Referer", "")
     return render_to_string(settings.DOWNLOAD_TEMPLATE, context, request)
+
+
+def render_page(found: PageListing, request: HttpRequest, *, part: bool) -> SafeString:
+    """Render one page of all downloads.
+
+    Args:
+        found: What to show.
+        request: The request for the page.
+        part: Whether only what changes is asked for, to be swapped into the page.
+    """
+    number = found.page.number
+    here = f"{request.path}?page={number}"
+    context = {
+        "page_obj": found.page,
+        "downloads": found.listing.downloads,
+        "page": here if part else request.get_full_path(),
+        "poll_url": here,
+        "poll_seconds": _poll_seconds(found.listing),
+        "version": str(found.listing.version),
+        "centre": {"pushed": settings.WS_MODE, **scripts.urls()},
+    }
+    return render_to_string(PAGE_PART_TEMPLATE if part else PAGE_TEMPLATE, context, request)
 
 
 def render_signed_out(request: HttpRequest) -> SafeString:

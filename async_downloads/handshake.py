@@ -4,7 +4,9 @@ It is a request in its own right, with headers and cookies, though no middleware
 of Django has seen it.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -14,11 +16,15 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port, validate_host
 from django.middleware.csrf import CsrfViewMiddleware
+from django.urls import get_script_prefix, set_script_prefix
 from django.utils.translation import get_language_from_request, get_supported_language_variant
 
-__all__ = ["is_same_site", "language_of", "request_of"]
+__all__ = ["below_prefix", "is_same_site", "language_of", "request_of"]
 
 _SCHEMES: Final = {"ws": "http", "wss": "https"}
+
+#: A path of this site that ends with a slash, and names no other host.
+_PREFIX: Final = re.compile(r"/([^/\\?#\s]+/)*")
 
 _csrf: Final = CsrfViewMiddleware(lambda request: HttpResponse())
 
@@ -75,3 +81,20 @@ def language_of(request: HttpRequest) -> str:
         return get_supported_language_variant(request.GET.get("language", ""))
     except (LookupError, ValueError):
         return get_language_from_request(request)
+
+
+@contextmanager
+def below_prefix(request: HttpRequest) -> Iterator[None]:
+    """Make URLs below the path of the site: what the page says, or else the server or the settings.
+
+    Only the page knows for sure: a server of websockets beside another one may not have
+    been given the path, as neither needs it to find a route.
+    """
+    said = request.GET.get("prefix", "")
+    known = f"{request.META['SCRIPT_NAME'].rstrip('/')}/"
+    before = get_script_prefix()
+    set_script_prefix(said if _PREFIX.fullmatch(said) else known)
+    try:
+        yield
+    finally:
+        set_script_prefix(before)

@@ -41,6 +41,12 @@ WS_MODE: bool
 WS_CHANNEL_NAME: str
 """The first part of the names of the channel layer's groups."""
 
+WS_URL: str
+"""The URL at which a page opens its websocket, where the routes of ``ASGI_APPLICATION`` do not say:
+as ``STATIC_URL``, below the script prefix unless it begins with a slash or names a host. It may
+have ``{username}`` in it.
+"""
+
 STALLED_AFTER: int
 """Seconds without a sign of life after which an unfinished download counts as stalled."""
 
@@ -94,6 +100,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "IN_MEMORY_MAX_SIZE_BYTES": 5_000_000,
     "WS_MODE": False,
     "WS_CHANNEL_NAME": "downloads",
+    "WS_URL": "",
     "STALLED_AFTER": 120,
     "MAX_ATTEMPTS": 3,
     "DATABASE_WAIT": 60,

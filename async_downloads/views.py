@@ -75,7 +75,8 @@ def for_signed_in(view: View) -> View:
     def wrapped(request: HttpRequest) -> HttpResponse:
         if request.user.is_authenticated:
             return view(request)
-        if HtmxDetails(request):
+        htmx = HtmxDetails(request)
+        if htmx and not htmx.boosted:
             # A redirect would swap the sign-in page into the menu.
             response = HttpResponse(fragments.render_signed_out(request))
             patch_cache_control(response, private=True, no_store=True)
@@ -161,12 +162,22 @@ def clear_finished(request: HttpRequest) -> HttpResponse:
 
 @non_atomic_requests
 @require_safe
-@page_for_signed_in
+@for_signed_in
 def download_list(request: HttpRequest) -> HttpResponse:
-    """Show all of the caller's downloads, page by page, as a page of its own."""
-    page = store.read_page(owners.resolve(request.user), request.GET.get("page", 1))
-    context = {"page_obj": page, "downloads": page.object_list, "page": request.get_full_path()}
-    response = render(request, "async_downloads/download_list.html", context)
+    """Show all of the caller's downloads, page by page, as a page of its own.
+
+    A page that brings the ``version`` that it shows gets 204 if that is still right, and
+    what changes of it otherwise.
+    """
+    part = bool(HtmxDetails(request)) and "version" in request.GET
+    seen = Version.parse(request.GET["version"]) if part else None
+    number = request.GET.get("page", 1)
+    found = store.read_page_changes(owners.resolve(request.user), number, seen)
+    if found is None:
+        response = HttpResponse(status=HTTPStatus.NO_CONTENT)
+    else:
+        response = HttpResponse(fragments.render_page(found, request, part=part))
+    patch_vary_headers(response, ["HX-Request", "Cookie"])
     patch_cache_control(response, private=True, no_store=True)
     return response
 
@@ -203,9 +214,9 @@ def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
 @login_not_required
 @require_safe
 @cache_control(public=True, max_age=SCRIPT_SECONDS)
-@condition(etag_func=lambda request, name: scripts.etag())
+@condition(etag_func=lambda request, name: scripts.etag(name))
 def script(request: HttpRequest, name: str) -> HttpResponse:
-    """Hand out htmx to a page whose site does not serve it as a static file."""
+    """Hand out a script to a page whose site does not serve it as a static file."""
     try:
         return HttpResponse(scripts.content(name), content_type="text/javascript; charset=utf-8")
     except KeyError:

@@ -11,7 +11,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.utils import translation
 
-from async_downloads import fragments, handshake, owners, push, store
+from async_downloads import fragments, handshake, owners, push, sockets, store
 from async_downloads.logs import get_logger
 from async_downloads.store import Version
 
@@ -73,7 +73,9 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
         """Let in a signed-in user, from a page of this site, under no name but their own."""
         user = self.scope.get("user")
         named = self.scope["url_route"]["kwargs"].get("username")
-        known = getattr(user, "is_authenticated", False) and named in (None, user.get_username())
+        known = getattr(user, "is_authenticated", False) and (
+            named in (None, sockets.ANY_NAME, user.get_username())
+        )
         if not known or not handshake.is_same_site(self.scope) or self.layer is None:
             await self.close()
             return
@@ -176,7 +178,8 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
         if listing is None:
             return None
         request = handshake.request_of(self.scope)
-        with translation.override(handshake.language_of(request)):
+        language = handshake.language_of(request)
+        with translation.override(language), handshake.below_prefix(request):
             markup = fragments.render_pushed(listing, request)
         self.seen, self.may_change = listing.version, listing.in_progress
         return markup

@@ -138,8 +138,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take notice of a form, a field of one, or what htmx sends."""
         attributes = {name: value or "" for name, value in attrs}
-        if "hx-vals" in attributes:
-            self.version = json.loads(attributes["hx-vals"]).get("version", self.version)
+        if "version" in (sent := json.loads(attributes.get("hx-vals", "{}"))):
+            self.version = sent["version"]
             asks = "every" in attributes.get("hx-trigger", "")
             self.polls = asks or "data-poll-seconds" in attributes
         if tag == "form":

@@ -48,6 +48,9 @@ SITES = {
     MEDIA_URL = "/media/"
     """: "E005 E008 W005 W007 W012",
     """
+    MEDIA_ROOT = ""
+    """: "W015",
+    """
     ASYNC_DOWNLOADS_SERVE = "redirect"
     CACHES["default"] = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",

@@ -101,6 +101,34 @@ def test_a_redirect_needs_urls_that_are_signed(
         assert ids() == ["E009"], options
 
 
+# W015
+
+
+@pytest.mark.parametrize("media_root", ["", "media", Path("media"), Path()])
+def test_w015_a_folder_that_is_another_one_for_each_process(
+    settings: Any, media_root: str | Path
+) -> None:
+    settings.MEDIA_ROOT = media_root
+    assert ids() == ["W015"]
+
+
+def test_w015_a_storage_may_have_such_a_folder_of_its_own(keep_in: Any) -> None:
+    keep_in(FOLDER, location="downloads")
+    assert ids() == ["W015"]
+
+
+def test_w015_is_silent_on_a_folder_of_its_own_and_on_what_is_not_a_folder(
+    settings: Any, keep_in: Any, keep_in_s3: Any, tmp_path: Path
+) -> None:
+    settings.MEDIA_ROOT = ""
+    keep_in(FOLDER, location=tmp_path)
+    assert ids() == []
+    keep_in("django.core.files.storage.InMemoryStorage")
+    assert ids() == []
+    keep_in_s3()
+    assert ids() == []
+
+
 # W007
 
 

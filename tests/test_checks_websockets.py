@@ -9,9 +9,10 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
-from django.urls import path
+from django.urls import path, re_path
 
 from async_downloads.routing import websocket_urlpatterns
+from async_downloads.ws_consumers import DownloadsConsumer
 from tests.test_checks import ids, messages
 
 #: As a site has it that does everything right.
@@ -70,6 +71,8 @@ async def unknown(scope: Any, receive: Any, send: Any) -> None:
     """An application that cannot be looked through."""
 
 
+CONSUMER = DownloadsConsumer.as_asgi()
+
 applications = {
     "without websockets": get_asgi_application(),
     "a router without websockets": ProtocolTypeRouter({"http": get_asgi_application()}),
@@ -86,7 +89,13 @@ applications = {
         }
     ),
     "below another one": ProtocolTypeRouter(
-        {"websocket": URLRouter([path("", URLRouter(websocket_urlpatterns))])}
+        {"websocket": URLRouter([path("push/", URLRouter(websocket_urlpatterns))])}
+    ),
+    "as 0.6 documented it": ProtocolTypeRouter(
+        {"websocket": URLRouter([re_path(r"ws/downloads/(?P<username>[\w.]+)/$", CONSUMER)])}
+    ),
+    "without a path that can be known": ProtocolTypeRouter(
+        {"websocket": URLRouter([path("<slug:tenant>/", CONSUMER)])}
     ),
     "unknown": unknown,
     "a router of something unknown": ProtocolTypeRouter({"websocket": unknown}),
@@ -104,6 +113,31 @@ def test_w012_an_application_without_our_route_matters_only_in_production(
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     assert ids() == []
     assert ids(deploy=True) == (["W012"] if "without" in name else [])
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("ws/downloads/", []),
+        ("ws/downloads/{username}/", []),
+        ("ws/downloads/?v=1", []),
+        ("/ws/downloads/", []),
+        ("/shop/ws/downloads/", []),
+        ("wss://push.example.org/elsewhere/", []),
+        ("push/", ["W012"]),
+        ("/elsewhere/ws/downloads/", ["W012"]),
+        ("ws/downloads", ["W012"]),
+        (5, ["W012"]),
+    ],
+)
+def test_w012_asks_whether_the_address_of_the_setting_resolves(
+    settings: Any, url: Any, found: list[str]
+) -> None:
+    settings.FORCE_SCRIPT_NAME = "/shop"
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}
+    settings.ASYNC_DOWNLOADS_WS_MODE = True
+    settings.ASYNC_DOWNLOADS_WS_URL = url
+    assert ids(deploy=True) == found
 
 
 @pytest.mark.parametrize("value", ["no.such.application", "tests.settings.no_such_name", "x"])

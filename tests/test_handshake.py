@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.urls import get_script_prefix, reverse, set_script_prefix
 
 from async_downloads import handshake
 
@@ -57,3 +58,40 @@ def test_it_is_a_request_as_templates_expect_one(scheme: str, secure: bool) -> N
     assert request.user == "ada"
     assert not hasattr(request, "session")
     assert handshake.language_of(request) == "de"
+
+
+@pytest.mark.parametrize(
+    ("server", "setting", "page", "prefix"),
+    [
+        ("", None, "", "/"),
+        ("/shop", None, "", "/shop/"),
+        ("/shop/", None, "", "/shop/"),
+        ("", "/shop", "", "/shop/"),
+        ("/other", "/shop", "", "/shop/"),
+        # The page knows for sure.
+        ("", None, "%2Fshop%2F", "/shop/"),
+        ("/other", "/another", "%2Fshop%2Feu%2F", "/shop/eu/"),
+        ("", None, "%2Fshop%2F%C3%BC%2F", "/shop/ü/"),
+        # But what leads to another host, or is not a path, no page of the site says.
+        ("/shop", None, "%2F%2Fevil.example.com%2F", "/shop/"),
+        ("/shop", None, "https%3A%2F%2Fevil.example.com%2F", "/shop/"),
+        ("/shop", None, "%2F%5Cevil.example.com%2F", "/shop/"),
+        ("/shop", None, "%2Fx%3Fy%2F", "/shop/"),
+        ("/shop", None, "shop", "/shop/"),
+    ],
+)
+def test_urls_are_below_the_path_of_the_site(
+    settings: Any, server: str, setting: str | None, page: str, prefix: str
+) -> None:
+    settings.FORCE_SCRIPT_NAME = setting
+    request = handshake.request_of(
+        scope(root_path=server, query_string=f"language=de&prefix={page}".encode())
+    )
+    set_script_prefix("/before/")
+    try:
+        with handshake.below_prefix(request):
+            assert get_script_prefix() == prefix
+            assert reverse("async_downloads:ajax_update").endswith("/async_downloads/ajax_update/")
+        assert get_script_prefix() == "/before/"
+    finally:
+        set_script_prefix("/")

@@ -97,6 +97,7 @@ SETTINGS = {
     "STORAGE": "default",
     "TIMEOUT": 86_400,
     "WS_CHANNEL_NAME": "downloads",
+    "WS_URL": "",
     "WS_MODE": False,
 }
 
@@ -134,11 +135,14 @@ TEMPLATES = [
     "download.html",
     "download_centre.html",
     "download_list.html",
+    "download_list_part.html",
     "downloads.html",
     "fragment.html",
     "gone.html",
     "icon.svg",
+    "isolation.html",
     "none.html",
+    "script.html",
     "signed_out.html",
     "socket.html",
     "toast.html",

@@ -301,6 +301,66 @@ class TestThePageOfAll:
             signed_in.get("/async_downloads/list/")
 
 
+class TestThePageOfAllKeepsUp:
+    URL = "/async_downloads/list/"
+
+    def poll(self, client: Client, version: str, **values: Any) -> Any:
+        return client.get(self.URL, {"version": version, **values}, headers=HTMX)
+
+    def test_it_polls_itself_while_something_is_in_progress(
+        self, signed_in: Client, user: Any
+    ) -> None:
+        download = DownloadFactory(collection__user=user)
+        html = signed_in.get(self.URL).text
+        assert 'hx-get="/async_downloads/list/?page=1"' in html
+        assert 'hx-trigger="every 1s, async-downloads:look from:body' in html
+        cache.save_download(download.download_key, [["R1"]])
+        html = self.poll(signed_in, version_in(html)).text
+        assert 'hx-trigger="async-downloads:look from:body' in html
+        # It is what is swapped in, not a page in a page.
+        assert "<html" not in html
+        assert html.count('class="download-container"') == 1
+        assert 'name="next" value="/async_downloads/list/?page=1"' in html
+
+    @pytest.mark.usefixtures("shared_cache")
+    def test_what_it_shows_already_costs_no_query_of_downloads(
+        self, signed_in: Client, mine: Download, django_assert_num_queries: Any
+    ) -> None:
+        version = version_in(signed_in.get(self.URL).text)
+        # The first one brings the cache what it compares with.
+        assert self.poll(signed_in, version, page=1).status_code == 204
+        with django_assert_num_queries(2):
+            unchanged = self.poll(signed_in, version, page=1)
+        assert (unchanged.status_code, unchanged.content) == (204, b"")
+        cache.set_error(mine.download_key, "Gone.")
+        assert self.poll(signed_in, version, page=1).status_code == 200
+
+    def test_the_version_is_of_its_own_page(self, signed_in: Client, user: Any) -> None:
+        collection = DownloadFactory(collection__user=user, complete=True, name="old").collection
+        for _ in range(25):
+            DownloadFactory(collection=collection, complete=True)
+        second = signed_in.get(self.URL, {"page": 2}).text
+        assert 'hx-get="/async_downloads/list/?page=2"' in second
+        version = version_in(second)
+        assert self.poll(signed_in, version, page=2).status_code == 204
+        assert self.poll(signed_in, version, page=1).status_code == 200
+        Download.objects.filter(name="old").update(name="renamed")
+        assert "renamed" in self.poll(signed_in, version, page=2).text
+
+    @pytest.mark.parametrize("headers", [{}, HTMX, HTMX | {"HX-Boosted": "true"}], ids=str)
+    def test_who_brings_no_version_gets_the_whole_page(
+        self, signed_in: Client, mine: Download, headers: Any
+    ) -> None:
+        assert "<html" in signed_in.get(self.URL, headers=headers).text
+
+    def test_a_session_that_has_ended_is_told_but_to_a_link_that_htmx_follows(
+        self, client: Client
+    ) -> None:
+        assert "You are signed out." in self.poll(client, "a.b").text
+        boosted = client.get(self.URL, headers=HTMX | {"HX-Boosted": "true"})
+        assert (boosted.status_code, boosted["Location"][:13]) == (302, "/admin/login/")
+
+
 class TestClearFinished:
     def test_what_is_in_progress_stays(self, signed_in: Client, user: Any) -> None:
         collection = DownloadFactory(collection__user=user, complete=True).collection

@@ -1,6 +1,7 @@
 """The websocket of a signed-in person."""
 
 import asyncio
+import re
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.urls import re_path
 from async_downloads import cache, push, store
 from async_downloads.models import Download
 from async_downloads.routing import websocket_urlpatterns
+from async_downloads.sockets import ANY_NAME
 from async_downloads.ws_consumers import COALESCE_SECONDS, DownloadsConsumer
 from tests.factories import DownloadFactory, UserFactory
 from tests.sockets import (
@@ -91,6 +93,20 @@ async def test_a_user_of_any_name_gets_in(name: str, path: str) -> None:
         pass
 
 
+@pytest.mark.parametrize("name", ["bob@example.com", "a+b-c", "with spaces", "ada", "_"])
+@pytest.mark.parametrize("routes", [None, OLD_ROUTE], ids=["ours", "old"])
+async def test_a_name_for_any_user_lets_in_whom_the_old_route_cannot_match(
+    name: str, routes: Any
+) -> None:
+    user = await in_thread(UserFactory, username=name)
+    async with connected(user, path=f"/ws/downloads/{ANY_NAME}/", routes=routes):
+        pass
+
+
+async def test_a_name_for_any_user_lets_no_visitor_in() -> None:
+    assert await is_refused(communicator(AnonymousUser(), f"/ws/downloads/{ANY_NAME}/"))
+
+
 async def test_the_session_tells_who_it_is(signed_in: Client, user: Any) -> None:
     await running(user, percentage=30)
     page = session_communicator(signed_in)
@@ -137,6 +153,29 @@ async def test_on_connect_the_list_is_sent_as_an_out_of_band_swap(user: Any) -> 
     assert "Orders" in markup
     assert percentages(markup) == [30]
     await page.disconnect()
+
+
+@pytest.mark.parametrize("where", ["setting", "server", "page"])
+async def test_what_is_sent_has_urls_below_the_path_of_the_site(
+    user: Any, settings: Any, where: str
+) -> None:
+    await running(user)
+    await in_thread(DownloadFactory, collection__user=user, complete=True, name="Done")
+    settings.FORCE_SCRIPT_NAME = "/shop" if where == "setting" else None
+    router = URLRouter(websocket_urlpatterns)
+    server = {"root_path": "/shop"} if where == "server" else {}
+    path = f"{server.get('root_path', '')}/ws/downloads/"
+    path += "?prefix=%2Fshop%2F" if where == "page" else ""
+
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await router({**scope, "user": user, **server}, receive, send)
+
+    page = WebsocketCommunicator(application, path)
+    assert (await page.connect())[0]
+    urls = re.findall(r' (?:href|action|hx-\w+|data-url)="(/[^"]+)"', await page.receive_from())
+    await page.disconnect()
+    assert len(urls) >= 8
+    assert [url for url in urls if not url.startswith("/shop/async_downloads/")] == []
 
 
 async def test_a_user_without_downloads_is_sent_an_empty_list(user: Any) -> None:

@@ -14,10 +14,12 @@ urlpatterns = [
     path("with-htmx/", views.with_htmx, name="with_htmx"),
     path("with-htmx-4/", views.with_htmx, {"version": 4}, name="with_htmx_4"),
     path("as-0-6/", views.as_0_6, name="as_0_6"),
+    path("as-0-6-own/", views.as_0_6_own),
     path("in-bootstrap/<int:version>/<str:theme>/", views.in_bootstrap, name="in_bootstrap"),
     path("out/", RedirectView.as_view(url="/admin/login/")),
     path("boosted/", views.boosted, {"strange": False}),
     path("strange/", views.boosted, {"strange": True}),
+    path("outspoken/", views.outspoken),
     path("start/", views.start, name="start"),
     path("node/<path:path>", views.node_module, name="node_module"),
 ]

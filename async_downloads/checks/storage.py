@@ -15,7 +15,7 @@ __all__ = ["check_files_are_kept", "check_storage"]
 
 
 def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """E007 to E009: a storage that there is not, or a way of serving that cannot work with it."""
+    """E007 to E009, W015: a storage that cannot be used, or served, or is elsewhere each time."""
     try:
         files.storage()
     except (ImproperlyConfigured, TypeError) as error:
@@ -36,7 +36,26 @@ def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMess
             )
         ]
     problem = _misfit()
-    return [] if problem is None else [Error(*problem, id="async_downloads.E009")]
+    if problem is not None:
+        return [Error(*problem, id="async_downloads.E009")]
+    return _relative()
+
+
+def _relative() -> list[CheckMessage]:
+    """Warn of a folder that is another one for each process, as without a MEDIA_ROOT."""
+    folder = files.configured_root()
+    if folder is None or Path(folder).is_absolute():
+        return []
+    return [
+        CheckWarning(
+            f"The folder of the storage {settings.STORAGE!r} is {folder!r}, below whatever folder "
+            "each process was started from, so that the web server may not find what a worker "
+            "has stored.",
+            hint="Set MEDIA_ROOT, or the location in the OPTIONS of the storage, to an absolute "
+            "path.",
+            id="async_downloads.W015",
+        )
+    ]
 
 
 def _misfit() -> tuple[str, str] | None:

@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings as project_settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
-from django.core.handlers.asgi import ASGIHandler
 from django.utils.module_loading import import_string
 
-from async_downloads import settings
+from async_downloads import settings, sockets
 
 __all__ = ["check_layer", "check_route", "check_websockets"]
 
-#: By name, as it cannot be imported without channels.
-CONSUMER: Final = "async_downloads.ws_consumers.DownloadsConsumer"
+#: A user name to try the route with.
+SOMEBODY: Final = "somebody"
 
 
 def check_websockets(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
@@ -67,13 +67,12 @@ def check_layer(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessag
 
 
 def check_route(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """W012: an ASGI application without our route, so that every page polls after all."""
+    """W012: an address at which no websocket opens, so that every page polls after all."""
     path = getattr(project_settings, "ASGI_APPLICATION", None)
     if not settings.WS_MODE or not path:
         return []
     try:
-        routed = _is_routed(import_string(path))
-        problem = "" if routed else "it has no route to DownloadsConsumer."
+        problem = _unrouted(import_string(path))
     except Exception as error:  # noqa: BLE001 (an import runs the site's own code)
         problem = f"it cannot be imported: {error!r}"
     if not problem:
@@ -82,28 +81,21 @@ def check_route(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessag
         CheckWarning(
             f"ASYNC_DOWNLOADS_WS_MODE is on, but ASGI_APPLICATION is {path!r}, and {problem}",
             hint='Let its "websocket" be '
-            "AuthMiddlewareStack(URLRouter(async_downloads.routing.websocket_urlpatterns)).",
+            "AuthMiddlewareStack(URLRouter(async_downloads.routing.websocket_urlpatterns)), or "
+            'ASYNC_DOWNLOADS_WS_URL the path of its route to DownloadsConsumer, such as "push/".',
             id="async_downloads.W012",
         )
     ]
 
 
-def _is_routed(application: Any) -> bool:
-    """Return whether an application leads to our consumer; also if that cannot be told.
-
-    The routers of channels are looked through, and whatever keeps the
-    application that it stands before in an attribute, as their middleware does.
-    """
-    if hasattr(application, "application_mapping"):
-        inner = application.application_mapping.get("websocket")
-        return inner is not None and _is_routed(inner)
-    if hasattr(application, "routes"):
-        return any(_is_routed(getattr(route, "callback", None)) for route in application.routes)
-    if hasattr(application, "consumer_class"):
-        kinds = application.consumer_class.__mro__
-        return CONSUMER in (f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
-    for name in ("inner", "application", "app"):
-        if hasattr(application, name):
-            return _is_routed(getattr(application, name))
-    # A Django alone answers no websocket; of anything else nobody knows.
-    return not isinstance(application, ASGIHandler)
+def _unrouted(application: Any) -> str:
+    """Return what keeps pages from their websocket; an empty text if nothing does."""
+    url = urlsplit(sockets.path_of(application, SOMEBODY))
+    if url.netloc:
+        # Of another server nothing is known here.
+        return ""
+    prefix = (project_settings.FORCE_SCRIPT_NAME or "").rstrip("/")
+    path = unquote(url.path).removeprefix(prefix).lstrip("/")
+    if sockets.resolves(application, path):
+        return ""
+    return f"it has no route to DownloadsConsumer at {path!r}, where pages open their websocket."

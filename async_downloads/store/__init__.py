@@ -24,6 +24,7 @@ from async_downloads.store.lifecycle import (
 )
 from async_downloads.store.listing import (
     Listing,
+    PageListing,
     Version,
     attachment_of,
     get_for_staff,
@@ -32,6 +33,7 @@ from async_downloads.store.listing import (
     read_changes,
     read_listing,
     read_page,
+    read_page_changes,
 )
 from async_downloads.store.orphans import remove_orphans
 from async_downloads.store.overdue import settled
@@ -57,6 +59,7 @@ __all__ = [
     "Cleanup",
     "Finding",
     "Listing",
+    "PageListing",
     "Run",
     "Selection",
     "Status",
@@ -92,6 +95,7 @@ __all__ = [
     "read_changes",
     "read_listing",
     "read_page",
+    "read_page_changes",
     "read_status",
     "remove_orphans",
     "remove_selected",

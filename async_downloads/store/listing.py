@@ -2,10 +2,10 @@
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from django.core.paginator import Page, Paginator
 from django.utils import timezone
@@ -19,6 +19,7 @@ from async_downloads.store.overdue import settled
 
 __all__ = [
     "Listing",
+    "PageListing",
     "Version",
     "attachment_of",
     "get_for_staff",
@@ -27,6 +28,7 @@ __all__ = [
     "read_changes",
     "read_listing",
     "read_page",
+    "read_page_changes",
 ]
 
 #: How long ago a download was asked for when its page need not look as often any more, and
@@ -35,6 +37,8 @@ PATIENT_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=10))
 
 #: Downloads on one page of all of them.
 PAGE_SIZE: Final = 25
+
+T = TypeVar("T")
 
 
 class Version(NamedTuple):
@@ -113,6 +117,18 @@ class Listing:
         return any(not download.unfinished for download in self.downloads)
 
 
+class PageListing(NamedTuple):
+    """One page of all downloads of one owner.
+
+    Attributes:
+        page: The page, for a template.
+        listing: The downloads on it.
+    """
+
+    page: "Page[Download]"
+    listing: Listing
+
+
 def read_listing(owner: Owner, *, limit: int | None = None) -> Listing:
     """Return the owner's downloads that have not expired, newest first.
 
@@ -142,19 +158,8 @@ def read_changes(owner: Owner, seen: Version | None, *, limit: int | None = None
     Returns:
         The downloads; None if the page shows them already.
     """
-    if seen is None:
-        return read_listing(owner, limit=limit)
-    known = entries.get_version(owner.collection_key)
-    if known in (seen.token, str(seen)):
-        return None
-    rows = _Rows.read(owner, limit)
-    digest = rows.digest()
-    if digest == seen.digest:
-        if known is None:
-            # An empty answer cannot bring the page a token, so the cache takes the page's.
-            entries.offer_version(owner.collection_key, str(seen))
-        return None
-    return rows.listing(Version.of(known, digest))
+    found = _read_changes(owner, seen, lambda: (_Rows.read(owner, limit), None))
+    return found and found[0]
 
 
 def read_page(owner: Owner, number: str | int) -> "Page[Download]":
@@ -163,6 +168,39 @@ def read_page(owner: Owner, number: str | int) -> "Page[Download]":
     page = paginator.get_page(number)
     page.object_list = settled(overlaid(list(page.object_list)))
     return page
+
+
+def read_page_changes(
+    owner: Owner, number: str | int, seen: Version | None = None
+) -> PageListing | None:
+    """Return one page of the owner's downloads, as ``read_page``, unless it is ``seen``."""
+
+    def read() -> "tuple[_Rows, Page[Download]]":
+        page = read_page(owner, number)
+        shown = list(page.object_list)
+        running = sum(row.in_progress for row in shown)
+        return _Rows(shown, page.paginator.count, running), page
+
+    found = _read_changes(owner, seen, read)
+    return found and PageListing(found[1], found[0])
+
+
+def _read_changes(
+    owner: Owner, seen: Version | None, read: "Callable[[], tuple[_Rows, T]]"
+) -> tuple[Listing, T] | None:
+    """Return what is read and what comes with it, unless a page shows it already."""
+    # Before the rows, as above.
+    known = entries.get_version(owner.collection_key)
+    if seen is not None and known in (seen.token, str(seen)):
+        return None
+    rows, more = read()
+    digest = rows.digest()
+    if seen is not None and digest == seen.digest:
+        if known is None:
+            # An empty answer cannot bring the page a token, so the cache takes the page's.
+            entries.offer_version(owner.collection_key, str(seen))
+        return None
+    return rows.listing(Version.of(known, digest)), more
 
 
 def get_for_user(user_id: Any, download_key: uuid.UUID) -> Download | None:

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.template.context import Context
 from django.utils.safestring import SafeString
 
-from async_downloads import fragments, items, owners, scripts, settings, store
+from async_downloads import fragments, items, owners, scripts, settings, sockets, store
 
 __all__ = ["register"]
 
@@ -27,8 +27,9 @@ def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | str | 
 
     Returns:
         ``fragment`` (markup), ``in_progress``, ``running`` (how many are),
-        ``pushed`` (whether changes come over a websocket), ``htmx``, ``htmx_ws`` and
-        ``htmx4_ws`` (the URLs of the scripts); None for a visitor who is not signed in.
+        ``pushed`` (whether changes come over a websocket), ``socket`` (its URL), ``htmx``,
+        ``htmx_ws`` and ``htmx4_ws`` (the URLs of the scripts); None for a visitor who is not
+        signed in.
     """
     request: HttpRequest | None = context.get("request")
     user = getattr(request, "user", None) or context.get("user")
@@ -40,9 +41,8 @@ def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | str | 
         "in_progress": listing.in_progress,
         "running": listing.running,
         "pushed": settings.WS_MODE,
-        "htmx": scripts.url("htmx-2.min.js"),
-        "htmx_ws": scripts.url("hx-ws-2.min.js"),
-        "htmx4_ws": scripts.url("hx-ws-4.min.js"),
+        "socket": sockets.address(user) if settings.WS_MODE else "",
+        **scripts.urls(),
     }
 
 

@@ -93,8 +93,13 @@ class Pushing:
 
 
 @contextmanager
-def pushing() -> Iterator[Pushing]:
-    """Run a site that pushes."""
+def pushing(kind: str = "daphne", **settings: Any) -> Iterator[Pushing]:
+    """Run a site that pushes.
+
+    Args:
+        kind: Its server.
+        **settings: More settings of Django.
+    """
     needs("redis-server", "proc")
     with ExitStack() as stack:
         redis = stack.enter_context(RedisServer())
@@ -110,9 +115,10 @@ def pushing() -> Iterator[Pushing]:
                         "CONFIG": {"hosts": [redis.url]},
                     }
                 },
+                **settings,
             )
         )
-        yield Pushing(site, redis, stack.enter_context(site.server(asgi=True)))
+        yield Pushing(site, redis, stack.enter_context(site.server(kind=kind)))
 
 
 @pytest.fixture(scope="module")

@@ -44,10 +44,11 @@ class Nginx:
     Args:
         behind: The address of Django's server.
         media: The folder of the storage.
+        locations: The locations of another server's block than the README's.
     """
 
-    def __init__(self, behind: str, media: Path):
-        self._behind, self._media = behind, media
+    def __init__(self, behind: str, media: Path, *, locations: str = ""):
+        self._behind, self._media, self._locations = behind, media, locations
         self._folder = Path(tempfile.mkdtemp(prefix="async-downloads-nginx-"))
         self.address = ""
 
@@ -97,7 +98,9 @@ class Nginx:
         return Child(arguments, env=os.environ, log=self._folder / "log")
 
     def _server(self) -> str:
-        """Return the README's block, with the places of this site."""
+        """Return the README's block with the places of this site, or the one with our locations."""
+        if self._locations:
+            return f"server {{ listen 127.0.0.1:{self._port}; {self._locations} }}"
         (block,) = re.findall(r"^```nginx\n(server {\n.*?)^```$", README, re.MULTILINE | re.DOTALL)
         for shown, here in (
             ("listen 80;", f"listen 127.0.0.1:{self._port};"),

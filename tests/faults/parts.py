@@ -11,6 +11,8 @@ from tests.faults.redis_server import RedisServer
 __all__ = ["SERVERS", "cache_settings", "cluster_settings", "missing"]
 
 ASGI: Final = "tests.faults.site.asgi:application"
+OLD_ASGI: Final = "tests.faults.site.old_asgi:application"
+ASGI_WITHOUT_ROUTE: Final = "tests.faults.site.old_asgi:without_route"
 
 #: Web servers by their kind: what Python runs.
 SERVERS: Final = {
@@ -18,6 +20,22 @@ SERVERS: Final = {
     "one thread": ("-m", "tests.faults.site.wsgi_server", "--one-thread"),
     "daphne": ("-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", ASGI),
     "uvicorn": ("-m", "uvicorn", "--port", "0", "--lifespan", "off", ASGI),
+    # The same, as servers of a site below a path.
+    "daphne below": (
+        *("-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "--root-path", "/shop", ASGI),
+    ),
+    "uvicorn below": (
+        *("-m", "uvicorn", "--port", "0", "--lifespan", "off", "--root-path", "/shop", ASGI),
+    ),
+    "gunicorn below": (
+        *("-m", "gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket"),
+        *("--env", "SCRIPT_NAME=/shop", "django.core.wsgi:get_wsgi_application()"),
+    ),
+    # With the websocket's route as 0.6 documented it, and without any.
+    "daphne of 0.6": ("-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", OLD_ASGI),
+    "daphne without a route": (
+        *("-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", ASGI_WITHOUT_ROUTE),
+    ),
 }
 
 

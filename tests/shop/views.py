@@ -1,13 +1,21 @@
 """Pages with the download centre in their navigation bar."""
 
+import json
+from typing import Any
+
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.html import format_html_join
 from django.views.decorators.http import require_POST
 from django.views.static import serve
 
 from async_downloads import cache
 from async_downloads.shortcuts import wake_menu
 from tests import services
+
+#: What a page tells htmx: the ``version`` of it, whether it is ``compatible`` with 2, attributes of
+#: the ``body``, and the configuration in ``config``. Tests set it; the server is their process.
+SAID: dict[str, Any] = {}
 
 #: Nothing from elsewhere, nothing inline: what a careful site allows.
 STRICT_CSP = "default-src 'self'"
@@ -33,6 +41,14 @@ def boosted(request: HttpRequest, *, strange: bool) -> HttpResponse:
     return page(request, "boosted.html", {"strange": strange})
 
 
+def outspoken(request: HttpRequest) -> HttpResponse:
+    """Show the page of a site that tells htmx much about itself, as ``SAID`` says."""
+    attributes = format_html_join("", ' {}="{}"', SAID.get("body", {}).items())
+    config = json.dumps(SAID.get("config", {}))
+    context = {**SAID, "attributes": attributes, "config": config}
+    return render(request, "outspoken.html", context)
+
+
 @require_POST
 def start(request: HttpRequest) -> HttpResponse:
     """Make the record of a download, for a button of htmx or for a plain form."""
@@ -50,6 +66,11 @@ def node_module(request: HttpRequest, path: str) -> FileResponse | HttpResponse:
 def as_0_6(request: HttpRequest) -> HttpResponse:
     """Show the page of a site that includes what django-async-downloads 0.6 documented."""
     return page(request, "as_0_6.html")
+
+
+def as_0_6_own(request: HttpRequest) -> HttpResponse:
+    """Show the page of such a site with a download centre that is its own, without our script."""
+    return page(request, "as_0_6_own.html")
 
 
 def page(

@@ -15,7 +15,7 @@
     const request = event.detail.ctx?.request ?? event.detail;
     const place = event.detail.ctx ? "action" : "path";
     // Only for what the package sends itself, not for what a site's own list may send.
-    if (event.target.matches(".async-downloads-fragment") && url) request[place] = url;
+    if (event.target.matches(".async-downloads-poll") && url) request[place] = url;
     if (event.target.matches("form:has(.download-clear)") && clearUrl) request[place] = clearUrl;
     if (!request.headers["X-CSRFToken"] && csrfToken()) request.headers["X-CSRFToken"] = csrfToken();
   };
@@ -42,12 +42,18 @@
     }
   });
 
-  if (!document.querySelector("script[src*='async_downloads_centre']")) {
+  // A download centre of the site's own may have no script with it. Only a page that is read to
+  // its end tells; and what is beside this file may have a hash in its name, so that the package
+  // hands both out itself, beside the URL that the script tag names.
+  const addCentre = () => {
+    if (document.querySelector("script[src*='async_downloads_centre']")) return;
+    const beside = (name) => new URL(`../scripts/${name}`, new URL(url, document.baseURI)).href;
     const centre = document.createElement("script");
-    centre.src = new URL("async_downloads_centre.js", script.src).href;
-    // The package hands htmx out itself, beside the URL that the script tag names.
-    centre.dataset.htmx = new URL("../scripts/htmx-2.min.js", new URL(url, document.baseURI)).href;
+    centre.src = beside("async_downloads_centre.js");
+    centre.dataset.htmx = beside("htmx-2.min.js");
     centre.nonce = script.nonce;
     document.head.append(centre);
-  }
+  };
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", addCentre);
+  else addCentre();
 })();

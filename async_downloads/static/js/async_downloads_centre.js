@@ -7,6 +7,7 @@
   const SEEN = "async-downloads-seen";
   const TOAST_MILLISECONDS = 10_000;
   const LOOK_AGAIN_MILLISECONDS = 5_000;
+  const REQUEST_MILLISECONDS = 30_000;
 
   // What tells the same in htmx 2 and, with colons in its names, in htmx 4
   const BEFORE_SWAP = ["htmx:beforeSwap", "htmx:oobBeforeSwap", "htmx:before:swap"];
@@ -17,11 +18,15 @@
     ...["htmx:error", "htmx:response:error"],
   ];
 
+  const ROOTS = "#async-downloads, .async-downloads";
+
   const script = document.currentScript;
 
   const byId = (id) => document.getElementById(id);
+  // The character in names that htmx 4 has between words, which a page may choose.
+  const meta = () => window.htmx?.config.metaCharacter || ":";
   const on = (names, listener) => {
-    for (const name of names) document.addEventListener(name, listener);
+    for (const name of names) document.addEventListener(name.replaceAll(":", meta()), listener);
   };
   const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
@@ -39,6 +44,116 @@
     // Both would need exceptions in a strict content security policy.
     meta.content = JSON.stringify({ allowEval: false, includeIndicatorStyles: false });
     document.head.append(meta);
+  };
+
+  // What a page says to htmx about itself, on <body> or in its configuration, is not about ours
+
+  const isHtmx4 = () => window.htmx?.version.startsWith("4") ?? false;
+  const sourceOf = ({ target, detail }) =>
+    detail?.requestConfig?.elt ?? detail?.ctx?.sourceElement ?? target;
+  const isOurs = (event) => sourceOf(event)?.closest?.(ROOTS) != null;
+
+  const above = (root) => {
+    const found = [];
+    for (let element = root.parentElement; element; element = element.parentElement) {
+      found.push(element);
+    }
+    return found;
+  };
+
+  // In htmx 2 the markup ends inheritance, but for extensions: those are ignored one by one.
+  const ignoreExtensions = (root) => {
+    const named = (element) =>
+      ["hx-ext", "data-hx-ext"].flatMap((name) => element.getAttribute(name)?.split(",") ?? []);
+    const names = above(root).flatMap(named).map((name) => name.trim());
+    const ignored = names.filter((name) => !name.startsWith("ignore:")).map((name) => `ignore:${name}`);
+    const all = new Set([...named(root), ...ignored]);
+    if (all.size) root.setAttribute("hx-ext", [...all].join(","));
+  };
+
+  // In htmx 4 nothing ends it but a nearer value, and an empty one says nothing. These would say
+  // something: an element with a verb sends requests, and the others are about themselves.
+  const SAYS_SOMETHING = /^hx-(get|post|put|patch|delete|action|ignore|on|preserve|history-elt|swap-oob|morph|ws|sse)/;
+  const endInheritance = (root) => {
+    const prefix = window.htmx.config.prefix || "hx-";
+    for (const name of above(root).flatMap((element) => element.getAttributeNames())) {
+      const own = name.startsWith(prefix) ? `hx-${name.slice(prefix.length)}` : name;
+      const base = ["append", "inherited"].reduce(
+        (left, word) => (left.endsWith(meta() + word) ? left.slice(0, -word.length - 1) : left),
+        own,
+      );
+      if (!base.startsWith("hx-") || SAYS_SOMETHING.test(base)) continue;
+      for (const empty of [base, `${base}${meta()}inherited`]) {
+        if (!root.hasAttribute(empty)) root.setAttribute(empty, "");
+      }
+    }
+  };
+
+  const isolate = () => {
+    if (!window.htmx) return;
+    document.querySelectorAll(ROOTS).forEach(isHtmx4() ? endInheritance : ignoreExtensions);
+  };
+
+  // In htmx 4 a verb of the page comes before our own, unless this is named, too; and what is said
+  // further up within ours may have another name there.
+  const VERBS = ["get", "post", "put", "patch", "delete"];
+  const speakForItself = ({ target }) => {
+    const verb = VERBS.find((name) => target.hasAttribute?.(`hx-${name}`));
+    const root = verb && target.closest(ROOTS);
+    if (!root) return;
+    const said = { "hx-action": target.getAttribute(`hx-${verb}`), "hx-method": verb };
+    for (const name of ["hx-target", "hx-swap", "hx-headers"]) {
+      const nearest = target.closest(`[${name}]`);
+      if (root.contains(nearest)) said[name] = nearest.getAttribute(name);
+    }
+    for (const [name, value] of Object.entries(said)) {
+      if (!target.hasAttribute(name)) target.setAttribute(name, value);
+    }
+  };
+
+  // htmx 2 gathers values from all the way up, and nothing in the markup can end that.
+  const VALUES = ["hx-vals", "data-hx-vals", "hx-vars", "data-hx-vars"];
+  const namesIn = (element) =>
+    VALUES.flatMap((name) =>
+      [...(element.getAttribute(name) ?? "").matchAll(/([\w-]+)["']?\s*:/g)].map((match) => match[1]),
+    );
+  const dropForeignValues = ({ elt, parameters }) => {
+    const root = elt.closest(ROOTS);
+    const outside = above(root);
+    const inside = [elt, ...above(elt)].filter((element) => !outside.includes(element));
+    const own = new Set(inside.flatMap(namesIn));
+    const form = elt.matches("form") ? new FormData(elt) : new FormData();
+    for (const name of outside.flatMap(namesIn)) {
+      if (own.has(name)) continue;
+      if (form.has(name)) parameters[name] = form.getAll(name);
+      else delete parameters[name];
+    }
+  };
+
+  const configureRequest = (event) => {
+    if (!isOurs(event)) return;
+    const { detail } = event;
+    if (detail.ctx) {
+      detail.ctx.request.timeout ??= REQUEST_MILLISECONDS;
+    } else {
+      detail.useUrlParams = detail.verb === "get";
+      dropForeignValues(detail);
+    }
+  };
+
+  // Only a list is swapped in, and where it belongs, whatever the page does with answers.
+  const configureSwap = ({ detail }) => {
+    for (const { swapSpec } of detail.tasks ?? []) swapSpec.focusScroll ??= false;
+    if (!detail.xhr) return;
+    const header = (name) => detail.xhr.getResponseHeader(name);
+    const { status } = detail.xhr;
+    Object.assign(detail, {
+      shouldSwap: status >= 200 && status < 300 && status !== 204,
+      isError: status >= 400,
+      selectOverride: undefined,
+      swapOverride: header("HX-Reswap"),
+      target: header("HX-Retarget") ? detail.target : detail.requestConfig.target,
+    });
   };
 
   // What the list shows
@@ -172,17 +287,16 @@
   // Looking again at once: when the page is shown again, or a site's own script asks for it
 
   let looked = Date.now();
+  const publish = (name) => document.body.dispatchEvent(new Event(name));
   const ask = () => {
     looked = Date.now();
-    document.body.dispatchEvent(new Event("async-downloads:look"));
+    publish("async-downloads:look");
   };
   const look = () => {
     if (Date.now() - looked >= LOOK_AGAIN_MILLISECONDS) ask();
   };
 
   // Whether the server can be reached, and whether it still knows who asks
-
-  const isOurs = (event) => event.target.closest?.("#async-downloads") != null;
 
   let retry = 0;
   const setLost = (lost) => {
@@ -201,9 +315,11 @@
 
   const refuseSwap = (event) => {
     if (!isOurs(event)) return;
+    configureSwap(event);
     const redirected = wasRedirected(event.detail);
-    // htmx 4 swaps the pages of errors in.
-    if (!redirected && !(event.detail.ctx?.response?.status >= 400)) return;
+    // htmx 4 swaps the pages of errors in, and answers without a page unless its settings say no.
+    const status = event.detail.ctx?.response?.status ?? 200;
+    if (!redirected && status >= 200 && status < 300 && status !== 204) return;
     event.preventDefault();
     const text = byId("async-downloads-signed-out");
     if (!redirected || !text) return;
@@ -216,20 +332,24 @@
   const SIGNED_OUT = 4401;
   const CONNECTED_BY_HTMX = [1006, 1011, 1012, 1013];
   const CONNECT_MILLISECONDS = 3_000;
-  const LONGEST_PAUSE_MILLISECONDS = 10_000;
+  const LONGEST_PAUSE_MILLISECONDS = 300_000;
   const NEVER = 2 ** 31 - 1;
 
   const fragment = () => document.querySelector("#async-downloads .async-downloads-fragment");
-  const pause = (tries) => Math.random() * Math.min(1_000 * 2 ** tries, LONGEST_PAUSE_MILLISECONDS);
+  // Less and less often; and not all pages at once, as after a restart of the server.
+  const pause = (tries) =>
+    (0.5 + Math.random() / 2) * Math.min(1_000 * 2 ** tries, LONGEST_PAUSE_MILLISECONDS);
 
   let isPushed = false;
   let isOver = false;
+  let isKnown = false;
   let failures = 0;
   let fallback = 0;
   const pollInstead = (milliseconds, isSure) => {
     clearTimeout(fallback);
     fallback = setTimeout(() => {
-      const seconds = Number(fragment()?.dataset.pollSeconds ?? 0);
+      const poll = fragment()?.querySelector(".async-downloads-poll");
+      const seconds = Number(poll?.dataset.pollSeconds ?? 0);
       if (seconds || isSure) ask();
       pollInstead(1_000 * (seconds || 1), false);
     }, milliseconds);
@@ -238,7 +358,7 @@
   const onMessage = (event) => {
     if (!isOurs(event)) return;
     clearTimeout(fallback);
-    [isPushed, failures] = [true, 0];
+    [isPushed, isKnown, failures] = [true, true, 0];
     setLost(false);
   };
 
@@ -246,14 +366,19 @@
     if (!isOurs(event)) return;
     const code = event.detail.event?.code ?? event.detail.code;
     // Something may have changed meanwhile, or the session has ended.
-    if (isPushed) pollInstead(pause(0), true);
+    if (isPushed) pollInstead(1_000 * Math.random(), true);
     isPushed = false;
     isOver = code === SIGNED_OUT;
+    if (!isKnown && !isOver && fragment()) {
+      isKnown = true;
+      const url = byId("async-downloads").dataset.wsConnect;
+      console.warn(`async_downloads: no websocket opens at ${url}, so this page polls. See the check W012.`);
+    }
     // htmx 4 connects again by itself, and so does htmx 2 after these.
     const { socketWrapper } = event.detail;
     if (!socketWrapper || isOver || CONNECTED_BY_HTMX.includes(code)) return;
     failures += 1;
-    setTimeout(() => socketWrapper.reconnect(), 1_000 + pause(failures));
+    setTimeout(() => socketWrapper.reconnect(), pause(failures));
   };
 
   // Where the socket is refused because nobody is signed in, it is of no use to try again.
@@ -262,15 +387,16 @@
   };
 
   const attachBy4 = async (centre) => {
-    document.addEventListener("htmx:before:ws:connection", refuseConnection);
-    if (!window.htmx.ext?.ws) {
-      await load(script.dataset.htmx4Ws);
-      window.htmx.config.ws = {
-        pauseOnBackground: false,
-        reconnectMaxDelay: LONGEST_PAUSE_MILLISECONDS,
-      };
-    }
-    centre.setAttribute("hx-ws:connect", centre.dataset.wsConnect);
+    on(["htmx:before:ws:connection"], refuseConnection);
+    if (!window.htmx.ext?.ws) await load(script.dataset.htmx4Ws);
+    const ws = {
+      pauseOnBackground: false,
+      reconnect: true,
+      reconnectDelay: 1_000,
+      reconnectMaxDelay: LONGEST_PAUSE_MILLISECONDS,
+    };
+    centre.setAttribute("hx-config", JSON.stringify({ ws }));
+    centre.setAttribute(`hx-ws${meta()}connect`, centre.dataset.wsConnect);
   };
 
   const attachBy2 = async (centre) => {
@@ -278,7 +404,7 @@
       await load(script.dataset.htmxWs);
       window.htmx.config.wsReconnectDelay = (tries) => (fragment() ? pause(tries) : NEVER);
     }
-    centre.setAttribute("hx-ext", "ws");
+    centre.setAttribute("hx-ext", ["ws", centre.getAttribute("hx-ext")].filter(Boolean).join(","));
     centre.setAttribute("ws-connect", centre.dataset.wsConnect);
   };
 
@@ -295,7 +421,7 @@
     pollInstead(CONNECT_MILLISECONDS, false);
     // htmx looks at an element again only if its attributes have changed since, so they
     // are set here, once the extension that understands them is there.
-    await (window.htmx.version.startsWith("4") ? attachBy4 : attachBy2)(centre);
+    await (isHtmx4() ? attachBy4 : attachBy2)(centre);
     window.htmx.process(centre);
   };
 
@@ -304,8 +430,12 @@
       refuseSwap(event);
       keepPlace();
     });
-    on(AFTER_SWAP, () => {
+    on(["htmx:configRequest", "htmx:config:request"], configureRequest);
+    on(["htmx:before:init"], speakForItself);
+    on(AFTER_SWAP, (event) => {
+      isolate();
       takeStock();
+      if (event.target.closest?.("#downloads-dropdown")) publish("async-downloads:changed");
       restorePlace();
       if (connected) connect().catch(() => {});
     });
@@ -328,18 +458,35 @@
     document.addEventListener("toggle", (event) => isMenu(event) && updateCount(), true);
   };
 
+  // As soon as it is known which htmx the page has, if any: best before that looks at the page. It
+  // may have looked already, and then looks once more.
+  let isPrepared = false;
+  const prepare = () => {
+    if (isPrepared) return;
+    isPrepared = true;
+    isolate();
+    listen();
+    if (!isHtmx4()) return;
+    for (const root of document.querySelectorAll(ROOTS)) {
+      if (root.querySelector("[data-htmx-powered]")) window.htmx.process(root, true);
+    }
+  };
+
   const start = async () => {
+    prepare();
     takeStock();
     if (!window.htmx) {
       configure();
       await load(script.dataset.htmx);
+      isolate();
     }
     // Without the script of the socket, too, there is the fallback.
     await connect().catch(() => {});
     document.dispatchEvent(new Event("async-downloads:ready"));
   };
 
-  listen();
+  if (window.htmx) prepare();
+  else window.addEventListener("DOMContentLoaded", prepare, true);
   // By now any htmx of the site's own is there; and an htmx that is loaded between
   // "interactive" and "complete" would wait for an event that is already past.
   if (document.readyState === "complete") start();

@@ -9,8 +9,11 @@
     if (!centre || !script.dataset.url) return;
     const url = new URL(script.dataset.url, window.location.href);
     url.protocol = url.protocol.replace("http", "ws");
-    // The server has to know the language of the page.
-    if (!url.search) url.search = (centre.dataset.wsConnect || "").split("?")[1] || "";
+    const known = new URL(centre.dataset.wsConnect || url, window.location.href);
+    // The server knows what its route asks for after the path that 0.6 documented.
+    if (known.pathname.startsWith(url.pathname)) url.pathname = known.pathname;
+    // It has to know the language of the page.
+    if (!url.search) url.search = known.search;
     centre.dataset.wsConnect = url.href;
   };
 

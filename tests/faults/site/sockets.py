@@ -31,6 +31,7 @@ def favicon(request: HttpRequest) -> HttpResponse:
 urlpatterns: list[Any] = [
     path("", home),
     path("as-0-6/", home, {"template": "as_0_6"}),
+    path("as-0-6-readme/", home, {"template": "as_0_6_readme"}),
     path("with-htmx-4/", home, {"template": "with_htmx_4"}),
     path("boosted/", home, {"template": "boosted"}),
     path("sign-out/", sign_out),

@@ -1,0 +1,305 @@
+"""A page that tells htmx much about itself does not tell it about the download centre.
+
+The attributes and the settings are those that htmx's own source knows, so that one of a new
+version fails the first test until it is tried here.
+"""
+
+import re
+from typing import Any, Final
+
+import pytest
+from django.contrib.staticfiles import finders
+from playwright.sync_api import Page, Route, expect
+
+from async_downloads import cache
+from async_downloads.models import Download
+from tests.browser.test_download_centre import open_menu
+from tests.shop import views
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
+
+#: Values that do harm to whatever inherits them; in htmx 2, in htmx 4, or in both.
+HARMFUL: Final = {
+    "hx-action": "/canary/",
+    "hx-boost": "true",
+    "hx-config": '{"headers": {"X-Canary": "canary"}, "timeout": 1, "method": "PUT"}',
+    "hx-confirm": "canary?",
+    "hx-delete": "/canary/",
+    "hx-disabled-elt": "#async-downloads button",
+    "hx-encoding": "multipart/form-data",
+    "hx-ext": "canary",
+    "hx-get": "/canary/",
+    "hx-headers": '{"X-Canary": "canary", "X-CSRFToken": "canary", "HX-Request": "false"}',
+    "hx-include": "#canary-form",
+    "hx-indicator": "#canary",
+    "hx-inherit": "*",
+    "hx-method": "put",
+    "hx-params": "none",
+    "hx-patch": "/canary/",
+    "hx-post": "/canary/",
+    "hx-prompt": "canary?",
+    "hx-push-url": "/canary/",
+    "hx-put": "/canary/",
+    "hx-replace-url": "/canary/",
+    "hx-request": '{"noHeaders": true, "timeout": 1}',
+    "hx-select": "#canary",
+    "hx-select-oob": "#async-downloads-all,.download-container:delete:#canary",
+    "hx-status:200": "swap:none",
+    "hx-status:2xx": "target:#canary",
+    "hx-swap": "outerHTML swap:60s settle:60s transition:true show:window:bottom",
+    "hx-sync": "#canary:drop",
+    "hx-target": "#canary",
+    "hx-trigger": "canary",
+    "hx-validate": "true",
+    "hx-vals": '{"canary": "canary", "version": "c.c", "download_key": "canary", "filepath": "c"}',
+    "hx-vars": "canary: 'canary', download_key: 'canary', csrfmiddlewaretoken: 'canary'",
+}
+
+#: What htmx 4 calls otherwise, or what has another meaning there.
+HARMFUL_IN_4: Final = {"hx-disable": "#async-downloads button"}
+
+#: Attributes that no element inherits from another, or that are the end of htmx on a page.
+HARMLESS: Final = {
+    "hx-disable": "in htmx 2 it turns htmx off for all that is below it, which the site means",
+    "hx-ignore": "the same in htmx 4",
+    "hx-disinherit": "what the menu itself has",
+    "hx-history": "whether a page goes into the cache of history",
+    "hx-history-elt": "the part of a page that goes into history",
+    "hx-morph-skip": "the element itself",
+    "hx-morph-skip-children": "the element itself",
+    "hx-on": "the page may listen to whatever it likes",
+    "hx-oob": "a tag of answers",
+    "hx-partial": "a tag of answers",
+    "hx-preserve": "the element itself",
+    "hx-revealed": "a mark of htmx's own",
+    "hx-swap-oob": "part of an answer",
+}
+
+#: Settings that do harm, or try to, by the version of htmx.
+CONFIGS: Final[dict[int, dict[str, Any]]] = {
+    2: {
+        "addedClass": "canary",
+        "allowEval": False,
+        "allowNestedOobSwaps": False,
+        "allowScriptTags": False,
+        "attributesToSettle": [],
+        "defaultFocusScroll": True,
+        "defaultSettleDelay": 60_000,
+        "defaultSwapDelay": 60_000,
+        "defaultSwapStyle": "delete",
+        "disableInheritance": True,
+        "getCacheBusterParam": True,
+        "globalViewTransitions": True,
+        "historyCacheSize": 0,
+        "historyEnabled": False,
+        "historyRestoreAsHxRequest": False,
+        "ignoreTitle": True,
+        "includeIndicatorStyles": False,
+        "indicatorClass": "canary",
+        "inlineScriptNonce": "canary",
+        "inlineStyleNonce": "canary",
+        "methodsThatUseUrlParams": ["get", "post"],
+        "refreshOnHistoryMiss": True,
+        "reportValidityOfForms": True,
+        "requestClass": "canary",
+        "responseHandling": [{"code": ".*", "swap": True, "target": "#canary", "select": "#c"}],
+        "scrollBehavior": "smooth",
+        "scrollIntoViewOnBoost": False,
+        "selfRequestsOnly": True,
+        "settlingClass": "canary",
+        "swappingClass": "canary",
+        "timeout": 1,
+        "triggerSpecsCache": {},
+        "withCredentials": True,
+    },
+    4: {
+        "defaultFocusScroll": True,
+        "defaultSettleDelay": 60_000,
+        "defaultSwap": "delete",
+        "defaultSwapEmpty": True,
+        "defaultTimeout": 1,
+        "history": "reload",
+        "implicitInheritance": True,
+        "includeIndicatorCSS": False,
+        "indicatorClass": "canary",
+        "inlineScriptNonce": "canary",
+        "logAll": True,
+        "metaCharacter": "-",
+        "mode": "cors",
+        "morphIgnore": [],
+        "morphScanLimit": 0,
+        "morphSkip": "*",
+        "morphSkipChildren": "*",
+        "noSwap": [],
+        "prefix": "x-",
+        "requestClass": "canary",
+        "transitions": True,
+    },
+}
+
+#: Settings of which there is nothing to try.
+CONFIGS_HARMLESS: Final = {
+    "disableSelector": "as hx-disable: the site says where there is no htmx",
+    "extensions": "the site says which there are",
+}
+
+
+def source_of(version: int) -> str:
+    path = finders.find(f"django_htmx/htmx-{version}.js")
+    assert path
+    with open(path) as file:  # noqa: PTH123 (a finder may return any kind of path)
+        return file.read()
+
+
+@pytest.mark.parametrize("version", [2, 4])
+def test_each_attribute_of_htmx_is_tried(version: int) -> None:
+    known = set(re.findall(r"hx-[a-z]+(?:-[a-z]+)*", source_of(version)))
+    assert len(known) > 30
+    tried = {name.partition(":")[0] for name in HARMFUL} | HARMFUL_IN_4.keys() | HARMLESS.keys()
+    assert known - tried == set()
+
+
+@pytest.mark.parametrize("version", [2, 4])
+def test_each_setting_of_htmx_is_tried(version: int) -> None:
+    known = set(re.findall(r"\bconfig\.([a-zA-Z]+)", source_of(version)))
+    assert len(known) > 20
+    assert known - CONFIGS[version].keys() - CONFIGS_HARMLESS.keys() == set()
+
+
+class Visit:
+    """A page that says something about itself, and what its browser is seen to do."""
+
+    def __init__(self, page: Page, address: str, user: Any, **said: Any):
+        self.page, self.user, self.sent = page, user, []  # type: tuple[Page, Any, list[str]]
+        page.on("request", self._note)
+        page.on("dialog", lambda dialog: dialog.dismiss())
+        keys = [cache.init_download(user, "orders.csv", name)[1] for name in ("First", "Second")]
+        self.first, self.second = keys
+        views.SAID.clear()
+        views.SAID.update(said)
+        self.address = f"{address}/outspoken/"
+        page.goto(self.address)
+        page.wait_for_function("() => Boolean(window.htmx)")
+        page.evaluate(
+            """() => {
+                window.transitions = 0;
+                const start = document.startViewTransition.bind(document);
+                document.startViewTransition = (callback) => {
+                    window.transitions += 1;
+                    return start(callback);
+                };
+            }"""
+        )
+
+    def _note(self, request: Any) -> None:
+        if "/async_downloads/" in request.url and "/static/" not in request.url:
+            sent = (request.method, request.url, request.post_data, *request.headers.values())
+            self.sent.append(" ".join(map(str, sent)))
+
+    def works(self) -> None:
+        """See that it polls, shows, clears, and does nothing else."""
+        page = self.page
+        open_menu(page)
+        menu = page.locator("#downloads-dropdown")
+        for percentage in (30, 60):
+            cache.set_percentage(self.first, percentage)
+            expect(menu).to_contain_text(f"{percentage} %")
+        page.get_by_role("button", name="Cancel First").click()
+        expect(menu.get_by_text("First")).to_have_count(0)
+        expect(menu.get_by_text("Second")).to_be_visible()
+        cache.save_download(self.second, [["R1"]])
+        expect(menu.get_by_role("link", name="Second", exact=True)).to_be_visible()
+        page.get_by_role("button", name="Clear finished").click()
+        expect(menu).to_contain_text("No downloads")
+        assert not Download.objects.exists()
+        # Nothing of it was about the rest of the page, or said anything of it.
+        assert page.url == self.address
+        assert page.locator("#canary").inner_text() == "Orders"
+        assert page.locator("#canary").get_attribute("class") in (None, "")
+        assert page.evaluate("window.transitions") == 0
+        assert len(self.sent) >= 4
+        assert [sent for sent in self.sent if "canary" in sent] == []
+
+
+#: How an attribute gets from a page to what is below it.
+WAYS: Final = ["2", "4 inherited", "4 implicit"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", [*HARMFUL, *HARMFUL_IN_4])
+def test_an_attribute_of_the_page_is_not_the_menus(
+    page: Page, live_server: Any, user: Any, complaints: list[str], way: str, name: str
+) -> None:
+    version = int(way[0])
+    if version == 2 and name in HARMFUL_IN_4:
+        pytest.skip(HARMLESS[name])
+    value = (HARMFUL | HARMFUL_IN_4)[name]
+    # The page itself sends nothing.
+    quiet = {"hx-trigger": "canary"} if value == "/canary/" else {}
+    suffix = ":inherited" if way == "4 inherited" else ""
+    config = {"implicitInheritance": True} if way == "4 implicit" else {}
+    body = {**quiet, name + suffix: value}
+    Visit(page, live_server.url, user, version=version, body=body, config=config).works()
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        (2, "{}"),
+        (2, "data-{}"),
+        (4, "{}:inherited"),
+        (4, "data-{}:inherited"),
+        (4, "{}:inherited:append"),
+        # With the extension of htmx 4 that brings back what elements inherit in 2.
+        (4, "{}"),
+    ],
+)
+def test_all_of_them_together_are_not_either(
+    page: Page, live_server: Any, user: Any, version: int, name: str
+) -> None:
+    harmful = HARMFUL | (HARMFUL_IN_4 if version == 4 else {})
+    body = {name.format(key): value for key, value in harmful.items()}
+    compatible = version == 4 and name == "{}"
+    visit = Visit(page, live_server.url, user, version=version, body=body, compatible=compatible)
+    visit.works()
+
+
+def test_htmx_may_look_at_the_page_before_our_script_is_there(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    def hold(route: Route) -> None:
+        # Until htmx has looked.
+        page.wait_for_function("() => document.querySelector('[data-htmx-powered]')")
+        route.continue_()
+
+    page.route("**/async_downloads_centre.js", hold)
+    body = {f"{key}:inherited": value for key, value in (HARMFUL | HARMFUL_IN_4).items()}
+    Visit(page, live_server.url, user, version=4, body=body).works()
+
+
+#: Settings that others would hide, or be hidden by.
+ALONE: Final = {
+    2: (
+        *("defaultSwapStyle", "disableInheritance", "globalViewTransitions"),
+        *("methodsThatUseUrlParams", "responseHandling", "timeout"),
+    ),
+    4: ("defaultSwap", "defaultTimeout", "implicitInheritance", "metaCharacter", "prefix"),
+}
+
+
+@pytest.mark.parametrize(
+    ("version", "name"), [(version, name) for version in ALONE for name in ALONE[version]]
+)
+def test_a_setting_of_the_page_is_not_the_menus(
+    page: Page, live_server: Any, user: Any, version: int, name: str
+) -> None:
+    config = {name: CONFIGS[version][name]}
+    Visit(page, live_server.url, user, version=version, config=config).works()
+
+
+@pytest.mark.parametrize("version", CONFIGS)
+def test_all_other_settings_together_are_not_either(
+    page: Page, live_server: Any, user: Any, version: int
+) -> None:
+    others = {key: said for key, said in CONFIGS[version].items() if key not in ALONE[version]}
+    Visit(page, live_server.url, user, version=version, config=others).works()
