@@ -170,7 +170,7 @@ async def test_what_is_sent_has_urls_below_the_path_of_the_site(
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await router({**scope, "user": user, **server}, receive, send)
 
-    page = WebsocketCommunicator(application, path)
+    page = Socket(application, path)
     assert (await page.connect())[0]
     urls = re.findall(r' (?:href|action|hx-\w+|data-url)="(/[^"]+)"', await page.receive_from())
     await page.disconnect()
