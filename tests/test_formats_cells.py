@@ -107,7 +107,6 @@ def test_what_each_format_writes_is_left_as_it_is(cell: Any) -> None:
             '{"January": 1, "[1, 2]": 2, "null": 3, "true": 4, "1.5": 5, "YWI=": 6}',
         ),
     ],
-    ids=repr,
 )
 def test_what_each_format_writes_in_its_place(cell: Any, value: Any) -> None:
     assert flat(cell) == value

@@ -56,7 +56,6 @@ Named = namedtuple("Named", "a b")
         (Decimal("19.90"), [Decimal("19.90")]),
         (date(2026, 1, 31), [date(2026, 1, 31)]),
     ],
-    ids=repr,
 )
 def test_the_cells_of_a_row(row: Any, cells: list[Any]) -> None:
     assert read([row]) == [cells]
@@ -106,7 +105,6 @@ def test_the_error_of_a_row_that_is_made_while_it_is_read_is_its_own() -> None:
         (["a", "B", "c"], [[1, 2, 3]]),
         (iter(["C", "B", "A"]), [[1, 2, 3]]),
     ],
-    ids=repr,
 )
 def test_the_header_names_the_cells_of_a_mapping_or_labels_them(header: Any, rows: Any) -> None:
     assert read([{"a": 1, "b": 2, "c": 3}], header) == rows
