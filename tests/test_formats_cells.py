@@ -6,6 +6,7 @@ import ipaddress
 import json
 import re
 import uuid
+from array import array
 from collections import OrderedDict, UserList, deque, namedtuple
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -93,6 +94,7 @@ def test_what_each_format_writes_is_left_as_it_is(cell: Any) -> None:
         (frozenset("ba"), '["a", "b"]'),
         ({1, "a"}, '[1, "a"]'),
         (deque([1]), "[1]"),
+        (array("i", [1]), "[1]"),
         (range(3), "[0, 1, 2]"),
         (UserList([1]), "[1]"),
         ({"k": 1}.keys(), '["k"]'),
@@ -262,6 +264,7 @@ def test_values_of_pandas_are_those_of_python(pd: Any) -> None:
         (exact, "2026-01-31 09:05:00.123456789"),
         (pd.Timedelta("1 day"), timedelta(days=1)),
         (pd.Series([1, 2]), "[1, 2]"),
+        (pd.DataFrame({"a": [1, 2]}), '[{"a": 1}, {"a": 2}]'),
         (pd.Period("2026-01"), "2026-01"),
     ]:
         assert flat(cell) == value

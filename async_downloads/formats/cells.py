@@ -206,8 +206,13 @@ def _of_numpy(cell: Any) -> Any:
         return cell.to_pydatetime(warn=False) if not cell.nanosecond else str(cell)
     if hasattr(cell, "tolist") and getattr(cell, "ndim", None):
         return tree(cell.tolist())
-    if not hasattr(cell, "item") or not hasattr(cell, "dtype"):
-        return _printed(cell)
+    if name == "DataFrame":
+        return tree(cell.to_dict("records"))
+    return _of_scalar(cell) if hasattr(cell, "item") and hasattr(cell, "dtype") else _printed(cell)
+
+
+def _of_scalar(cell: Any) -> Any:
+    """Return the value of Python's that a scalar of numpy stands for."""
     if cell.dtype.kind == "f" and cell.dtype.itemsize < 8:
         # The digits that it has, without those that a longer number would add.
         return float(str(cell))

@@ -19,7 +19,7 @@ __all__ = ["Batches", "check_header", "is_flat"]
 #: Rows that are looked at and written together.
 MOST_ROWS: Final = 128
 
-#: Characters of text that are held at a time, as far as one row tells of the next ones.
+#: Characters of text that are held at a time, where the next rows are as long as the last one.
 MOST_TEXT: Final = 1 << 20
 
 #: Rows that are read between two looks at the clock, where they come quickly.
@@ -111,7 +111,7 @@ class Batches(Iterable[Row]):
     def names(self) -> list[str] | None:
         """The names of the columns: of the header, or else the keys of the first row's mapping.
 
-        Reads the first row where there is no header.
+        Without a header, the first row is read.
         """
         if self.header is not None:
             return [str(name) for name in self.header]
