@@ -7,6 +7,7 @@ from tests.lifecycle_world import MAX_ATTEMPTS, STALLED_AFTER, TIMEOUT
 
 GIVEN_UP: Final = "Given up: the worker stopped responding each time."
 NOT_STARTED: Final = "No worker has started it in time. Please request it again."
+NO_FILE: Final = "The task ended without making a file."
 NOT_FINISHED: Final = "The worker stopped responding. Please request it again."
 
 #: Seconds of silence after which a run gives a sign of life between two rows.
@@ -21,6 +22,7 @@ class Expected:
 
     Attributes:
         born_at: When it was asked for.
+        started: Whether a run ever had it.
         holder: The run that may write to it.
         live: A percentage that lies in the cache alone, and when it was reported.
         content: The bytes of its file, once it is complete.
@@ -33,6 +35,7 @@ class Expected:
     percentage: int = 0
     errors: str = ""
     attempts: int = 0
+    started: bool = False
     holder: object = None
     live: tuple[int, float] | None = None
     content: bytes | None = None
@@ -101,6 +104,7 @@ class Expected:
             return False
         percentage = self.percentage if self.state == "pending" else 0
         self.attempts += 1
+        self.started = True
         self.write(now, state="running", percentage=percentage, errors="", holder=run)
         return True
 
@@ -117,7 +121,8 @@ class Expected:
     def fail_if_overdue(self, now: float) -> None:
         """Fail with a reason, if it is overdue: somebody has looked."""
         if self.overdue(now):
-            self.fail(NOT_STARTED if self.state == "pending" else NOT_FINISHED, now)
+            waited = NO_FILE if self.started else NOT_STARTED
+            self.fail(waited if self.state == "pending" else NOT_FINISHED, now)
 
     def complete(self, content: bytes, now: float) -> None:
         """Finish it for good."""

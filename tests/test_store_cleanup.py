@@ -100,7 +100,6 @@ class TestCleanUp:
         done = store.clean_up()
         assert (done.downloads, done.failed) == (1, 0)
         assert not Download.objects.exists()
-        assert not entries.is_cleared(cleared.download_key)
 
     def test_a_running_export_that_lives_in_the_cache_alone_goes_on(self) -> None:
         quiet = DownloadFactory(running=True, expired=True, heard_at=long_ago())
