@@ -76,7 +76,7 @@ def render_page(found: PageListing, request: HttpRequest, *, part: bool) -> Safe
     Args:
         found: What to show.
         request: The request for the page.
-        part: Whether only what changes is asked for, to be swapped into the page.
+        part: Whether to render only what changes, to be swapped into the page.
     """
     number = found.page.number
     here = f"{request.path}?page={number}"

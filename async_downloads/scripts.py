@@ -44,7 +44,7 @@ def urls() -> dict[str, str]:
 
 @lru_cache(maxsize=16)
 def etag(name: str) -> str | None:
-    """Return what a browser knows its copy of a script by; None if there is no such script."""
+    """Return what a browser knows its copy of a script by; None for an unknown script."""
     if name not in SCRIPTS:
         return None
     return f'"{hashlib.sha256(content(name)).hexdigest()[:32]}"'

@@ -324,15 +324,16 @@ class TestThePageOfAllKeepsUp:
 
     @pytest.mark.usefixtures("shared_cache")
     def test_what_it_shows_already_costs_no_query_of_downloads(
-        self, signed_in: Client, mine: Download, django_assert_num_queries: Any
+        self, signed_in: Client, user: Any, django_assert_num_queries: Any
     ) -> None:
+        download = DownloadFactory(collection__user=user)
         version = version_in(signed_in.get(self.URL).text)
         # The first one brings the cache what it compares with.
         assert self.poll(signed_in, version, page=1).status_code == 204
         with django_assert_num_queries(2):
             unchanged = self.poll(signed_in, version, page=1)
         assert (unchanged.status_code, unchanged.content) == (204, b"")
-        cache.set_error(mine.download_key, "Gone.")
+        cache.set_error(download.download_key, "Gone.")
         assert self.poll(signed_in, version, page=1).status_code == 200
 
     def test_the_version_is_of_its_own_page(self, signed_in: Client, user: Any) -> None:

@@ -15,7 +15,7 @@ from async_downloads import settings, sockets
 __all__ = ["check_layer", "check_route", "check_websockets"]
 
 #: A user name to try the route with.
-SOMEBODY: Final = "somebody"
+SAMPLE_NAME: Final = "ada"
 
 
 def check_websockets(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
@@ -90,7 +90,7 @@ def check_route(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessag
 
 def _unrouted(application: Any) -> str:
     """Return what keeps pages from their websocket; an empty text if nothing does."""
-    url = urlsplit(sockets.path_of(application, SOMEBODY))
+    url = urlsplit(sockets.path_of(application, SAMPLE_NAME))
     if url.netloc:
         # Of another server nothing is known here.
         return ""

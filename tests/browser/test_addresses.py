@@ -28,6 +28,7 @@ UPGRADE: Final = """
     proxy_set_header Upgrade $http_upgrade;
     proxy_set_header Connection "upgrade";
     proxy_set_header Host $http_host;
+    location = /favicon.ico { return 204; }
 """
 
 FORCED: Final = {"FORCE_SCRIPT_NAME": "/shop"}

@@ -43,8 +43,8 @@
   });
 
   // A download centre of the site's own may have no script with it. Only a page that is read to
-  // its end tells; and what is beside this file may have a hash in its name, so that the package
-  // hands both out itself, beside the URL that the script tag names.
+  // its end shows that; and what is beside this file may have a hash in its name, so that the
+  // package hands both out itself, beside the URL that the script tag names.
   const addCentre = () => {
     if (document.querySelector("script[src*='async_downloads_centre']")) return;
     const beside = (name) => new URL(`../scripts/${name}`, new URL(url, document.baseURI)).href;
