@@ -106,10 +106,10 @@ def save_download(
     Args:
         download_key: The key that ``init_download`` returned. An unknown one is
             logged as a warning and changes nothing.
-        iterable: Rows, each an iterable of cells. They are consumed once and never
-            held in memory. A queryset of ``values_list()`` reports progress by
-            itself; for CSV, its text is made in the database, where that is known
-            to give the same.
+        iterable: Rows, each an iterable of cells, or a mapping whose keys the header names
+            or labels. They are consumed once and never held in memory. A queryset of
+            ``values_list()`` reports progress by itself; for CSV, its text is made in
+            the database, where that is known to give the same.
         file: A binary file object to store instead, read from its beginning if
             it can be rewound.
         encoding: The encoding of a file of text.
@@ -131,7 +131,8 @@ def save_download(
         DownloadBusy: Another run of the same download is alive.
         DownloadCancelled: The download was cleared, or taken over by another run.
         ImproperlyConfigured: ``format`` needs a package that is not installed.
-        TypeError: ``file`` is not a binary file, or ``expected_rows`` is no whole number.
+        TypeError: ``file`` is not a binary file, ``header`` is not a header, or
+            ``expected_rows`` is no whole number.
         ValueError: Not just one of ``iterable``, ``file`` and ``members`` was given,
             there is no such format or encoding, it is not for what was given, or
             ``expected_rows`` is below 0.

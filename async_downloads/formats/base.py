@@ -29,8 +29,8 @@ class Options:
 
 
 #: Writes rows to a binary stream, and returns how many they were, without the header.
-#: The rows are an iterable of iterables of cells, to be consumed once and not to be
-#: held. The stream may not be able to seek, and is left open.
+#: The rows are an iterable of lists and tuples of cells, as the site has made those, to be
+#: consumed once and not to be held. The stream may not be able to seek, and is left open.
 Writer = Callable[[Iterable[Iterable[Any]], IO[bytes], Options], int]
 
 
@@ -89,7 +89,7 @@ class Rows:
     """Rows for a member of an archive, where they need more than themselves.
 
     Attributes:
-        rows: Any iterable of rows, each an iterable of cells; consumed once.
+        rows: Any iterable of rows, each an iterable of cells or a mapping; consumed once.
         header: A row before the others that does not count as one.
         encoding: Of the text; that of the archive if left out.
     """
