@@ -323,7 +323,7 @@ def table(kind: str, values: list[str]) -> Iterator[None]:
         with connection.cursor() as cursor:
             for statement in (f"DROP TABLE {TABLE}", *AFTER):
                 cursor.execute(statement)
-        # And with it what the session was told.
+        # And with it the settings of the session.
         connection.close()
 
 

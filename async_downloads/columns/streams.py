@@ -34,7 +34,7 @@ def write_blocks(
         blocks: Rows, each with its line end, and in UTF-8 if it is bytes.
         stream: Where they go.
         encoding: In which.
-        beat: Told the number of rows after each block.
+        beat: Called with the number of rows after each block.
 
     Returns:
         The number of rows.
@@ -87,7 +87,7 @@ def write_rows(
         fetch: A cursor's ``fetchmany``.
         stream: Where they go.
         encoding: In which.
-        beat: Told the number of rows after each block.
+        beat: Called with the number of rows after each block.
         change: What to make of each row.
         escape_formulas: Whether text must not be taken for a formula.
 
