@@ -58,12 +58,20 @@ def clock_changes(direction: str, after: float) -> str:
 #: Sees one export through a change of the clocks, beside those that wait and are complete.
 THROUGH_A_CHANGE = """
 import os, time
+from tests.faults.test_database_times import clock_changes
+
+def change_clocks(after):
+    os.environ["TZ"] = clock_changes({direction!r}, after)
+    time.tzset()
+
+# The local time of the rows is that before the change, which is far away until all are there.
+change_clocks(after=3600)
+
 from django.contrib.auth import get_user_model
 from async_downloads import cache, owners, store
 from async_downloads.tasks import run_task
 from tests.faults.site import steering
 from tests.faults.site.crowd import crowd
-from tests.faults.test_database_times import clock_changes
 from tests.pace import stretched
 
 get_user_model().objects.create(username="ada")
@@ -72,8 +80,7 @@ for name in ("complete", "pending", "running"):
     _, keys[name] = cache.init_download("ada", name)
 run_task("tests.faults.site.transactions.plain", keys["complete"])
 # From here on it is a race: the others have to begin before the clocks are changed.
-os.environ["TZ"] = clock_changes({direction!r}, after=stretched(2.5))
-time.tzset()
+change_clocks(after=stretched(2.5))
 before = time.localtime().tm_gmtoff
 
 def watch():
