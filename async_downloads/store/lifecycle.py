@@ -48,7 +48,6 @@ __all__ = [
     "claim",
     "collection_of",
     "create",
-    "join",
     "set_error",
     "set_percentage",
 ]
@@ -108,31 +107,6 @@ def _insert(owner: Owner, filename: str, name: str) -> Download:
         download.expires_at = expiry()
         download.save(using=database(), force_insert=True)
     return download
-
-
-def join(download_key: str, *, any_thread: bool) -> Run | None:
-    """Return the run of a download that the caller is a part of, if there is one.
-
-    Args:
-        download_key: Which download.
-        any_thread: Whether the run of another thread will do: for what a task
-            does, but not for another delivery of the task.
-
-    Raises:
-        RuntimeError: The run has finished the download already.
-    """
-    run = current_run(download_key)
-    if run is None or not (run.here or (any_thread and run.joinable)):
-        return None
-    own = downloads().filter(pk=run.download.pk, claim=run.token)
-    # What was written inside a transaction may have been rolled back with it.
-    if run.download.complete and own.filter(state=DownloadState.COMPLETE).exists():
-        raise RuntimeError(
-            f"Download {download_key} is complete: a task calls save_download() once. For several "
-            "files, pass members=."
-        )
-    run.resume()
-    return run
 
 
 def claim(download_key: str, *, superseded: bool = False) -> Run | None:
