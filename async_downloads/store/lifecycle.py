@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.utils.translation import gettext_noop
 
 from async_downloads import entries, files, settings
@@ -83,11 +83,7 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
         TooManyDownloadsError: The owner has as many in progress as ``ASYNC_DOWNLOADS_MAX_ACTIVE``.
     """
     # Two that make the same collection, while it is being removed, may block each other.
-    download = persistently(
-        lambda: write_text(
-            partial(_insert, owner), filename, name, using=database(), instead=underlined
-        )
-    )
+    download = persistently(partial(_begin, owner, filename, name))
     each_of(lambda: entries.set_entry(entry_of(download, user=owner.name)))
     after_commit(
         lambda: each_of(
@@ -96,6 +92,18 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
         )
     )
     return download
+
+
+def _begin(owner: Owner, filename: str, name: str) -> Download:
+    try:
+        insert = partial(_insert, owner)
+        return write_text(insert, filename, name, using=database(), instead=underlined)
+    except IntegrityError as error:
+        collections = DownloadCollection.objects.using(database())
+        if in_transaction() or not collections.filter(pk=owner.collection_id).exists():
+            raise
+        # The transaction saw the past (REPEATABLE READ): a new one sees what was made since.
+        raise OperationalError("The collection of the owner was made meanwhile.") from error
 
 
 def _insert(owner: Owner, filename: str, name: str) -> Download:
