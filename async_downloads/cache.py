@@ -132,7 +132,7 @@ def save_download(
         DownloadUnavailable: The database was away for so long that neither the claim nor
             the end could be recorded.
         ImproperlyConfigured: ``format`` needs a package that is not installed.
-        RuntimeError: The task has saved its file already.
+        RuntimeError: The task has saved its file already, or is saving it.
         TypeError: ``file`` is not a binary file, ``header`` is not a header, or
             ``expected_rows`` is no whole number.
         ValueError: Not just one of ``iterable``, ``file`` and ``members`` was given,
@@ -146,7 +146,7 @@ def save_download(
     if run is None:
         return
     try:
-        with run:
+        with store.saving(run), run:
             run.complete(building.build(run, content))
     except Exception as error:
         # A queue need not repeat what has failed for good. It has to know what no row tells.

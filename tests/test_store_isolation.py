@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection, transaction
 
 from async_downloads import cache, entries, store
 from async_downloads.exceptions import DownloadCancelled
-from async_downloads.models import Download
+from async_downloads.models import Download, DownloadCollection
 from async_downloads.shortcuts import download_task
 from tests.factories import DownloadFactory
 
@@ -169,3 +169,38 @@ def test_the_callers_own_work_survives_what_was_cleared(user: Any, level: str) -
         assert Download.objects.get(pk=other.pk).name == "by the caller"
     other.refresh_from_db()
     assert other.name == "by the caller"
+
+
+@pytest.mark.parametrize("most", [None, 100])
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_first_downloads_of_an_owner_begin_all_at_once(
+    user: Any, settings: Any, level: str, most: int | None
+) -> None:
+    """A site may set the level for all connections; each start is a transaction of its own."""
+    settings.ASYNC_DOWNLOADS_MAX_ACTIVE = most
+    together = threading.Barrier(4)
+    raised: list[Exception] = []
+
+    def begin() -> None:
+        session = "SESSION TRANSACTION"
+        if connection.vendor == "postgresql":
+            session = "SESSION CHARACTERISTICS AS TRANSACTION"
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET {session} ISOLATION LEVEL {level}")
+            together.wait()
+            cache.init_download(user, "orders.csv")
+        except Exception as error:
+            raised.append(error)
+        finally:
+            connection.close()
+
+    for _ in range(3):
+        DownloadCollection.objects.all().delete()
+        threads = [threading.Thread(target=begin) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert raised == []
+        assert Download.objects.count() == 4

@@ -155,6 +155,22 @@ class TestClearFinished:
         assert store.read_listing(resolve(user)).downloads == []
         assert store.clean_up().downloads == 1
 
+    @pytest.mark.parametrize("late", ["staff keep it for longer", "its file is found missing"])
+    def test_nothing_brings_back_a_cleared_file_that_is_still_there(
+        self, user: Any, no_time: None, late: str
+    ) -> None:
+        download = DownloadFactory(collection__user=user, complete=True)
+        assert store.clear_finished(user.pk) == 1
+        if late == "staff keep it for longer":
+            until = timezone.now() + timedelta(days=1)
+            assert store.extend_expiry(Download.objects.all(), until) == 0
+        else:
+            files.remove(download.filepath)
+            # By somebody who has begun to fetch it before it was cleared.
+            assert store.lose(download)
+        assert store.read_listing(resolve(user)).downloads == []
+        assert store.clean_up().downloads == 1
+
     def test_a_run_that_goes_on_after_a_failure_notices(self, user: Any, no_time: None) -> None:
         download = DownloadFactory(collection__user=user)
         run = store.claim(download.download_key)

@@ -1,5 +1,6 @@
 """The states of a download, and what follows from them and from the clock."""
 
+import uuid
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-__all__ = ["UNFINISHED", "DownloadState", "has_expired", "status_of"]
+__all__ = ["CLEARED", "UNFINISHED", "DownloadState", "has_expired", "status_of"]
 
 
 class DownloadState(models.TextChoices):
@@ -23,6 +24,9 @@ class DownloadState(models.TextChoices):
 
 #: What waits for a worker or is with one. It never expires: it fails first.
 UNFINISHED: Final = (DownloadState.PENDING, DownloadState.RUNNING)
+
+#: The claim of what its owner has cleared, and what is yet to be deleted: no run ever has it.
+CLEARED: Final = uuid.UUID(int=0)
 
 
 def has_expired(now: datetime) -> Q:

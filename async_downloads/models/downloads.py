@@ -18,7 +18,13 @@ from async_downloads.failures import storable
 from async_downloads.files import MAX_PATH_LENGTH
 from async_downloads.lifetimes import sign_of_life, stalled_before
 from async_downloads.models.collections import DownloadCollection
-from async_downloads.models.conditions import UNFINISHED, DownloadState, has_expired, status_of
+from async_downloads.models.conditions import (
+    CLEARED,
+    UNFINISHED,
+    DownloadState,
+    has_expired,
+    status_of,
+)
 from async_downloads.models.texts import write_text
 
 __all__ = ["Download", "DownloadQuerySet"]
@@ -57,9 +63,9 @@ class DownloadQuerySet(models.QuerySet["Download"]):
         return self.exclude(state__in=UNFINISHED)
 
     def expiring_before(self, until: datetime) -> Self:
-        """Finished downloads that would go away before then."""
+        """Finished downloads that would go away before then, except those that were cleared."""
         # The next write to an unfinished one sets its end anew.
-        return self.finished().filter(expires_at__lt=until)
+        return self.finished().exclude(claim=CLEARED).filter(expires_at__lt=until)
 
     def counted(self) -> Self:
         """Downloads with ``total`` and ``running``: how many of both there are in all.
@@ -168,8 +174,10 @@ class DownloadQuerySet(models.QuerySet["Download"]):
 
     def lose(self, errors: str) -> int:
         """Fail complete downloads whose file is no longer in the storage."""
-        return self.filter(state=DownloadState.COMPLETE).update(
-            state=DownloadState.FAILED, errors=storable(errors), **sign_of_life()
+        return (
+            self.filter(state=DownloadState.COMPLETE)
+            .exclude(claim=CLEARED)
+            .update(state=DownloadState.FAILED, errors=storable(errors), **sign_of_life())
         )
 
     def fetched(self, user_id: Any) -> int:
@@ -203,9 +211,9 @@ class DownloadQuerySet(models.QuerySet["Download"]):
         return write_text(write, errors, detail, using=using)
 
     def retire(self, moment: datetime) -> int:
-        """Have finished downloads expire for good: no run and no new delivery brings one back."""
+        """Have finished downloads expire for good: nothing brings one back."""
         used_up = min(settings.MAX_ATTEMPTS, 32_767)  # more does not fit into the column
-        return self.finished().update(expires_at=moment, claim=uuid.uuid4(), attempts=used_up)
+        return self.finished().update(expires_at=moment, claim=CLEARED, attempts=used_up)
 
     def extend(self, until: datetime) -> int:
         """Keep finished downloads at least until then; it is no sign of life."""

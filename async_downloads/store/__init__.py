@@ -3,7 +3,7 @@
 ``connections`` knows through which connection a change goes, and when it counts, and
 ``outages`` waits for a database that is away; ``write_through`` holds the order in which
 a change becomes visible. The other modules say what happens to a download
-(``lifecycle``), how its file is built (``run``, ``registry``) and where it goes
+(``lifecycle``), how its file is built (``run``, ``registry``, ``joining``) and where it goes
 (``target``), what a person sees (``listing``) and fetches (``fetches``), staff
 (``totals``) and an operator (``status``), what staff do to the downloads of others
 (``staff``), how one fails that no worker has finished in time (``overdue``), how one goes
@@ -15,10 +15,10 @@ from async_downloads.store.adoption import Finding, UnreadableCacheError, adopt
 from async_downloads.store.cleanup import Cleanup, clean_up, clean_up_alone
 from async_downloads.store.connections import after_commit
 from async_downloads.store.fetches import fetched, lose
+from async_downloads.store.joining import join, saving
 from async_downloads.store.lifecycle import (
     claim,
     create,
-    join,
     set_error,
     set_percentage,
 )
@@ -99,6 +99,7 @@ __all__ = [
     "read_status",
     "remove_orphans",
     "remove_selected",
+    "saving",
     "set_error",
     "set_percentage",
     "settled",

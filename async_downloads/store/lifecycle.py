@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.utils.translation import gettext_noop
 
 from async_downloads import entries, files, settings
@@ -48,7 +48,6 @@ __all__ = [
     "claim",
     "collection_of",
     "create",
-    "join",
     "set_error",
     "set_percentage",
 ]
@@ -84,11 +83,7 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
         TooManyDownloadsError: The owner has as many in progress as ``ASYNC_DOWNLOADS_MAX_ACTIVE``.
     """
     # Two that make the same collection, while it is being removed, may block each other.
-    download = persistently(
-        lambda: write_text(
-            partial(_insert, owner), filename, name, using=database(), instead=underlined
-        )
-    )
+    download = persistently(partial(_begin, owner, filename, name))
     each_of(lambda: entries.set_entry(entry_of(download, user=owner.name)))
     after_commit(
         lambda: each_of(
@@ -97,6 +92,18 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
         )
     )
     return download
+
+
+def _begin(owner: Owner, filename: str, name: str) -> Download:
+    try:
+        insert = partial(_insert, owner)
+        return write_text(insert, filename, name, using=database(), instead=underlined)
+    except IntegrityError as error:
+        collections = DownloadCollection.objects.using(database())
+        if in_transaction() or not collections.filter(pk=owner.collection_id).exists():
+            raise
+        # The transaction saw the past (REPEATABLE READ): a new one sees what was made since.
+        raise OperationalError("The collection of the owner was made meanwhile.") from error
 
 
 def _insert(owner: Owner, filename: str, name: str) -> Download:
@@ -108,31 +115,6 @@ def _insert(owner: Owner, filename: str, name: str) -> Download:
         download.expires_at = expiry()
         download.save(using=database(), force_insert=True)
     return download
-
-
-def join(download_key: str, *, any_thread: bool) -> Run | None:
-    """Return the run of a download that the caller is a part of, if there is one.
-
-    Args:
-        download_key: Which download.
-        any_thread: Whether the run of another thread will do: for what a task
-            does, but not for another delivery of the task.
-
-    Raises:
-        RuntimeError: The run has finished the download already.
-    """
-    run = current_run(download_key)
-    if run is None or not (run.here or (any_thread and run.joinable)):
-        return None
-    own = downloads().filter(pk=run.download.pk, claim=run.token)
-    # What was written inside a transaction may have been rolled back with it.
-    if run.download.complete and own.filter(state=DownloadState.COMPLETE).exists():
-        raise RuntimeError(
-            f"Download {download_key} is complete: a task calls save_download() once. For several "
-            "files, pass members=."
-        )
-    run.resume()
-    return run
 
 
 def claim(download_key: str, *, superseded: bool = False) -> Run | None:

@@ -50,6 +50,7 @@ class Run:
 
     Attributes:
         hosting: Whether a task's body is in it, whose threads may save the file.
+        saving: Held while a file is saved in it.
         token: The claim; or what is on the row, where no claim was written.
         recorded: The exception on its way out that the row tells of.
     """
@@ -60,6 +61,7 @@ class Run:
         self.target = Target(download, token)
         self.watching = False
         self.hosting = False
+        self.saving = threading.Lock()
         self.rows_written: int | None = None
         self.rows_expected: int | None = None
         self.token = token
@@ -104,11 +106,6 @@ class Run:
     def superseded(self) -> bool:
         """Whether another run has taken the download over, and is still at it."""
         return durably(lambda: downloads().with_another(self.download.pk, self.token).exists())
-
-    @property
-    def joinable(self) -> bool:
-        """Whether a task's body is in it that has not begun to write rows."""
-        return self.hosting and self._depth == 1 and not self.watching
 
     def watch(self, rows: Iterable[Row], *, counted: bool = True, before: int = 0) -> Iterator[Row]:
         """Yield the rows, with a sign of life every ``HEARTBEAT_SECONDS`` between two of them.
@@ -235,25 +232,22 @@ class Run:
         self.download.state = DownloadState.FAILED
         return True
 
-    def fail(self, errors: str, *, detail: str) -> None:
-        """Record a failure and remove what was written.
-
-        Args:
-            errors: What the owner is told.
-            detail: What staff are told.
+    def fail(self, errors: str, *, detail: str) -> bool:
+        """Record a failure and remove what was written; return whether it was recorded.
 
         Raises:
-            DatabaseFault: It was not recorded.
-            DownloadUnavailable: Likewise, as the database was away for too long.
+            DatabaseFault: It was not recorded; or ``DownloadUnavailable``, likewise.
         """
         # Once the failure is seen, another run may begin, and its file is not ours to sweep.
         swept = not in_transaction() and durably(lambda: self.held.exists())
         if swept:
             self._sweep()
-        if not self.report(errors, detail=detail):
+        recorded = self.report(errors, detail=detail)
+        if not recorded:
             self.abandon()
         elif not swept:
             self._sweep()
+        return recorded
 
     def finish(self, errors: str) -> None:
         """End a run that had to make a file: without one, it has failed.
@@ -306,7 +300,12 @@ class Run:
         logger.error("Download %s failed", self.download.download_key, exc_info=error)
         # What the task has told the owner itself says more than its exception may.
         errors = self._reported[0] if self._reported else failures.for_owner(error)
-        self.fail(errors, detail=failures.for_staff(error))
+        recorded = self.fail(errors, detail=failures.for_staff(error))
+        # What the body of a task raises, the queue sees as it is.
+        saving = isinstance(error, Exception) and (self._depth or not self.hosting)
+        complete = {"claim": self.token, "state": DownloadState.COMPLETE}
+        if saving and not recorded and not self._exists(**complete):
+            raise self._lost() from error
         self.recorded = error
 
     def _purge_if_cleared(self) -> None:
