@@ -59,8 +59,9 @@ def update_percentage(download_key: str, total: int, cur: int, resolution: int =
             del _steps[next(iter(_steps))]
         alone = run is not None and not run.watching
         _steps[download_key] = (total, resolution, begin, end, run if alone else None)
-    # In a crowd its last step may be forgotten, so that only the position can say that one begins.
-    if (cur == begin) if crowded else (step or last is not None):
+    # In a crowd its last step may be forgotten, so that only the position can say that one begins,
+    # or that it is the last.
+    if (cur == begin or step == steps) if crowded else (step or last is not None):
         store.set_percentage(download_key, step * 100 // steps)
 
 

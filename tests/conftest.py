@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.test import Client
 
-from async_downloads import entries
+from async_downloads import entries, steps
 from async_downloads.store import lifecycle, run
 from tests import services
 from tests.factories import UserFactory
@@ -80,6 +80,7 @@ def clean_slate(request: pytest.FixtureRequest) -> Iterator[None]:
         # not use a database must find none that an earlier one has left.
         connections.close_all()
     entries._breakers.clear()
+    steps._steps.clear()
     for alias in ("default", "file"):
         caches[alias].clear()
     shutil.rmtree(project_settings.MEDIA_ROOT, ignore_errors=True)

@@ -77,6 +77,16 @@ def test_the_memory_of_steps_is_bounded(writes: list[int]) -> None:
     assert len(steps._steps) <= steps.MAX_REMEMBERED
 
 
+def test_the_end_is_written_however_many_there_are(
+    writes: list[int], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "MAX_REMEMBERED", 1)
+    cache.update_percentage(str(uuid.uuid4()), 10, 0)
+    writes.clear()
+    cache.update_percentage(key, 10, 12)
+    assert writes == [100]
+
+
 @pytest.mark.parametrize("number", [1500, 16_384, 20_000])
 def test_any_number_of_downloads_in_turn_write_once_a_step(
     writes: list[int], number: int, monkeypatch: pytest.MonkeyPatch

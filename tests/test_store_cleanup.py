@@ -95,7 +95,7 @@ class TestCleanUp:
 
     def test_one_that_was_cleared_while_locked_goes_as_before(self, shared_cache: str) -> None:
         cleared = DownloadFactory(running=True, expired=True, heard_at=long_ago())
-        assert entries.mark_cleared(cleared.download_key)
+        assert entries.mark_cleared([cleared.download_key])
         assert store.clean_up(dry_run=True).downloads == 1
         done = store.clean_up()
         assert (done.downloads, done.failed) == (1, 0)

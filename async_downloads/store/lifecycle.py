@@ -32,6 +32,7 @@ from async_downloads.store.connections import (
 )
 from async_downloads.store.outages import durably, write_durably
 from async_downloads.store.overdue import SILENT
+from async_downloads.store.registry import canonical_key
 from async_downloads.store.removal import purge
 from async_downloads.store.run import Run, current_run
 from async_downloads.store.starts import hold, make, refuse_too_many
@@ -137,6 +138,7 @@ def claim(download_key: str, *, superseded: bool = False) -> Run | None:
         DownloadBusy: Another run is alive.
         DownloadUnavailable: The database was away for too long.
     """
+    download_key = canonical_key(download_key)
     download = durably(lambda: _wait_for_row(download_key))
     if download is None:
         logger.warning("There is no download %s; nothing was written", download_key)
@@ -160,6 +162,7 @@ def set_percentage(download_key: str, percentage: int) -> None:
     Raises:
         DownloadCancelled: This process is writing the download, and has lost it.
     """
+    download_key = canonical_key(download_key)
     run = current_run(download_key)
     if run is not None:
         run.progress(percentage)
@@ -193,6 +196,7 @@ def set_error(
     Raises:
         DownloadUnavailable: The database was away for too long.
     """
+    download_key = canonical_key(download_key)
     run = current_run(download_key)
     rows = _rows(download_key)
     if unless_ended:
@@ -235,7 +239,7 @@ def _rows(download_key: str) -> DownloadQuerySet:
     """Return the row with this key, or none for what can be no key."""
     try:
         return downloads().filter(pk=uuid.UUID(download_key))
-    except (AttributeError, TypeError, ValueError):
+    except ValueError:
         return downloads().none()
 
 

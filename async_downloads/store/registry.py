@@ -1,11 +1,23 @@
 """The runs of this process, for calls that only know a download key."""
 
 import threading
+import uuid
 from typing import Generic, Protocol, TypeVar
 
 from async_downloads.models import Download
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "canonical_key"]
+
+
+def canonical_key(download_key: object) -> str:
+    """Return a download key as ``init_download`` returned it, whether it is one or a UUID.
+
+    What cannot be a key is returned as text, under which nothing is found.
+    """
+    try:
+        return str(uuid.UUID(str(download_key)))
+    except ValueError:
+        return str(download_key)
 
 
 class _Registered(Protocol):
@@ -34,7 +46,7 @@ class Registry(Generic[R]):
         That of this thread comes first. A thread without one helps a task, and its
         run is the one that has begun last: the others have lost.
         """
-        runs = self._runs.get(download_key, ())
+        runs = self._runs.get(canonical_key(download_key), ())
         return next((run for run in reversed(runs) if run.here), runs[-1] if runs else None)
 
     def add(self, run: R) -> None:
