@@ -59,6 +59,9 @@ def text_of(queryset: object, *, escape_formulas: bool = False) -> Text | None:
     expressions = [selected[0] for selected in compiler.select[: compiler.col_count]]
     if not expressions or compiler.has_composite_fields(expressions):
         return None
+    if queryset._iterable_class is FlatValuesListIterable and len(expressions) > 1:
+        # Of what was annotated afterwards, Django selects it all and gives the first.
+        return None
     converters = compiler.get_converters(expressions)
     cells = [
         (expression, converters[number][0] if number in converters else ())
