@@ -3,13 +3,16 @@
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import IO, Any, Final, Protocol, cast
 
 from django.core.files import File
 from django.db import Error as DatabaseFault
 from django.db import connections, transaction
 from django.db.models import QuerySet
+from django.db.models.query import ValuesListIterable
 
 from async_downloads import columns, files, limits, settings, steps, store
 from async_downloads.formats import Format, Options, csv, registry
@@ -206,7 +209,12 @@ class Table:
             return self.rows
         if counts:
             run.rows_expected = _counted(self.rows)
-        return self._with_progress(run, self.rows.iterator(chunk_size=CHUNK_SIZE), before)
+        selected = len(self.rows.query.selected or ())
+        rows: Iterator[Any] = self.rows.iterator(chunk_size=CHUNK_SIZE)
+        if self.rows.query.combinator and issubclass(self.rows._iterable_class, ValuesListIterable):
+            # Django puts what a union is sorted by into its rows.
+            rows = map(itemgetter(slice(selected or None)), rows)
+        return self._with_progress(run, rows, before)
 
     @staticmethod
     def _with_progress(
@@ -254,6 +262,9 @@ def _counted(rows: QuerySet[Any, Any]) -> int | None:
     than a database lets a statement take.
     """
     inside = connections[rows.db].in_atomic_block
+    # A union changes what it selects when it is compiled, and that of its clones.
+    rows = rows.all()
+    rows.query.selected = copy(rows.query.selected)
     try:
         with transaction.atomic(using=rows.db) if inside else nullcontext():
             return rows.count()

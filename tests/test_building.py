@@ -124,6 +124,15 @@ def test_a_table_export_of_a_queryset_knows_its_rows_without_the_header(key: str
     assert counts() == (3, 3)
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_what_a_union_is_sorted_by_is_in_no_row(key: str, named: bool) -> None:
+    orders = OrderFactory.create_batch(3)
+    union = Order.objects.all().union(Order.objects.filter(total__lt=-1))
+    rows = union.order_by("pk").values_list("reference", named=named)
+    cache.save_download(key, rows, header=["reference"])
+    assert content().split() == ["reference", *(order.reference for order in orders)]
+
+
 def test_a_count_that_fails_fails_the_download(key: str) -> None:
     def count() -> int:
         raise RuntimeError("no such table")

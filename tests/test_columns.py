@@ -272,6 +272,15 @@ FALLS_BACK: dict[str, Callable[[], object]] = {
     "dictionaries": lambda: Order.objects.values("pk"),
     "a raw query": lambda: Order.objects.raw("SELECT * FROM shop_order"),
     "a queryset of a site's own": lambda: OwnQuerySet(Order).values_list("pk"),
+    "what Django leaves out of flat rows": lambda: Order.objects.values_list(
+        "status", flat=True
+    ).annotate(number=models.Count("pk")),
+    "what it leaves out, of a union": lambda: (
+        Order.objects.all()
+        .union(Order.objects.all())
+        .order_by("pk")
+        .values_list("reference", flat=True)
+    ),
     "a locked row": lambda: Order.objects.select_for_update().values_list("pk"),
 }
 
@@ -284,9 +293,13 @@ FALLS_BACK_ELSEWHERE: dict[str, Callable[[], object]] = {
     "a key of JSON": lambda: Specimen.objects.values_list("data__key"),
 }
 
+
+def a_union() -> QuerySet[Any]:
+    return Order.objects.values_list("pk").union(Customer.objects.values_list("pk"))
+
+
 #: What depends on what PostgreSQL, or MariaDB's driver, tells of the columns.
 FALLS_BACK_ON_SQLITE: dict[str, Callable[[], QuerySet[Any]]] = {
-    "a union": lambda: Order.objects.values_list("pk").union(Customer.objects.values_list("pk")),
     "extra columns": lambda: Order.objects.extra(select={"x": "1"}).values_list("x", "pk"),
     "a field of a site's own": lambda: Order.objects.annotate(
         x=models.ExpressionWrapper(F("status"), output_field=OwnText())
@@ -314,6 +327,16 @@ def test_what_a_database_tells_of_its_columns_is_enough(shop: list[Order], name:
         assert columns.text_of(queryset) is None
     else:
         assert sorted(parsed(ours(queryset))) == sorted(parsed(theirs(queryset)))
+
+
+@fast
+def test_a_union_has_text_where_the_database_tells_of_its_columns_beforehand(
+    shop: list[Order],
+) -> None:
+    if VENDOR == "postgresql":
+        assert sorted(parsed(ours(a_union()))) == sorted(parsed(theirs(a_union())))
+    else:
+        assert columns.text_of(a_union()) is None
 
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_TEXT))

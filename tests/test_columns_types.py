@@ -254,6 +254,12 @@ SQLITE: Final[dict[str, Case]] = {
         ["12345678901.5"],
         True,
     ),
+    "decimals of many places": (
+        models.DecimalField(max_digits=14, decimal_places=10),
+        "decimal",
+        ["1e-10", "1e-7", "0.000001", "-0.00000012", "-0.000001", "0", "0.1234567891", "1234.5"],
+        True,
+    ),
     "text for a truth": (models.BooleanField(), "text", ["'1'", "'0'", "''"], False),
     "truths": (models.BooleanField(), "bool", ["1", "0", "7", "'yes'", "0.5", "NULL"], True),
     "numbers beyond": (

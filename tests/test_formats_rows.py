@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 from types import MappingProxyType, SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from django.core.files.storage import default_storage
+from django.utils import translation
 from django.utils.translation import gettext_lazy
 
 from async_downloads import cache
@@ -298,6 +301,69 @@ def test_a_row_at_a_time_for_what_knows_no_batches() -> None:
     assert list(Batches(iter([[1], {"x"}.copy(), (3,)]))) == [[1], ["x"], (3,)]
 
 
+def one_list_for_all() -> Iterator[Any]:
+    row = [0, 0]
+    for number in range(20):
+        row[:] = number, 2 * number
+        yield row
+
+
+def one_mapping_for_all() -> Iterator[Any]:
+    row: dict[str, int] = {}
+    for number in range(20):
+        row.update(a=number, b=2 * number)
+        yield row
+
+
+def of_late_cells() -> Iterator[Any]:
+    # The number is looked up when a cell is made.
+    return ((number * factor for factor in (1, 2)) for number in range(20))
+
+
+def of_groups() -> Iterator[Any]:
+    cells_of_all = ((number, cell) for number in range(20) for cell in (number, 2 * number))
+    for _, group in groupby(cells_of_all, key=itemgetter(0)):
+        yield map(itemgetter(1), group)
+
+
+def one_structure_for_all() -> Iterator[Any]:
+    cell: list[int] = []
+    for number in range(20):
+        cell[:] = number, 2 * number
+        yield (1, cell) if number else (1, 1)
+
+
+def of_lazy_texts() -> Iterator[Any]:
+    text = gettext_lazy("Yes")
+    for language in ("de", "fr", "de", "fr", "de"):
+        with translation.override(language):
+            yield [text]
+
+
+PAIRS: Final = [[number, 2 * number] for number in range(20)]
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize(
+    ("make", "right"),
+    [
+        (one_list_for_all, PAIRS),
+        (one_mapping_for_all, PAIRS),
+        (of_late_cells, PAIRS),
+        (of_groups, PAIRS),
+        (one_structure_for_all, [[1, 1], *([1, f"[{a}, {b}]"] for a, b in PAIRS[1:])]),
+        (of_lazy_texts, [["Ja"], ["Oui"], ["Ja"], ["Oui"], ["Ja"]]),
+    ],
+)
+def test_a_row_is_kept_as_it_was_when_it_came(
+    make: Callable[[], Iterator[Any]], right: list[Any], batched: bool
+) -> None:
+    if batched:
+        assert read(make()) == right
+    else:
+        assert [[cells.flat(cell) for cell in row] for row in Batches(make())] == right
+
+
 def test_batches_stay_what_they_are() -> None:
     batches = Batches([[1]], ["n"])
     assert Batches.over(batches, None) is batches
@@ -359,7 +425,8 @@ def test_the_clock_is_looked_at_between_rows_that_come_slowly(
         beats.append((count, moment))
         return False
 
-    assert len(list(Batches(rows(), beat=beat))) == 1000
+    batches = Batches(rows(), beat=beat).of(cells.flat)
+    assert sum(len(batch) for batch in batches) == 1000
     quick = [moment for count, moment in beats if count < 500]
     assert len(quick) < 60
     slow = [count for count, _ in beats if count > 500 + rows_module.MOST_UNTIMED]

@@ -31,7 +31,9 @@ def text_of(statement: base.Statement, escape_formulas: bool) -> base.Text | Non
     """
     connection = statement.connection
     fits = (
-        not connection.in_atomic_block
+        # A union that is sorted by what is not selected has a column more.
+        not statement.is_combined
+        and not connection.in_atomic_block
         and streams.is_djangos(connection)
         and connection.get_autocommit()
         and not connection.execute_wrappers

@@ -1,6 +1,7 @@
 """From a queryset to the statement that Django runs for its rows, and to their text."""
 
 from collections.abc import Callable
+from copy import copy
 from typing import IO, Any, Final
 
 from django.core.exceptions import EmptyResultSet
@@ -51,13 +52,20 @@ def text_of(queryset: object, *, escape_formulas: bool = False) -> Text | None:
     if connection.vendor not in _MAKERS:
         return None
     connection.ensure_connection()
-    compiler = queryset.query.get_compiler(queryset.db)
+    # Some are changed when they are compiled, and would select more the next time.
+    query = queryset.query.clone()
+    # A clone shares it.
+    query.selected = copy(query.selected)
+    compiler = query.get_compiler(queryset.db)
     try:
         sql, params = compiler.as_sql()
     except EmptyResultSet:
         return _Nothing()
     expressions = [selected[0] for selected in compiler.select[: compiler.col_count]]
     if not expressions or compiler.has_composite_fields(expressions):
+        return None
+    if queryset._iterable_class is FlatValuesListIterable and len(expressions) > 1:
+        # Of what was annotated afterwards, Django selects it all and gives the first.
         return None
     converters = compiler.get_converters(expressions)
     cells = [

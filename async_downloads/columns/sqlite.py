@@ -25,6 +25,9 @@ __all__ = ["text_of"]
 #: SQLite does not take expressions that are nested too deep, and joins the cells of a row in one.
 MOST_COLUMNS: Final = 200
 
+#: How many decimal places Python prints without an exponent, whatever the number.
+_PLAIN_PLACES: Final = 6
+
 #: Significant digits that a number of 64 bits has for certain, less one.
 _DIGITS: Final = 14
 
@@ -212,11 +215,13 @@ def _decimal(field: Any, sql: str) -> str:
     places, digits = field.decimal_places, field.max_digits
     if places is None or digits is None or places >= _DIGITS:
         return ""
+    # Python prints smaller ones with an exponent.
+    least = f" AND abs({sql}) >= 0.000001" if places > _PLAIN_PLACES else ""
     scale, most = f"1{'0' * places}.0", f"1{'0' * (min(digits, _DIGITS) - places)}.0"
     return (
         f"WHEN typeof({sql}) IN ('real', 'integer') AND abs({sql}) < {most}"
         f" AND round({sql} * {scale}) / {scale} = {sql}"
-        f" AND {sql} <> 0 THEN printf('%%.{places}f', {sql})"
+        f" AND {sql} <> 0{least} THEN printf('%%.{places}f', {sql})"
     )
 
 

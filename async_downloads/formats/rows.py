@@ -65,6 +65,9 @@ class Batches(Iterable[Row]):
     Iterate over it for row after row with its cells as they are, or over ``of`` for
     batches whose cells are of the kinds that a format writes. Either only once.
 
+    What yields rows may change one that it has yielded, or what the cells of that depend
+    on, once it is asked for the next. So each row is kept in plain values before that.
+
     Attributes:
         header: The row before the others; None if there is none.
         count: How many rows came in the batches before the last one.
@@ -92,7 +95,8 @@ class Batches(Iterable[Row]):
         self._rows = zip(rows) if is_flat(rows) else rows
         self._watched = watched
         self._beat = beat
-        self._sequences: set[type] = {list, tuple}
+        self._convert: Callable[[Any], Any] | None = None
+        self._most = MOST_ROWS
         self._keys: Sequence[Any] | None = None
         self._known: KeysView[Any] = {}.keys()
         self._take: Take | None = None
@@ -105,6 +109,8 @@ class Batches(Iterable[Row]):
         return rows if isinstance(rows, Batches) else cls(rows, header)
 
     def __iter__(self) -> Iterator[Row]:
+        # Its cells are left to whoever reads them, before the next row is.
+        self._most = 1
         return chain.from_iterable(self._batches())
 
     @property
@@ -113,11 +119,9 @@ class Batches(Iterable[Row]):
 
         Without a header, the first row is read.
         """
-        if self.header is not None:
-            return [str(name) for name in self.header]
-        if self._first is None:
+        if self.header is None and self._first is None:
             self._first = list(islice(self._stream, 1))
-        return None if self._keys is None else [str(key) for key in self._keys]
+        return self._known_names()
 
     def heading(self, convert: Callable[[Any], Any]) -> Row | None:
         """Return the header with cells of the kinds that a format writes; None if there is none.
@@ -141,18 +145,11 @@ class Batches(Iterable[Row]):
         Raises:
             DownloadError: A row is not one, or a cell cannot be written.
         """
-        known: list[type] = []
-        for batch in self._batches():
-            kinds = list(map(type, chain.from_iterable(batch)))
-            # Most batches have cells of the same kinds as the one before.
-            if kinds == known or PLAIN.issuperset(kinds):
-                known = kinds
-                yield batch
-            else:
-                yield [
-                    _converted(row, convert, f"Row {number}", self.names)
-                    for number, row in enumerate(batch, self.count + 1)
-                ]
+        self._convert = convert
+        if self._first:
+            # It was read for its keys alone, and no row after it.
+            self._first = [[self._plain(row, 1) for row in batch] for batch in self._first]
+        return self._batches()
 
     def _batches(self) -> Iterator[list[Row]]:
         first, self._first = self._first or [], []
@@ -161,15 +158,22 @@ class Batches(Iterable[Row]):
             self.count += len(batch)
 
     def _read(self) -> Iterator[list[Row]]:
-        rows, size, untimed, before = iter(self._rows), 1, 1, 0
+        rows: Iterator[Any] = iter(self._rows)
+        size, untimed, before = 1, 1, 0
         then = time.monotonic()
-        ended = False
+        ended, simple, is_plain = False, True, PLAIN.issuperset
         with self._watched():
             while not ended:
-                batch: list[Iterable[Any]] = []
+                batch: list[Row] = []
                 while not ended and len(batch) < size:
                     had = len(batch)
-                    batch += islice(rows, untimed)
+                    for row in islice(rows, untimed):
+                        kind = type(row)
+                        if (kind is tuple or kind is list) and simple and is_plain(map(type, row)):
+                            batch.append(row[:])
+                        else:
+                            batch.append(self._kept(row, before + len(batch) + 1))
+                            simple = self._take is None
                     ended = len(batch) < had + untimed
                     now = time.monotonic()
                     if now - then > QUICK or self._beat(before + had, now):
@@ -178,18 +182,25 @@ class Batches(Iterable[Row]):
                         untimed *= 2
                     then = now
                 if batch:
-                    yield self._checked(batch, before)
+                    yield batch
                     before += len(batch)
-                    size = min(2 * size, MOST_ROWS, MOST_TEXT // (1 + _weight(batch[-1])) or 1)
+                    size = min(2 * size, self._most, MOST_TEXT // (1 + _weight(batch[-1])) or 1)
                     untimed = min(untimed, size)
 
-    def _checked(self, batch: list[Any], before: int) -> list[Row]:
-        """Return a batch whose rows are lists and tuples."""
-        if not before and isinstance(batch[0], Mapping):
-            self._begin_mappings(batch[0])
-        if self._take is None and self._sequences.issuperset(map(type, batch)):
-            return batch
-        return [self._row(row, number) for number, row in enumerate(batch, before + 1)]
+    def _kept(self, row: Any, number: int) -> Row:
+        """Return a row as it is now, with plain cells if it is known which those are."""
+        if number == 1 and isinstance(row, Mapping):
+            self._begin_mappings(row)
+        return self._plain(self._row(row, number), number)
+
+    def _plain(self, row: Row, number: int) -> Row:
+        if self._convert is None:
+            return row
+        return _converted(row, self._convert, f"Row {number}", self._known_names())
+
+    def _known_names(self) -> list[str] | None:
+        names = self._keys if self.header is None else self.header
+        return None if names is None else [str(name) for name in names]
 
     def _row(self, row: Any, number: int) -> Row:
         if isinstance(row, Mapping):
@@ -200,7 +211,6 @@ class Batches(Iterable[Row]):
                 "The rows of a file are of one kind."
             )
         if isinstance(row, (list, tuple)):
-            self._sequences.add(type(row))
             return row
         if isinstance(row, (*_TEXT, Model)):
             raise DownloadError(f"Row {number} is a {_kind(row)}. {_A_ROW}")
