@@ -17,7 +17,6 @@ from tests.browser.test_websocket import (
     until,
     visit,
 )
-from tests.browser.test_websocket import patience as patience
 from tests.browser.test_websocket import seen as seen
 from tests.faults.conftest import needs
 from tests.faults.nginx import Nginx
