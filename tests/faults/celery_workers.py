@@ -28,7 +28,7 @@ def start_celery(site: Site, *, processes: int = 1) -> Child:
         main()
         """
     )
-    eventually(lambda: " ready." in worker.log, within=120, why="a worker of Celery that is ready")
+    eventually(lambda: " ready." in worker.log, why="a worker of Celery that is ready")
     return worker
 
 

@@ -84,6 +84,10 @@ class Client:
         """Return how the list shows each download, by its key: its state, or ``stalled``."""
         return dict(SHOWN.findall(self.update()["html"]))
 
+    def listed(self) -> set[str]:
+        """Return the keys of all downloads, of which the list shows the newest."""
+        return {entry["download_key"] for entry in self.update()["downloads"]}
+
     def clear(self, download_key: str) -> Answer:
         """Clear a download."""
         return self.post("/async_downloads/ajax_clear_download/", {"download_key": download_key})

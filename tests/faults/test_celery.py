@@ -105,7 +105,7 @@ def test_what_a_whole_worker_took_along_is_delivered_to_the_next(
         site.started(key)
     site.go()
     with start_celery(site):
-        row = site.until(key, within=60, state="complete", attempts=2)
+        row = site.until(key, state="complete", attempts=2)
     assert site.files() == [row["filepath"]]
 
 
@@ -124,7 +124,7 @@ def test_an_export_that_outlasts_the_visibility_time_out_is_made_once(
         site.started(key)
         # It looks for what was not acknowledged in time when it begins.
         with start_celery(site) as second:
-            eventually(lambda: second.lines("DownloadBusy"), within=120, why="a second delivery")
+            eventually(lambda: second.lines("DownloadBusy"), why="a second delivery")
             site.go()
             row = site.until(key, state="complete", attempts=1)
     assert len(site.starts(key)) == 1

@@ -102,12 +102,11 @@ def begin(site: Site) -> tuple[dict[str, str], Any]:
     stored = site.steering / "stored.log"
     eventually(
         lambda: stored.exists() and stored.read_text().count("\n") == 3,
-        within=120,
         why="three stored files",
     )
     for name, key in keys.items():
         if name != "stored, plain":
-            site.started(key, within=120)
+            site.started(key)
     used_up = site.row(keys["claiming what is used up"])["id"]
     site.run(f"""
         from async_downloads.models import Download
@@ -135,10 +134,10 @@ def test_case_51_what_a_worker_has_to_record_waits_for_the_database(
         try:
             site.go("release")
             site.go()
-            eventually(lambda: len(child.lines(AWAY)) >= len(keys), within=120, why="all that wait")
+            eventually(lambda: len(child.lines(AWAY)) >= len(keys), why="all that wait")
         finally:
             database_server.start()
-        ended = ends(child, within=120)
+        ended = ends(child)
     rows = {row["id"]: row for row in site.rows()}
     raised = {name: end.removeprefix("raised ") for name, end in ended.items()}
     seen = {
@@ -168,7 +167,7 @@ def test_case_51_what_could_not_be_recorded_is_raised_and_the_next_attempt_takes
         try:
             site.go("release")
             site.go()
-            ended = ends(child, within=120)
+            ended = ends(child)
         finally:
             database_server.start()
     assert ended == dict.fromkeys(keys, "raised DownloadUnavailable"), child.log
@@ -299,7 +298,7 @@ def test_case_52_forty_exports_that_wait_under_celery_outlast_an_outage(
             eventually(lambda: len(worker.lines(AWAY)) >= 2, why="claims that wait")
         finally:
             database_server.start()
-        eventually(lambda: complete(site) == FORTY, within=120, why="all forty")
+        eventually(lambda: complete(site) == FORTY, why="all forty")
     assert {row["attempts"] for row in site.rows()} == {1}
     assert len(site.files()) == FORTY
 
@@ -328,13 +327,11 @@ def test_case_52_what_was_not_recorded_in_time_is_tried_again_by_celery(
         try:
             send(site, "plain", claimed)
             site.go("release")
-            eventually(
-                lambda: len(worker.lines("Retry in")) >= 2, within=120, why="two that are retried"
-            )
+            eventually(lambda: len(worker.lines("Retry in")) >= 2, why="two that are retried")
         finally:
             database_server.start()
-        site.until(claimed, within=120, state="complete", attempts=1)
-        row = site.until(stored, within=120, state="complete", attempts=2)
+        site.until(claimed, state="complete", attempts=1)
+        row = site.until(stored, state="complete", attempts=2)
     assert [path for path in site.files() if stored in path] == [row["filepath"]]
 
 

@@ -64,8 +64,9 @@ def change_clocks(after):
     os.environ["TZ"] = clock_changes({direction!r}, after)
     time.tzset()
 
-# The local time of the rows is that before the change, which is far away until all are there.
-change_clocks(after=3600)
+# The local time of the rows is that before the change, which is far away until all are there,
+# and comes before they expire.
+change_clocks(after=1500)
 
 from django.contrib.auth import get_user_model
 from async_downloads import cache, owners, store

@@ -67,7 +67,7 @@ def test_case_55_a_kill_leaves_no_temporary_file(
         content=content,
     )
     with site.start(code) as child:
-        eventually(lambda: marker.exists() or not child.alive, within=120, why="many rows")
+        eventually(lambda: marker.exists() or not child.alive, why="many rows")
         assert child.alive, child.log
         assert list(folder.iterdir()) == []
         # There is something on disk by now, and it is gone with the process.
