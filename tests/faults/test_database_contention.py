@@ -57,7 +57,6 @@ def test_all_that_eight_processes_begin_for_one_user_is_listed(running: Running)
         took = time.monotonic() - began
         assert not child.lines("ERROR"), child.log
     assert len(set(keys)) == 400
-    assert {item["download_key"] for item in person.update()["downloads"]} == set(keys)
     assert person.listed() == set(keys)
     assert LOCKED not in site.logs()
     print(f"\n{running.database}: 400 of 400 are listed, begun in {took:.1f} s")  # noqa: T201
