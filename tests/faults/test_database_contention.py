@@ -113,6 +113,8 @@ def test_a_collection_that_a_cleanup_removes_is_made_again(running: Running) -> 
 
 
 INIT_UP_TO_A_LIMIT = """
+# Else each process would import it while it holds the lock that the others wait for.
+import redis
 from contextlib import nullcontext
 from django.db import transaction
 from async_downloads import cache
