@@ -166,6 +166,15 @@ def link(page: Page) -> Any:
     return page.get_by_role("link", name="Orders", exact=True)
 
 
+#: Goes on once the page has been seen to show each step.
+STEP_BY_STEP = """
+from tests.faults.site import steering
+for part in (30, 60, 90):
+    cache.set_percentage(key, part)
+    while not (steering.folder() / f"{key}-{part}").exists():
+        time.sleep(0.02)
+"""
+
 SAVE = 'cache.save_download(key, [["reference"], ["R1"]])'
 
 
@@ -175,10 +184,10 @@ def test_by_socket_a_page_follows_an_export_without_one_poll(
 ) -> None:
     key = shared.begin(user)
     page = visit(context, shared.server.address, user, seen, path)
-    body = f"for part in (30, 60, 90): cache.set_percentage(key, part); time.sleep(0.6)\n{SAVE}"
-    with shared.worker(key, body):
+    with shared.worker(key, f"{STEP_BY_STEP}{SAVE}"):
         for percentage in (30, 60, 90):
             expect(page.locator(".download-timestamp")).to_contain_text(f"{percentage} %")
+            shared.site.go(f"{key}-{percentage}")
         expect(link(page)).to_be_visible()
     with page.expect_download() as download:
         link(page).click()
