@@ -37,6 +37,9 @@ MODELS: Final = {
 
             def get_username(self):
                 return self.email
+
+            def get_session_auth_hash(self):  # needed since Django 6.1
+                return "the same for all"
     """,
 }
 
