@@ -74,7 +74,7 @@ class Copy:
         """Copy it in pieces."""
         if getattr(self.source, "seekable", lambda: False)():
             self.source.seek(0)
-        for piece in run.watch(iter(lambda: self.source.read(PIECE_SIZE), b""), counted=False):
+        for piece in run.watch(iter(lambda: self.source.read(PIECE_SIZE), b"")):
             stream.write(piece)
 
 

@@ -107,23 +107,21 @@ class Run:
         """Whether another run has taken the download over, and is still at it."""
         return durably(lambda: downloads().with_another(self.download.pk, self.token).exists())
 
-    def watch(self, rows: Iterable[Row], *, counted: bool = True, before: int = 0) -> Iterator[Row]:
-        """Yield the rows, with a sign of life every ``HEARTBEAT_SECONDS`` between two of them.
+    def watch(self, parts: Iterable[Row]) -> Iterator[Row]:
+        """Yield what is written, with a heartbeat every ``HEARTBEAT_SECONDS`` between two parts.
 
         Args:
-            rows: What is written.
-            counted: Whether they are rows to the person who waits.
-            before: How many were written before them.
+            parts: What is written, such as pieces of a file.
 
         Raises:
             DownloadCancelled: The claim is lost.
         """
         monotonic = time.monotonic
         with self.writing():
-            for index, row in enumerate(rows, before):
+            for part in parts:
                 if monotonic() >= self.next_beat:
-                    self.advance(index) if counted else self.beat()
-                yield row
+                    self.beat()
+                yield part
 
     @contextmanager
     def writing(self) -> Iterator[None]:
