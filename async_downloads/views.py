@@ -290,7 +290,7 @@ def _list_as_json(request: HttpRequest) -> HttpResponse:
     return JsonResponse(
         {
             "html": rendering.render_list(shown, request),
-            "downloads": [store.entry_of(item, user=user) for item in listing.downloads],
+            "downloads": [store.cache_entry_of(item, user=user) for item in listing.downloads],
             "in_progress": listing.in_progress,
         }
     )

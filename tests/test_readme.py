@@ -37,9 +37,9 @@ from async_downloads.models import Download
 from async_downloads.shortcuts import download_task
 from async_downloads.testing.running import FinishedDownload
 from tests import jobs, queues
+from tests.attempts import long_ago
 from tests.factories import DownloadFactory, OrderFactory, UserFactory
 from tests.faults.celery_workers import CAREFUL
-from tests.runs import long_ago
 from tests.shop import models
 from tests.snippets import BLOCKS, README, placed, snippet, snippets
 

@@ -27,11 +27,11 @@ from async_downloads.legacy.cache_reader import OldDownload, UnreadableCacheErro
 from async_downloads.models import Download, DownloadState
 from async_downloads.models.timing import expiry
 from async_downloads.owners import Owner
-from async_downloads.store.lifecycle import collection_of
+from async_downloads.store.lifecycle import get_or_create_collection
 from async_downloads.store.orphans import folder_keys
 from async_downloads.store.removal import BATCH_SIZE
-from async_downloads.store.transactions import after_commit, database, downloads, persistently
-from async_downloads.store.write_through import announce
+from async_downloads.store.transactions import after_commit, database, downloads, retry_on_deadlock
+from async_downloads.store.write_through import publish_change
 from async_downloads.utils import error_text
 
 __all__ = ["Finding", "UnreadableCacheError", "adopt"]
@@ -294,7 +294,7 @@ def _inserted(batch: _Batch, *, dry_run: bool) -> list[Finding]:
     rows = batch.rows
     while rows and not dry_run:
         try:
-            persistently(partial(_insert, rows))
+            retry_on_deadlock(partial(_insert, rows))
             break
         except IntegrityError:
             # Somebody else was at it as well; or it is an owner who is gone.
@@ -309,10 +309,10 @@ def _insert(rows: list[tuple[Owner, Download]]) -> None:
     with transaction.atomic(using=database()):
         people = {owner.collection_id: owner for owner, _ in rows}
         # In one order, so that two who do this at once do not wait for each other.
-        collections = {pk: collection_of(people[pk]) for pk in sorted(people)}
+        collections = {pk: get_or_create_collection(people[pk]) for pk in sorted(people)}
         for owner, download in rows:
             download.collection = collections[owner.collection_id]
         downloads().bulk_create([download for _, download in rows])
         for _, download in rows:
-            told = partial(announce, download.collection, "created", download.download_key)
+            told = partial(publish_change, download.collection, "created", download.download_key)
             after_commit(told)

@@ -12,7 +12,7 @@ away (``removal``, ``cleanup``, ``selection``), what is left in the storage with
 """
 
 from async_downloads.store.admin_operations import cancel, extend_expiry, mark_failed
-from async_downloads.store.attempt import Run, current_run
+from async_downloads.store.attempt import Attempt, current_attempt
 from async_downloads.store.bulk_delete import (
     SELECTABLE,
     Selection,
@@ -49,16 +49,16 @@ from async_downloads.store.removal import clear, clear_finished, collections_by_
 from async_downloads.store.statistics import Amount, Status, Tolerance, read_status
 from async_downloads.store.totals import STALLED, Total, total_by_condition
 from async_downloads.store.transactions import after_commit
-from async_downloads.store.write_through import entry_of
+from async_downloads.store.write_through import cache_entry_of
 
 __all__ = [
     "SELECTABLE",
     "STALLED",
     "Amount",
+    "Attempt",
     "Cleanup",
     "Listing",
     "PageListing",
-    "Run",
     "Selection",
     "Status",
     "Survey",
@@ -67,6 +67,7 @@ __all__ = [
     "Version",
     "after_commit",
     "attachment_of",
+    "cache_entry_of",
     "cancel",
     "claim",
     "clean_up",
@@ -76,9 +77,8 @@ __all__ = [
     "collections_by_key",
     "collections_of",
     "create",
-    "current_run",
+    "current_attempt",
     "discard",
-    "entry_of",
     "extend_expiry",
     "fetched",
     "get_for_staff",

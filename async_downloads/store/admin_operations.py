@@ -14,7 +14,7 @@ from django.utils.translation import gettext_noop
 
 from async_downloads.models import DownloadQuerySet
 from async_downloads.store.removal import in_batches, purge
-from async_downloads.store.transactions import database, downloads, persistently
+from async_downloads.store.transactions import database, downloads, retry_on_deadlock
 from async_downloads.store.write_through import write_through_all
 
 __all__ = ["cancel", "extend_expiry", "mark_failed"]
@@ -75,7 +75,9 @@ def _change(
 ) -> int:
     """Change rows in batches and tell of those that were; return how many that is."""
     batches = in_batches(concerned(queryset))
-    return sum(persistently(partial(_batch, keys, concerned, change, told)) for keys in batches)
+    return sum(
+        retry_on_deadlock(partial(_batch, keys, concerned, change, told)) for keys in batches
+    )
 
 
 def _batch(

@@ -14,7 +14,7 @@ from async_downloads.models.timing import stalled_before
 from async_downloads.owners import Owner, resolve
 from async_downloads.store.cleanup import Cleanup, Pace, delete_empty, delete_locked
 from async_downloads.store.listing import overlaid
-from async_downloads.store.transactions import database, downloads, persistently
+from async_downloads.store.transactions import database, downloads, retry_on_deadlock
 
 __all__ = [
     "SELECTABLE",
@@ -139,7 +139,7 @@ def remove_selected(
         alive = selection.alive(batch)
         sizes = {row.pk: row.size or 0 for row in batch if row.pk not in alive}
         with pace:
-            gone = persistently(partial(_delete_selected, selection, sizes))
+            gone = retry_on_deadlock(partial(_delete_selected, selection, sizes))
         total.downloads += len(gone)
         total.size += sum(gone.values())
         total.left += len(batch) - len(gone)

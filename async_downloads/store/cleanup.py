@@ -24,7 +24,7 @@ from async_downloads.store import cache_entries
 from async_downloads.store.listing import overlaid
 from async_downloads.store.overdue import fail_overdue, skips_locked
 from async_downloads.store.removal import BATCH_SIZE, delete, files_first
-from async_downloads.store.transactions import database, downloads, persistently
+from async_downloads.store.transactions import database, downloads, retry_on_deadlock
 
 __all__ = [
     "Cleanup",
@@ -118,21 +118,21 @@ def clean_up(
             total.add(cleared, of=len(cleared), failed=len(overdue))
         else:
             with pace:
-                gone = persistently(partial(_delete, DownloadQuerySet.overdue, cleared))
-                failed = persistently(partial(fail_overdue, overdue))
+                gone = retry_on_deadlock(partial(_delete, DownloadQuerySet.overdue, cleared))
+                failed = retry_on_deadlock(partial(fail_overdue, overdue))
             total.add(gone, of=len(cleared), failed=failed)
         after_each(total)
     for batch in _batches(DownloadQuerySet.expired, collection, pace):
         sizes = {row.pk: row.size or 0 for row in batch}
         if not dry_run:
             with pace:
-                sizes = persistently(partial(_delete, DownloadQuerySet.expired, sizes))
+                sizes = retry_on_deadlock(partial(_delete, DownloadQuerySet.expired, sizes))
         total.add(sizes, of=len(batch))
         after_each(total)
     if collection is None:
         total.collections = count_empty() if dry_run else delete_empty()
         if not dry_run:
-            cache_entries.note_cleanup(_scope())
+            cache_entries.record_cleanup(_scope())
     return total
 
 
@@ -214,7 +214,7 @@ def delete_empty() -> int:
     removed = 0
     batch = list(keys[:BATCH_SIZE])
     while batch:
-        removed += persistently(partial(_delete_if_empty, batch))
+        removed += retry_on_deadlock(partial(_delete_if_empty, batch))
         batch = list(keys.filter(pk__gt=batch[-1])[:BATCH_SIZE])
     return removed
 

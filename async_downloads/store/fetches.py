@@ -6,8 +6,8 @@ from django.utils.translation import gettext_noop
 
 from async_downloads.files import storage
 from async_downloads.models import Download
-from async_downloads.store.transactions import DatabaseFault, downloads, impatient
-from async_downloads.store.write_through import tell, write_through
+from async_downloads.store.transactions import DatabaseFault, downloads, short_lock_timeout
+from async_downloads.store.write_through import send_signal, write_through
 from async_downloads.utils.log import get_logger
 
 __all__ = ["fetched", "lose"]
@@ -29,7 +29,7 @@ def lose(download: Download) -> bool:
         return False
     rows = downloads().filter(pk=download.pk, filepath=download.filepath)
     try:
-        with impatient():
+        with short_lock_timeout():
             lost = rows.lose(gettext_noop("The file is no longer there. Please ask for it again."))
     except DatabaseFault:
         logger.warning("The file of %s is gone, unrecorded", download.pk, exc_info=True)
@@ -50,10 +50,10 @@ def fetched(download: Download, user: Any) -> None:
         user: To whom.
     """
     try:
-        with impatient():
+        with short_lock_timeout():
             counted = downloads().filter(pk=download.pk).fetched(user.pk)
     except DatabaseFault:
         logger.warning("A fetch of %s was not counted", download.pk, exc_info=True)
         return
     if counted:
-        tell(download, "fetched", user=user)
+        send_signal(download, "fetched", user=user)

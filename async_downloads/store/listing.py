@@ -198,7 +198,7 @@ def _read_changes(
     if seen is not None and digest == seen.digest:
         if known is None:
             # An empty answer cannot bring the page a token, so the cache takes the page's.
-            cache_entries.offer_version(owner.collection_key, str(seen))
+            cache_entries.add_version(owner.collection_key, str(seen))
         return None
     return rows.listing(Version.of(known, digest)), more
 
@@ -279,7 +279,9 @@ def overlaid(rows: list[Download]) -> list[Download]:
     Rows that were cleared and could not be deleted yet are left out.
     """
     unfinished = {row.download_key: row for row in rows if row.unfinished}
-    live, cleared = cache_entries.get_live(unfinished, [row.download_key for row in rows])
+    live, cleared = cache_entries.get_entries_and_marks(
+        unfinished, [row.download_key for row in rows]
+    )
     for key, entry in live.items():
         row, stamp = unfinished[key], cache_entries.stamp_of(entry)
         if stamp is not None and stamp > row.heard_at:

@@ -15,7 +15,12 @@ from django.utils.translation import gettext_noop
 
 from async_downloads import settings
 from async_downloads.models import Download, DownloadState
-from async_downloads.store.transactions import DatabaseFault, database, downloads, impatient
+from async_downloads.store.transactions import (
+    DatabaseFault,
+    database,
+    downloads,
+    short_lock_timeout,
+)
 from async_downloads.store.write_through import write_through_all
 from async_downloads.utils.log import get_logger
 
@@ -78,7 +83,7 @@ def settled(rows: list[Download]) -> list[Download]:
     if not overdue:
         return rows
     try:
-        with impatient():
+        with short_lock_timeout():
             fail_overdue(overdue)
             for values in downloads().filter(pk__in=overdue).values("pk", *CHANGED):
                 for name in CHANGED:

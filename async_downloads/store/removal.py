@@ -23,9 +23,9 @@ from async_downloads.store.transactions import (
     after_commit,
     database,
     downloads,
-    impatient,
+    short_lock_timeout,
 )
-from async_downloads.store.write_through import announce, each_of, tell
+from async_downloads.store.write_through import publish_change, run_all, send_signal
 from async_downloads.utils.error_text import storable
 from async_downloads.utils.log import get_logger
 
@@ -103,13 +103,13 @@ def clear_finished(user_id: Any) -> int:
     # The clock of another machine may be behind.
     moment = timezone.now() - cache_entries.CLOCK_DIFFERENCE
     try:
-        with impatient():
+        with short_lock_timeout():
             cleared = finished.active().retire(moment)
     except DatabaseFault as fault:
         return _mark(finished, fault)
     if cleared:
         for collection in DownloadCollection.objects.using(database()).filter(user_id=user_id):
-            announce(collection, "removed")
+            publish_change(collection, "removed")
         _purge_for_a_while(finished.expired())
     return cleared
 
@@ -124,7 +124,7 @@ def _purge_for_a_while(rows: DownloadQuerySet) -> None:
     keys = rows.order_by("pk").values_list("pk", flat=True)
     while time.monotonic() < deadline and (batch := list(keys[:size])):
         try:
-            with impatient():
+            with short_lock_timeout():
                 delete(rows.filter(pk__in=batch))
         except DatabaseFault:
             logger.info("Cleared downloads are left to the next clean-up", exc_info=True)
@@ -135,7 +135,7 @@ def _purge_for_a_while(rows: DownloadQuerySet) -> None:
 def _purge_or_mark(rows: DownloadQuerySet) -> int:
     """Delete rows, or mark them as cleared where somebody has them locked; return how many."""
     try:
-        with impatient():
+        with short_lock_timeout():
             return purge(rows)
     except DatabaseFault as fault:
         return _mark(rows, fault)
@@ -153,7 +153,7 @@ def _mark(rows: DownloadQuerySet, fault: DatabaseFault) -> int:
         raise fault
     collections = DownloadCollection.objects.using(database())
     for collection in collections.filter(pk__in=set(marked.values())):
-        announce(collection, "removed")
+        publish_change(collection, "removed")
     return len(marked)
 
 
@@ -197,7 +197,7 @@ def delete(queryset: DownloadQuerySet) -> int:
 
         def tell_pages() -> None:
             for collection in collections:
-                announce(collection, "removed")
+                publish_change(collection, "removed")
 
         if removed:
             after_commit(tell_pages)
@@ -241,9 +241,9 @@ def discard(download: Download, *, using: str) -> None:
     def remove_entry() -> None:
         cache_entries.delete_entry(key)
         if gone.unfinished:
-            cache_entries.note_cancelled(key)
+            cache_entries.mark_cancelled(key)
 
     if expired:
         remove_file()
-    steps = (*(() if expired else (remove_file,)), remove_entry, lambda: tell(gone, change))
-    after_commit(lambda: each_of(*steps), using=using)
+    steps = (*(() if expired else (remove_file,)), remove_entry, lambda: send_signal(gone, change))
+    after_commit(lambda: run_all(*steps), using=using)

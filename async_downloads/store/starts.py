@@ -17,10 +17,12 @@ from async_downloads.models import (
 from async_downloads.store.listing import overlaid
 from async_downloads.store.transactions import database, downloads
 
-__all__ = ["hold", "make", "refuse_too_many"]
+__all__ = ["check_active_limit", "insert_collection", "lock_collection"]
 
 
-def hold(collections: DownloadCollectionQuerySet, pk: uuid.UUID) -> DownloadCollection | None:
+def lock_collection(
+    collections: DownloadCollectionQuerySet, pk: uuid.UUID
+) -> DownloadCollection | None:
     """Return a collection that stays until the transaction ends, or None.
 
     Where downloads in progress are limited, no other start for the same owner gets
@@ -34,7 +36,9 @@ def hold(collections: DownloadCollectionQuerySet, pk: uuid.UUID) -> DownloadColl
     return collections.select_for_update(no_key=no_key).filter(pk=pk).first()
 
 
-def make(collections: DownloadCollectionQuerySet, **columns: Any) -> DownloadCollection:
+def insert_collection(
+    collections: DownloadCollectionQuerySet, **columns: Any
+) -> DownloadCollection:
     """Insert a collection, and return it.
 
     Raises:
@@ -49,7 +53,7 @@ def make(collections: DownloadCollectionQuerySet, **columns: Any) -> DownloadCol
     return collection
 
 
-def refuse_too_many(collection: DownloadCollection) -> None:
+def check_active_limit(collection: DownloadCollection) -> None:
     """Let one more download of a collection begin, or not.
 
     A download counts while it waits for a worker, for however long, and while a run is

@@ -16,9 +16,9 @@ from async_downloads import cache, owners, store, tasks
 from async_downloads.legacy import adoption
 from async_downloads.models import Download
 from tests import s3
+from tests.attempts import long_ago
 from tests.legacy import old_downloads
 from tests.pace import PATIENCE
-from tests.runs import long_ago
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 

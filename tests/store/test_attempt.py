@@ -19,8 +19,8 @@ from async_downloads.files import storage
 from async_downloads.models import Download, DownloadQuerySet
 from async_downloads.signals import download_changed
 from async_downloads.store import cache_entries
+from tests.attempts import claimed, long_ago, stall_all
 from tests.factories import DownloadFactory, OrderFactory
-from tests.runs import claimed, fall_silent, long_ago
 from tests.shop.models import Order
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
@@ -30,10 +30,10 @@ class TestTheRun:
     def test_a_loser_stops_at_its_next_beat_and_leaves_the_winner_alone(self) -> None:
         download = DownloadFactory()
         loser = claimed(download)
-        fall_silent()
+        stall_all()
         winner = claimed(download)
         with pytest.raises(DownloadCancelled), loser:
-            list(loser.watch([["row"]]))
+            list(loser.with_heartbeats([["row"]]))
         winner.complete(storage.save(download.filepath, ContentFile(b"winner")))
         loser.abandon()
         download.refresh_from_db()
@@ -43,7 +43,7 @@ class TestTheRun:
     def test_a_late_loser_cannot_overwrite_a_winner(self) -> None:
         download = DownloadFactory()
         loser = claimed(download)
-        fall_silent()
+        stall_all()
         winner = claimed(download)
         winner.complete(storage.save(download.filepath, ContentFile(b"winner")))
         with pytest.raises(DownloadCancelled):
@@ -60,7 +60,7 @@ class TestTheRun:
         def begin_again(change: str, **_: Any) -> None:
             if change == "failed":
                 winner = claimed(download)
-                winner.complete(storage.save(winner.target.path, ContentFile(b"winner")))
+                winner.complete(storage.save(winner.output.path, ContentFile(b"winner")))
 
         download_changed.connect(begin_again)
         try:
@@ -79,11 +79,11 @@ class TestTheRun:
         settings.STORAGES = {**settings.STORAGES, "default": options}
         download = DownloadFactory()
         loser = claimed(download)
-        fall_silent()
+        stall_all()
         winner = claimed(download)
-        winner.complete(storage.save(winner.target.path, ContentFile(b"winner")))
+        winner.complete(storage.save(winner.output.path, ContentFile(b"winner")))
         with pytest.raises(DownloadCancelled):
-            loser.complete(storage.save(loser.target.path, ContentFile(b"loser")))
+            loser.complete(storage.save(loser.output.path, ContentFile(b"loser")))
         loser.abandon()
         with default_storage.open(Download.objects.get().filepath) as file:
             assert file.read() == b"winner"
@@ -208,7 +208,7 @@ class TestTheRun:
         run = claimed(download)
         Download.objects.update(heard_at=long_ago())
         with transaction.atomic():
-            run.beat()
+            run.heartbeat()
             assert Download.objects.get().stalled
         listing = store.read_listing(download.collection.owner)
         assert [d.stalled for d in listing.downloads] == [False]

@@ -13,8 +13,8 @@ from async_downloads import cache, owners, store, tasks
 from async_downloads.files import storage
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.store import cache_entries, cleanup
+from tests.attempts import long_ago
 from tests.factories import DownloadCollectionFactory, DownloadFactory
-from tests.runs import long_ago
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -177,7 +177,7 @@ class TestClearFinished:
         run = store.claim(download.download_key)
         assert run is not None
         with pytest.raises(DownloadCancelled), run:
-            run.report("first", detail="")
+            run.report_error("first", detail="")
             assert store.clear_finished(user.pk) == 1
             run.resume()
             stored = storage.save(download.filepath, ContentFile(b"late"))
