@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from django.db.models.query import ValuesListIterable
 
 from async_downloads import db_csv, settings, store
-from async_downloads.building import limits, progress
+from async_downloads.building import limits
 from async_downloads.files import storage
 from async_downloads.formats import Format, Options, csv, registry
 from async_downloads.formats.rows import Batches, check_header, is_flat
@@ -175,7 +175,7 @@ class Table:
         self, text: db_csv.Text, run: store.Attempt, stream: IO[bytes], before: int, *, counts: bool
     ) -> int:
         """Write rows whose text the database makes."""
-        key, due, counted = run.download.download_key, time.monotonic() + PROGRESS_AFTER, not counts
+        due, counted = time.monotonic() + PROGRESS_AFTER, not counts
 
         def beat(rows: int) -> None:
             nonlocal counted
@@ -184,7 +184,7 @@ class Table:
                 return
             if not counted:
                 run.rows_expected, counted = _counted(cast("QuerySet[Any, Any]", self.rows)), True
-            progress.update_percentage(key, run.rows_expected or 0, before + rows - 1)
+            run.report_progress(run.rows_expected or 0, before + rows - 1)
 
         with run.writing():
             written = text.write(stream, encoding=self.encoding, beat=beat)
@@ -222,10 +222,10 @@ class Table:
     def _with_progress(
         run: store.Attempt, rows: Iterator[Iterable[Any]], before: int
     ) -> Iterator[Iterable[Any]]:
-        key, total = run.download.download_key, run.rows_expected or 0
+        report, total = run.report_progress, run.rows_expected or 0
         for index, row in enumerate(rows, before):
             yield row
-            progress.update_percentage(key, total, index)
+            report(total, index)
 
 
 def check_expected(expected: Expected) -> None:
@@ -302,9 +302,7 @@ def build(run: store.Attempt, content: Content) -> storage.StoredFile:
     Raises:
         DownloadCancelled: The claim is lost.
     """
-    # What a task has tried to write before, in the same run, is in no file.
-    run.rows_written = run.rows_expected = None
-    run.output.rename(content.name_for(run.download.filename))
+    run.begin_file(content.name_for(run.download.filename))
     # 0 would mean that it never spools to disk.
     memory = max(1, int(settings.IN_MEMORY_MAX_SIZE_BYTES))
     with _WatchedSpool(run, max_size=memory) as spool:

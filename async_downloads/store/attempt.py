@@ -1,5 +1,6 @@
 """One attempt at building a file."""
 
+import sys
 import threading
 import time
 import uuid
@@ -40,6 +41,9 @@ Row = TypeVar("Row")
 #: Seconds between two signs of life of a writer, and so until it notices that it was cancelled.
 HEARTBEAT_SECONDS: Final = 2.0
 
+#: How many times the progress of a file is recorded.
+STEPS: Final = 10
+
 
 class Attempt:
     """One attempt at building a file, holding the claim on its row.
@@ -68,6 +72,7 @@ class Attempt:
         self.rows_written: int | None = None
         self.rows_expected: int | None = None
         self.token = token
+        self._next_step = 0
         self._thread = threading.get_ident()
         self._depth = 0
         self.recorded_error: BaseException | None = None
@@ -166,6 +171,34 @@ class Attempt:
         """
         self._percentage = percentage
         self._write(lambda: self.held.progress(percentage), change="progressed")
+
+    def begin_file(self, filename: str) -> None:
+        """Forget the rows of a file that the same task has failed to write before.
+
+        Args:
+            filename: The name for the file, by the format that was chosen for it.
+        """
+        self.rows_written = self.rows_expected = None
+        self._next_step = 0
+        self.output.rename(filename)
+
+    def report_progress(self, total: int, current: int) -> None:
+        """Record each tenth of the rows once; between two of them a call costs a comparison.
+
+        Args:
+            total: How many rows there will be in all. Nothing is recorded of 0.
+            current: The index of the row that was just written, counted from 0.
+
+        Raises:
+            DownloadCancelled: The claim is lost.
+        """
+        if current < self._next_step or not total:
+            return
+        step = min((current + 1) * STEPS // total, STEPS)
+        # The first index of the next step; none follows the last one.
+        self._next_step = -(-(step + 1) * total // STEPS) - 1 if step < STEPS else sys.maxsize
+        if step:
+            self.set_percentage(step * 100 // STEPS)
 
     def resume(self) -> None:
         """Go on after an end that was reported inside this run, and rolled back if it was good."""

@@ -26,6 +26,47 @@ from tests.shop.models import Order
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
 
 
+class TestProgress:
+    def recorded(self, total: int, *, stride: int = 1) -> list[int]:
+        """Return the percentages that an attempt records while it writes this many rows."""
+        attempt, percentages = claimed(DownloadFactory()), []
+
+        def listen(download_key: str, **_: object) -> None:
+            percentages.append(Download.objects.get(pk=download_key).percentage)
+
+        download_changed.connect(listen)
+        attempt.begin_file("orders.csv")
+        for current in range(0, total, stride):
+            attempt.report_progress(total, current)
+        download_changed.disconnect(listen)
+        return percentages
+
+    def test_each_tenth_is_recorded_once(self) -> None:
+        assert self.recorded(100) == list(range(10, 101, 10))
+        assert self.recorded(3) == [30, 60, 100]
+
+    def test_a_stride_records_the_tenth_it_lands_in(self) -> None:
+        assert self.recorded(100, stride=33) == [30, 60, 100]
+
+    def test_more_rows_than_were_counted_stay_at_all_of_them(self) -> None:
+        attempt = claimed(DownloadFactory())
+        for current in range(20):
+            attempt.report_progress(10, current)
+        assert Download.objects.get().percentage == 100
+
+    def test_without_a_total_nothing_is_recorded(self) -> None:
+        attempt = claimed(DownloadFactory())
+        attempt.report_progress(0, 5)
+        assert Download.objects.get().percentage == 0
+
+    def test_a_second_file_begins_anew(self) -> None:
+        attempt = claimed(DownloadFactory())
+        attempt.report_progress(10, 9)
+        attempt.begin_file("orders.csv")
+        attempt.report_progress(10, 4)
+        assert Download.objects.get().percentage == 50
+
+
 class TestTheRun:
     def test_a_loser_stops_at_its_next_beat_and_leaves_the_winner_alone(self) -> None:
         download = DownloadFactory()
