@@ -108,7 +108,9 @@ class Run:
     @property
     def superseded(self) -> bool:
         """Whether another run has taken the download over, and is still at it."""
-        return durably(lambda: downloads().with_another(self.download.pk, self.token).exists())
+        return durably(
+            lambda: downloads().claimed_by_another(self.download.pk, self.token).exists()
+        )
 
     def watch(self, parts: Iterable[Row]) -> Iterator[Row]:
         """Yield what is written, with a heartbeat every ``HEARTBEAT_SECONDS`` between two parts.
@@ -273,7 +275,7 @@ class Run:
     @property
     def held(self) -> DownloadQuerySet:
         """The row, as long as this run may write to it."""
-        return downloads().held(self.download.pk, self.token)
+        return downloads().claimed_by(self.download.pk, self.token)
 
     def _record(self, error: BaseException | None) -> None:
         """Record how a part of the run ended, or raise."""
