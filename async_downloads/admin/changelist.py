@@ -18,7 +18,7 @@ class DownloadChangeList(KeyedChangeList):
 
     def shown(self, rows: list[Any]) -> list[Any]:
         """Lay the live percentages over the rows, in one read of the cache."""
-        return store.settled(store.overlaid(rows))
+        return store.as_shown(rows)
 
     @property
     def dates(self) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
         """Return a download with its live percentage."""
         found = super().get_object(request, object_id, from_field)
         if found is not None:
-            store.settled(store.overlaid([found]))
+            store.as_shown([found])
         return found
 
     def delete_model(self, request: HttpRequest, obj: Download) -> None:

@@ -83,7 +83,7 @@ class LiveViews(ModelAdmin):
         except ValueError:
             return HttpResponse(status=HTTPStatus.BAD_REQUEST)
         asked = self.get_queryset(request).filter(pk__in=keys[:MAX_ASKED])
-        rows = store.settled(store.overlaid(list(asked.defer("error_detail"))))
+        rows = store.as_shown(list(asked.defer("error_detail")))
         cells = [cell for row in rows for cell in live_cells(row, swapped=True).values()]
         context = {"cells": cells, **self.live_context(rows)}
         return self._private(render(request, "async_downloads/admin/progress.html", context))

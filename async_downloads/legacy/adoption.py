@@ -17,7 +17,6 @@ from typing import Any, Final
 from django.conf import settings as project_settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from django.utils.translation import gettext_noop
 
 from async_downloads import owners, settings
 from async_downloads.files import storage
@@ -27,6 +26,7 @@ from async_downloads.legacy.cache_reader import OldDownload, UnreadableCacheErro
 from async_downloads.models import Download, DownloadState
 from async_downloads.models.timing import expiry
 from async_downloads.owners import Owner
+from async_downloads.store.fetches import FILE_MISSING
 from async_downloads.store.lifecycle import get_or_create_collection
 from async_downloads.store.orphans import folder_keys
 from async_downloads.store.removal import BATCH_SIZE
@@ -221,8 +221,9 @@ def _outcome(entry: OldDownload, stored: storage.StoredFile | None) -> dict[str,
     if stored is None:
         if not storage.is_there(entry.filepath):
             raise _RefusedError("The storage is not there, and with it the file.")
-        told = gettext_noop("The file is no longer there. Please ask for it again.")
-        return _failed(told, detail="It was not in the storage when it was adopted from 0.6.")
+        return _failed(
+            FILE_MISSING, detail="It was not in the storage when it was adopted from 0.6."
+        )
     return _complete(stored)
 
 

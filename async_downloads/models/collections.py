@@ -27,7 +27,7 @@ def _or_zero(subquery: "models.QuerySet[Any, Any]") -> Coalesce:
 class DownloadCollectionQuerySet(models.QuerySet["DownloadCollection"]):
     """The vocabulary of collections."""
 
-    def hold(self, pk: uuid.UUID) -> "DownloadCollection | None":
+    def lock(self, pk: uuid.UUID) -> "DownloadCollection | None":
         """Return a collection that stays until the transaction ends, or None.
 
         A clean-up removes collections with nothing left. The lock is the one that

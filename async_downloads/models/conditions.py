@@ -51,7 +51,7 @@ def status_of(download: Any) -> str:
     if download.state == DownloadState.PENDING and download.percentage:
         # Its task reports progress, and saves the file only later.
         return str(DownloadState.RUNNING.label)
-    if download.cut_short:
+    if download.truncated:
         return gettext("Ended early: %(written)s of %(expected)s rows") % {
             "written": number_format(download.rows_written or 0),
             "expected": number_format(download.rows_expected or 0),

@@ -24,7 +24,7 @@ from async_downloads.models.conditions import (
     status_of,
 )
 from async_downloads.models.texts import write_text
-from async_downloads.models.timing import sign_of_life, stalled_before
+from async_downloads.models.timing import heartbeat_columns, stalled_before
 from async_downloads.utils.error_text import storable
 
 __all__ = ["Download", "DownloadQuerySet"]
@@ -100,7 +100,7 @@ class DownloadQuerySet(models.QuerySet["Download"]):
                 finished_at=None,
                 rows_written=None,
                 rows_expected=None,
-                **sign_of_life(),
+                **heartbeat_columns(),
             )
         )
 
@@ -108,11 +108,11 @@ class DownloadQuerySet(models.QuerySet["Download"]):
         """Downloads that no run has that gives heartbeats."""
         return self.exclude(state=DownloadState.RUNNING, heard_at__gte=stalled_before())
 
-    def held(self, download_key: uuid.UUID, claim: uuid.UUID | None) -> Self:
+    def claimed_by(self, download_key: uuid.UUID, claim: uuid.UUID | None) -> Self:
         """The download, if it is not complete and its claim is still this one."""
         return self.filter(pk=download_key, claim=claim).exclude(state=DownloadState.COMPLETE)
 
-    def with_another(self, download_key: uuid.UUID, claim: uuid.UUID | None) -> Self:
+    def claimed_by_another(self, download_key: uuid.UUID, claim: uuid.UUID | None) -> Self:
         """The download, if a run with another claim than this one is at it."""
         running = self.filter(pk=download_key, state=DownloadState.RUNNING)
         return running.exclude(claim=claim).exclude(claim=None)
@@ -124,7 +124,7 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             errors="",
             error_detail="",
             finished_at=None,
-            **sign_of_life(),
+            **heartbeat_columns(),
         )
 
     def release(self) -> int:
@@ -133,19 +133,21 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             state=DownloadState.PENDING,
             claim=None,
             attempts=F("attempts") - 1,
-            **sign_of_life(),
+            **heartbeat_columns(),
         )
 
     def heartbeat(
         self, *, rows_written: int | None = None, rows_expected: int | None = None
     ) -> int:
         """Say that the writer is alive, and how far it is."""
-        return self.update(rows_written=rows_written, rows_expected=rows_expected, **sign_of_life())
+        return self.update(
+            rows_written=rows_written, rows_expected=rows_expected, **heartbeat_columns()
+        )
 
     def progress(self, percentage: int) -> int:
         """Set the percentage of downloads that are not complete."""
         return self.exclude(state=DownloadState.COMPLETE).update(
-            percentage=percentage, **sign_of_life()
+            percentage=percentage, **heartbeat_columns()
         )
 
     def complete(
@@ -169,18 +171,18 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             errors="",
             error_detail="",
             finished_at=timezone.now(),
-            **sign_of_life(),
+            **heartbeat_columns(),
         )
 
-    def lose(self, errors: str) -> int:
+    def fail_missing(self, errors: str) -> int:
         """Fail complete downloads whose file is no longer in the storage."""
         return (
             self.filter(state=DownloadState.COMPLETE)
             .exclude(claim=CLEARED)
-            .update(state=DownloadState.FAILED, errors=storable(errors), **sign_of_life())
+            .update(state=DownloadState.FAILED, errors=storable(errors), **heartbeat_columns())
         )
 
-    def fetched(self, user_id: Any) -> int:
+    def count_fetch(self, user_id: Any) -> int:
         """Count that somebody fetched the files; no sign of life, as it makes nothing live on."""
         return self.filter(state=DownloadState.COMPLETE).update(
             fetch_count=F("fetch_count") + 1, fetched_at=timezone.now(), fetched_by_id=user_id
@@ -204,7 +206,7 @@ class DownloadQuerySet(models.QuerySet["Download"]):
                 error_detail=detail,
                 finished_at=timezone.now(),
                 **columns,
-                **sign_of_life(),
+                **heartbeat_columns(),
             )
 
         using = self._db or router.db_for_write(self.model)  # type: ignore[attr-defined]
@@ -340,7 +342,7 @@ class Download(models.Model):
         return self.state == DownloadState.COMPLETE
 
     @property
-    def cut_short(self) -> bool:
+    def truncated(self) -> bool:
         """Whether its file has fewer rows than there were when it was begun."""
         written, expected = self.rows_written, self.rows_expected
         return self.complete and written is not None and written < (expected or 0)
@@ -351,7 +353,7 @@ class Download(models.Model):
         return self.state == DownloadState.FAILED
 
     @property
-    def lost(self) -> bool:
+    def file_missing(self) -> bool:
         """Whether the whole file was there, and is no longer in the storage."""
         return self.failed and self.size is not None
 

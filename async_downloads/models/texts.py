@@ -8,7 +8,7 @@ from django.db import DataError, OperationalError, transaction
 
 from async_downloads.utils.error_text import storable
 
-__all__ = ["backslashed", "underlined", "write_text"]
+__all__ = ["as_escape", "as_underscore", "write_text"]
 
 T = TypeVar("T")
 
@@ -21,12 +21,12 @@ ABOVE: Final = (None, *(re.compile(rf"[^\0-{last}]") for last in ("\uffff", "\xf
 MYSQL_REFUSALS: Final = {1300, 1366, 3854, 3988}
 
 
-def backslashed(found: re.Match[str]) -> str:
+def as_escape(found: re.Match[str]) -> str:
     r"""Return a character as Python's escape sequence, such as ``\U0001f600``."""
     return found.group().encode("ascii", "backslashreplace").decode()
 
 
-def underlined(found: re.Match[str]) -> str:
+def as_underscore(found: re.Match[str]) -> str:
     """Return what stands for a character in the name of a file."""
     return "_"
 
@@ -35,7 +35,7 @@ def write_text(
     write: Callable[..., T],
     *texts: str,
     using: str,
-    instead: Callable[[re.Match[str]], str] = backslashed,
+    instead: Callable[[re.Match[str]], str] = as_escape,
 ) -> T:
     """Write texts as they are, or with as few characters replaced as the database demands.
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from async_downloads import settings
 
-__all__ = ["expiry", "sign_of_life", "stalled_before"]
+__all__ = ["expiry", "heartbeat_columns", "stalled_before"]
 
 
 def expiry() -> datetime | None:
@@ -16,7 +16,7 @@ def expiry() -> datetime | None:
     return None if timeout is None else max(_moments(timeout))
 
 
-def sign_of_life() -> dict[str, datetime | None]:
+def heartbeat_columns() -> dict[str, datetime | None]:
     """Return the columns that every write refreshes."""
     return {"heard_at": timezone.now(), "expires_at": expiry()}
 

@@ -22,7 +22,7 @@ from async_downloads.store.bulk_delete import (
     survey,
 )
 from async_downloads.store.cleanup import Cleanup, clean_up, clean_up_alone
-from async_downloads.store.fetches import fetched, lose
+from async_downloads.store.fetches import record_fetch, record_missing_file
 from async_downloads.store.joining import join, saving
 from async_downloads.store.lifecycle import (
     claim,
@@ -34,17 +34,16 @@ from async_downloads.store.listing import (
     Listing,
     PageListing,
     Version,
+    as_shown,
     attachment_of,
     get_for_staff,
     get_for_user,
-    overlaid,
     read_changes,
     read_listing,
     read_page,
     read_page_changes,
 )
 from async_downloads.store.orphans import remove_orphans
-from async_downloads.store.overdue import settled
 from async_downloads.store.removal import clear, clear_finished, collections_by_key, discard, purge
 from async_downloads.store.statistics import Amount, Status, Tolerance, read_status
 from async_downloads.store.totals import STALLED, Total, total_by_condition
@@ -66,6 +65,7 @@ __all__ = [
     "Total",
     "Version",
     "after_commit",
+    "as_shown",
     "attachment_of",
     "cache_entry_of",
     "cancel",
@@ -80,25 +80,23 @@ __all__ = [
     "current_attempt",
     "discard",
     "extend_expiry",
-    "fetched",
     "get_for_staff",
     "get_for_user",
     "join",
-    "lose",
     "mark_failed",
-    "overlaid",
     "purge",
     "read_changes",
     "read_listing",
     "read_page",
     "read_page_changes",
     "read_status",
+    "record_fetch",
+    "record_missing_file",
     "remove_orphans",
     "remove_selected",
     "saving",
     "set_error",
     "set_percentage",
-    "settled",
     "survey",
     "total_by_condition",
 ]

@@ -114,7 +114,7 @@ class Attempt:
     def superseded(self) -> bool:
         """Whether another run has taken the download over, and is still at it."""
         return retry_on_outage(
-            lambda: downloads().with_another(self.download.pk, self.token).exists()
+            lambda: downloads().claimed_by_another(self.download.pk, self.token).exists()
         )
 
     def with_heartbeats(self, parts: Iterable[Row]) -> Iterator[Row]:
@@ -308,7 +308,7 @@ class Attempt:
     @property
     def held(self) -> DownloadQuerySet:
         """The row, as long as this run may write to it."""
-        return downloads().held(self.download.pk, self.token)
+        return downloads().claimed_by(self.download.pk, self.token)
 
     def _record(self, error: BaseException | None) -> None:
         """Record how a part of the run ended, or raise."""

@@ -13,7 +13,7 @@ from async_downloads.models import Download, DownloadCollection, DownloadQuerySe
 from async_downloads.models.timing import stalled_before
 from async_downloads.owners import Owner, resolve
 from async_downloads.store.cleanup import Cleanup, Pace, delete_empty, delete_locked
-from async_downloads.store.listing import overlaid
+from async_downloads.store.listing import with_live_progress
 from async_downloads.store.transactions import database, downloads, retry_on_deadlock
 
 __all__ = [
@@ -73,7 +73,7 @@ class Selection:
         doubtful = [
             row for row in rows if self.states and row.unfinished and row.state not in self.states
         ]
-        return {row.pk for row in overlaid(doubtful) if not row.stalled}
+        return {row.pk for row in with_live_progress(doubtful) if not row.stalled}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from django.db import connections, router
 from django.utils import timezone
 
 from async_downloads import settings
-from async_downloads.utils.circuit_breaker import Breaker
+from async_downloads.utils.circuit_breaker import CircuitBreaker
 
 __all__ = [
     "DownloadEntry",
@@ -308,13 +308,13 @@ def _is_entry(value: object) -> TypeGuard[DownloadEntry]:
     return type(percentage) is int and 0 <= percentage <= 100
 
 
-_breakers: Final[dict[str, Breaker]] = {}
+_breakers: Final[dict[str, CircuitBreaker]] = {}
 
 
 def _attempt(operation: Callable[[BaseCache], T], default: T) -> T:
     """Run an operation on the configured cache; answer ``default`` if it cannot be had."""
     alias = _alias()
-    breaker = _breakers.setdefault(alias, Breaker(f"The cache {alias!r}"))
+    breaker = _breakers.setdefault(alias, CircuitBreaker(f"The cache {alias!r}"))
 
     def run() -> T:
         cache = caches[alias]

@@ -21,7 +21,7 @@ from django.db.models import Q
 
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
 from async_downloads.store import cache_entries
-from async_downloads.store.listing import overlaid
+from async_downloads.store.listing import with_live_progress
 from async_downloads.store.overdue import fail_overdue, skips_locked
 from async_downloads.store.removal import BATCH_SIZE, delete, files_first
 from async_downloads.store.transactions import database, downloads, retry_on_deadlock
@@ -111,7 +111,7 @@ def clean_up(
     for batch in _batches(DownloadQuerySet.overdue, collection, pace):
         # What is written inside a caller's transaction is in the cache alone, and so is
         # that a row was cleared which was locked.
-        shown = overlaid(batch)
+        shown = with_live_progress(batch)
         overdue = {row.pk for row in shown if row.overdue}
         cleared = {row.pk: row.size or 0 for row in set(batch).difference(shown)}
         if dry_run:

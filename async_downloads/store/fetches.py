@@ -1,6 +1,6 @@
 """What handing out a file leaves on its row: that it was fetched, or that it is missing."""
 
-from typing import Any
+from typing import Any, Final
 
 from django.utils.translation import gettext_noop
 
@@ -10,12 +10,15 @@ from async_downloads.store.transactions import DatabaseFault, downloads, short_l
 from async_downloads.store.write_through import send_signal, write_through
 from async_downloads.utils.log import get_logger
 
-__all__ = ["fetched", "lose"]
+__all__ = ["FILE_MISSING", "record_fetch", "record_missing_file"]
 
 logger = get_logger(__name__)
 
+#: The owner reads this of a complete download whose file is no longer in the storage.
+FILE_MISSING: Final = gettext_noop("The file is no longer there. Please ask for it again.")
 
-def lose(download: Download) -> bool:
+
+def record_missing_file(download: Download) -> bool:
     """Record that the file of a complete download is no longer in the storage.
 
     The list then says so rather than offer it. A database that is busy is left
@@ -30,17 +33,17 @@ def lose(download: Download) -> bool:
     rows = downloads().filter(pk=download.pk, filepath=download.filepath)
     try:
         with short_lock_timeout():
-            lost = rows.lose(gettext_noop("The file is no longer there. Please ask for it again."))
+            failed = rows.fail_missing(FILE_MISSING)
     except DatabaseFault:
         logger.warning("The file of %s is gone, unrecorded", download.pk, exc_info=True)
         return True
-    if lost:
+    if failed:
         logger.error("The storage no longer has %s of download %s", download.filepath, download.pk)
         write_through(download.pk, "failed")
     return True
 
 
-def fetched(download: Download, user: Any) -> None:
+def record_fetch(download: Download, user: Any) -> None:
     """Count that the file of a download was handed out.
 
     A database that is busy loses the count rather than keep anybody waiting.
@@ -51,7 +54,7 @@ def fetched(download: Download, user: Any) -> None:
     """
     try:
         with short_lock_timeout():
-            counted = downloads().filter(pk=download.pk).fetched(user.pk)
+            counted = downloads().filter(pk=download.pk).count_fetch(user.pk)
     except DatabaseFault:
         logger.warning("A fetch of %s was not counted", download.pk, exc_info=True)
         return

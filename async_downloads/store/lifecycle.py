@@ -19,13 +19,13 @@ from async_downloads.models import (
     DownloadQuerySet,
     DownloadState,
 )
-from async_downloads.models.texts import underlined, write_text
+from async_downloads.models.texts import as_underscore, write_text
 from async_downloads.models.timing import expiry, stalled_before
 from async_downloads.owners import Owner
 from async_downloads.store import cache_entries
 from async_downloads.store.attempt import Attempt, current_attempt
 from async_downloads.store.outages import durable_write, retry_on_outage
-from async_downloads.store.overdue import SILENT
+from async_downloads.store.overdue import STOPPED_RESPONDING
 from async_downloads.store.registry import canonical_key
 from async_downloads.store.removal import purge
 from async_downloads.store.starts import check_active_limit, insert_collection, lock_collection
@@ -100,7 +100,7 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
 def _begin(owner: Owner, filename: str, name: str) -> Download:
     try:
         insert = partial(_insert, owner)
-        return write_text(insert, filename, name, using=database(), instead=underlined)
+        return write_text(insert, filename, name, using=database(), replacement=as_underscore)
     except IntegrityError as error:
         collections = DownloadCollection.objects.using(database())
         if in_transaction() or not collections.filter(pk=owner.collection_id).exists():
@@ -285,7 +285,7 @@ def _take_in_turn(download: Download, *, superseded: bool) -> Attempt | None:
             time.sleep(min(TURN_WAIT_STEP, settings.STALLED_AFTER / 4))
         elif _refused(current, superseded=superseded):
             return None
-        elif heard is not None and current.failed and current.errors != SILENT:
+        elif heard is not None and current.failed and current.errors != STOPPED_RESPONDING:
             logger.info("Download %s has failed in the run that was waited for", current.pk)
             return None
         else:
@@ -309,7 +309,7 @@ def _take(download: Download) -> Attempt | None:
         # A connection that died may have died after the write.
         taken = (
             downloads().claim(download.pk, token) > 0
-            or downloads().held(download.pk, token).exists()
+            or downloads().claimed_by(download.pk, token).exists()
         )
         if taken:
             write_through(download.pk, "started")
@@ -354,7 +354,7 @@ def _refused(download: Download, *, superseded: bool) -> bool:
     holder = current_attempt(download.download_key)
     if superseded or (holder is not None and holder.token == download.claim):
         raise _busy(download)
-    given_up = downloads().held(download.pk, download.claim).unclaimed()
+    given_up = downloads().claimed_by(download.pk, download.claim).unclaimed()
     text = gettext_noop("Given up: the worker stopped responding each time.")
 
     def write() -> bool:

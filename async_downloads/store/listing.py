@@ -14,21 +14,22 @@ from async_downloads.models import Download, DownloadQuerySet
 from async_downloads.owners import Owner
 from async_downloads.serving import Attachment
 from async_downloads.store import cache_entries
-from async_downloads.store.overdue import settled
+from async_downloads.store.overdue import with_overdue_failed
 from async_downloads.store.transactions import downloads
 
 __all__ = [
     "Listing",
     "PageListing",
     "Version",
+    "as_shown",
     "attachment_of",
     "get_for_staff",
     "get_for_user",
-    "overlaid",
     "read_changes",
     "read_listing",
     "read_page",
     "read_page_changes",
+    "with_live_progress",
 ]
 
 #: How long ago a download was asked for when its page need not look as often any more, and
@@ -91,7 +92,7 @@ class Listing:
         version: What a page that shows them brings along when it polls.
         total: How many there are, shown or not.
         running: How many a worker is at, or may be soon, shown or not.
-        patience: From 0 on, how seldom a page that waits for them may look: the
+        polling_tier: From 0 on, how seldom a page that waits for them may look: the
             longer ago the youngest of those in progress was asked for.
     """
 
@@ -99,7 +100,7 @@ class Listing:
     version: Version
     total: int
     running: int
-    patience: int
+    polling_tier: int
 
     @property
     def in_progress(self) -> bool:
@@ -166,7 +167,7 @@ def read_page(owner: Owner, number: str | int) -> "Page[Download]":
     """Return one page of the owner's downloads, newest first; the nearest there is."""
     paginator = Paginator(_mine(owner), PAGE_SIZE)
     page = paginator.get_page(number)
-    page.object_list = settled(overlaid(list(page.object_list)))
+    page.object_list = as_shown(list(page.object_list))
     return page
 
 
@@ -242,13 +243,13 @@ class _Rows(NamedTuple):
         counts: Any = rows[0]
         total, running = counts.total, counts.running
         hidden = running - sum(row.in_progress for row in rows)
-        shown = settled(overlaid(rows))
+        shown = as_shown(rows)
         # Of those that are shown, the live entries know better.
         running = hidden + sum(row.in_progress for row in shown)
         return cls(shown, total - (len(rows) - len(shown)), max(running, 0))
 
     @property
-    def patience(self) -> int:
+    def polling_tier(self) -> int:
         asked = [row.timestamp for row in self.shown if row.in_progress]
         age = timezone.now() - max(asked) if asked else timedelta()
         return sum(age > limit for limit in PATIENT_AFTER)
@@ -256,7 +257,7 @@ class _Rows(NamedTuple):
     def digest(self) -> str:
         """Return a digest of everything about the rows that a page may show."""
         digest = hashlib.blake2b(digest_size=8)
-        digest.update(f"{self.total} {self.running} {self.patience}".encode())
+        digest.update(f"{self.total} {self.running} {self.polling_tier}".encode())
         for row in self.shown:
             state = (row.pk, row.state, row.percentage, row.stalled, row.errors)
             made = (row.size, row.rows_written, row.rows_expected, row.name)
@@ -264,7 +265,7 @@ class _Rows(NamedTuple):
         return digest.hexdigest()
 
     def listing(self, version: Version) -> Listing:
-        return Listing(self.shown, version, self.total, self.running, self.patience)
+        return Listing(self.shown, version, self.total, self.running, self.polling_tier)
 
 
 def _mine(owner: Owner) -> DownloadQuerySet:
@@ -273,7 +274,12 @@ def _mine(owner: Owner) -> DownloadQuerySet:
     return mine.newest_first().defer("error_detail")
 
 
-def overlaid(rows: list[Download]) -> list[Download]:
+def as_shown(rows: list[Download]) -> list[Download]:
+    """Return rows with their live percentages, after failing those that are overdue."""
+    return with_overdue_failed(with_live_progress(rows))
+
+
+def with_live_progress(rows: list[Download]) -> list[Download]:
     """Lay live percentages over unfinished rows, where the entry is the later word.
 
     Rows that were cleared and could not be deleted yet are left out.

@@ -24,12 +24,12 @@ from async_downloads.store.transactions import (
 from async_downloads.store.write_through import write_through_all
 from async_downloads.utils.log import get_logger
 
-__all__ = ["SILENT", "fail_overdue", "settled", "skips_locked"]
+__all__ = ["STOPPED_RESPONDING", "fail_overdue", "skips_locked", "with_overdue_failed"]
 
 logger = get_logger(__name__)
 
 #: What the owner reads of a run that fell silent.
-SILENT: Final = gettext_noop("The worker stopped responding. Please request it again.")
+STOPPED_RESPONDING: Final = gettext_noop("The worker stopped responding. Please request it again.")
 
 #: What the owner reads, by what has not happened in time.
 REASONS: Final = (
@@ -41,7 +41,7 @@ REASONS: Final = (
         Q(state=DownloadState.PENDING, started_at__isnull=False),
         gettext_noop("The task ended without making a file."),
     ),
-    (Q(state=DownloadState.RUNNING), SILENT),
+    (Q(state=DownloadState.RUNNING), STOPPED_RESPONDING),
 )
 
 #: The columns that a failure changes and that a page may show.
@@ -71,7 +71,7 @@ def fail_overdue(download_keys: Iterable[uuid.UUID]) -> int:
     return failed
 
 
-def settled(rows: list[Download]) -> list[Download]:
+def with_overdue_failed(rows: list[Download]) -> list[Download]:
     """Fail those of some rows that are overdue, and return all of them as they are then.
 
     A database that is busy leaves them as they are: they are shown as stalled.

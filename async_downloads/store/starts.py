@@ -14,7 +14,7 @@ from async_downloads.models import (
     DownloadCollectionQuerySet,
     DownloadState,
 )
-from async_downloads.store.listing import overlaid
+from async_downloads.store.listing import with_live_progress
 from async_downloads.store.transactions import database, downloads
 
 __all__ = ["check_active_limit", "insert_collection", "lock_collection"]
@@ -29,7 +29,7 @@ def lock_collection(
     past here before the transaction has ended, so that each counts what is there.
     """
     if settings.MAX_ACTIVE is None:
-        return collections.hold(pk)
+        return collections.lock(pk)
     # Where it can be told apart, a lock that lets a foreign key be checked. An SQLite has
     # only the one lock of its transaction.
     no_key = connections[database()].features.has_select_for_no_key_update
@@ -71,7 +71,7 @@ def check_active_limit(collection: DownloadCollection) -> None:
         return
     rows = downloads().filter(collection=collection).unfinished()
     # A run inside a caller's transaction gives its heartbeats in the entry alone.
-    if sum(map(_counts, overlaid(list(rows.defer("error_detail"))))) < most:
+    if sum(map(_counts, with_live_progress(list(rows.defer("error_detail"))))) < most:
         return
     raise TooManyDownloadsError(
         ngettext(

@@ -11,7 +11,7 @@ from async_downloads.models import DownloadState
 from async_downloads.models.conditions import has_expired
 from async_downloads.models.timing import stalled_before
 from async_downloads.store.cleanup import last_cleanup
-from async_downloads.store.listing import overlaid
+from async_downloads.store.listing import with_live_progress
 from async_downloads.store.transactions import downloads
 
 __all__ = ["Amount", "Status", "Tolerance", "read_status"]
@@ -138,7 +138,7 @@ def _heard_of(silent: Q) -> int:
     """Return how many of those that look stalled are none: heard, or cleared and locked."""
     rows = list(downloads().filter(silent).defer("error_detail", "errors")[:MAX_LOOKED_UP])
     looked_up = len(rows)
-    return looked_up - sum(row.stalled for row in overlaid(rows))
+    return looked_up - sum(row.stalled for row in with_live_progress(rows))
 
 
 def _first(groups: list[dict[str, Any]], name: str) -> datetime | None:

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from async_downloads.utils.log import get_logger
 
-__all__ = ["Breaker"]
+__all__ = ["CircuitBreaker"]
 
 logger = get_logger(__name__)
 
@@ -23,7 +23,7 @@ COST: Final = 10
 LONGEST_SECONDS: Final = 60.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Calls to one server, for what may fail without harm.
 
     A call that fails answers a default, and for ``RECOVERY_SECONDS`` no other

@@ -153,7 +153,7 @@ def test_a_file_that_was_removed_behind_our_back_is_410(
     download = made(user)
     on_s3.delete_object(Bucket=s3.BUCKET, Key=download.filepath)
     assert signed_in.get(download.url).status_code == 410
-    assert Download.objects.get().lost
+    assert Download.objects.get().file_missing
     assert signed_in.get(download.url).status_code == 410
 
 

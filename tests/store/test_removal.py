@@ -168,7 +168,7 @@ class TestClearFinished:
         else:
             storage.remove(download.filepath)
             # By somebody who has begun to fetch it before it was cleared.
-            assert store.lose(download)
+            assert store.record_missing_file(download)
         assert store.read_listing(resolve(user)).downloads == []
         assert store.clean_up().downloads == 1
 
