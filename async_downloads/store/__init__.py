@@ -45,15 +45,20 @@ from async_downloads.store.listing import (
 )
 from async_downloads.store.orphans import remove_orphans
 from async_downloads.store.removal import clear, clear_finished, collections_by_key, discard, purge
-from async_downloads.store.statistics import Amount, Status, Tolerance, read_status
-from async_downloads.store.totals import STALLED, Total, total_by_condition
+from async_downloads.store.statistics import (
+    STALLED,
+    Status,
+    Tolerance,
+    Total,
+    read_status,
+    total_by_condition,
+)
 from async_downloads.store.transactions import after_commit
 from async_downloads.store.write_through import cache_entry_of
 
 __all__ = [
     "SELECTABLE",
     "STALLED",
-    "Amount",
     "Attempt",
     "Cleanup",
     "Listing",

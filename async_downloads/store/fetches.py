@@ -1,4 +1,4 @@
-"""What handing out a file leaves on its row: that it was fetched, or that it is missing."""
+"""Record on a row that its file was fetched, or is missing."""
 
 from typing import Any, Final
 
@@ -21,11 +21,11 @@ FILE_MISSING: Final = gettext_noop("The file is no longer there. Please ask for 
 def record_missing_file(download: Download) -> bool:
     """Record that the file of a complete download is no longer in the storage.
 
-    The list then says so rather than offer it. A database that is busy is left
-    alone, because the next one who asks for the file finds the same.
+    The list then says so, and no longer offers the file. If the database is busy,
+    nothing is recorded, because the next request for the file finds the same.
 
     Returns:
-        Whether it is gone for good: not where the storage itself is not there.
+        Whether the file is gone for good; False if the storage itself is not there.
     """
     if not storage.is_there(download.filepath):
         logger.error("The storage is not there, and with it %s", download.filepath)
@@ -44,13 +44,9 @@ def record_missing_file(download: Download) -> bool:
 
 
 def record_fetch(download: Download, user: Any) -> None:
-    """Count that the file of a download was handed out.
+    """Record that the file of a download was sent to a user.
 
-    A database that is busy loses the count rather than keep anybody waiting.
-
-    Args:
-        download: The row.
-        user: To whom.
+    If the database is busy, the fetch is not counted, and the request does not wait.
     """
     try:
         with short_lock_timeout():

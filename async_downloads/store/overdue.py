@@ -1,8 +1,8 @@
-"""Unfinished downloads without a heartbeat for ``TIMEOUT``: they fail, with a reason.
+"""Fail unfinished downloads without a heartbeat for ``TIMEOUT``.
 
-What is unfinished does not expire. It fails first, by the clean-up or by a read of it,
-and is then kept for ``TIMEOUT`` like any other failure. Its claim stays on the row, so that a
-run which comes back after all, or a worker that starts this late, still finishes it.
+An unfinished download does not expire. It fails first, by the clean-up or when it is
+read, and is then kept for ``TIMEOUT`` like any other failure. Its claim stays on the row,
+so that an attempt which comes back, or a worker that starts this late, still finishes it.
 """
 
 import uuid
@@ -28,10 +28,10 @@ __all__ = ["STOPPED_RESPONDING", "fail_overdue", "skips_locked", "with_overdue_f
 
 logger = get_logger(__name__)
 
-#: What the owner reads of a run that fell silent.
+#: The owner reads this of an attempt without heartbeats.
 STOPPED_RESPONDING: Final = gettext_noop("The worker stopped responding. Please request it again.")
 
-#: What the owner reads, by what has not happened in time.
+#: The reasons that the owner reads, by the step that is overdue.
 REASONS: Final = (
     (
         Q(state=DownloadState.PENDING, started_at__isnull=True),
@@ -59,25 +59,25 @@ def fail_overdue(download_keys: Iterable[uuid.UUID]) -> int:
     """
     detail = f"There was no heartbeat for ASYNC_DOWNLOADS_TIMEOUT ({settings.TIMEOUT} seconds)."
     with transaction.atomic(using=database()):
-        locked = downloads().overdue().select_for_update(skip_locked=skips_locked())
-        held = list(locked.filter(pk__in=download_keys).values_list("pk", flat=True))
-        rows = downloads().overdue().filter(pk__in=held)
+        rows = downloads().overdue().select_for_update(skip_locked=skips_locked())
+        locked = list(rows.filter(pk__in=download_keys).values_list("pk", flat=True))
+        overdue = downloads().overdue().filter(pk__in=locked)
         failed = sum(
-            rows.filter(condition).fail(reason, detail=f"{reason} {detail}")
+            overdue.filter(condition).fail(reason, detail=f"{reason} {detail}")
             for condition, reason in REASONS
         )
         if failed:
-            write_through_all(held, "failed")
+            write_through_all(locked, "failed")
     return failed
 
 
 def with_overdue_failed(rows: list[Download]) -> list[Download]:
-    """Fail those of some rows that are overdue, and return all of them as they are then.
+    """Fail those of some rows that are overdue, and return all rows with their new state.
 
-    A database that is busy leaves them as they are: they are shown as stalled.
+    If the database is busy, they stay as they are, and are shown as stalled.
 
     Args:
-        rows: As they are shown, with the live entries laid over them.
+        rows: Rows with their live percentages.
     """
     overdue = {row.pk: row for row in rows if row.overdue}
     if not overdue:
