@@ -14,7 +14,7 @@ GUIDE: Final = (ROOT / "docs" / "more-than-one-machine.md").read_text()
 INTERNAL: Final = {"DEMO_LOCAL_S3", "DEMO_REPORT_SECONDS"}
 
 ENVIRON: Final = {
-    "DJANGO_SETTINGS_MODULE": "demo.distributed",
+    "DJANGO_SETTINGS_MODULE": "demo.settings.distributed",
     "DEMO_SECRET_KEY": SECRET,
     "DEMO_ALLOWED_HOSTS": "shop.example.org",
     "DEMO_DATABASE_URL": "postgresql://shop:s%40fe@db.example.org:5433/shop",
@@ -23,7 +23,7 @@ ENVIRON: Final = {
     "AWS_DEFAULT_REGION": "eu-central-1",
 }
 
-SHOWN: Final = "from demo import distributed as of; print(of.DATABASES, of.Q_CLUSTER)"
+SHOWN: Final = "from demo.settings import distributed as of; print(of.DATABASES, of.Q_CLUSTER)"
 
 
 def test_nothing_is_wrong_with_them(tmp_path: Path) -> None:

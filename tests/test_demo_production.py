@@ -24,7 +24,7 @@ def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         for name, value in os.environ.items()
         if not name.startswith(("DEMO_", "DJANGO_"))
     }
-    settings = {"DJANGO_SETTINGS_MODULE": "demo.production", "PYTHONPATH": str(ROOT)}
+    settings = {"DJANGO_SETTINGS_MODULE": "demo.settings.production", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
