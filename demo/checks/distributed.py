@@ -150,11 +150,9 @@ class DistributedCheck:
     def _start_again(self, key: str, survivor: str) -> str:
         timeout = settings.ASYNC_DOWNLOADS_STALLED_AFTER + TIMEOUT
         with self._log.step(f"Redis has lost the task, and the list says “{STALLED}”"):
-            path = reverse("async_downloads:ajax_update")
-            page = self._at_asgi.client
             wait_until(
                 self._servers,
-                lambda: STALLED in page.get(path).json["html"],
+                lambda: STALLED in self._at_asgi.list_html(),
                 "it does not say so",
                 timeout=timeout,
                 every=POLL_SECONDS,

@@ -1,6 +1,7 @@
 """A person who uses the shop, as far as HTTP goes."""
 
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from django.urls import reverse
@@ -48,9 +49,12 @@ class Person:
 
     def downloads(self) -> dict[str, Entry]:
         """Return the list of downloads from its JSON, by their keys."""
-        response = self.client.get(reverse("async_downloads:ajax_update"))
-        expect(response.status == HTTPStatus.OK, f"the list has the status {response.status}")
-        return {entry["download_key"]: entry for entry in response.json["downloads"]}
+        return {entry["download_key"]: entry for entry in self._list()["downloads"]}
+
+    def list_html(self) -> str:
+        """Return the list of downloads as HTML, from the same JSON."""
+        html: str = self._list()["html"]
+        return html
 
     def download(self, key: str) -> Entry:
         """Return one download of the list."""
@@ -87,3 +91,8 @@ class Person:
     def submit(self, form: Form, **values: str) -> Response:
         """Send a form with the values that a person filled in."""
         return self.client.post(form.action, form.values | values)
+
+    def _list(self) -> Any:
+        response = self.client.get(reverse("async_downloads:ajax_update"))
+        expect(response.status == HTTPStatus.OK, f"the list has the status {response.status}")
+        return response.json

@@ -5,9 +5,11 @@ from django.contrib import admin
 from async_downloads.exports import ExportInBackgroundMixin
 from demo.shop.models import Customer, Order, Product
 
-admin.site.site_header = "Alder & Quill administration"
+admin.site.site_header = "Alder & Quill"
 admin.site.site_title = "Alder & Quill"
 admin.site.index_title = "Administration"
+# The columns of the orders need the width.
+admin.site.enable_nav_sidebar = False
 
 
 @admin.register(Customer)
@@ -37,7 +39,6 @@ class OrderAdmin(ExportInBackgroundMixin, admin.ModelAdmin):
         "customer",
         "product",
         "quantity",
-        "unit_price",
         "total",
         "status",
     )

@@ -68,7 +68,7 @@ GROUPS: Final = (
             Export(
                 slug="orders-plain",
                 task=tasks.all_orders_plain,
-                name="All orders, plain columns",
+                name="Plain columns",
                 title="All orders, plain columns",
                 text="The database makes the text of the file, and Python passes it on. This is "
                 "the quick way to a large file.",

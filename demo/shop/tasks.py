@@ -66,7 +66,7 @@ def all_orders(download_key: str) -> None:
 def _order_row(order: Order) -> list[Any]:
     return [
         order.reference,
-        f"{order.placed_at:%Y-%m-%d %H:%M}",
+        order.placed_at.isoformat(sep=" ", timespec="minutes"),
         f"{order.customer.name}, {order.customer.city}",
         order.product.name,
         order.quantity,
