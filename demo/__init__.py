@@ -1,1 +1,1 @@
-"""A small shop that exports its orders: ``python -m demo`` from the root of the repository."""
+"""A small shop that exports its orders. Run ``python -m demo`` from the root of the repository."""

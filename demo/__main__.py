@@ -1,8 +1,8 @@
-"""The demo: a database, a web server and a django-q2 cluster, from one command.
+"""The command line of the demo: a database, a web server and a django-q2 cluster.
 
-``python -m demo`` runs until Ctrl-C; ``python -m demo --check`` uses it all as
-two customers would, without a browser, and tells whether everything worked.
-``python -m demo --distributed`` is what several machines run, on this one.
+``python -m demo`` runs until Ctrl-C. ``python -m demo --check`` uses the shop as two
+customers do, over HTTP, and reports whether everything worked. ``python -m demo
+--distributed`` runs the processes of several machines on this one.
 """
 
 import argparse
@@ -12,16 +12,20 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import django
 
-from demo import surroundings
+from demo.servers import prerequisites
+
+#: Fewer orders than people see, so that the check is quick on a busy machine, too.
+CHECK_ORDERS: Final = "50000"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo, and return its exit code."""
     options = _options(arguments)
-    # A service manager's way of stopping it, or a closed terminal, is no different from Ctrl-C.
+    # A service manager or a closed terminal stops it in the same way as Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -38,25 +42,27 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="A small shop that exports its 200,000 orders.",
     )
     parser.add_argument(
-        "--check", action="store_true", help="try everything over HTTP, headless, and exit"
+        "--check",
+        action="store_true",
+        help="use every export over HTTP, without a browser, and exit",
     )
     parser.add_argument(
         "--port",
         type=_port,
         default=8000,
         metavar="N",
-        help="the first port to try; a taken one gives the next (default: %(default)s)",
+        help="the port, or the next free one if it is taken (default: %(default)s)",
     )
     parser.add_argument(
         "--ws",
         action="store_true",
-        help="push changes over websockets; needs a Redis (at DEMO_REDIS, or on its usual port)",
+        help="push changes over websockets; needs Redis (at DEMO_REDIS, or on its usual port)",
     )
     parser.add_argument(
         "--distributed",
         action="store_true",
-        help="two web servers behind nginx, two clusters, S3; needs a PostgreSQL (at "
-        "DEMO_DATABASE_URL) and a Redis; with --check, a cluster is killed on the way",
+        help="two web servers behind nginx, two clusters and S3; needs PostgreSQL (at "
+        "DEMO_DATABASE_URL) and Redis; with --check, a cluster is killed while it works",
     )
     return parser.parse_args(arguments)
 
@@ -64,13 +70,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _port(text: str) -> int:
     port = int(text)
     if not 0 < port < 65536:
-        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+        raise argparse.ArgumentTypeError(f"the port is {port}; it must be from 1 to 65535")
     return port
 
 
 @contextmanager
 def _data_folder(*, temporary: bool) -> Iterator[None]:
-    """Choose where everything is kept, before the settings are read."""
+    """Choose the folder of the data before the settings are read."""
     if not temporary:
         yield
         return
@@ -82,40 +88,43 @@ def _data_folder(*, temporary: bool) -> Iterator[None]:
 def _run(options: argparse.Namespace) -> int:
     try:
         if options.distributed:
-            with surroundings.surrounded(check=options.check):
+            with prerequisites.distributed_environment(check=options.check):
                 return _run_distributed(options)
         return _run_on_one_machine(options)
-    except surroundings.MissingError as error:
+    except prerequisites.MissingError as error:
         print(error, file=sys.stderr)
         return 1
 
 
 def _run_on_one_machine(options: argparse.Namespace) -> int:
     if options.ws:
-        surroundings.use_websockets()
+        prerequisites.use_websockets()
     else:
         os.environ.pop("DEMO_REDIS", None)
+    if options.check:
+        os.environ.setdefault("DEMO_ORDERS", CHECK_ORDERS)
     os.environ["DJANGO_SETTINGS_MODULE"] = "demo.settings"
     django.setup()
-    # They import models, which are there only now.
-    from demo import check, serve
-    from demo.services import Services
+    # These modules import models, which are available only now.
+    from demo.checks import single_machine
+    from demo.serve import serve
+    from demo.servers.single_machine import SingleMachine
 
-    services = Services(options.port)
     if options.check:
-        return check.run(services, lambda log: check.Check(services, log).run())
-    return serve.run(services)
+        return single_machine.run(options.port)
+    return serve(SingleMachine(options.port))
 
 
 def _run_distributed(options: argparse.Namespace) -> int:
-    os.environ["DJANGO_SETTINGS_MODULE"] = "demo.distributed"
+    os.environ["DJANGO_SETTINGS_MODULE"] = "demo.settings.distributed"
     django.setup()
-    from demo import serve, takeover
-    from demo.machines import Machines
+    from demo.checks import distributed
+    from demo.serve import serve
+    from demo.servers.distributed import Distributed
 
     if options.check:
-        return takeover.run(options.port)
-    return serve.run(Machines(options.port, os.environ.get("DEMO_BROKER", "orm")))
+        return distributed.run(options.port)
+    return serve(Distributed(options.port, os.environ.get("DEMO_BROKER", "orm")))
 
 
 if __name__ == "__main__":

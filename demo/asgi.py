@@ -1,4 +1,4 @@
-"""The shop for an ASGI server, with the websocket of its downloads."""
+"""The shop for an ASGI server, with the websocket of the download centre."""
 
 import os
 
@@ -9,7 +9,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo.settings")
 django_application = get_asgi_application()
 
-from async_downloads.routing import websocket_urlpatterns  # noqa: E402 (it needs the apps)
+from async_downloads.routing import websocket_urlpatterns  # noqa: E402 (needs the apps)
 
 __all__ = ["application"]
 

@@ -1,4 +1,4 @@
-"""The database of the demo, made on the first start and used again on the next."""
+"""The database of the demo. The first start makes it, and later ones use it again."""
 
 import time
 from pathlib import Path
@@ -14,16 +14,16 @@ __all__ = ["prepare"]
 
 
 def prepare() -> str:
-    """Make what is missing of tables and orders.
+    """Make missing tables and orders.
 
     Returns:
-        What there is now, and how long it took.
+        A line for people: how many orders there are, and how long it took.
     """
     start = time.monotonic()
     Path(settings.VAR).mkdir(parents=True, exist_ok=True)
     call_command("migrate", verbosity=0)
     verb = "Made" if seed() else "Found"
     orders = Order.objects.count()
-    # From here on, the database is the children's.
+    # Child processes open connections of their own.
     connections.close_all()
     return f"{verb} a shop with {orders:,} orders in {time.monotonic() - start:.1f} s."

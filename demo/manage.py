@@ -1,11 +1,11 @@
-"""Django's commands with the settings of the demo: ``python -m demo.manage check``."""
+"""Run a command of Django with the settings of the demo: ``python -m demo.manage check``."""
 
 import os
 import sys
 
 
 def main() -> None:
-    """Run one command."""
+    """Run the command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo.settings")
     from django.core.management import execute_from_command_line
 

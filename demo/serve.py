@@ -1,46 +1,46 @@
-"""The demo for people: it runs until Ctrl-C."""
+"""Run the demo for people, until Ctrl-C."""
 
 import sys
 
 from demo import database
-from demo.children import PATIENCE, Children, ServiceError
+from demo.servers.supervisor import GRACE_SECONDS, ServerError, Supervisor
 from demo.shop.people import SIGN_INS
 
-__all__ = ["run"]
+__all__ = ["serve"]
 
 
-def run(services: Children) -> int:
+def serve(servers: Supervisor) -> int:
     """Serve the shop, and return the exit code."""
     print(database.prepare(), flush=True)
     problems = []
     try:
-        with services:
-            _greet(services)
+        with servers:
+            _greet(servers)
             try:
                 while True:
-                    services.wait(60)
+                    servers.wait(60)
             except KeyboardInterrupt:
                 print(
-                    f"\nStopping. Running exports have {PATIENCE:.0f} s to finish; "
-                    "a second Ctrl-C does not wait for them.",
+                    f"\nStopping. Exports in progress have {GRACE_SECONDS:.0f} s to finish. "
+                    "Press Ctrl-C again to stop at once.",
                     flush=True,
                 )
-        print(f"{services.TITLE} are stopped.")
+        print(f"{servers.TITLE} have stopped.")
     except KeyboardInterrupt:
         print("\nStopped while starting.")
-    except ServiceError as error:
+    except ServerError as error:
         problems.append(str(error))
-    if services.left_over:
-        problems.append("Some processes could not be stopped.")
+    if servers.left_over:
+        problems.append("Some processes did not stop.")
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
 
 
-def _greet(services: Children) -> None:
-    print(f"\nThe shop is open at {services.address}\n\nSign in as")
+def _greet(servers: Supervisor) -> None:
+    print(f"\nThe shop is open at {servers.address}\n\nSign in as")
     for person in SIGN_INS:
         print(f"  {person.username:<8}{person.password:<18}({person.role})")
-    for line in services.notes:
+    for line in servers.notes:
         print(f"\n{line}")
-    print(f"\nPress Ctrl-C to stop {services.TITLE[:1].lower()}{services.TITLE[1:]}.", flush=True)
+    print(f"\nPress Ctrl-C to stop {servers.TITLE[:1].lower()}{servers.TITLE[1:]}.", flush=True)

@@ -12,8 +12,11 @@ urlpatterns = [
     path(
         "sign-in/",
         LoginView.as_view(
-            # On a server that people reach, nobody is told how to sign in as somebody.
-            extra_context={"run": settings.RUN, "sign_ins": SIGN_INS if settings.DEBUG else ()},
+            # A public server does not show passwords.
+            extra_context={
+                "run": settings.RUN,
+                "sign_ins": SIGN_INS if settings.SHOW_SIGN_INS else (),
+            },
             redirect_authenticated_user=True,
         ),
         name="login",

@@ -1,4 +1,4 @@
-"""The shop for a WSGI server: everything but the websocket of its downloads."""
+"""The shop for a WSGI server, without the websocket of the download centre."""
 
 import os
 

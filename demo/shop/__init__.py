@@ -1,1 +1,1 @@
-"""What is sold, to whom, and what can be exported of it."""
+"""A shop: its products, customers and orders, and the exports of them."""

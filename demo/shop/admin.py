@@ -1,9 +1,15 @@
-"""The shop in the admin."""
+"""The shop in the admin. The list of orders can be exported in the background."""
 
 from django.contrib import admin
 
 from async_downloads.exports import ExportInBackgroundMixin
 from demo.shop.models import Customer, Order, Product
+
+admin.site.site_header = "Alder & Quill"
+admin.site.site_title = "Alder & Quill"
+admin.site.index_title = "Administration"
+# The columns of the orders need the width.
+admin.site.enable_nav_sidebar = False
 
 
 @admin.register(Customer)
@@ -25,9 +31,17 @@ class ProductAdmin(admin.ModelAdmin):
 
 @admin.register(Order)
 class OrderAdmin(ExportInBackgroundMixin, admin.ModelAdmin):
-    """Orders, and exports of them."""
+    """Orders, with an action and a button that export them."""
 
-    list_display = ("reference", "placed_at", "customer", "product", "quantity", "status")
+    list_display = (
+        "reference",
+        "placed_at",
+        "customer",
+        "product",
+        "quantity",
+        "total",
+        "status",
+    )
     list_filter = ("status",)
     list_select_related = ("customer", "product")
     autocomplete_fields = ("customer", "product")

@@ -4,7 +4,13 @@ from django.apps import AppConfig
 
 
 class ShopConfig(AppConfig):
-    """The shop; its workers find their tasks by their dotted paths."""
+    """The shop."""
 
     name = "demo.shop"
     verbose_name = "Shop"
+
+    def ready(self) -> None:
+        """Listen to what happens to downloads."""
+        from demo.shop import receivers
+
+        receivers.connect()

@@ -1,6 +1,6 @@
-"""Factories of everything in the shop.
+"""Factories for the objects of the shop.
 
-None of them saves: ``seed`` inserts what they build in bulk.
+They build objects and do not save them: ``seed`` inserts them in bulk.
 """
 
 from datetime import timedelta
@@ -34,7 +34,7 @@ COLOURS: Final = ("moss", "slate", "ochre", "plum", "sand")
 
 
 class UserFactory(factory.django.DjangoModelFactory):
-    """Somebody who can sign in."""
+    """A user who can sign in."""
 
     class Meta:
         model = get_user_model()
@@ -45,7 +45,7 @@ class UserFactory(factory.django.DjangoModelFactory):
 
 
 class CustomerFactory(factory.django.DjangoModelFactory):
-    """A customer with a name of its own."""
+    """A customer with a made-up name."""
 
     class Meta:
         model = Customer
@@ -56,7 +56,7 @@ class CustomerFactory(factory.django.DjangoModelFactory):
 
 
 class ProductFactory(factory.django.DjangoModelFactory):
-    """An article in one of its colours."""
+    """An article in one colour."""
 
     class Meta:
         model = Product
@@ -69,7 +69,7 @@ class ProductFactory(factory.django.DjangoModelFactory):
 
 
 class OrderFactory(factory.django.DjangoModelFactory):
-    """An order that was placed a while ago and dealt with."""
+    """An order that is a month old and delivered or returned."""
 
     class Meta:
         model = Order

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Customer(models.Model):
-    """Somebody who orders; some of them can sign in."""
+    """A person who orders. Some customers can sign in."""
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True
@@ -26,7 +26,7 @@ class Customer(models.Model):
 
 
 class Product(models.Model):
-    """Something on the shelf."""
+    """An article that the shop sells."""
 
     sku = models.CharField(_("article number"), max_length=20, unique=True)
     name = models.CharField(_("name"), max_length=100)
@@ -41,10 +41,10 @@ class Product(models.Model):
 
 
 class Order(models.Model):
-    """Some pieces of one product, ordered by one customer."""
+    """A number of pieces of one product, ordered by one customer."""
 
     class Status(models.TextChoices):
-        """How far an order is."""
+        """The steps of an order."""
 
         NEW = "new", _("New")
         PAID = "paid", _("Paid")
@@ -73,5 +73,5 @@ class Order(models.Model):
 
     @property
     def total(self) -> Decimal:
-        """What the customer pays."""
+        """The price of all pieces."""
         return self.unit_price * self.quantity

@@ -1,4 +1,4 @@
-"""Who can sign in. Everything here is shown on the sign-in page."""
+"""The users of the demo. The sign-in page shows all of this."""
 
 from typing import Final, NamedTuple
 
@@ -6,7 +6,7 @@ __all__ = ["SIGN_INS", "SignIn"]
 
 
 class SignIn(NamedTuple):
-    """A user of the demo, with a password that is no secret."""
+    """A user of the demo, whose password is public."""
 
     username: str
     password: str
@@ -15,7 +15,7 @@ class SignIn(NamedTuple):
 
     @property
     def role(self) -> str:
-        """What the sign-in page calls this person."""
+        """The kind of user, as the sign-in page names it."""
         return "staff" if self.is_staff else "customer"
 
 

@@ -1,4 +1,4 @@
-"""Fills an empty shop, fast enough that nobody wonders."""
+"""Fill an empty shop with users, customers, products and orders, in seconds."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -25,43 +25,43 @@ from demo.shop.people import SIGN_INS
 
 __all__ = ["ORDERS", "seed"]
 
-#: ``DEMO_ORDERS`` makes another number, for who is in a hurry or wants to see more.
+#: How many orders. ``DEMO_ORDERS`` changes it.
 ORDERS: Final = int(os.environ.get("DEMO_ORDERS", 200_000))
 CUSTOMERS: Final = 800
 
-#: Orders that the factory builds. Each is a pattern for a hundred, because it takes
-#: the factory several times as long to build one as the database to insert it.
+#: Orders that the factory builds. Each is the pattern of about a hundred orders, because the
+#: factory takes several times as long to build one as the database to insert it.
 PATTERNS: Final = 2_000
 
-#: The newest orders, which nobody has delivered yet.
+#: The newest orders, which are not delivered yet.
 OPEN_ORDERS: Final = 300
 OPEN_STATUSES: Final = ("new", "paid", "shipped")
 
-#: Rows in one insert, and so in memory at a time.
+#: Rows in one insert. No more are in memory at a time.
 BATCH_SIZE: Final = 10_000
 
-#: The driver's own bulk insert, several times as fast as ``bulk_create``.
+#: For the driver's ``executemany``, which is several times as fast as ``bulk_create``.
 INSERT_ORDER: Final = """
     INSERT INTO shop_order
         (reference, placed_at, customer_id, product_id, quantity, unit_price, status)
     VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
 
-#: How far back the orders go.
+#: The age of the oldest order.
 SPAN: Final = timedelta(days=730)
 
 
 def seed() -> bool:
-    """Make the users, the customers, the products and the orders, unless there are any.
+    """Insert users, customers, products and orders, unless there are orders.
 
     Returns:
-        Whether there was something to do.
+        Whether it inserted anything.
     """
-    # One transaction: what is interrupted starts from nothing the next time.
+    # In one transaction: an interrupted start leaves an empty shop for the next one.
     with transaction.atomic():
         if Order.objects.exists():
             return False
-        # Everybody sees the same shop, so that a screenshot or a report can be compared.
+        # The shop is the same everywhere, so that people can compare screenshots and reports.
         reseed_random("alder and quill")
         _make_customers()
         ProductFactory.reset_sequence(0)
@@ -98,7 +98,7 @@ def _make_customers() -> None:
 def _orders(
     customers: Sequence[Customer], products: Sequence[Product]
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield the orders, oldest first, in the order of the columns of ``INSERT_ORDER``."""
+    """Yield orders as rows of ``INSERT_ORDER``, the oldest first."""
     patterns = [
         (order.customer_id, order.product_id, order.quantity, order.unit_price, order.status.value)
         for order in OrderFactory.build_batch(
@@ -124,5 +124,5 @@ def _insert(orders: Iterator[tuple[Any, ...]]) -> None:
 
 
 def _moment(now: datetime, left: float) -> datetime:
-    """Return when an order was placed after which ``left`` more came, about evenly spread."""
+    """Return when an order was placed that ``left`` others follow. Orders are spread evenly."""
     return now - SPAN * ((left - randgen.random()) / ORDERS)

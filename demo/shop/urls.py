@@ -1,4 +1,4 @@
-"""The page and its buttons."""
+"""The home page and its buttons."""
 
 from django.urls import path
 

@@ -1,6 +1,6 @@
-"""The main job, as a person does it: the demo's shop, a real cluster, a real browser.
+"""A person exports, watches, fetches and clears: the demo, a real cluster, a real browser.
 
-The picture that the README shows is taken on the way.
+The test also takes the picture in the README.
 """
 
 import os
@@ -25,7 +25,7 @@ PATIENCE = pace.PATIENCE * 1000
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[str]:
-    """The address of a demo of our own."""
+    """Start the demo, and return its address."""
     environment = {
         **os.environ,
         "DEMO_REPORT_SECONDS": str(pace.stretched(20)),
@@ -40,14 +40,14 @@ def shop(tmp_path: Path) -> Iterator[str]:
         text=True,
     ) as demo:
         assert demo.stdout is not None
-        said = ""
+        output = ""
         for line in demo.stdout:
-            said += line
+            output += line
             if found := re.search(r"open at (http://\S+)", line):
                 yield found[1]
                 break
         else:
-            pytest.fail(f"The demo did not start: {said}")
+            pytest.fail(f"The demo did not start: {output}")
         demo.send_signal(signal.SIGINT)
         demo.stdout.read()
         assert demo.wait(timeout=pace.PATIENCE) == 0
@@ -55,7 +55,7 @@ def shop(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def visitor(browser: Browser, shop: str) -> Iterator[Page]:
-    """A browser on the shop's sign-in page."""
+    """Return a page of a browser that shows the sign-in form."""
     context = browser.new_context(viewport={"width": 1120, "height": 640}, device_scale_factor=2)
     page = context.new_page()
     page.goto(shop)
@@ -80,11 +80,11 @@ def test_a_person_exports_orders_watches_fetches_and_clears(visitor: Page, shop:
     report = menu.locator(".download-container", has_text="Sales report")
     audit = menu.locator(".download-container", has_text="Stock audit")
 
-    # Watches: without a reload, and with the menu open all the while.
+    # Watches: the page does not load anew, and the menu stays open.
     expect(audit).to_contain_text("The warehouse stopped answering", timeout=PATIENCE)
     expect(orders.get_by_role("link")).to_be_visible(timeout=PATIENCE)
     assert navigations == []
-    # The report takes a time, and the others take what they take: so it begins after them.
+    # The report takes a known time. It starts last, so that the picture shows it in progress.
     page.get_by_role("button", name="Make the report").click()
     page.get_by_role("button", name=re.compile("^Downloads")).click()
     expect(menu).to_be_visible()
@@ -98,13 +98,13 @@ def test_a_person_exports_orders_watches_fetches_and_clears(visitor: Page, shop:
     expect(menu).to_be_visible()
     assert navigations == []
 
-    # Fetches: every order and the header.
+    # Fetches: a line for each order, and the header.
     with page.expect_download() as download:
         orders.get_by_role("link").click()
     assert download.value.suggested_filename.startswith("All_orders_")
     assert download.value.path().read_bytes().count(b"\n") == 200_001
 
-    # Clears: what is left is the empty list.
+    # Clears: the list is empty afterwards.
     for item in (orders, report, audit):
         item.locator(".download-clear").click()
         expect(item).to_have_count(0)

@@ -1,4 +1,4 @@
-"""The demo's settings for more than one machine: all of them are in the environment."""
+"""The settings of the demo on several machines come from the environment."""
 
 import re
 from pathlib import Path
@@ -10,11 +10,11 @@ from tests.demo.test_production import ROOT, SECRET, check, run
 
 GUIDE: Final = (ROOT / "docs" / "more-than-one-machine.md").read_text()
 
-#: Of one process to another, or of other kinds of the demo.
+#: Variables between processes of the demo, or of the other settings.
 INTERNAL: Final = {"DEMO_LOCAL_S3", "DEMO_REPORT_SECONDS"}
 
 ENVIRON: Final = {
-    "DJANGO_SETTINGS_MODULE": "demo.distributed",
+    "DJANGO_SETTINGS_MODULE": "demo.settings.distributed",
     "DEMO_SECRET_KEY": SECRET,
     "DEMO_ALLOWED_HOSTS": "shop.example.org",
     "DEMO_DATABASE_URL": "postgresql://shop:s%40fe@db.example.org:5433/shop",
@@ -23,23 +23,23 @@ ENVIRON: Final = {
     "AWS_DEFAULT_REGION": "eu-central-1",
 }
 
-SHOWN: Final = "from demo import distributed as of; print(of.DATABASES, of.Q_CLUSTER)"
+SCRIPT: Final = "from demo.settings import distributed as s; print(s.DATABASES, s.Q_CLUSTER)"
 
 
-def test_nothing_is_wrong_with_them(tmp_path: Path) -> None:
+def test_they_pass_the_deployment_checks(tmp_path: Path) -> None:
     checked = check(**ENVIRON, DEMO_VAR=str(tmp_path))
     assert checked.returncode == 0, checked.stderr
     assert "no issues" in checked.stdout
 
 
 def shown(**environ: str) -> str:
-    told = run("-c", SHOWN, **ENVIRON | environ)
-    assert told.returncode == 0, told.stderr
-    return told.stdout
+    result = run("-c", SCRIPT, **ENVIRON | environ)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
-def test_they_find_the_database_and_one_queue_for_all_clusters() -> None:
-    told = shown()
+def test_the_database_url_is_split_and_all_clusters_share_a_queue() -> None:
+    output = shown()
     for part in (
         "'HOST': 'db.example.org', 'PORT': 5433",
         "'USER': 'shop', 'PASSWORD': 's@fe'",
@@ -47,34 +47,34 @@ def test_they_find_the_database_and_one_queue_for_all_clusters() -> None:
         "'name': 'demo'",
         "'DISABLE_SERVER_SIDE_CURSORS': False",
     ):
-        assert part in told
-    assert "'redis'" not in told
+        assert part in output
+    assert "'redis'" not in output
 
 
-def test_the_queue_may_be_in_redis_which_is_not_waited_for_without_end() -> None:
-    told = shown(DEMO_BROKER="redis", DEMO_REDIS="rediss://redis.example.org/1?protocol=3")
-    assert "rediss://redis.example.org/1?protocol=3&socket_connect_timeout=2&socket_tim" in told
-    assert "'orm'" not in told
+def test_the_queue_in_redis_has_timeouts() -> None:
+    output = shown(DEMO_BROKER="redis", DEMO_REDIS="rediss://redis.example.org/1?protocol=3")
+    assert "rediss://redis.example.org/1?protocol=3&socket_connect_timeout=2&socket_tim" in output
+    assert "'orm'" not in output
 
 
-def test_behind_pgbouncer_no_cursor_outlives_a_transaction() -> None:
+def test_pgbouncer_turns_off_server_side_cursors() -> None:
     assert "'DISABLE_SERVER_SIDE_CURSORS': True" in shown(DEMO_PGBOUNCER="1")
 
 
 @pytest.mark.parametrize("missing", ["DEMO_DATABASE_URL", "DEMO_REDIS", "DEMO_S3_BUCKET"])
-def test_without_what_all_machines_share_nothing_starts(missing: str) -> None:
+def test_each_required_variable_is_missed_by_its_name(missing: str) -> None:
     rest = {name: value for name, value in ENVIRON.items() if name != missing}
-    told = run("-c", SHOWN, **rest)
-    assert told.returncode != 0
-    assert f"KeyError: '{missing}'" in told.stderr
+    result = run("-c", SCRIPT, **rest)
+    assert result.returncode != 0
+    assert f"KeyError: '{missing}'" in result.stderr
 
 
-def test_another_broker_is_refused() -> None:
-    told = run("-c", SHOWN, **ENVIRON, DEMO_BROKER="rabbitmq")
-    assert "DEMO_BROKER is 'rabbitmq'; it must be 'orm' or 'redis'." in told.stderr
+def test_an_unknown_broker_is_refused() -> None:
+    result = run("-c", SCRIPT, **ENVIRON, DEMO_BROKER="rabbitmq")
+    assert "DEMO_BROKER is 'rabbitmq'; it must be 'orm' or 'redis'." in result.stderr
 
 
-def test_the_guide_names_every_variable_and_no_other() -> None:
+def test_the_guide_names_every_variable_and_no_others() -> None:
     read = {
         name
         for path in (ROOT / "demo").rglob("*.py")
@@ -83,7 +83,7 @@ def test_the_guide_names_every_variable_and_no_other() -> None:
     assert set(re.findall(r"DEMO_[A-Z_0-9]+", GUIDE)) == read - INTERNAL
 
 
-def test_the_guide_links_to_what_is_there() -> None:
+def test_the_links_of_the_guide_lead_to_files() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", GUIDE)
     assert links
     assert [link for link in links if not (ROOT / "docs" / link).exists()] == []

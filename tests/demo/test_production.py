@@ -1,4 +1,4 @@
-"""The demo's production settings, held to what Django and this package know of production."""
+"""The production settings of the demo pass the deployment checks of Django and the package."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: As Django asks for it: 50 characters, and more than a few different ones.
+#: Django wants at least 50 characters, and at least 5 different ones.
 SECRET = "tests" + "0123456789abcdefghijklmnopqrstuvwxyz" * 2
 
 
@@ -18,13 +18,13 @@ def check(**environ: str) -> "subprocess.CompletedProcess[str]":
 
 
 def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-    # The tests' own, which is for Playwright, and is an error in production.
+    # DJANGO_ALLOW_ASYNC_UNSAFE, which Playwright needs, is an error in production.
     clean = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("DEMO_", "DJANGO_"))
     }
-    settings = {"DJANGO_SETTINGS_MODULE": "demo.production", "PYTHONPATH": str(ROOT)}
+    settings = {"DJANGO_SETTINGS_MODULE": "demo.settings.production", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
@@ -35,7 +35,7 @@ def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_nothing_is_wrong_with_them(tmp_path: Path) -> None:
+def test_they_pass_the_deployment_checks(tmp_path: Path) -> None:
     checked = check(
         DEMO_SECRET_KEY=SECRET, DEMO_ALLOWED_HOSTS="shop.example.org", DEMO_VAR=str(tmp_path)
     )
@@ -48,12 +48,13 @@ import django; django.setup()
 from django.test import Client
 from demo.shop.people import SIGN_INS
 page = Client().get("/sign-in/", secure=True, SERVER_NAME="shop.example.org")
-told = [person.username for person in SIGN_INS if person.password in page.text]
-print(page.status_code, told, Client().get("/sign-in/", SERVER_NAME="shop.example.org").status_code)
+shown = [person.username for person in SIGN_INS if person.password in page.text]
+insecure = Client().get("/sign-in/", SERVER_NAME="shop.example.org")
+print(page.status_code, shown, insecure.status_code)
 """
 
 
-def test_its_sign_in_page_gives_nobody_a_password_and_is_https_alone(tmp_path: Path) -> None:
+def test_the_sign_in_page_shows_no_password_and_needs_https(tmp_path: Path) -> None:
     shown = run(
         "-c",
         SIGN_IN_PAGE,
@@ -65,7 +66,7 @@ def test_its_sign_in_page_gives_nobody_a_password_and_is_https_alone(tmp_path: P
 
 
 @pytest.mark.parametrize("missing", ["DEMO_SECRET_KEY", "DEMO_ALLOWED_HOSTS"])
-def test_without_what_only_the_server_knows_nothing_starts(missing: str, tmp_path: Path) -> None:
+def test_each_required_variable_is_missed_by_its_name(missing: str, tmp_path: Path) -> None:
     environ = {
         "DEMO_SECRET_KEY": SECRET,
         "DEMO_ALLOWED_HOSTS": "shop.example.org",

@@ -1,4 +1,4 @@
-"""The demo on more than one machine, with a cluster that is killed while it builds an export."""
+"""The demo on several machines: a cluster is killed while it builds an export."""
 
 import os
 import sys
@@ -14,8 +14,8 @@ from tests.faults.nginx import free_port
 from tests.faults.processes import Child
 from tests.faults.redis_server import RedisServer
 
-#: Fewer orders than the demo has, and less patience with a killed worker.
-HASTE: Final = {
+#: Fewer orders and shorter times than in the demo.
+SHORT_TIMES: Final = {
     "DEMO_ORDERS": "25000",
     "DEMO_TASK_TIMEOUT": "11",
     "DEMO_TASK_RETRY": "12",
@@ -27,7 +27,7 @@ BROKERS: Final = ("orm", "redis")
 
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Child]]:
-    """The demo with each broker, at the same time: most of it is waiting."""
+    """The demo with each broker, at the same time: most of the time, they wait."""
     needs("proc", "postgres", "redis-server", "nginx")
     folder = tmp_path_factory.mktemp("distributed")
     with RedisServer() as redis:
@@ -36,7 +36,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Child]
             yield children
         finally:
             for child in children.values():
-                # The demo's own guard ends what it leaves.
+                # The watchdog of the demo stops its servers.
                 child.close()
 
 
@@ -48,26 +48,26 @@ def demo(broker: str, redis: str, folder: Path) -> Child:
     command = [sys.executable, "-m", "demo", "--distributed", "--check"]
     return Child(
         [*command, "--port", str(free_port())],
-        env=kept | HASTE | environ,
+        env=kept | SHORT_TIMES | environ,
         log=folder / f"{broker}.log",
     )
 
 
 @pytest.mark.parametrize(
-    ("broker", "told"),
+    ("broker", "lines"),
     [
-        ("orm", ["The queue gives it to the cluster", "2 attempts"]),
-        ("redis", ["Redis has forgotten the task", "She clears it, and starts it anew"]),
+        ("orm", ["The queue delivers it to the cluster", "2 attempts"]),
+        ("redis", ["Redis has lost the task", "She clears it, and starts it again"]),
     ],
 )
-def test_an_export_outlives_the_cluster_that_was_building_it(
-    demos: dict[str, Child], broker: str, told: list[str]
+def test_an_export_survives_the_cluster_that_builds_it(
+    demos: dict[str, Child], broker: str, lines: list[str]
 ) -> None:
     child = demos[broker]
     code = child.wait()
     assert code == 0, child.log
     for text in (
-        *("is killed, all of it", "Both files are the same to the byte"),
-        *("no process is left", *told),
+        *("is killed with all its processes", "Both files are the same to the byte"),
+        *("no process is left", *lines),
     ):
         assert text in child.log

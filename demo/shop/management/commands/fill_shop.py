@@ -1,4 +1,4 @@
-"""``fill_shop``: customers, orders and the demo's users, in a shop that has none."""
+"""``fill_shop`` fills an empty shop with orders and with the users of the demo."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from demo.shop.seed import seed
 class Command(BaseCommand):
     """The command."""
 
-    help = "Fill an empty shop with orders, and with users whose passwords are no secrets."
+    help = "Fill an empty shop with orders, and with users whose passwords are public."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Fill it, unless it has orders."""
+        """Fill the shop, unless it has orders."""
         self.stdout.write("Filled." if seed() else "There are orders already.")

@@ -1,51 +1,51 @@
-"""What ``--distributed`` needs around it: a PostgreSQL, a Redis, an S3, and programs.
+"""Check for the servers that ``--distributed`` and ``--ws`` need, and set the environment.
 
-Everything that the settings are to read is put into the environment, unless it is there
-already: whoever has servers of their own says where.
+``--distributed`` needs PostgreSQL, Redis, S3 and nginx. The settings read their addresses
+from environment variables. A variable that is already set stays as it is.
 """
 
 import os
 import secrets
-import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Final
 from urllib.parse import urlsplit
 
-__all__ = ["LOCAL_S3", "MissingError", "nginx", "surrounded", "use_websockets"]
+from demo.servers.nginx import find_nginx
+from demo.servers.ports import HOST, any_free_ports
 
-HOST: Final = "127.0.0.1"
+__all__ = ["LOCAL_S3", "MissingError", "distributed_environment", "use_websockets"]
+
 REDIS: Final = "redis://127.0.0.1:6379/0"
 DATABASE: Final = "postgresql://postgres@127.0.0.1:5432/async_downloads_demo"
 
-#: Set to the port of an S3 that the demo has to start itself.
+#: This variable holds the port of an S3 that the demo must start itself.
 LOCAL_S3: Final = "DEMO_LOCAL_S3"
 
-#: What is installed for it, as it is imported.
+#: The modules that ``--distributed`` needs.
 MODULES: Final = ("boto3", "channels_redis", "gunicorn", "psycopg", "redis", "storages", "uvicorn")
 
-#: Seconds, so that ``--check`` need not wait for as long as a site would: a task is delivered
-#: again that was not done in time, and one that was not heard of has stalled.
-HASTE: Final = {"DEMO_TASK_TIMEOUT": "29", "DEMO_TASK_RETRY": "30", "DEMO_STALLED_AFTER": "8"}
+#: Shorter times, in seconds, for ``--check``: until a task that is not done is delivered again,
+#: and until a download without a heartbeat has stalled.
+SHORT_TIMES: Final = {"DEMO_TASK_TIMEOUT": "29", "DEMO_TASK_RETRY": "30", "DEMO_STALLED_AFTER": "8"}
 
 
 class MissingError(Exception):
-    """Something is not there; the message says what to do."""
+    """A server or a package is missing. The message says how to get it."""
 
 
 @contextmanager
-def surrounded(*, check: bool) -> Iterator[None]:
-    """Have the settings find everything.
+def distributed_environment(*, check: bool) -> Iterator[None]:
+    """Set the variables that the distributed settings read.
 
     Args:
-        check: Whether to use a database that is dropped afterwards, and to be in haste.
+        check: Whether to use a temporary database, and shorter times.
 
     Raises:
-        MissingError: A server does not answer, or something is not installed.
+        MissingError: A server does not answer, or a package is not installed.
     """
-    _look_for_programs()
+    _require_installed()
     _use_redis()
     environ = {
         "DEMO_ALLOWED_HOSTS": f"{HOST},localhost",
@@ -53,7 +53,7 @@ def surrounded(*, check: bool) -> Iterator[None]:
         "DEMO_RUN": secrets.token_hex(8),
         "DEMO_SECRET_KEY": secrets.token_urlsafe(50),
         "DEMO_S3_BUCKET": "downloads",
-        **(HASTE if check else {}),
+        **(SHORT_TIMES if check else {}),
     }
     for name, value in environ.items():
         os.environ.setdefault(name, value)
@@ -64,28 +64,28 @@ def surrounded(*, check: bool) -> Iterator[None]:
             yield
         finally:
             if check:
-                _leave_nothing_in_redis()
+                _clear_redis()
 
 
 def use_websockets() -> None:
-    """Have the settings of one machine use Redis and websockets.
+    """Set the variables that turn on websockets on one machine.
 
     Raises:
-        MissingError: Redis does not answer, or something is not installed.
+        MissingError: Redis does not answer, or a package is not installed.
     """
-    lacking = [name for name in ("channels_redis", "daphne") if find_spec(name) is None]
-    if lacking:
+    missing = [name for name in ("channels_redis", "daphne") if find_spec(name) is None]
+    if missing:
         raise MissingError(
-            f"Not installed: {', '.join(lacking)}. `nox -s demo -- --ws` installs them."
+            f"Not installed: {', '.join(missing)}. `nox -s demo -- --ws` installs them."
         )
     _use_redis()
 
 
-def _leave_nothing_in_redis() -> None:
+def _clear_redis() -> None:
     import redis
 
     with redis.Redis.from_url(os.environ["DEMO_REDIS"]) as client:
-        # Entries of the cache, the layer's groups and the queue all bear the number of the run.
+        # DEMO_RUN is in the keys of the cache, of the channel layer and of the queue.
         for key in client.scan_iter(match=f"*demo-{os.environ['DEMO_RUN']}*"):
             client.delete(key)
 
@@ -99,32 +99,25 @@ def _use_redis() -> None:
             client.ping()
     except (redis.RedisError, ValueError) as error:
         raise MissingError(
-            f"No Redis answers at {url} (set DEMO_REDIS to where it does): {error}"
+            f"Redis does not answer at {url} (DEMO_REDIS sets its address): {error}"
         ) from error
 
 
-def nginx() -> str | None:
-    """Return the path of an installed nginx, which not everybody has in the PATH."""
-    return shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
-
-
-def _look_for_programs() -> None:
-    lacking = [name for name in MODULES if find_spec(name) is None]
+def _require_installed() -> None:
+    missing = [name for name in MODULES if find_spec(name) is None]
     if "AWS_ENDPOINT_URL_S3" not in os.environ and find_spec("moto") is None:
-        lacking.append("moto")
-    if lacking:
+        missing.append("moto")
+    if missing:
         raise MissingError(
-            f"Not installed: {', '.join(lacking)}. `nox -s demo -- --distributed` installs them."
+            f"Not installed: {', '.join(missing)}. `nox -s demo -- --distributed` installs them."
         )
-    if nginx() is None:
-        raise MissingError("nginx is not installed; `apt-get install nginx` does it on Debian.")
+    if find_nginx() is None:
+        raise MissingError("nginx is not installed. On Debian, `apt-get install nginx` does it.")
 
 
 def _use_local_s3() -> None:
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port = free.getsockname()[1]
-    # Keys of a real account have no business there.
+    (port,) = any_free_ports(1)
+    # The keys of a real account must not be sent there.
     os.environ.update(
         {
             LOCAL_S3: str(port),
@@ -139,7 +132,7 @@ def _use_local_s3() -> None:
 
 @contextmanager
 def _database(*, temporary: bool) -> Iterator[None]:
-    """Make the database, if it is not there yet."""
+    """Make the database unless it exists."""
     import psycopg
     from psycopg import sql
 
@@ -156,8 +149,8 @@ def _database(*, temporary: bool) -> Iterator[None]:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     except psycopg.Error as error:
         raise MissingError(
-            f"No PostgreSQL lets us make the database {name} at {url.hostname} (set "
-            f"DEMO_DATABASE_URL to postgresql://user:password@host:5432/name): {error}"
+            f"The database {name} cannot be made in PostgreSQL at {url.hostname} "
+            f"(DEMO_DATABASE_URL is postgresql://user:password@host:5432/name): {error}"
         ) from error
     try:
         yield

@@ -1,27 +1,34 @@
-"""The settings of the demo: one machine, no server, everything under one folder."""
+"""The settings of the demo on one machine: no other server, all files in one folder."""
 
 import os
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 
-#: Database, files, cache and logs. ``--check`` points it at a folder that it removes afterwards.
+#: The folder of the database, the files, the cache and the logs. ``--check`` uses a temporary one.
 VAR = Path(os.environ.get("DEMO_VAR") or ROOT / "var").absolute()
 
-#: By this, on its sign-in page, ``python -m demo`` knows the server that it has started.
+#: The sign-in page shows this name, so that ``python -m demo`` recognises its own web server.
 RUN = os.environ.get("DEMO_RUN", "")
 
-DEBUG = True
-SECRET_KEY = "a demo on the loopback address keeps no secrets"
+# The pages of the shop for errors are shown, as on any site, and not those of Django for debugging.
+DEBUG = False
+SECRET_KEY = "the demo keeps nothing secret on the loopback address"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
+#: Whether the sign-in page shows user names and passwords.
+SHOW_SIGN_INS = True
+
 ROOT_URLCONF = "demo.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
+USE_THOUSAND_SEPARATOR = True
 
 INSTALLED_APPS = [
+    # First, so that its templates replace those of the package and of the admin.
+    "demo.shop",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -32,7 +39,6 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_q",
     "async_downloads",
-    "demo.shop",
 ]
 
 MIDDLEWARE = [
@@ -65,8 +71,8 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": VAR / "shop.sqlite3",
         "OPTIONS": {
-            # The web server and the workers write at the same time. A transaction that
-            # asks for the write lock at its start waits for it; one that asks later fails.
+            # The web server and the workers write at the same time. A transaction that takes the
+            # write lock at its start waits for others; one that takes it later fails.
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
@@ -76,10 +82,10 @@ DATABASES = {
 
 CACHES = {
     "default": {
-        # The one cache of Django that processes share without a server or a table.
+        # Of Django's caches, only this one is shared by processes and needs no server or table.
         "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
         "LOCATION": VAR / "cache",
-        # Past 300, its default, it throws out entries at random.
+        # Above its default of 300 it drops entries at random.
         "OPTIONS": {"MAX_ENTRIES": 10_000},
     }
 }
@@ -96,18 +102,18 @@ Q_CLUSTER: dict[str, Any] = {
     "save_limit": 100,
 }
 
-#: Where the Redis of ``--ws`` answers; empty without it.
+#: The Redis of ``--ws``. Empty without that option.
 REDIS_URL = os.environ.get("DEMO_REDIS", "")
 
 if REDIS_URL:
-    # First, so that ``runserver`` is that of Daphne, which speaks websockets as well.
+    # First, so that ``runserver`` is the command of Daphne, which serves websockets, too.
     INSTALLED_APPS.insert(0, "daphne")
     ASGI_APPLICATION = "demo.asgi.application"
     ASYNC_DOWNLOADS_WS_MODE = True
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.core.RedisChannelLayer",
-            # Above the five seconds for which the layer asks a Redis that has nothing to tell.
+            # The layer waits up to five seconds for a message. The timeout must be longer.
             "CONFIG": {
                 "hosts": [{"address": REDIS_URL, "socket_timeout": 15}],
                 "prefix": f"demo-{RUN}",
@@ -122,6 +128,21 @@ if REDIS_URL:
             "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
         }
     }
+
+#: A person cannot start more at a time. The home page says so.
+ASYNC_DOWNLOADS_MAX_ACTIVE = 5
+
+# E-mails become files in this folder.
+EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+EMAIL_FILE_PATH = VAR / "mail"
+
+# Without DEBUG, Django itself would send errors only to ADMINS.
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+    "loggers": {"django.request": {"handlers": ["stderr"], "level": "ERROR"}},
+}
 
 MEDIA_ROOT = VAR / "media"
 STATIC_URL = "static/"

@@ -1,7 +1,7 @@
-"""Groups of processes: who is in one, and how it ends.
+"""Groups of processes: list their members, and stop them.
 
-A cluster forks workers that forks of its own look after. What they have in
-common is the process group that their first parent was started in.
+A cluster forks workers, which fork processes of their own. All of them are in the
+process group of the first one.
 """
 
 import os
@@ -15,19 +15,18 @@ __all__ = ["ended", "members", "stop"]
 
 PROC: Final = Path("/proc")
 
-#: Seconds that a group is given after each signal to all of it.
+#: Seconds to wait after a signal to a whole group.
 SIGNAL_SECONDS: Final = 3.0
 
 
 def members(group: int) -> list[int]:
     """Return the processes of a group that are alive.
 
-    Where the system does not list processes as files, the answer is the group's
-    first process for as long as there is any.
+    On a system without ``/proc``, return the first process of the group while any is alive.
     """
     if not (PROC / "self" / "stat").exists():
         return [group] if _exists(group) else []
-    found = []
+    alive = []
     for folder in PROC.iterdir():
         if folder.name.isdigit():
             try:
@@ -35,37 +34,37 @@ def members(group: int) -> list[int]:
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            # One that has ended stays listed until its parent asks how.
+            # A process that has ended stays listed until its parent reads the exit code.
             if fields[0] not in "ZX" and int(fields[2]) == group:
-                found.append(int(folder.name))
-    return found
+                alive.append(int(folder.name))
+    return alive
 
 
 def ended(groups: Sequence[int]) -> bool:
-    """Return whether nothing is left of any of the groups."""
+    """Return whether all processes of all groups have ended."""
     return not any(members(group) for group in groups)
 
 
 def stop(
     groups: Sequence[int],
     *,
-    patience: float = 0.0,
-    hurried: Callable[[], bool] = lambda: False,
+    grace: float = 0.0,
+    hurry: Callable[[], bool] = lambda: False,
     reap: Callable[[], object] = lambda: None,
 ) -> bool:
-    """End groups of processes: ask their first ones, then all, then kill.
+    """Stop groups of processes: SIGTERM to the first ones, SIGTERM to all, SIGKILL to all.
 
     Args:
-        groups: The numbers of the groups, which are those of their first processes.
-        patience: Seconds to wait for the first ones to see to an orderly end.
-        hurried: Whether to stop being patient.
-        reap: Called again and again, to take notice of children that have ended.
+        groups: The numbers of the groups, which are the ids of their first processes.
+        grace: Seconds that the first processes get to stop the others in order.
+        hurry: Whether to end the grace early.
+        reap: Called repeatedly, to read the exit codes of children.
 
     Returns:
-        Whether nothing is left.
+        Whether all processes have ended.
     """
     steps = (
-        (os.kill, signal.SIGTERM, patience),
+        (os.kill, signal.SIGTERM, grace),
         (os.killpg, signal.SIGTERM, SIGNAL_SECONDS),
         (os.killpg, signal.SIGKILL, SIGNAL_SECONDS),
     )
@@ -75,7 +74,7 @@ def stop(
                 _send(send, group, number)
         deadline = time.monotonic() + seconds
         while not ended(groups) and time.monotonic() < deadline:
-            if send is os.kill and (hurried() or not _any_first(groups)):
+            if send is os.kill and (hurry() or not _any_first(groups)):
                 break
             reap()
             time.sleep(0.05)
@@ -87,12 +86,12 @@ def _send(send: Callable[[int, int], None], target: int, number: int) -> None:
     try:
         send(target, number)
     except (ProcessLookupError, PermissionError):
-        # It ended in the meantime; some systems refuse a signal to what is left of it.
+        # It ended in the meantime. Some systems refuse a signal to a process that has ended.
         return
 
 
 def _any_first(groups: Sequence[int]) -> bool:
-    """Return whether there is anybody who could still see to an orderly end."""
+    """Return whether the first process of any group is alive and can stop the others."""
     return any(group in members(group) for group in groups)
 
 

@@ -1,10 +1,10 @@
-"""The demo's settings for more than one machine: where everything is comes from the environment.
+"""The settings of the demo on several machines. All addresses come from the environment.
 
-Besides what ``demo.production`` asks for, these have no defaults: ``DEMO_DATABASE_URL``
+Besides the variables of ``demo.settings.production``, these are required: ``DEMO_DATABASE_URL``
 (``postgresql://user:password@host:5432/name``), ``DEMO_REDIS`` (``redis://host:6379/0``) and
 ``DEMO_S3_BUCKET``. boto3 itself reads ``AWS_ENDPOINT_URL_S3``, ``AWS_ACCESS_KEY_ID``,
-``AWS_SECRET_ACCESS_KEY`` and ``AWS_DEFAULT_REGION``. docs/more-than-one-machine.md tells what
-else there is. All machines are given the same.
+``AWS_SECRET_ACCESS_KEY`` and ``AWS_DEFAULT_REGION``. docs/more-than-one-machine.md lists the
+optional ones. All machines get the same values.
 """
 
 import os
@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from demo.production import *  # noqa: F403 (the same site, in pieces)
-from demo.production import INSTALLED_APPS, Q_CLUSTER, RUN
+from demo.settings.production import *  # noqa: F403 (the same site)
+from demo.settings.production import INSTALLED_APPS, Q_CLUSTER, RUN
 
 REDIS_URL = os.environ["DEMO_REDIS"]
 DATABASE = urlsplit(os.environ["DEMO_DATABASE_URL"])
@@ -27,19 +27,20 @@ DATABASES = {
         "PASSWORD": unquote(DATABASE.password or ""),
         "HOST": DATABASE.hostname or "",
         "PORT": DATABASE.port or "",
-        # A pool of connections that hands one to another client after each transaction loses
-        # the cursors of the last one. An export then takes its rows into memory, all at once.
+        # PgBouncer in transaction mode loses a cursor at the end of a transaction. Without server-
+        # side cursors, an export holds all its rows in memory.
         "DISABLE_SERVER_SIDE_CURSORS": os.environ.get("DEMO_PGBOUNCER") == "1",
     }
 }
 
-# Websockets are a matter of the servers here, not of "runserver".
+# Here the ASGI server serves websockets, and not "runserver".
 INSTALLED_APPS = [app for app in INSTALLED_APPS if app != "daphne"]
 
 BROKERS: dict[str, dict[str, Any]] = {
-    # Delivers a task again that was not done within "retry" seconds.
+    # This broker delivers a task again if it is not done within "retry" seconds.
     "orm": {"orm": "default"},
-    # A server that hangs would hold up whoever starts an export. A worker asks for a second.
+    # Without these timeouts, a Redis that hangs would block the view that starts an export.
+    # A worker waits for a task for one second at a time.
     "redis": {
         "redis": REDIS_URL
         + ("&" if "?" in REDIS_URL else "?")
@@ -54,9 +55,9 @@ if BROKER not in BROKERS:
 Q_CLUSTER = {
     **{name: value for name, value in Q_CLUSTER.items() if name != "orm"},
     **BROKERS[BROKER],
-    # Clusters that are to help each other share a name; others on the same Redis do not.
+    # Clusters of one shop share a name. Another shop on the same Redis has another name.
     "name": f"demo-{RUN}" if RUN else "demo",
-    # What a cluster holds beside what it works on, the other one cannot take.
+    # Tasks that wait inside one cluster are not available to the other one.
     "queue_limit": 1,
     "timeout": int(os.environ.get("DEMO_TASK_TIMEOUT", 600)),
     "retry": int(os.environ.get("DEMO_TASK_RETRY", 660)),
@@ -78,7 +79,7 @@ ASYNC_DOWNLOADS_STORAGE = "downloads"
 ASYNC_DOWNLOADS_SERVE = os.environ.get("DEMO_SERVE", "redirect")
 ASYNC_DOWNLOADS_STALLED_AFTER = int(os.environ.get("DEMO_STALLED_AFTER", 120))
 
-# To standard error, which a service manager collects wherever the process runs.
+# To standard error: the service manager of each machine collects it.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -88,7 +89,7 @@ LOGGING = {
 }
 
 if os.environ.get("DEMO_PLAIN_HTTP") == "1":
-    # For a loopback address, or a network of one's own, without certificates.
+    # For a loopback address or a private network without certificates.
     SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = False
     SECURE_HSTS_SECONDS = 0
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = False

@@ -1,0 +1,1 @@
+"""The checks of ``python -m demo --check``: people who use the shop over HTTP."""

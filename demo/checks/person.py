@@ -1,0 +1,98 @@
+"""A person who uses the shop, as far as HTTP goes."""
+
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from django.urls import reverse
+
+from demo.checks.page import Form, Page
+from demo.checks.steps import Entry, expect
+from demo.http_client import Client, Response
+from demo.shop.exports import EXPORTS
+from demo.shop.people import SIGN_INS
+
+__all__ = ["Person"]
+
+
+class Person:
+    """A user of the shop.
+
+    Args:
+        address: The address of the shop.
+        username: The user name.
+    """
+
+    def __init__(self, address: str, username: str) -> None:
+        self.username = username
+        self.client = Client(address)
+
+    def at(self, address: str) -> "Person":
+        """Return the same person, with the same session, at another address of the shop."""
+        person = Person(address, self.username)
+        person.client = Client(address, self.client.jar)
+        return person
+
+    def sign_in(self) -> None:
+        """Open the home page, follow the redirect to the sign-in page and fill in its form."""
+        password = next(person.password for person in SIGN_INS if person.username == self.username)
+        redirect = self.client.get(reverse("home"))
+        expect(redirect.status == HTTPStatus.FOUND, "a visitor sees the page without signing in")
+        form = Page(self.client.get(redirect.headers["Location"])).form(blank="password")
+        page = self.submit(form, username=self.username, password=password)
+        signed_in = page.status == HTTPStatus.OK and urlsplit(page.url).path == reverse("home")
+        expect(signed_in, f"{self.username} could not sign in")
+
+    def home(self) -> Page:
+        """Open the home page."""
+        return Page(self.client.get(reverse("home")))
+
+    def downloads(self) -> dict[str, Entry]:
+        """Return the list of downloads from its JSON, by their keys."""
+        return {entry["download_key"]: entry for entry in self._list()["downloads"]}
+
+    def list_html(self) -> str:
+        """Return the list of downloads as HTML, from the same JSON."""
+        html: str = self._list()["html"]
+        return html
+
+    def download(self, key: str) -> Entry:
+        """Return one download of the list."""
+        downloads = self.downloads()
+        expect(key in downloads, "it is not in the list any more")
+        return downloads[key]
+
+    def poll(self, version: str) -> Response:
+        """Poll the list as htmx does."""
+        query = f"?{urlencode({'version': version})}" if version else ""
+        path = reverse("async_downloads:ajax_update") + query
+        return self.client.get(path, HX_Request="true", HX_Target="downloads-dropdown")
+
+    def start(self, slug: str) -> str:
+        """Click the button of an export, and return the key of the download that appears."""
+        before = self.downloads()
+        form = self.home().form(action=reverse("start_export", args=[slug]))
+        page = self.submit(form)
+        expect(page.status == HTTPStatus.OK, f"the button answers with {page.status}")
+        expect(EXPORTS[slug].name in page.text, "the page does not name the export")
+        new = self.downloads().keys() - before.keys()
+        expect(len(new) == 1, f"{len(new)} downloads appeared in the list, not one")
+        return new.pop()
+
+    def clear(self, key: str) -> None:
+        """Click the button that clears or cancels a download."""
+        form = self.home().form(
+            action=reverse("async_downloads:ajax_clear_download"), download_key=key
+        )
+        response = self.submit(form)
+        expect(response.status == HTTPStatus.OK, f"clearing answers with {response.status}")
+        expect(key not in self.downloads(), "it is still in the list")
+
+    def submit(self, form: Form, **values: str) -> Response:
+        """Send a form with the values that a person filled in."""
+        return self.client.post(form.action, form.values | values)
+
+    def _list(self) -> Any:
+        response = self.client.get(reverse("async_downloads:ajax_update"))
+        expect(response.status == HTTPStatus.OK, f"the list has the status {response.status}")
+        return response.json
