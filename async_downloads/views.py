@@ -1,8 +1,7 @@
-"""The URLs of a signed-in person: list, clear, fetch.
+"""The views of a signed-in person: list, clear, fetch.
 
-None of them takes part in ``ATOMIC_REQUESTS``: a poll would begin a transaction
-every second, which waits for the writers of an SQLite that begins them with its
-lock, and clearing would have to wait for whoever has the row locked.
+``ATOMIC_REQUESTS`` does not apply to them: a poll would begin a transaction every
+second, which on SQLite waits for writers, and clearing would wait for a locked row.
 """
 
 import uuid
@@ -52,15 +51,15 @@ __all__ = [
 
 logger = get_logger(__name__)
 
-#: Seconds that a browser keeps a script before it asks whether there is another.
+#: Seconds for which a browser uses a script without revalidation.
 SCRIPT_SECONDS: Final = 60 * 60
 
-#: Downloads that one answer in JSON lists, the newest: ten thousand would take twenty seconds.
+#: Downloads in a JSON response, the newest: ten thousand would take twenty seconds.
 JSON_SIZE: Final = 1000
 
-#: Characters of an address in a header of an answer: web servers refuse headers of more than
-#: four kilobytes, and what a sign-in page is to lead back to is encoded once more.
-MAX_ADDRESS: Final = 1200
+#: Characters of a URL in a response header: web servers refuse headers above four
+#: kilobytes, and a sign-in URL encodes the next URL once more.
+MAX_URL_LENGTH: Final = 1200
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -68,9 +67,9 @@ AnyView = Callable[..., HttpResponseBase]
 
 
 def for_signed_in(view: View) -> View:
-    """Send a visitor to sign in; a page whose session has ended is told so in its menu."""
+    """Redirect visitors to the sign-in page; the menu gets a fragment that says so instead."""
 
-    # Else Django's LoginRequiredMiddleware would send the menu to the sign-in page.
+    # Otherwise, Django's LoginRequiredMiddleware would redirect the menu's poll.
     @login_not_required
     @wraps(view)
     def wrapped(request: HttpRequest) -> HttpResponse:
@@ -88,7 +87,7 @@ def for_signed_in(view: View) -> View:
 
 
 def page_for_signed_in(view: AnyView) -> AnyView:
-    """Send a visitor to sign in, and from there to this page."""
+    """Redirect visitors to the sign-in page, which leads back here."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -103,14 +102,13 @@ def page_for_signed_in(view: AnyView) -> AnyView:
 @require_GET
 @for_signed_in
 def ajax_update(request: HttpRequest) -> HttpResponse:
-    """Answer with the caller's downloads: the fragment for htmx, JSON for anybody else.
+    """Return the user's downloads: a fragment for htmx, JSON for other clients.
 
-    JSON lists the newest ``JSON_SIZE``, and its ``html`` those of the menu. A page that
-    brings the ``version`` that it shows gets 204 if that is still right.
+    JSON has the newest ``JSON_SIZE`` downloads, and ``html`` those of the menu. A poll
+    with a current ``version`` gets 204.
     """
-    answer = _list_as_fragment if HtmxDetails(request) else _list_as_json
-    response = answer(request)
-    # Both are found under one URL, and neither is anybody else's business.
+    response = _list_as_fragment(request) if HtmxDetails(request) else _list_as_json(request)
+    # One URL has two representations, and both are private.
     patch_vary_headers(response, ["HX-Request", "Cookie"])
     patch_cache_control(response, private=True, no_store=True)
     return response
@@ -120,10 +118,10 @@ def ajax_update(request: HttpRequest) -> HttpResponse:
 @require_POST
 @for_signed_in
 def ajax_clear_download(request: HttpRequest) -> HttpResponse:
-    """Remove one of the caller's downloads, named by ``download_key`` or ``filepath``.
+    """Clear one of the user's downloads, by its ``download_key`` or ``filepath``.
 
-    htmx gets the list that is left, a plain form is sent back to its page
-    (``next``), and any other caller gets an empty answer.
+    htmx gets the new list, a form a redirect to its page (``next``), and any other
+    client an empty response.
     """
     try:
         cleared = store.clear(
@@ -135,7 +133,7 @@ def ajax_clear_download(request: HttpRequest) -> HttpResponse:
         logger.warning("A download could not be cleared", exc_info=True)
         return _busy()
     if HtmxDetails(request):
-        # Also when there was no such download: the page that asked is out of date.
+        # Also for an unknown download: the page is out of date.
         return _menu(request)
     if not cleared:
         raise Http404(_("There is no such download."))
@@ -146,15 +144,15 @@ def ajax_clear_download(request: HttpRequest) -> HttpResponse:
 @require_POST
 @for_signed_in
 def clear_finished(request: HttpRequest) -> HttpResponse:
-    """Remove all of the caller's downloads that are complete or have failed.
+    """Clear all of the user's finished downloads.
 
-    htmx gets the list that is left; anybody else is sent back to their page
-    (``next``), or to the list of all downloads.
+    htmx gets the new list, and any other client a redirect to its page (``next``) or to
+    the list of all downloads.
     """
     try:
         store.clear_finished(request.user.pk)
     except DatabaseError:
-        logger.warning("What has finished could not be cleared", exc_info=True)
+        logger.warning("The finished downloads could not be cleared", exc_info=True)
         return _busy()
     if HtmxDetails(request):
         return _menu(request)
@@ -165,19 +163,18 @@ def clear_finished(request: HttpRequest) -> HttpResponse:
 @require_safe
 @for_signed_in
 def download_list(request: HttpRequest) -> HttpResponse:
-    """Show all of the caller's downloads, page by page, as a page of its own.
+    """Show all of the user's downloads, page by page.
 
-    A page that brings the ``version`` that it shows gets 204 if that is still right, and
-    what changes of it otherwise.
+    A poll with a current ``version`` gets 204, and otherwise the part to replace.
     """
     part = bool(HtmxDetails(request)) and "version" in request.GET
     seen = Version.parse(request.GET["version"]) if part else None
     number = request.GET.get("page", 1)
-    found = store.read_page_changes(owners.resolve(request.user), number, seen)
-    if found is None:
+    page = store.read_page_changes(owners.resolve(request.user), number, seen)
+    if page is None:
         response = HttpResponse(status=HTTPStatus.NO_CONTENT)
     else:
-        response = HttpResponse(rendering.render_page(found, request, part=part))
+        response = HttpResponse(rendering.render_page(page, request, part=part))
     patch_vary_headers(response, ["HX-Request", "Cookie"])
     patch_cache_control(response, private=True, no_store=True)
     return response
@@ -187,28 +184,28 @@ def download_list(request: HttpRequest) -> HttpResponse:
 @require_safe
 @page_for_signed_in
 def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
-    """Hand a complete file to its owner, or to staff with the permission, unless the site refuses.
+    """Send a complete file to its owner or to permitted staff, unless the site refuses.
 
-    It counts as fetched when it is asked for from its beginning.
+    A request for the beginning of the file counts as a fetch.
     """
-    found = store.get_for_user(request.user.pk, download_key)
-    if found is None and permissions.may_fetch_of_others(request.user):
-        found = store.get_for_staff(download_key)
-    if found is None or not (found.complete or found.file_missing):
+    row = store.get_for_user(request.user.pk, download_key)
+    if row is None and permissions.may_fetch_of_others(request.user):
+        row = store.get_for_staff(download_key)
+    if row is None or not (row.complete or row.file_missing):
         raise Http404(_("There is no such download."))
-    if not permissions.may_fetch(request.user, found):
+    if not permissions.may_fetch(request.user, row):
         raise Http404(_("There is no such download."))
-    if found.file_missing:
-        return _gone(request, found)
+    if row.file_missing:
+        return _gone(request, row)
     try:
-        response = serving.serve(request, store.attachment_of(found))
+        response = serving.serve(request, store.attachment_of(row))
     except FileNotFoundError:
-        return _gone(request, found) if store.record_missing_file(found) else _busy()
+        return _gone(request, row) if store.record_missing_file(row) else _busy()
     except Exception:
-        logger.exception("The storage could not hand out %s", found.filepath)
+        logger.exception("The storage could not send %s", row.filepath)
         return _busy()
     if request.method == "GET" and serving.begins(request, response):
-        store.record_fetch(found, request.user)
+        store.record_fetch(row, request.user)
     return response
 
 
@@ -217,7 +214,7 @@ def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
 @cache_control(public=True, max_age=SCRIPT_SECONDS)
 @condition(etag_func=lambda request, name: htmx_assets.etag(name))
 def script(request: HttpRequest, name: str) -> HttpResponse:
-    """Hand out a script to a page whose site does not serve it as a static file."""
+    """Return a script that the site does not serve as a static file."""
     try:
         return HttpResponse(
             htmx_assets.content(name), content_type="text/javascript; charset=utf-8"
@@ -226,8 +223,8 @@ def script(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404(_("There is no such script.")) from None
 
 
-def _gone(request: HttpRequest, found: Any) -> HttpResponse:
-    context = {"download": found}
+def _gone(request: HttpRequest, row: Any) -> HttpResponse:
+    context = {"download": row}
     response = render(request, "async_downloads/gone.html", context, status=HTTPStatus.GONE)
     patch_cache_control(response, private=True, no_store=True)
     return response
@@ -248,28 +245,28 @@ def _menu(request: HttpRequest) -> HttpResponse:
 
 
 def _back(request: HttpRequest) -> HttpResponse | None:
-    """Return a redirect to the page that a form names, if it is one of this site's."""
-    address = _bounded(request.POST.get("next", ""))
+    """Return a redirect to the page that a form names; None if it is not of this site."""
+    url = _bounded(request.POST.get("next", ""))
     allowed = url_has_allowed_host_and_scheme(
-        address, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+        url, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
-    return HttpResponseRedirect(address) if allowed else None
+    return HttpResponseRedirect(url) if allowed else None
 
 
 def _sign_in(request: HttpRequest) -> HttpResponse:
-    """Return a redirect to the page of the sign-in, which leads back from there."""
-    address = _bounded(request.get_full_path())
+    """Return a redirect to the sign-in page, which leads back to the requested page."""
+    url = _bounded(request.get_full_path())
     if urlsplit(resolve_url(project_settings.LOGIN_URL)).netloc not in {"", request.get_host()}:
-        # From another host, only the whole address leads back.
-        address = request.build_absolute_uri(address)
-    return redirect_to_login(address)
+        # Another host needs the absolute URL.
+        url = request.build_absolute_uri(url)
+    return redirect_to_login(url)
 
 
-def _bounded(address: str) -> str:
-    """Return an address if it fits into a header, else without its query; or an empty text."""
-    for candidate in (address, address.partition("?")[0]):
+def _bounded(url: str) -> str:
+    """Return a URL that fits into a header, if need be without its query; or an empty text."""
+    for candidate in (url, url.partition("?")[0]):
         with suppress(UnicodeEncodeError):
-            if len(iri_to_uri(candidate)) <= MAX_ADDRESS:
+            if len(iri_to_uri(candidate)) <= MAX_URL_LENGTH:
                 return candidate
     return ""
 

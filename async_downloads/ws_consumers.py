@@ -1,4 +1,4 @@
-"""The websocket of a signed-in person: it sends the list whenever it changed."""
+"""The websocket of a signed-in person, which sends the list when it changes."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from channels.layers import get_channel_layer
 from django.utils import translation
 
 from async_downloads import owners, store
-from async_downloads.centre import push, rendering, websocket_address, websocket_request
+from async_downloads.centre import intervals, push, rendering, websocket_address, websocket_request
 from async_downloads.store import Version
 from async_downloads.utils.log import get_logger
 
@@ -20,38 +20,29 @@ __all__ = ["DownloadsConsumer"]
 
 logger = get_logger(__name__)
 
-#: Seconds between two looks at the least, however many hints come in between.
-COALESCE_SECONDS: Final = 0.25
-
-#: Seconds after which a look is due without a hint, while something may change.
-BUSY_SECONDS: Final = 2.0
-
-#: The same while nothing does; a session that has ended is noticed as late as this.
-IDLE_SECONDS: Final = 15.0
-
-#: Seconds that the channel layer is waited for.
+#: Seconds to wait for the channel layer.
 LAYER_SECONDS: Final = 3.0
 
-#: How a page is told that it need not connect again: its session has ended.
+#: The close code after the end of a session: the page does not reconnect.
 SIGNED_OUT: Final = 4401
 
-#: How a page is told that it has to poll for a while.
+#: The close code after an error: the page polls for a while.
 FAILED: Final = 4500
 
 
 class _PageGoneError(Exception):
-    """The connection has ended in the meantime."""
+    """The page has closed the connection."""
 
 
 class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channels has no types
-    """Sends the caller's downloads, as the same fragment that a poll brings.
+    """Sends the user's downloads, as the fragment that a poll returns.
 
-    What comes over the channel layer is only a hint to look again. Nothing that
-    the page sends is acted on.
+    Messages of the channel layer are hints to read the rows. Messages of the page
+    are ignored.
     """
 
-    #: No layer of this name: channels would end the connection with the first error of its
-    #: receiving, be it a time-out of a Redis that had nothing to tell.
+    #: No layer for channels: it would close the connection at the first error of the
+    #: layer, even at a time-out of Redis.
     channel_layer_alias = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,7 +54,7 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
     async def __call__(
         self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
     ) -> None:
-        """Serve one connection, and leave nothing behind, also if the channel layer fails."""
+        """Serve one connection, and cancel its tasks even if the channel layer fails."""
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -71,7 +62,7 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
                 task.cancel()
 
     async def connect(self) -> None:
-        """Let in a signed-in user, from a page of this site, under no name but their own."""
+        """Accept a signed-in user from a page of this site, under their own name."""
         user = self.scope.get("user")
         named = self.scope["url_route"]["kwargs"].get("username")
         known = getattr(user, "is_authenticated", False) and (
@@ -86,10 +77,10 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
         self.may_change = False
         try:
             self.channel = await self.layer.new_channel()
-            # Joined before the first look, so that no change falls between the two.
+            # Join before the first read, so that no change is missed in between.
             await self.join()
         except Exception as error:  # noqa: BLE001 (each layer has errors of its own)
-            logger.warning("A page is not pushed to, because its group cannot be joined: %r", error)
+            logger.warning("A websocket is refused because its group cannot be joined: %r", error)
             await self.close()
             return
         await self.accept()
@@ -98,60 +89,61 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
     async def disconnect(self, code: int) -> None:
         """Leave the group."""
         if hasattr(self, "channel"):
-            # Whatever is left of it, the layer expires.
+            # The layer expires the membership by itself.
             with suppress(Exception):
                 async with asyncio.timeout(LAYER_SECONDS):
                     await self.layer.group_discard(self.group, self.channel)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Ignore what a page sends."""
+        """Ignore messages of the page."""
 
     async def listen(self) -> None:
-        """Take each message for a hint to look again soon; several are answered by one look."""
+        """Turn messages into hints; one read answers several."""
         while True:
             try:
                 await self.layer.receive(self.channel)
             except Exception as error:  # noqa: BLE001 (each layer has errors of its own)
-                # A layer that stays away is noticed when the group is joined again.
-                logger.debug("The channel layer told nothing: %r", error)
-                await asyncio.sleep(COALESCE_SECONDS)
+                # join() reports a layer that stays away.
+                logger.debug("No message from the channel layer: %r", error)
+                await asyncio.sleep(intervals.SOCKET_MINIMUM)
             else:
                 self.hinted.set()
 
     async def join(self) -> None:
-        """Join the group, again and again: a layer that was emptied has forgotten it."""
+        """Join the group. Repeated, as a flushed layer has lost the membership."""
         async with asyncio.timeout(LAYER_SECONDS):
             await self.layer.group_add(self.group, self.channel)
 
     async def watch(self) -> None:
-        """Send what changes, until the session ends; whatever fails, the page is told to poll."""
+        """Send changes until the session ends; after an error the page polls."""
         try:
-            while await self.is_signed_in_still():
+            while await self.is_still_signed_in():
                 await self.send_changes()
                 await self.wait()
             await self.close(SIGNED_OUT)
         except _PageGoneError:
-            logger.debug("A page has gone while it was told of a change")
+            logger.debug("A page has gone before a change was sent")
         except Exception:
-            logger.exception("A websocket is closed; its page polls instead")
-            # It may be gone already.
+            logger.exception("A websocket is closed after an error; its page polls instead")
+            # The connection may be closed already.
             with suppress(Exception):
                 await self.close(FAILED)
 
     async def wait(self) -> None:
-        """Wait for a hint, or until it is time to look without one."""
-        # However fast hints come, looks keep a distance.
-        await asyncio.sleep(COALESCE_SECONDS)
+        """Wait for a hint, or for the interval without one."""
+        await asyncio.sleep(intervals.SOCKET_MINIMUM)
         try:
-            async with asyncio.timeout(BUSY_SECONDS if self.may_change else IDLE_SECONDS):
+            async with asyncio.timeout(
+                intervals.SOCKET_BUSY if self.may_change else intervals.SOCKET_IDLE
+            ):
                 await self.hinted.wait()
         except TimeoutError:
             await self.join()
-        # From here on a hint asks for a look of its own.
+        # A hint from here on needs another read.
         self.hinted.clear()
 
-    async def is_signed_in_still(self) -> bool:
-        """Return whether the session that the socket was opened in has not ended since."""
+    async def is_still_signed_in(self) -> bool:
+        """Return whether the session of the handshake is still valid."""
         session = self.scope.get("session")
         if session is None:
             return True
@@ -159,10 +151,10 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
         return bool(await get_user({"session": fresh}) == self.scope["user"])
 
     async def send_changes(self) -> None:
-        """Send the list, unless the page shows it already.
+        """Send the list if it has changed.
 
         Raises:
-            _PageGoneError: Nobody is there any more, which the server will tell us next.
+            _PageGoneError: The page has closed the connection.
         """
         markup = await database_sync_to_async(self.render_changes)()
         if markup is None:
@@ -170,11 +162,11 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
         try:
             await self.send(text_data=markup)
         except OSError as error:
-            # What ASGI has servers raise then; uvicorn does.
+            # The ASGI specification's error for a closed connection; uvicorn raises it.
             raise _PageGoneError from error
 
     def render_changes(self) -> str | None:
-        """Return the list as markup, in the language of the page; None if it did not change."""
+        """Return the list as markup in the page's language; None if it has not changed."""
         listing = store.read_changes(self.owner, self.seen, limit=rendering.MENU_SIZE)
         if listing is None:
             return None

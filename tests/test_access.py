@@ -26,9 +26,10 @@ from django.urls import URLPattern, reverse
 
 from async_downloads import urls
 from async_downloads.centre import push
+from async_downloads.centre.intervals import SOCKET_MINIMUM
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.routing import websocket_urlpatterns
-from async_downloads.ws_consumers import COALESCE_SECONDS, DownloadsConsumer
+from async_downloads.ws_consumers import DownloadsConsumer
 from tests.factories import DownloadCollectionFactory, DownloadFactory, UserFactory
 from tests.shop.models import Order
 from tests.sockets import Socket
@@ -366,7 +367,7 @@ SENT: Final[list[str | bytes]] = [
 ]
 
 #: The methods of the consumer that a message would call by its type, if it reached them.
-HANDLERS: Final = {"is_signed_in_still", "join", "listen", "send_changes", "wait", "watch"}
+HANDLERS: Final = {"is_still_signed_in", "join", "listen", "send_changes", "wait", "watch"}
 
 
 def test_each_route_and_message_of_a_socket_has_a_row() -> None:
@@ -431,4 +432,4 @@ async def nothing_comes_of(page: Socket, mine: Download, owner: Any) -> None:
             await page.send_to(text_data=text)
     # Without a change, a hint is answered by nothing, whosever it is.
     await get_channel_layer().group_send(push.group_name(owner.pk), {"type": push.HINT})
-    assert await page.receive_nothing(timeout=COALESCE_SECONDS * 2)
+    assert await page.receive_nothing(timeout=SOCKET_MINIMUM * 2)

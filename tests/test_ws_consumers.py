@@ -14,10 +14,11 @@ from django.urls import re_path
 
 from async_downloads import cache, store
 from async_downloads.centre import push
+from async_downloads.centre.intervals import SOCKET_MINIMUM
 from async_downloads.centre.websocket_address import ANY_NAME
 from async_downloads.models import Download
 from async_downloads.routing import websocket_urlpatterns
-from async_downloads.ws_consumers import COALESCE_SECONDS, DownloadsConsumer
+from async_downloads.ws_consumers import DownloadsConsumer
 from tests.factories import DownloadFactory, UserFactory
 from tests.sockets import (
     Socket,
@@ -37,7 +38,7 @@ from tests.sockets import pushed as pushed
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 #: Long enough for a look that is due, and for nothing more to come.
-SOON = COALESCE_SECONDS * 3
+SOON = SOCKET_MINIMUM * 3
 
 #: As the documentation of 0.6.0 has it.
 OLD_ROUTE = [re_path(r"ws/downloads/(?P<username>[\w.]+)/$", DownloadsConsumer.as_asgi())]
@@ -219,7 +220,7 @@ async def test_many_hints_are_answered_together_and_the_last_word_counts(user: A
             await in_thread(cache.set_percentage, download.download_key, percentage)
         while received[-1] != 40:
             received += percentages(await page.receive_from())
-        waits = (time.monotonic() - began) / COALESCE_SECONDS
+        waits = (time.monotonic() - began) / SOCKET_MINIMUM
     # As many as there are waits in the time that the changes took, not one for each.
     assert len(received) <= waits + 3
 
@@ -342,6 +343,6 @@ async def test_a_page_that_goes_while_a_look_is_due_does_no_harm(
     download = await running(user)
     async with connected(user):
         await in_thread(cache.set_percentage, download.download_key, 40)
-        await asyncio.sleep(COALESCE_SECONDS / 5)
+        await asyncio.sleep(SOCKET_MINIMUM / 5)
     await asyncio.sleep(SOON)
     assert caplog.records == []

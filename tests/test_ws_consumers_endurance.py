@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from async_downloads import cache, ws_consumers
-from async_downloads.centre import push
+from async_downloads.centre import intervals, push
 from async_downloads.models import Download
 from tests.pace import PATIENCE
 from tests.sockets import (
@@ -35,8 +35,8 @@ pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look without a hint, too, every moment."""
-    monkeypatch.setattr(ws_consumers, "IDLE_SECONDS", 0.1)
-    monkeypatch.setattr(ws_consumers, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(intervals, "SOCKET_IDLE", 0.1)
+    monkeypatch.setattr(intervals, "SOCKET_BUSY", 0.1)
 
 
 async def until_closed(page: Socket) -> int:

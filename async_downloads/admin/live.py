@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from async_downloads import store
 from async_downloads.admin.display import badge, grouped, live_cells
-from async_downloads.centre import htmx_assets
+from async_downloads.centre import htmx_assets, intervals
 from async_downloads.models import Download
 
 __all__ = ["LiveViews"]
@@ -47,6 +47,7 @@ class LiveViews(ModelAdmin):
         return {
             "running": ",".join(row.pk.hex for row in rows if row.in_progress),
             "progress_url": self.address("progress"),
+            "poll_seconds": intervals.ADMIN_POLL,
         }
 
     @property

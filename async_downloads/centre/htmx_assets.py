@@ -1,8 +1,7 @@
-"""Where a page gets htmx from, and the script of the download centre where nothing else says.
+"""The URLs and contents of htmx and of the download centre's script.
 
-htmx comes with django-htmx. A site that has ``django_htmx`` in INSTALLED_APPS
-serves it like any static file. For one that has not, as none had to under
-django-async-downloads 0.6, a view hands it out.
+htmx comes with django-htmx. A site with ``django_htmx`` in INSTALLED_APPS serves it
+as a static file. For other sites, such as those that come from 0.6, a view sends it.
 """
 
 import hashlib
@@ -16,7 +15,7 @@ from django.urls import reverse
 
 __all__ = ["SCRIPTS", "content", "etag", "url", "urls"]
 
-#: The scripts by the names in their URLs, and the app and the static file that they are.
+#: The app and the static file of each script, by the name in its URL.
 SCRIPTS: Final = {
     "async_downloads_centre.js": ("async_downloads", "js/async_downloads_centre.js"),
     "htmx-2.min.js": ("django_htmx", "django_htmx/htmx-2.min.js"),
@@ -34,7 +33,7 @@ def url(name: str) -> str:
 
 
 def urls() -> dict[str, str]:
-    """Return the URLs that the script of the download centre loads htmx from, by their names."""
+    """Return the URLs of htmx and its extensions, by their names in the template context."""
     return {
         "htmx": url("htmx-2.min.js"),
         "htmx_ws": url("hx-ws-2.min.js"),
@@ -44,7 +43,7 @@ def urls() -> dict[str, str]:
 
 @lru_cache(maxsize=16)
 def etag(name: str) -> str | None:
-    """Return what a browser knows its copy of a script by; None for an unknown script."""
+    """Return the entity tag of a script; None for an unknown script."""
     if name not in SCRIPTS:
         return None
     return f'"{hashlib.sha256(content(name)).hexdigest()[:32]}"'

@@ -1,7 +1,7 @@
-"""One item of the list as markup, remembered while nothing that it shows has changed.
+"""Rendered items of the list, kept until something that they show changes.
 
-Of the twenty items of a menu, the one that is in progress changes from poll to
-poll. Rendering the others again is most of what such a poll would cost.
+From poll to poll, only the items in progress change. Rendering the others again
+would be most of the cost of such a poll.
 """
 
 import secrets
@@ -23,61 +23,66 @@ __all__ = ["forget", "render_item"]
 
 TEMPLATE: Final = "async_downloads/download.html"
 
-#: Items that are remembered; a few kilobytes each.
-MAX_REMEMBERED: Final = 2000
+#: Items to keep; a few kilobytes each.
+MAX_ITEMS: Final = 2000
 
-#: What stands in for the token of a form and for the page to come back to, which are
-#: another in each answer. Nobody can have a download that is called so.
+#: Placeholders for the CSRF token and the page to return to, which differ in each
+#: response. They are random, so that no download can have such a name.
 _TOKEN: Final = f"token-{secrets.token_hex(16)}"
 _PAGE: Final = f"page-{secrets.token_hex(16)}"
 
-#: Where our own template lies.
-_OUR_PATH: Final = str(Path(__file__).parents[1] / "templates" / TEMPLATE)
+#: The path of the package's template.
+_PACKAGE_PATH: Final = str(Path(__file__).parents[1] / "templates" / TEMPLATE)
 
-_remembered: Final[dict[tuple[Any, ...], str]] = {}
+_items: Final[dict[tuple[Any, ...], str]] = {}
 
 
 def render_item(download: Download, context: Context) -> SafeString:
     """Render an item of the list by ``async_downloads/download.html``.
 
-    A template of the site's own may show what we do not know of, so that only
-    what our own one makes is remembered, and not while templates are worked on.
+    A site's own template may show anything, so only items of the package's template
+    are kept, and none while ``DEBUG`` is on.
 
     Args:
-        download: What to show.
-        context: Of the list's template.
+        download: The download.
+        context: The context of the list's template.
     """
     engine = context.template.engine if context.template else None
     if engine is None:
-        raise RuntimeError("An item of the list is rendered by a template's tag only.")
+        raise RuntimeError("Render an item of the list by the tag download_item in a template.")
     template = engine.get_template(TEMPLATE)
     token, page = context.get("csrf_token"), context.get("page") or ""
-    if project_settings.DEBUG or not token or not _is_ours(template) or context.get("whole_page"):
+    if (
+        project_settings.DEBUG
+        or not token
+        or not _is_package_template(template)
+        or context.get("whole_page")
+    ):
         with context.push(download=download):
             return template.render(context)
     key = (
         *(*_shown(download), _instance(context)),
         *(bool(page), context.autoescape, context.use_tz, context.use_l10n),
     )
-    markup = _remembered.get(key)
+    markup = _items.get(key)
     if markup is None:
         with context.push(download=download, csrf_token=_TOKEN, page=page and _PAGE):
             markup = template.render(context)
-        if len(_remembered) >= MAX_REMEMBERED:
-            _remembered.clear()
-        _remembered[key] = markup
+        if len(_items) >= MAX_ITEMS:
+            _items.clear()
+        _items[key] = markup
     markup = markup.replace(_TOKEN, conditional_escape(str(token)))
-    # All of it went through the template, which has escaped what people chose.
+    # The template has escaped every text of a person.
     return mark_safe(markup.replace(_PAGE, conditional_escape(page)))  # noqa: S308
 
 
 def forget(**_: Any) -> None:
-    """Forget everything: a setting was changed."""
-    _remembered.clear()
+    """Drop all items, after a setting changed."""
+    _items.clear()
 
 
 def _shown(download: Download) -> tuple[Any, ...]:
-    """Return everything that our own template makes an item of."""
+    """Return every value on which the package's template depends."""
     return (
         download.pk,
         download.name,
@@ -100,12 +105,12 @@ def _shown(download: Download) -> tuple[Any, ...]:
 
 
 def _instance(context: Context) -> object:
-    """Return which of several instances of an app the URLs on this page are of, as Django tells."""
+    """Return the application instance of the URLs on this page, as Django's ``url`` tag does."""
     request: Any = getattr(context, "request", None)
     if hasattr(request, "current_app"):
         return request.current_app
     return getattr(getattr(request, "resolver_match", None), "namespace", None)
 
 
-def _is_ours(template: Template) -> bool:
-    return template.origin.name == _OUR_PATH
+def _is_package_template(template: Template) -> bool:
+    return template.origin.name == _PACKAGE_PATH

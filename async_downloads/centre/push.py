@@ -1,7 +1,7 @@
-"""A hint to a user's open pages that something changed.
+"""Hints to a user's open pages that something changed.
 
-The hint says nothing but "look again": the page's own connection reads the
-rows. So a hint that is lost, doubled or late does no harm.
+A hint carries no data: the consumer of the page reads the rows. A hint that is
+lost, repeated or late does no harm.
 """
 
 import asyncio
@@ -16,21 +16,21 @@ from async_downloads.utils.circuit_breaker import CircuitBreaker
 
 __all__ = ["HINT", "group_name", "hint"]
 
-#: The type of the message, which channels turns into the name of the handler.
+#: The type of the message.
 HINT: Final = "downloads.hint"
 
-#: Seconds that an export waits for the layer at the most.
+#: Seconds that an export waits for the channel layer at most.
 SEND_SECONDS: Final = 1.0
 
-#: The name of a thread that sends a hint aside.
+#: The name of a thread that sends a hint.
 THREAD_NAME: Final = "async-downloads-hint"
 
-#: What channels allows in the name of a group.
+#: The names of groups that channels accepts.
 _VALID_GROUP: Final = re.compile(r"[a-zA-Z0-9\-_.]{1,99}")
 
 
 def group_name(user_id: Any) -> str:
-    """Return the name of a user's group, valid whatever the primary key is made of."""
+    """Return the name of a user's group, valid for any primary key."""
     name = f"{settings.WS_CHANNEL_NAME}_{user_id}"
     if _VALID_GROUP.fullmatch(name):
         return name
@@ -38,10 +38,9 @@ def group_name(user_id: Any) -> str:
 
 
 def hint(user_id: Any) -> None:
-    """Tell a user's open pages to look again, if pages are pushed to at all.
+    """Send a hint to a user's open pages, if ``WS_MODE`` is on.
 
-    Nothing that goes wrong here reaches the caller: the export goes on, and the
-    page finds out by polling.
+    Errors do not reach the caller: the export continues, and the page polls.
     """
     if not settings.WS_MODE:
         return
@@ -49,19 +48,19 @@ def hint(user_id: Any) -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        _try_to_send(group)
+        _send_or_log(group)
     else:
-        _send_aside(group)
+        _send_in_thread(group)
 
 
-def _send_aside(group: str) -> None:
-    """Send from a thread of its own: a running loop must not be waited in, and may end first."""
-    # If there can be no thread any more, the process is about to end.
+def _send_in_thread(group: str) -> None:
+    """Send in a thread, as a running event loop must not be blocked and may end first."""
+    # No thread can start while the process shuts down.
     with suppress(RuntimeError):
-        Thread(target=_try_to_send, args=(group,), name=THREAD_NAME).start()
+        Thread(target=_send_or_log, args=(group,), name=THREAD_NAME).start()
 
 
-def _try_to_send(group: str) -> None:
+def _send_or_log(group: str) -> None:
     _breaker.call(lambda: _send(group), None)
 
 
@@ -74,7 +73,7 @@ def _send(group: str) -> None:
             async with asyncio.timeout(SEND_SECONDS):
                 await get_channel_layer().group_send(group, {"type": HINT})
         except asyncio.CancelledError as error:
-            # It is not an Exception, so that it would end whatever wanted to send.
+            # CancelledError is not an Exception: it would end the caller.
             raise ConnectionError("The channel layer has cancelled the message.") from error
 
     async_to_sync(send)()

@@ -1,9 +1,9 @@
-"""The address at which a page opens its websocket.
+"""The URL at which a page opens its websocket.
 
-``ASYNC_DOWNLOADS_WS_URL`` decides, or else the routes of ``ASGI_APPLICATION``, where this
-process has loaded it, as every ASGI server has. It is not imported for this: that would
-configure logging once more, in the middle of a request. Where another server than the
-page's opens the sockets, the address is one that the documented routes have in common.
+``ASYNC_DOWNLOADS_WS_URL`` takes precedence. Otherwise the URL follows from the routes of
+``ASGI_APPLICATION`` if this process has imported it, as every ASGI server does. It is not
+imported here, as that would configure logging again during a request. If another server
+opens the sockets, the URL is the one of the documented route.
 """
 
 import sys
@@ -25,66 +25,66 @@ from async_downloads import settings
 
 __all__ = ["ANY_NAME", "address", "path_of", "resolves"]
 
-#: The path of ``async_downloads.routing``, below the path of the site.
+#: The path of ``async_downloads.routing``, below the script prefix.
 DEFAULT_PATH: Final = "ws/downloads/"
 
-#: Stands for the name of the signed-in user, where a route asks for one that it cannot match.
+#: Replaces a user name that the route's converter would not match.
 ANY_NAME: Final = "_"
 
-#: By name, as it cannot be imported without channels.
+#: A dotted path, as the class cannot be imported without channels.
 CONSUMER: Final = "async_downloads.ws_consumers.DownloadsConsumer"
 
-#: Middleware around middleware that is looked through; an object may hold itself.
+#: Levels of middleware to look through, as an object may refer to itself.
 MAX_DEPTH: Final = 50
 
-#: What the routers and the consumers of channels are known by.
+#: Attributes of channels' routers and consumers.
 _KINDS: Final = ("application_mapping", "routes", "consumer_class")
 
-#: Where a middleware keeps the application that it stands before.
+#: Attributes in which a middleware keeps its inner application.
 _INNER: Final = ("inner", "application", "app")
 
 
 def address(user: AbstractBaseUser) -> str:
     """Return the URL at which a user's page opens its websocket.
 
-    The query says what only the page knows: its language, and the path below which the
-    site lies, if that is not the root.
+    The query has what only the page knows: its language, and its script prefix unless
+    that is "/".
     """
     prefix = get_script_prefix()
     try:
         path = path_of(_loaded(), user.get_username())
-    except Exception:  # noqa: BLE001 (the site's own objects are looked through)
-        # Nothing of this may break a page. The check W012 says what is wrong.
-        path = _guess()
+    except Exception:  # noqa: BLE001 (the objects are the site's)
+        # A page must not fail for this. Check W012 reports the error.
+        path = _default_path()
     url = path if path.startswith("/") or urlsplit(path).netloc else iri_to_uri(prefix) + path
     query = {"language": get_language() or ""} | ({} if prefix == "/" else {"prefix": prefix})
     return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
 
 
 def path_of(application: Any, username: str) -> str:
-    """Return the path of a user's websocket, below the script prefix; or what the setting says.
+    """Return the path of a user's websocket below the script prefix, or the setting's value.
 
     Args:
-        application: The ASGI application; None if this process has not loaded any.
-        username: The name of the user.
+        application: The ASGI application; None if this process has not imported one.
+        username: The user name.
     """
     if settings.WS_URL:
         return str(settings.WS_URL).replace("{username}", quote(username, safe=""))
     for name in (username, ANY_NAME):
-        for patterns in _ways(application):
+        for patterns in _pattern_chains(application):
             for path in _paths(patterns, name):
                 if resolves(application, path):
                     return quote(path)
-    return _guess()
+    return _default_path()
 
 
 def resolves(application: Any, path: str) -> bool:
-    """Return whether a path leads to our consumer; also if that cannot be known.
+    """Return whether a path leads to the consumer; True if that cannot be known.
 
     Args:
-        application: An ASGI application: the routers of channels are looked through, and
-            whatever keeps the application that it stands before in an attribute.
-        path: As the outermost router gets it, decoded and without the script prefix.
+        application: An ASGI application. Routers of channels are searched, and so are
+            middleware that keep their inner application in an attribute.
+        path: The path for the outermost router, decoded, without the script prefix.
     """
     application = _unwrapped(application)
     if hasattr(application, "application_mapping"):
@@ -95,7 +95,7 @@ def resolves(application: Any, path: str) -> bool:
     if hasattr(application, "consumer_class"):
         kinds = application.consumer_class.__mro__
         return CONSUMER in (f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
-    # A Django alone answers no websocket; nothing is known of anything else.
+    # Django answers no websocket; any other application may.
     return not isinstance(application, ASGIHandler)
 
 
@@ -105,30 +105,30 @@ def _is_routed(routes: Any, path: str) -> bool:
             # Not a router of channels.
             return True
         match = route.pattern.match(path)
-        # As in channels, a router that has no route for the rest leaves it to the next one.
-        if match and (found := resolves(route.callback, match[0])):
-            return found
+        # In channels too, a nested router without a match leaves the path to the next route.
+        if match and (reached := resolves(route.callback, match[0])):
+            return reached
         if match and not hasattr(_unwrapped(route.callback), "routes"):
             return False
     return False
 
 
-def _ways(application: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield the patterns by which routers lead to a consumer, from the outermost in."""
+def _pattern_chains(application: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield the URL patterns that lead to each consumer, the outermost first."""
     application = _unwrapped(application)
     if hasattr(application, "application_mapping"):
-        yield from _ways(application.application_mapping.get("websocket"))
+        yield from _pattern_chains(application.application_mapping.get("websocket"))
     elif hasattr(application, "routes"):
         for route in application.routes:
             if hasattr(route, "pattern"):
-                for patterns in _ways(route.callback):
+                for patterns in _pattern_chains(route.callback):
                     yield (route.pattern, *patterns)
     elif hasattr(application, "consumer_class"):
         yield ()
 
 
 def _paths(patterns: tuple[Any, ...], name: str) -> list[str]:
-    """Return what patterns may match with a name for each parameter; without a name comes first."""
+    """Return paths that the patterns may match, those without a user name first."""
     choices = product(*(_possibilities(pattern.regex.pattern) for pattern in patterns))
     texts = {"".join(choice) for choice in choices}
     return [text % {"username": name} for text in sorted(texts, key=lambda text: "%(" in text)]
@@ -136,18 +136,18 @@ def _paths(patterns: tuple[Any, ...], name: str) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _possibilities(regex: str) -> list[str]:
-    """Return what a regular expression matches, as text to format with ``username``."""
+    """Return paths that a regular expression matches, to format with ``username``."""
     try:
-        found = normalize(regex)
+        paths = normalize(regex)
     except NotImplementedError:
-        # Alternatives: the setting has to say which.
+        # The expression has alternatives, so the setting must name the path.
         return []
-    # Of any other parameter the value is unknown.
-    return [text for text, parameters in found if set(parameters) <= {"username"}]
+    # The value of any other parameter is unknown.
+    return [text for text, parameters in paths if set(parameters) <= {"username"}]
 
 
-def _guess() -> str:
-    """Return the path without a name; or, if the route may be that of 0.6, with one."""
+def _default_path() -> str:
+    """Return the documented path; with a name if the route may be the one of 0.6."""
     has_routes = bool(getattr(project_settings, "ASGI_APPLICATION", None))
     has_routes |= "async_downloads.ws_consumers" in sys.modules
     if has_routes and "async_downloads.routing" not in sys.modules:
@@ -156,7 +156,7 @@ def _guess() -> str:
 
 
 def _unwrapped(application: Any) -> Any:
-    """Return the router or consumer that an application stands before, or itself."""
+    """Return the router or consumer inside of middleware, or the application itself."""
     for _ in range(MAX_DEPTH):
         inner = next((name for name in _INNER if hasattr(application, name)), None)
         if inner is None or any(hasattr(application, kind) for kind in _KINDS):

@@ -1,7 +1,6 @@
-"""What the handshake of a websocket tells of the page that opened it.
+"""The handshake of a websocket as a request.
 
-It is a request in its own right, with headers and cookies, though no middleware
-of Django has seen it.
+It has headers and cookies, but Django's middleware has not processed it.
 """
 
 import re
@@ -23,17 +22,17 @@ __all__ = ["below_prefix", "is_same_site", "language_of", "request_of"]
 
 _SCHEMES: Final = {"ws": "http", "wss": "https"}
 
-#: A path of this site that ends with a slash, and names no other host.
+#: A path that ends with a slash and does not name another host.
 _PREFIX: Final = re.compile(r"/([^/\\?#\s]+/)*")
 
 _csrf: Final = CsrfViewMiddleware(lambda request: HttpResponse())
 
 
 def is_same_site(scope: Mapping[str, Any]) -> bool:
-    """Return whether the page that connects is one of this site's.
+    """Return whether a page of this site opens the socket.
 
-    A browser sends its cookies along whatever page opens the socket; only the
-    origin tells. Callers that are no browsers send none.
+    A browser sends its cookies whichever page opens the socket, so the Origin header
+    decides. Clients other than browsers send no origin.
     """
     headers = dict(scope.get("headers", ()))
     origin = headers.get(b"origin")
@@ -41,7 +40,7 @@ def is_same_site(scope: Mapping[str, Any]) -> bool:
         return True
     host = _host_of(origin.decode("latin-1"))
     own = split_domain_port(headers.get(b"host", b"").decode("latin-1"))[0]
-    # "*" leaves it to the server which hosts there are; it does not befriend every site.
+    # "*" accepts any host of the server, but not pages of any other site.
     named = [pattern for pattern in project_settings.ALLOWED_HOSTS if pattern != "*"]
     return validate_host(host, named or [own])
 
@@ -54,16 +53,16 @@ def _host_of(origin: str) -> str:
 
 
 def request_of(scope: Mapping[str, Any]) -> HttpRequest:
-    """Return the handshake as the templates of a page expect a request.
+    """Return the handshake as a request for templates.
 
     It has the user, the session and the CSRF token. It may read the session, so
-    it must be called where the database may be used.
+    call it from a thread that may use the database.
     """
     scheme = _SCHEMES.get(scope.get("scheme", "ws"), "http")
-    # Bytes that are not UTF-8, Django refuses; the names and values beside them still count.
+    # Django refuses bytes that are not UTF-8; the other parameters still count.
     query = scope.get("query_string", b"").decode(errors="replace").encode()
-    asked = {**scope, "method": "GET", "scheme": scheme, "query_string": query}
-    request = ASGIRequest(asked, BytesIO())
+    http_scope = {**scope, "method": "GET", "scheme": scheme, "query_string": query}
+    request = ASGIRequest(http_scope, BytesIO())
     for name in ("user", "session"):
         if name in scope:
             setattr(request, name, scope[name])
@@ -72,10 +71,9 @@ def request_of(scope: Mapping[str, Any]) -> HttpRequest:
 
 
 def language_of(request: HttpRequest) -> str:
-    """Return the language of the page: what it says in the address, or else the cookie and so on.
+    """Return the language of the page: from the query, or else as Django finds it.
 
-    Only the page knows for sure: its language may be in its path, or a choice that
-    a middleware of the site looks up.
+    The page passes it because it may come from its path or from a site's middleware.
     """
     try:
         return get_supported_language_variant(request.GET.get("language", ""))
@@ -85,15 +83,14 @@ def language_of(request: HttpRequest) -> str:
 
 @contextmanager
 def below_prefix(request: HttpRequest) -> Iterator[None]:
-    """Make URLs below the path of the site: what the page says, or else the server or the settings.
+    """Set the script prefix: from the query, or else from the server or the settings.
 
-    Only the page knows for sure: a server of websockets beside another one may not have
-    been given the path, as neither needs it to find a route.
+    The page passes it because a separate server for websockets may not know it.
     """
-    said = request.GET.get("prefix", "")
+    prefix = request.GET.get("prefix", "")
     known = f"{request.META['SCRIPT_NAME'].rstrip('/')}/"
     before = get_script_prefix()
-    set_script_prefix(said if _PREFIX.fullmatch(said) else known)
+    set_script_prefix(prefix if _PREFIX.fullmatch(prefix) else known)
     try:
         yield
     finally:

@@ -1,7 +1,4 @@
-"""System checks: what is misconfigured, told before somebody's export finds out.
-
-None of them touches a database or a cache server.
-"""
+"""System checks for misconfigurations; none connects to a database or a cache server."""
 
 from typing import Final
 
@@ -9,8 +6,8 @@ from django.core.checks import register
 
 from async_downloads.checks.cache import check_cache_is_shared, check_cache_time_limits
 from async_downloads.checks.database import check_sqlite
-from async_downloads.checks.queue import check_queue, check_queue_works_apart
-from async_downloads.checks.settings import check_names, check_rights, check_settings
+from async_downloads.checks.queue import check_queue, check_queue_is_asynchronous
+from async_downloads.checks.settings import check_may_fetch, check_names, check_settings
 from async_downloads.checks.site import check_site
 from async_downloads.checks.storage import check_files_are_kept, check_storage
 from async_downloads.checks.websockets import check_layer, check_route, check_websockets
@@ -20,14 +17,14 @@ __all__ = ["register_all"]
 TAG: Final = "async_downloads"
 
 ALWAYS: Final = (
-    *(check_settings, check_names, check_rights),
+    *(check_settings, check_names, check_may_fetch),
     *(check_websockets, check_site, check_queue, check_sqlite, check_storage),
 )
 
-#: What only production needs.
+#: Checks of ``check --deploy``.
 DEPLOYED: Final = (
     *(check_cache_is_shared, check_cache_time_limits, check_files_are_kept),
-    *(check_queue_works_apart, check_layer, check_route),
+    *(check_queue_is_asynchronous, check_layer, check_route),
 )
 
 

@@ -1,4 +1,4 @@
-"""Checks of the cache that is written through to; none asks a server."""
+"""Checks of the cache."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -12,7 +12,7 @@ from async_downloads.store import cache_entries
 
 __all__ = ["check_cache_is_shared", "check_cache_time_limits"]
 
-#: What limits how long a cache on a Redis is waited for, by backend: Django's and django-redis'.
+#: Options with the time limits of a Redis cache, by backend: Django's and django-redis's.
 TIME_LIMITS: Final[dict[Any, tuple[str, ...]]] = {
     "django.core.cache.backends.redis.RedisCache": ("socket_timeout", "socket_connect_timeout"),
     "django_redis.cache.RedisCache": ("SOCKET_TIMEOUT", "SOCKET_CONNECT_TIMEOUT"),
@@ -35,19 +35,19 @@ def check_cache_is_shared(app_configs: Sequence[Any] | None, **_: Any) -> list[C
 
 
 def check_cache_time_limits(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """W006: a Redis that hangs would hold up every request and export for as long as it likes."""
+    """W006: a cache on Redis without time limits."""
     alias = settings.CACHE_NAME or "default"
     caches: dict[str, Any] = project_settings.CACHES
-    found = caches.get(alias, {})
-    limits = TIME_LIMITS.get(found.get("BACKEND"), ())
-    missing = [name for name in limits if not found.get("OPTIONS", {}).get(name)]
+    options = caches.get(alias, {})
+    limits = TIME_LIMITS.get(options.get("BACKEND"), ())
+    missing = [name for name in limits if not options.get("OPTIONS", {}).get(name)]
     if not missing:
         return []
     return [
         CheckWarning(
-            f"The cache {alias!r} has no {' and no '.join(missing)}, so that a Redis that hangs "
-            "holds up whoever asks it.",
-            hint=f"Set both in the OPTIONS of CACHES[{alias!r}], to a second for example.",
+            f"The cache {alias!r} has no {' and no '.join(missing)}, so that requests and "
+            "exports wait for a Redis that does not answer.",
+            hint=f"Set both in the OPTIONS of CACHES[{alias!r}], to one second for example.",
             id="async_downloads.W006",
         )
     ]

@@ -13,7 +13,7 @@ __all__ = ["check_sqlite"]
 
 
 def check_sqlite(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """W004: an SQLite that answers "database is locked" as soon as two processes write."""
+    """W004: an SQLite database without the options for concurrent writers."""
     connection = connections[router.db_for_write(Download)]
     if connection.vendor != "sqlite":
         return []
@@ -24,7 +24,7 @@ def check_sqlite(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessa
         return []
     return [
         CheckWarning(
-            "SQLite is not set up for a web process and a worker that write at the same time.",
+            'SQLite answers "database is locked" if two processes write at the same time.',
             hint='Set OPTIONS to {"transaction_mode": "IMMEDIATE", '
             '"init_command": "PRAGMA journal_mode=WAL;"} for this database.',
             id="async_downloads.W004",

@@ -1,4 +1,4 @@
-"""Checks of django-q2, where a site uses it."""
+"""Checks of django-q2, if the site uses it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from django.conf import settings as project_settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 
-__all__ = ["check_queue", "check_queue_works_apart"]
+__all__ = ["check_queue", "check_queue_is_asynchronous"]
 
 
 def check_queue(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """W003 and E012: a django-q2 that starts a running task again, or has no table to queue in."""
+    """W003 and E012: time limits that repeat a running task, or an unknown database."""
     if not apps.is_installed("django_q"):
         return []
     cluster = getattr(project_settings, "Q_CLUSTER", {})
@@ -22,7 +22,7 @@ def check_queue(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessag
         messages.append(
             CheckWarning(
                 f"Q_CLUSTER has retry={retry!r} and timeout={timeout!r}, so that django-q2 starts "
-                "a long export a second time while the first is running, or never stops one.",
+                "a long export again while it is running, or never stops it.",
                 hint="Set both, with timeout above the longest export and retry above timeout.",
                 id="async_downloads.W003",
             )
@@ -31,7 +31,7 @@ def check_queue(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessag
     if alias and alias not in project_settings.DATABASES:
         messages.append(
             Error(
-                f"Q_CLUSTER has orm={alias!r}, which is no database, so nothing can be queued.",
+                f"Q_CLUSTER has orm={alias!r}, which is not in DATABASES: nothing can be queued.",
                 hint="It must be one of the aliases in DATABASES: "
                 f"{', '.join(project_settings.DATABASES)}.",
                 id="async_downloads.E012",
@@ -40,8 +40,8 @@ def check_queue(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessag
     return messages
 
 
-def check_queue_works_apart(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """W013: a django-q2 that runs each export inside the request that starts it."""
+def check_queue_is_asynchronous(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """W013: a django-q2 that builds each export inside the request."""
     if not apps.is_installed("django_q") or not getattr(project_settings, "Q_CLUSTER", {}).get(
         "sync"
     ):
@@ -50,7 +50,7 @@ def check_queue_works_apart(app_configs: Sequence[Any] | None, **_: Any) -> list
         CheckWarning(
             'Q_CLUSTER has "sync" on, so that each export is built inside the request that asks '
             "for it, and the person waits.",
-            hint='Leave "sync" out of Q_CLUSTER; it is for tests and for looking into a task.',
+            hint='Leave "sync" out of Q_CLUSTER; it is for tests and debugging.',
             id="async_downloads.W013",
         )
     ]

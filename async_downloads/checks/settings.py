@@ -11,7 +11,7 @@ from django.core.checks import Warning as CheckWarning
 from async_downloads import permissions, settings
 from async_downloads.executors import django_q_schedule
 
-__all__ = ["check_names", "check_rights", "check_settings"]
+__all__ = ["check_may_fetch", "check_names", "check_settings"]
 
 #: Settings that are numbers above 0, and whether they may be None as well.
 NUMBERS: Final = {
@@ -25,13 +25,13 @@ NUMBERS: Final = {
     "DATABASE_WAIT": False,
 }
 
-#: Those of them that count something.
-WHOLE_NUMBERS: Final = {"MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS"}
+#: Those of them that are integers.
+INTEGERS: Final = {"MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS"}
 
 #: Those of them that may be 0 as well.
 FROM_ZERO: Final = {"DATABASE_WAIT"}
 
-#: Those of them that are seconds, and how many there may be: no clock shows any time at all.
+#: Those of them that are seconds, and their maximum, which keeps dates representable.
 SECONDS: Final = {"TIMEOUT", "STALLED_AFTER", "DATABASE_WAIT"}
 MAX_SECONDS: Final = 100 * 365 * 24 * 60 * 60
 
@@ -57,15 +57,15 @@ def _wrong_settings() -> Iterator[tuple[str, str, str]]:
         yield "CACHE_NAME", hint, "async_downloads.E002"
     for name, may_be_none in NUMBERS.items():
         value = getattr(settings, name)
-        whole = name in WHOLE_NUMBERS
-        least = "0 or above" if name in FROM_ZERO else "above 0"
-        if not (may_be_none and value is None) and not _is_enough(name, value, whole=whole):
-            hint = f"It must be a {'whole ' if whole else ''}number {least}."
+        integer = name in INTEGERS
+        minimum = "0 or above" if name in FROM_ZERO else "above 0"
+        if not (may_be_none and value is None) and not _is_enough(name, value, integer=integer):
+            hint = f"It must be a{'n integer' if integer else ' number'}{minimum}."
             yield name, hint, "async_downloads.E003"
         elif name in SECONDS and value is not None and value > MAX_SECONDS:
-            hint = f"It must be no more than {MAX_SECONDS} seconds, which are a hundred years."
+            hint = f"It must be at most {MAX_SECONDS} seconds, a hundred years."
             if may_be_none:
-                hint += " None means for ever."
+                hint += " None means no limit."
             yield name, hint, "async_downloads.E003"
     prefix = settings.PATH_PREFIX
     if not isinstance(prefix, str) or prefix.startswith("/") or ".." in prefix.split("/"):
@@ -80,17 +80,17 @@ def _makes_distinct_keys(key_format: object) -> bool:
         return False
 
 
-def _is_enough(name: str, value: object, *, whole: bool) -> bool:
-    if isinstance(value, bool) or (whole and not isinstance(value, int)):
+def _is_enough(name: str, value: object, *, integer: bool) -> bool:
+    if isinstance(value, bool) or (integer and not isinstance(value, int)):
         return False
     return isinstance(value, (int, float)) and (value > 0 or (value == 0 and name in FROM_ZERO))
 
 
 def check_names(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """W009: a setting that nobody reads, because its name is misspelt."""
+    """W009: an unknown setting, such as a misspelt one."""
     return [
         CheckWarning(
-            f"There is no setting {name}, so what it says is not heeded.",
+            f"There is no setting {name}, so its value has no effect.",
             hint=_nearest(name),
             id="async_downloads.W009",
         )
@@ -101,11 +101,11 @@ def check_names(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessag
 def _nearest(name: str) -> str:
     known = settings.known_names()
     near = get_close_matches(name, known, n=1)
-    return f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+    return f"Did you mean {near[0]}?" if near else f"The settings are: {', '.join(known)}."
 
 
-def check_rights(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """E006: a function that cannot be asked, so that nobody would get a file."""
+def check_may_fetch(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """E006: a ``MAY_FETCH`` that cannot be imported or called."""
     if not settings.MAY_FETCH:
         return []
     try:

@@ -1,4 +1,4 @@
-"""Checks of what the pages of a site need: URLs, middleware, templates."""
+"""Checks of the URLs, middleware and templates that the pages need."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +17,9 @@ __all__ = ["check_site"]
 
 
 def check_site(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """W001, W002, W010, E011: URLs, processors, middleware or templates that the pages need."""
-    found = (_without_urls(), _without_processors(), _without_user(), _without_template())
-    return [message for message in found if message is not None]
+    """W001, W002, W010, E011: missing URLs, context processors, middleware or templates."""
+    messages = (_without_urls(), _without_processors(), _without_user(), _without_template())
+    return [message for message in messages if message is not None]
 
 
 def _without_urls() -> CheckMessage | None:
@@ -49,15 +49,15 @@ def _without_processors() -> CheckMessage | None:
         "django.contrib.auth.context_processors.auth",
     }
     engines: list[dict[str, Any]] = project_settings.TEMPLATES
-    found = {
+    configured = {
         processor
         for engine in engines
         for processor in engine.get("OPTIONS", {}).get("context_processors", ())
     }
-    if needed & found:
+    if needed & configured:
         return None
     return CheckWarning(
-        "No template engine tells the download centre who looks at the page.",
+        "No template engine has the context processor with the user of the page.",
         hint=f"Add {sorted(needed)[1]} to the context_processors in TEMPLATES.",
         id="async_downloads.W002",
     )
@@ -67,27 +67,27 @@ def _without_user() -> CheckMessage | None:
     if any(map(_sets_user, project_settings.MIDDLEWARE)):
         return None
     return CheckWarning(
-        "No middleware tells the views of async_downloads who is signed in.",
+        "No middleware sets request.user, which the views of async_downloads need.",
         hint="Add django.contrib.sessions.middleware.SessionMiddleware and "
-        "django.contrib.auth.middleware.AuthenticationMiddleware to MIDDLEWARE; or, if a "
-        "middleware of yours sets request.user, silence this.",
+        "django.contrib.auth.middleware.AuthenticationMiddleware to MIDDLEWARE; or, if "
+        "another middleware sets request.user, silence this check.",
         id="async_downloads.W010",
     )
 
 
 def _sets_user(path: str) -> bool:
-    """Return whether a middleware is Django's own, or made of it."""
+    """Return whether a middleware is Django's or a subclass of it."""
     try:
-        found = import_string(path)
+        middleware = import_string(path)
     except ImportError:
-        # Django says so itself with the first request.
+        # Django reports it with the first request.
         return False
-    return isinstance(found, type) and issubclass(found, AuthenticationMiddleware)
+    return isinstance(middleware, type) and issubclass(middleware, AuthenticationMiddleware)
 
 
 def _without_template() -> CheckMessage | None:
     if not project_settings.TEMPLATES:
-        # A worker may have settings of its own, and renders nothing.
+        # The settings of a worker may have no templates.
         return None
     name = settings.DOWNLOAD_TEMPLATE
     try:
@@ -96,8 +96,8 @@ def _without_template() -> CheckMessage | None:
         return Error(
             f"ASYNC_DOWNLOADS_DOWNLOAD_TEMPLATE is {name!r}, which cannot be rendered: "
             f"{type(error).__name__}: {error}",
-            hint="It must name a template that one of the engines in TEMPLATES finds; ours are "
-            "found by one with APP_DIRS.",
+            hint="It must name a template that an engine in TEMPLATES finds; one with APP_DIRS finds "
+            "those of the package.",
             id="async_downloads.E011",
         )
     return None

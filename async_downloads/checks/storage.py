@@ -1,4 +1,4 @@
-"""Checks of where the files lie, and of who sends them."""
+"""Checks of the storage, and of the method that serves its files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ __all__ = ["check_files_are_kept", "check_storage"]
 
 
 def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """E007 to E009, W015: a storage that cannot be used, or served, or is elsewhere each time."""
+    """E007 to E009, W015: an unusable storage, an impossible method, or a relative folder."""
     try:
         storage.storage()
     except (ImproperlyConfigured, TypeError) as error:
@@ -36,22 +36,21 @@ def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMess
                 id="async_downloads.E008",
             )
         ]
-    problem = _misfit()
+    problem = _serving_problem()
     if problem is not None:
         return [Error(*problem, id="async_downloads.E009")]
-    return _relative()
+    return _check_folder()
 
 
-def _relative() -> list[CheckMessage]:
-    """Warn of a folder that is another one for each process, as without a MEDIA_ROOT."""
+def _check_folder() -> list[CheckMessage]:
+    """Warn of a relative folder, such as an unset MEDIA_ROOT."""
     folder = storage.configured_root()
     if folder is None or Path(folder).is_absolute():
         return []
     return [
         CheckWarning(
-            f"The folder of the storage {settings.STORAGE!r} is {folder!r}, below whatever folder "
-            "each process was started from, so that the web server may not find what a worker "
-            "has stored.",
+            f"The folder of the storage {settings.STORAGE!r} is {folder!r}, relative to the "
+            "working directory of each process, so that the web server may not find the files.",
             hint="Set MEDIA_ROOT, or the location in the OPTIONS of the storage, to an absolute "
             "path.",
             id="async_downloads.W015",
@@ -59,44 +58,49 @@ def _relative() -> list[CheckMessage]:
     ]
 
 
-def _misfit() -> tuple[str, str] | None:
-    """Return why files cannot be served in the way that is set, and what to do about it."""
+def _serving_problem() -> tuple[str, str] | None:
+    """Return why the storage's files cannot be served by the method, and a hint; or None."""
     way, location = settings.SERVE, settings.SERVE_LOCATION
     if way in ("x-accel", "x-sendfile") and storage.root() is None:
-        said = f"ASYNC_DOWNLOADS_SERVE is {way!r}, but the storage is no folder of this machine."
-        return said, 'Use "redirect" or "stream".'
+        problem = (
+            f"ASYNC_DOWNLOADS_SERVE is {way!r}, but the storage is not a folder of this machine."
+        )
+        return problem, 'Use "redirect" or "stream".'
     if way == "x-accel" and not (
         isinstance(location, str) and location.startswith("/") and location.endswith("/")
     ):
-        said = f"ASYNC_DOWNLOADS_SERVE_LOCATION is {location!r}."
-        return said, "It must begin and end with a slash, as the location of nginx does."
+        problem = f"ASYNC_DOWNLOADS_SERVE_LOCATION is {location!r}."
+        return problem, "It must begin and end with a slash, like the location of nginx."
     if way == "redirect" and not storage.signs_urls():
-        said = 'ASYNC_DOWNLOADS_SERVE is "redirect", but the URLs of the storage are not signed.'
-        return said, "Use a storage that signs them: on S3, querystring_auth without custom_domain."
+        problem = 'ASYNC_DOWNLOADS_SERVE is "redirect", but the storage signs no URLs.'
+        return (
+            problem,
+            "Use a storage that signs them: on S3, querystring_auth without custom_domain.",
+        )
     return None
 
 
 def check_files_are_kept(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """W007 and W008: files that anybody can fetch, or that are read into memory whole."""
+    """W007 and W008: files that are public, or that are read into memory whole."""
     try:
-        kept_in: Any = storage.storage()
+        backend: Any = storage.storage()
     except (ImproperlyConfigured, TypeError):
-        # E007 tells.
+        # E007 reports it.
         return []
     if _is_published():
         return [
             CheckWarning(
-                "Downloads lie in MEDIA_ROOT, so that whoever knows a path may fetch them under "
-                f"{project_settings.MEDIA_URL}, past the check of their owner.",
+                "Downloads are in MEDIA_ROOT, so anyone who knows a path may fetch them under "
+                f"{project_settings.MEDIA_URL}, without a check of their owner.",
                 hint="Let ASYNC_DOWNLOADS_STORAGE be a storage outside MEDIA_ROOT; or, if the web "
-                f"server refuses {settings.PATH_PREFIX}/ there, silence this.",
+                f"server refuses {settings.PATH_PREFIX}/ there, silence this check.",
                 id="async_downloads.W007",
             )
         ]
-    if settings.SERVE == "stream" and storage.is_s3(kept_in) and not kept_in.max_memory_size:
+    if settings.SERVE == "stream" and storage.is_s3(backend) and not backend.max_memory_size:
         return [
             CheckWarning(
-                "Django would read each file of S3 into memory, whole, before it sends it.",
+                "Django reads each whole file of S3 into memory before it sends it.",
                 hint='Set ASYNC_DOWNLOADS_SERVE = "redirect", or max_memory_size in the OPTIONS '
                 "of the storage.",
                 id="async_downloads.W008",
@@ -106,9 +110,9 @@ def check_files_are_kept(app_configs: Sequence[Any] | None, **_: Any) -> list[Ch
 
 
 def _is_published() -> bool:
-    """Return whether the storage is a folder that MEDIA_URL stands for."""
+    """Return whether the storage's folder is served under MEDIA_URL."""
     folder, media_root = storage.root(), project_settings.MEDIA_ROOT
-    # Where MEDIA_URL is not set it reads "/", and nothing is handed out.
+    # MEDIA_URL is "/" if it is not set; then nothing is served.
     if folder is None or not media_root or project_settings.MEDIA_URL in ("", "/"):
         return False
     return folder.resolve().is_relative_to(Path(media_root).resolve())

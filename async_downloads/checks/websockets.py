@@ -1,4 +1,4 @@
-"""Checks of what it takes to push changes over websockets."""
+"""Checks of the configuration of websockets."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -15,12 +15,12 @@ from async_downloads.centre import websocket_address
 
 __all__ = ["check_layer", "check_route", "check_websockets"]
 
-#: A user name to try the route with.
+#: A user name for the route.
 SAMPLE_NAME: Final = "ada"
 
 
 def check_websockets(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """E005 and W011: pushes without anything to push through."""
+    """E005 and W011: ``WS_MODE`` without channels, a channel layer or an ASGI application."""
     if not settings.WS_MODE:
         return []
     if find_spec("channels") is None:
@@ -43,7 +43,7 @@ def check_websockets(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckM
         return [
             CheckWarning(
                 "ASYNC_DOWNLOADS_WS_MODE is on, but ASGI_APPLICATION is not set, so that runserver "
-                "opens no websockets, and nobody can tell whether another server would.",
+                "opens no websockets, and the routes cannot be checked.",
                 hint='Set it to the application of asgi.py, such as "shop.asgi.application".',
                 id="async_downloads.W011",
             )
@@ -59,8 +59,8 @@ def check_layer(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessag
         return []
     return [
         CheckWarning(
-            "The channel layer is in the memory of each process, so that what a worker does is "
-            "pushed to nobody.",
+            "The channel layer is in the memory of each process, so changes made by a worker "
+            "reach no page.",
             hint="Set CHANNEL_LAYERS, for example to channels_redis.core.RedisChannelLayer.",
             id="async_downloads.W014",
         )
@@ -68,7 +68,7 @@ def check_layer(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessag
 
 
 def check_route(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """W012: an address at which no websocket opens, so that every page polls after all."""
+    """W012: a URL without a route to the consumer, so that every page polls."""
     path = getattr(project_settings, "ASGI_APPLICATION", None)
     if not settings.WS_MODE or not path:
         return []
@@ -90,10 +90,10 @@ def check_route(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessag
 
 
 def _unrouted(application: Any) -> str:
-    """Return what keeps pages from their websocket; an empty text if nothing does."""
+    """Return why no websocket opens; an empty text if one does."""
     url = urlsplit(websocket_address.path_of(application, SAMPLE_NAME))
     if url.netloc:
-        # Of another server nothing is known here.
+        # The routes of another server are unknown.
         return ""
     prefix = (project_settings.FORCE_SCRIPT_NAME or "").rstrip("/")
     path = unquote(url.path).removeprefix(prefix).lstrip("/")

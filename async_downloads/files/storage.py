@@ -72,12 +72,12 @@ def configured_root() -> str | None:
     return str(kept_in.base_location or "") if isinstance(kept_in, FileSystemStorage) else None
 
 
-def size_of(path: str, *, told: int) -> int:
-    """Return the bytes of a file, as the disk has it; of what is on no disk, ``told``."""
+def size_of(path: str, *, default: int) -> int:
+    """Return the bytes of a file, as the disk has it; ``default`` if it is not on a disk."""
     try:
         return Path(storage().path(path)).stat().st_size
     except (NotImplementedError, FileNotFoundError):
-        return told
+        return default
 
 
 def require(path: str) -> None:

@@ -1,7 +1,7 @@
-"""A stored file to a response, in the way that ``ASYNC_DOWNLOADS_SERVE`` names.
+"""A stored file as a response, by the method of ``ASYNC_DOWNLOADS_SERVE``.
 
-``attachment`` says what every way has in common. Django reads the file itself
-(``streaming``), or leaves that to the web server or the storage (``handover``).
+Django sends the file itself (``streaming``), or leaves that to the web server or the
+storage (``handover``). The headers of ``attachment`` are common to all methods.
 """
 
 from http import HTTPStatus
@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from async_downloads import settings
 from async_downloads.serving.attachment import Attachment
 from async_downloads.serving.handover import by_redirect, by_x_accel, by_x_sendfile
-from async_downloads.serving.ranges import leaves_out_the_beginning
+from async_downloads.serving.ranges import skips_the_beginning
 from async_downloads.serving.streaming import stream
 
 __all__ = ["WAYS", "Attachment", "begins", "serve"]
@@ -27,13 +27,13 @@ WAYS = {
 
 
 def serve(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
-    """Answer with a stored file, once it is clear that the caller may have it.
+    """Return a response with a stored file. The caller checks permissions first.
 
-    It is always an attachment, never sniffed and never kept by a cache, so that
-    markup in an export cannot run and nobody else is handed it.
+    The file is an attachment that browsers neither sniff nor cache, so that markup in
+    an export cannot run and no cache hands it to another person.
 
     Args:
-        request: GET or HEAD, which may ask for a range.
+        request: GET or HEAD, with or without a Range header.
         attachment: The file.
 
     Raises:
@@ -43,15 +43,15 @@ def serve(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
 
 
 def begins(request: HttpRequest, response: HttpResponseBase) -> bool:
-    """Return whether an answer hands a file out from its beginning, and not the rest of it.
+    """Return whether a response begins at the first byte of the file.
 
     Args:
-        request: What was asked.
-        response: What ``serve`` has answered.
+        request: The request.
+        response: The response of ``serve``.
     """
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         return response.headers["Content-Range"].startswith("bytes 0-")
     if response.status_code not in (HTTPStatus.OK, HTTPStatus.FOUND):
         return False
-    # What is handed over is cut into ranges by whoever sends it.
-    return response.streaming or not leaves_out_the_beginning(request)
+    # The web server or the storage applies the Range header.
+    return response.streaming or not skips_the_beginning(request)

@@ -1,4 +1,4 @@
-"""What is handed out, and the headers that go with it in every way of doing so."""
+"""A file to send, and the headers of every method."""
 
 import mimetypes
 import re
@@ -12,17 +12,17 @@ from async_downloads.formats import registry
 
 __all__ = ["Attachment"]
 
-#: Bytes of the name in a header, which takes up to three characters for each: nginx has four
-#: kilobytes for all headers of an answer. It is also where most file systems end a name.
+#: Bytes of the name in a header, each up to three characters: nginx limits all headers of
+#: a response to four kilobytes. Most file systems have the same limit for a name.
 MAX_NAME_BYTES: Final = 255
 
-#: Characters of a type, and what they may be.
+#: The length and the characters of a media type.
 MAX_TYPE_LENGTH: Final = 255
 TYPE: Final = re.compile(r"[!-~]+/[ -~]+")
 
 UNKNOWN_TYPE: Final = "application/octet-stream"
 
-#: Types of what is compressed, which a browser must not unpack on the way.
+#: Types of compressed files, which a browser must not decompress.
 COMPRESSED_TYPES: Final = {
     "br": "application/x-brotli",
     "bzip2": "application/x-bzip",
@@ -33,13 +33,13 @@ COMPRESSED_TYPES: Final = {
 
 
 class Attachment(NamedTuple):
-    """A file to be saved by whoever fetches it.
+    """A file to send as an attachment.
 
     Attributes:
-        path: Where it lies in the storage.
+        path: The path in the storage.
         filename: The name to save it under, any Unicode.
-        size: Its bytes, as they were stored.
-        etag: What no other content has, in quotes: a strong entity tag.
+        size: The stored size in bytes.
+        etag: A strong entity tag, in quotes.
     """
 
     path: str
@@ -49,21 +49,21 @@ class Attachment(NamedTuple):
 
     @property
     def content_type(self) -> str:
-        """The type, by the ending of the name."""
-        found = self._type_by_name()
-        # The site may have registered anything, also what no header can hold.
-        return found if len(found) <= MAX_TYPE_LENGTH and TYPE.fullmatch(found) else UNKNOWN_TYPE
+        """The media type, by the file name's extension."""
+        name = self._type_by_name()
+        # A site may register any text as a type, even one that no header can hold.
+        return name if len(name) <= MAX_TYPE_LENGTH and TYPE.fullmatch(name) else UNKNOWN_TYPE
 
     @property
     def disposition(self) -> str:
-        """The header that has it saved, under its name, rather than shown (RFC 6266)."""
-        # A line break would end the header; rows of old may hold one.
+        """The Content-Disposition header, by RFC 6266."""
+        # A line break would end the header; old rows may have one.
         name = shortened(shown_name(self.filename), MAX_NAME_BYTES)
         return content_disposition_header(True, name) or "attachment"
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers of every answer that leads to its bytes."""
+        """The headers of every response with the file."""
         return {
             "Content-Type": self.content_type,
             "Content-Disposition": self.disposition,
@@ -72,10 +72,10 @@ class Attachment(NamedTuple):
         }
 
     def _type_by_name(self) -> str:
-        # Not every machine knows them all.
+        # Not every machine's MIME database has all of them.
         if known := registry.content_type_of(self.filename):
             return known
-        # Of the endings alone: a whole name may look like a URL, and like a broken one.
+        # The whole name could be parsed as a URL, so only its extensions are used.
         guessed, encoding = mimetypes.guess_type("".join(["file", *Path(self.filename).suffixes]))
         if encoding:
             return COMPRESSED_TYPES.get(encoding, UNKNOWN_TYPE)

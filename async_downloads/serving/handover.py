@@ -1,4 +1,4 @@
-"""A file that somebody else sends: the web server, or the storage by a signed URL."""
+"""Files sent by the web server, or by the storage through a signed URL."""
 
 from urllib.parse import quote
 
@@ -13,31 +13,31 @@ __all__ = ["by_redirect", "by_x_accel", "by_x_sendfile"]
 
 
 def by_x_accel(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
-    """Have nginx send the file, from the location that stands for the storage's folder.
+    """Let nginx send the file, from the location of the storage's folder.
 
     Raises:
         FileNotFoundError: The storage no longer has the file.
     """
     storage.require(attachment.path)
-    # nginx decodes it once.
-    where = settings.SERVE_LOCATION + quote(attachment.path)
-    return HttpResponse(headers={**attachment.headers, "X-Accel-Redirect": where})
+    # nginx decodes the path once.
+    target = settings.SERVE_LOCATION + quote(attachment.path)
+    return HttpResponse(headers={**attachment.headers, "X-Accel-Redirect": target})
 
 
 def by_x_sendfile(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
-    """Have Apache (mod_xsendfile) or lighttpd send the file, by its path on the disk.
+    """Let Apache (mod_xsendfile) or lighttpd send the file, by its path on the disk.
 
     Raises:
         FileNotFoundError: The storage no longer has the file.
         NotImplementedError: The storage is not a folder of this machine.
     """
     storage.require(attachment.path)
-    where = quote(storage.storage().path(attachment.path))
-    return HttpResponse(headers={**attachment.headers, "X-Sendfile": where})
+    target = quote(storage.storage().path(attachment.path))
+    return HttpResponse(headers={**attachment.headers, "X-Sendfile": target})
 
 
 def by_redirect(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
-    """Send the caller to the storage, with a URL that is signed anew for each click.
+    """Redirect to the storage, with a newly signed URL.
 
     Raises:
         FileNotFoundError: The storage no longer has the file.

@@ -1,4 +1,4 @@
-"""A file in pieces, read by Django: the whole or a part of it, in constant memory."""
+"""Files sent by Django in pieces, whole or in part, in constant memory."""
 
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -12,19 +12,19 @@ from django.utils.cache import get_conditional_response
 
 from async_downloads.files import storage
 from async_downloads.serving.attachment import Attachment
-from async_downloads.serving.ranges import UnsatisfiableRangeError, wanted
+from async_downloads.serving.ranges import UnsatisfiableRangeError, requested_range
 
 __all__ = ["StoredFileResponse", "stream"]
 
-#: Bytes that are read at a time. Under ASGI each piece costs a change of threads.
+#: Bytes to read at a time. Under ASGI each piece costs a thread switch.
 PIECE_BYTES: Final = 1 << 16
 
 
 class StoredFileResponse(FileResponse):
-    """A file in pieces, under WSGI and ASGI alike.
+    """A file in pieces, under WSGI and ASGI.
 
-    Django's own class reads the whole file into memory under ASGI, because its
-    iterator is a synchronous one.
+    Under ASGI, Django's FileResponse reads the whole file into memory, because its
+    iterator is synchronous.
     """
 
     block_size = PIECE_BYTES
@@ -38,7 +38,7 @@ class StoredFileResponse(FileResponse):
 
 
 class Part:
-    """Some of the bytes of an open file, which is closed with it."""
+    """A range of the bytes of an open file; closing it closes the file."""
 
     def __init__(self, stored: IO[Any], positions: range):
         self.close = stored.close
@@ -55,16 +55,16 @@ class Part:
 
 
 def stream(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
-    """Answer with the file, with the part that is asked for, or that nothing has changed.
+    """Return a response with the file or its requested range, or 304 if it has not changed.
 
     Raises:
         FileNotFoundError: The storage no longer has the file.
     """
-    size, headers = storage.size_of(attachment.path, told=attachment.size), attachment.headers
+    size, headers = storage.size_of(attachment.path, default=attachment.size), attachment.headers
     stored = storage.storage().open(attachment.path, "rb")
     response = _without_bytes(request, attachment, size)
     if response is None:
-        response = _bytes(stored, wanted(request, size=size, etag=attachment.etag), size)
+        response = _bytes(stored, requested_range(request, size=size, etag=attachment.etag), size)
     else:
         stored.close()
     for name, value in headers.items():
@@ -77,12 +77,12 @@ def stream(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
 def _without_bytes(
     request: HttpRequest, attachment: Attachment, size: int
 ) -> HttpResponseBase | None:
-    """Return the answer if it is one that needs no byte of the file."""
+    """Return the response if it needs no bytes of the file."""
     response = get_conditional_response(request, etag=attachment.etag)
     if response is not None:
         return response
     try:
-        wanted(request, size=size, etag=attachment.etag)
+        requested_range(request, size=size, etag=attachment.etag)
     except UnsatisfiableRangeError:
         status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
         return HttpResponse(status=status, headers={"Content-Range": f"bytes */{size}"})
@@ -90,19 +90,19 @@ def _without_bytes(
 
 
 def _bytes(stored: IO[Any], positions: range | None, size: int) -> HttpResponseBase:
-    # Only a whole file may be read by the web server itself, which knows no end but the last.
+    # A web server's sendfile cannot stop before the end, so a part is not a file.
     response = StoredFileResponse(stored if positions is None else Part(stored, positions))
     response.headers["Content-Length"] = str(size if positions is None else len(positions))
     if positions is not None:
         response.status_code = HTTPStatus.PARTIAL_CONTENT
         response.headers["Content-Range"] = f"bytes {positions[0]}-{positions[-1]}/{size}"
-    # Or GZipMiddleware would compress it: no length to show progress by, and no ranges.
+    # GZipMiddleware would remove the length, which browsers need for progress and ranges.
     response.headers["Content-Encoding"] = "identity"
     return response
 
 
 def _skip(stored: IO[Any], count: int) -> None:
-    """Go to a position of a file that was just opened, whether it can be sought in or not."""
+    """Skip the first bytes of a file that was just opened, by seek() or else by reading."""
     if count and stored.seekable():
         stored.seek(count)
         return

@@ -19,15 +19,15 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | str | bool | int] | None:
-    """Return what the download centre shows to the person who looks at the page.
+    """Return the context of the download centre for the user of the page.
 
-    It is rendered with the page, so that a page on which nothing is in progress
-    asks the server for nothing more. Needs the context processors
+    It is rendered with the page, so that a page without downloads in progress sends no
+    further request. Needs the context processors
     ``django.template.context_processors.request`` and
     ``django.contrib.auth.context_processors.auth``.
 
     Returns:
-        ``fragment`` (markup), ``in_progress``, ``running`` (how many are),
+        ``fragment`` (markup), ``in_progress``, ``running`` (their number),
         ``pushed`` (whether changes come over a websocket), ``socket`` (its URL), ``htmx``,
         ``htmx_ws`` and ``htmx4_ws`` (the URLs of the scripts); None for a visitor who is not
         signed in.
@@ -49,9 +49,9 @@ def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | str | 
 
 @register.simple_tag(takes_context=True)
 def download_item(context: Context) -> SafeString:
-    """Render the item of the list that is called ``download`` in the context.
+    """Render the list's item for ``download`` of the context.
 
-    The same as to include ``async_downloads/download.html``, only that what has
-    not changed is not rendered again.
+    Equal to including ``async_downloads/download.html``, but items that have not
+    changed are not rendered again.
     """
     return item_cache.render_item(context["download"], context)

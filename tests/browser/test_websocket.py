@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 
-from async_downloads.ws_consumers import COALESCE_SECONDS
+from async_downloads.centre.intervals import SOCKET_MINIMUM
 from tests import pace
 from tests.faults.conftest import needs
 from tests.faults.harness import RedisServer, Server, Site
@@ -239,7 +239,7 @@ def test_150_rapid_changes_are_few_messages_and_the_last_one_is_right(
     with shared.worker(key, body):
         expect(link(page)).to_be_visible()
     # As many as there are waits in the time that it took, however many changes there were.
-    assert len(seen.messages) <= (time.monotonic() - began) / COALESCE_SECONDS + 3
+    assert len(seen.messages) <= (time.monotonic() - began) / SOCKET_MINIMUM + 3
     # One handler: each message was swapped in once.
     assert 0 <= len(seen.messages) - page.evaluate("window.swaps") <= 1
     assert seen.polls == []

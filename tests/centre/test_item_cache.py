@@ -138,25 +138,25 @@ def test_a_template_of_the_sites_own_is_rendered_each_time(settings: Any, tmp_pa
     download = DownloadFactory()
     assert "first" in shown(download, n="first")
     assert "second" in shown(download, n="second")
-    assert not item_cache._remembered
+    assert not item_cache._items
 
 
 def test_nothing_is_remembered_while_templates_are_worked_on(settings: Any) -> None:
     settings.DEBUG = True
     shown(DownloadFactory())
-    assert not item_cache._remembered
+    assert not item_cache._items
 
 
 def test_a_setting_that_changes_makes_it_forget(settings: Any) -> None:
     download = DownloadFactory()
     shown(download)
     settings.ASYNC_DOWNLOADS_CSS_CLASS = "wide"
-    assert not item_cache._remembered
+    assert not item_cache._items
     assert "wide" in shown(download)
 
 
 def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(item_cache, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(item_cache, "MAX_ITEMS", 2)
     for _ in range(5):
         shown(DownloadFactory())
-        assert len(item_cache._remembered) <= 2
+        assert len(item_cache._items) <= 2
