@@ -45,7 +45,9 @@ def test_each_section_says_what_triggers_it_and_what_to_do(check: str) -> None:
 
 def test_the_checks_are_below_their_headings() -> None:
     parts = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
-    ids = {title: set(re.findall(r"^### (\w+)$", part, re.MULTILINE)) for title, part in parts.items()}
+    ids = {
+        title: set(re.findall(r"^### (\w+)$", part, re.MULTILINE)) for title, part in parts.items()
+    }
     assert all(check.startswith("E") for check in ids["Errors"])
     assert ids["Warnings with --deploy"] == deployed()
     assert set(SECTIONS) == set.union(*ids.values())

@@ -57,9 +57,19 @@ def test_the_named_checks_exist() -> None:
         assert set(re.findall(r"checks\.md#(\w+)", text)) <= {one.lower() for one in known}, name
 
 
-@pytest.mark.parametrize("name", ["TIMEOUT", "STALLED_AFTER", "MAX_ATTEMPTS", "DATABASE_WAIT",
-                                  "MAX_ACTIVE", "MAX_ROWS", "MAX_BYTES",
-                                  "IN_MEMORY_MAX_SIZE_BYTES"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TIMEOUT",
+        "STALLED_AFTER",
+        "MAX_ATTEMPTS",
+        "DATABASE_WAIT",
+        "MAX_ACTIVE",
+        "MAX_ROWS",
+        "MAX_BYTES",
+        "IN_MEMORY_MAX_SIZE_BYTES",
+    ],
+)
 def test_a_number_out_of_range_has_the_check_that_the_page_names(settings: Any, name: str) -> None:
     setattr(settings, f"ASYNC_DOWNLOADS_{name}", -1)
     messages = run_checks(tags=["async_downloads"])
