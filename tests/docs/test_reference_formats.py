@@ -34,7 +34,9 @@ SHEET_TYPES = {"s": "text", "inlineStr": "text", "n": "number", "b": "truth valu
 def example(expression: str) -> Any:
     names = {
         **{kind.__name__: kind for kind in (date, datetime, time, timedelta, Decimal, UUID)},
-        **{"UTC": UTC, "DownloadState": DownloadState, "Customer": Customer},
+        "UTC": UTC,
+        "DownloadState": DownloadState,
+        "Customer": Customer,
     }
     if "Range" in expression:
         names["Range"] = pytest.importorskip("psycopg.types.range").Range
