@@ -17,6 +17,9 @@ TUTORIAL: Final = "docs/tutorial/first-export.md"
 #: The chapter of the README that makes a site.
 QUICK_START: Final = "Quick start"
 
+#: A paragraph that ends with the path of a file, and perhaps with where in the file.
+FILE: Final = r"(?:.*?[,:.]\**\s)?`([^`\s]*[/.][^`\s]*)`(, at the end)?(?:, .*)?:"
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -73,7 +76,7 @@ class Block:
 
     @property
     def _place(self) -> re.Match[str] | None:
-        return re.fullmatch(r"(?:.*?[,:] )?`([^`]+)`(, at the end)?(?:, .*)?:", self.above)
+        return re.fullmatch(FILE, self.above)
 
 
 @dataclass(frozen=True)
