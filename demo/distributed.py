@@ -3,7 +3,7 @@
 Besides what ``demo.production`` asks for, these have no defaults: ``DEMO_DATABASE_URL``
 (``postgresql://user:password@host:5432/name``), ``DEMO_REDIS`` (``redis://host:6379/0``) and
 ``DEMO_S3_BUCKET``. boto3 itself reads ``AWS_ENDPOINT_URL_S3``, ``AWS_ACCESS_KEY_ID``,
-``AWS_SECRET_ACCESS_KEY`` and ``AWS_DEFAULT_REGION``. docs/more-than-one-machine.md tells what
+``AWS_SECRET_ACCESS_KEY`` and ``AWS_DEFAULT_REGION``. docs/how-to/several-machines.md says what
 else there is. All machines are given the same.
 """
 
