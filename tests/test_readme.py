@@ -28,7 +28,7 @@ from django.urls import URLResolver
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from async_downloads import cache, exports, files, settings, signals
+from async_downloads import cache, files, settings, signals
 from async_downloads.executors import enqueuer_for
 from async_downloads.exports import ExportInBackgroundMixin
 from async_downloads.formats import registry
@@ -38,7 +38,6 @@ from async_downloads.testing.running import FinishedDownload
 from tests import jobs, queues
 from tests.factories import DownloadFactory, OrderFactory, UserFactory
 from tests.faults.celery_workers import CAREFUL
-from tests.runs import long_ago
 from tests.shop import models
 from tests.snippets import BLOCKS, README, placed, snippet, snippets
 
@@ -393,13 +392,6 @@ def test_who_waited_long_is_mailed(user: Any, mailoutbox: list[Any], quick_start
     assert (mail.to, mail.subject) == ([user.email], "orders.csv is ready")
 
 
-def test_the_table_of_signals_is_complete() -> None:
-    section = README.partition("### Exceptions and signals")[2].partition("### URLs")[0]
-    assert set(re.findall(r"download_[a-z]+(?=`)", section)) - {"download_key"} == {
-        *signals.__all__
-    }
-
-
 @pytest.mark.django_db(transaction=True)
 def test_a_task_of_several_files(user: Any, quick_start: Any) -> None:
     tasks = quick_start("orders.tasks", placed("def export_archive"))
@@ -434,12 +426,6 @@ def test_a_format_of_ones_own(
     )
 
 
-def test_the_table_of_formats_is_the_truth() -> None:
-    rows = re.findall(r"^\| `([a-z-]+)` \| (`\..*?) \|", README, re.MULTILINE)
-    told = {name: tuple(re.findall(r"`(\.\w+)`", extensions)) for name, extensions in rows}
-    assert told == {name: each.extensions for name, each in registry._formats.items()}
-
-
 @pytest.mark.django_db(transaction=True)
 def test_a_task_is_started_after_the_commit(
     rf: RequestFactory, user: Any, quick_start: Any
@@ -452,25 +438,6 @@ def test_a_task_is_started_after_the_commit(
     queues.run_waiting()
     with files.storage().open(Download.objects.get().filepath) as file:
         assert file.read().decode("utf-8-sig") == "Status,Orders\nopen,0\nshipped,0\n"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        Download(state="running", heard_at=long_ago()).status_text,
-        Download(state="pending", heard_at=long_ago()).status_text,
-        "The export could not be queued. Please try again later.",
-        "The file is no longer there. Please ask for it again.",
-        "The server is busy. Please try again in a moment.",
-        "Given up: the worker stopped responding each time.",
-    ],
-)
-def test_the_table_of_faults_quotes_what_people_see(text: str) -> None:
-    table = README.partition("### When things go wrong")[2].partition("###")[0]
-    assert f'"{text}"' in table
-    words = text.partition(": ")[0]
-    package = (ROOT / "async_downloads").rglob("*.py")
-    assert any(words in path.read_text() for path in package)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -544,14 +511,6 @@ def test_a_list_template_of_ones_own(user: Any) -> None:
     assert "Nothing to fetch." in template.render(Context({"downloads": []}))
 
 
-def test_the_names_of_a_download_exist() -> None:
-    said = README.partition("newest first; each has")[2].partition("The polling is")[0]
-    names = re.findall(r"`(\w+)`", said)
-    assert len(names) > 10
-    download = Download()
-    assert [name for name in names if not hasattr(download, name)] == []
-
-
 def test_the_asgi_application_routes_websockets(mysite: None) -> None:
     application = sys.modules["mysite.asgi"].application
     assert set(application.application_mapping) == {"http", "websocket"}
@@ -586,29 +545,6 @@ def test_celery_finds_the_clean_up(quick_start: Any) -> None:
     (entry,) = app.conf.beat_schedule.values()
     __import__("async_downloads.tasks")
     assert entry["task"] in app.tasks
-
-
-def test_the_table_of_settings_is_the_truth() -> None:
-    rows = re.findall(r"^\| `ASYNC_DOWNLOADS_(\w+)` \| `(.*?)` \|", README, re.MULTILINE)
-    told = {name: eval(default) for name, default in rows}  # noqa: S307 (our own text)
-    assert told == settings.DEFAULTS
-
-
-def test_the_table_of_checks_is_complete() -> None:
-    modules = (ROOT / "async_downloads/checks").glob("*.py")
-    source = "".join(module.read_text() for module in modules)
-    used = set(re.findall(r"async_downloads\.[EW]\d{3}", source))
-    assert used == set(re.findall(r"^\| `(async_downloads\.[EW]\d{3})`", README, re.MULTILINE))
-
-
-def test_the_table_of_functions_is_complete() -> None:
-    section = README.partition("### `async_downloads.cache`")[2].partition("### Exceptions")[0]
-    from async_downloads import shortcuts
-
-    told = set(re.findall(r"^\| `(\w+)", section, re.MULTILINE))
-    for line in re.findall(r"^\| (.*?) \|", section, re.MULTILINE):
-        told |= set(re.findall(r"`(\w+)[(`]", line))
-    assert told == {*cache.__all__, *shortcuts.__all__, *exports.__all__}
 
 
 def test_the_page_on_moving_over_names_what_there_is() -> None:
