@@ -10,10 +10,14 @@ from typing import IO, Any, cast
 
 from django.utils.functional import Promise
 
-from async_downloads import archives, building, failures, files, owners, steps, store
+from async_downloads import owners, store
+from async_downloads.building import archive, progress
+from async_downloads.building.content import Content, Copy, Table, build
+from async_downloads.building.progress import update_percentage
+from async_downloads.files.names import shown_name
 from async_downloads.formats import registry
-from async_downloads.logs import get_logger
-from async_downloads.steps import update_percentage
+from async_downloads.utils import error_text
+from async_downloads.utils.log import get_logger
 
 __all__ = [
     "cleanup_collection",
@@ -72,11 +76,11 @@ def init_download(user: Any, filename: str, name: str | None = None) -> tuple[st
     for argument in (filename, name or ""):
         if not isinstance(argument, (str, Promise)):
             raise TypeError(f"A file name must be text, not {type(argument).__name__}.")
-    shown = files.shown_name(str(filename))
+    shown = shown_name(str(filename))
     if not shown:
         raise ValueError("filename must not be empty.")
     owner = owners.resolve(user)
-    download = store.create(owner, filename=shown, name=files.shown_name(str(name or "")) or shown)
+    download = store.create(owner, filename=shown, name=shown_name(str(name or "")) or shown)
     return owner.collection_key, download.download_key
 
 
@@ -89,7 +93,7 @@ def save_download(
     header: Iterable[Any] | None = None,
     expected_rows: int | Callable[[], int] | None = None,
     format: str | None = None,  # noqa: A002 (the word for it)
-    members: archives.Members | None = None,
+    members: archive.Members | None = None,
 ) -> None:
     r"""Build the file of a download and finish it.
 
@@ -147,14 +151,14 @@ def save_download(
         return
     try:
         with store.saving(run), run:
-            run.complete(building.build(run, content))
+            run.complete(build(run, content))
     except Exception as error:
         # A queue need not repeat what has failed for good. It has to know what no row tells.
         if error is not run.recorded:
             raise
     finally:
         _close(iterable, members)
-        steps.forget(download_key)
+        progress.forget(download_key)
 
 
 def set_percentage(download_key: str, percentage: float) -> None:
@@ -201,7 +205,9 @@ def set_error(download_key: str, error: object) -> None:
     """
     logger.error("Download %s failed: %s", download_key, error)
     if isinstance(error, BaseException):
-        store.set_error(download_key, failures.for_owner(error), detail=failures.for_staff(error))
+        store.set_error(
+            download_key, error_text.for_owner(error), detail=error_text.for_staff(error)
+        )
     else:
         store.set_error(download_key, str(error))
 
@@ -209,25 +215,25 @@ def set_error(download_key: str, error: object) -> None:
 def _content(
     iterable: Iterable[Iterable[Any]] | None,
     file: IO[bytes] | None,
-    members: archives.Members | None,
+    members: archive.Members | None,
     wanted: str | None,
     *,
     encoding: str,
     header: Iterable[Any] | None,
     expected: int | Callable[[], int] | None,
-) -> building.Content:
+) -> Content:
     """Return what is to be written, if the arguments of ``save_download`` say that."""
     if sum(given is not None for given in (iterable, file, members)) != 1:
         raise ValueError("save_download() needs either an iterable of rows, a file or members.")
     if iterable is not None:
         found = None if wanted is None else registry.named(wanted)
-        return building.Table(iterable, encoding, header, expected, found)
+        return Table(iterable, encoding, header, expected, found)
     if members is not None:
         _refuse_unless(header is None, "members have headers of their own, by formats.Rows")
         _refuse_unless(wanted in {None, registry.ZIP.name}, "members make a ZIP file")
-        return archives.Archive(members, encoding, expected)
+        return archive.Archive(members, encoding, expected)
     _refuse_unless(wanted is None, "a file is stored as it is, without a format")
-    return building.Copy(cast("IO[bytes]", file))
+    return Copy(cast("IO[bytes]", file))
 
 
 def _refuse_unless(fitting: bool, reason: str) -> None:

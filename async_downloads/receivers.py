@@ -6,7 +6,9 @@ from django.apps import AppConfig
 from django.core.signals import setting_changed
 from django.db.models.signals import post_delete, post_migrate, pre_delete
 
-from async_downloads import items, push, schedules, store
+from async_downloads import store
+from async_downloads.centre import item_cache, push
+from async_downloads.executors import django_q_schedule
 from async_downloads.models import Download
 from async_downloads.signals import download_changed
 
@@ -18,7 +20,7 @@ def connect(app_config: AppConfig) -> None:
     pre_delete.connect(read_whole, sender=Download)
     post_delete.connect(discard_deleted, sender=Download)
     download_changed.connect(push_hint)
-    setting_changed.connect(items.forget)
+    setting_changed.connect(item_cache.forget)
     post_migrate.connect(install_schedules, sender=app_config)
 
 
@@ -41,4 +43,4 @@ def push_hint(user_id: Any, **_: Any) -> None:
 
 def install_schedules(using: str, **_: Any) -> None:
     """Have the clean-up run periodically, from the first migrate on."""
-    schedules.install(using)
+    django_q_schedule.install(using)

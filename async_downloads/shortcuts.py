@@ -13,10 +13,11 @@ from django.utils import timezone
 from django.utils.translation import gettext_noop
 from django_htmx.http import trigger_client_event
 
-from async_downloads import cache, executors, failures, store
-from async_downloads.building import CHUNK_SIZE
-from async_downloads.logs import get_logger
-from async_downloads.supervision import supervise
+from async_downloads import cache, executors, store
+from async_downloads.building.content import CHUNK_SIZE
+from async_downloads.executors.runner import supervise
+from async_downloads.utils import error_text
+from async_downloads.utils.log import get_logger
 
 __all__ = [
     "download_task",
@@ -182,7 +183,7 @@ def enqueue_download(task: Any, download_key: str, *task_args: Any, **task_kwarg
         executors.enqueuer_for(task)
         executors.check_arguments(task, (download_key, *task_args), task_kwargs)
     except Exception as error:
-        _record(download_key, failures.for_owner(error), failures.for_staff(error))
+        _record(download_key, error_text.for_owner(error), error_text.for_staff(error))
         raise
     _enqueue_on_commit(task, download_key, task_args, task_kwargs)
 
@@ -210,17 +211,17 @@ def _enqueue_on_commit(
         except Exception as error:
             if executors.has_run(task, error):
                 logger.info("The task of download %s has failed in an eager queue", download_key)
-                _record(download_key, failures.for_owner(error), failures.for_staff(error))
+                _record(download_key, error_text.for_owner(error), error_text.for_staff(error))
                 return
             logger.exception("The task of download %s could not be queued", download_key)
             if isinstance(error, MISTAKES):
                 mistakes.append(error)
             text = gettext_noop("The export could not be queued. Please try again later.")
-            _record(download_key, text, failures.for_staff(error))
+            _record(download_key, text, error_text.for_staff(error))
         else:
             raised, detail = executors.failure_of(result)
             if detail:
-                _record(download_key, failures.for_owner(raised or Exception()), detail)
+                _record(download_key, error_text.for_owner(raised or Exception()), detail)
 
     store.after_commit(start)
     # After a commit, the view may have returned: the log and the row have it.

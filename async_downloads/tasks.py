@@ -6,8 +6,8 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from async_downloads import store
-from async_downloads.logs import get_logger
-from async_downloads.supervision import supervise
+from async_downloads.executors.runner import supervise
+from async_downloads.utils.log import get_logger
 
 __all__ = ["cleanup_expired_downloads", "run_task"]
 

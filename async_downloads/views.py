@@ -36,9 +36,10 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import condition, require_GET, require_POST, require_safe
 from django_htmx.middleware import HtmxDetails
 
-from async_downloads import fragments, owners, rights, scripts, serving, store
-from async_downloads.logs import get_logger
+from async_downloads import owners, permissions, serving, store
+from async_downloads.centre import htmx_assets, rendering
 from async_downloads.store import Version
+from async_downloads.utils.log import get_logger
 
 __all__ = [
     "ajax_clear_download",
@@ -78,7 +79,7 @@ def for_signed_in(view: View) -> View:
         htmx = HtmxDetails(request)
         if htmx and not htmx.boosted:
             # A redirect would swap the sign-in page into the menu.
-            response = HttpResponse(fragments.render_signed_out(request))
+            response = HttpResponse(rendering.render_signed_out(request))
             patch_cache_control(response, private=True, no_store=True)
             return response
         return _sign_in(request)
@@ -176,7 +177,7 @@ def download_list(request: HttpRequest) -> HttpResponse:
     if found is None:
         response = HttpResponse(status=HTTPStatus.NO_CONTENT)
     else:
-        response = HttpResponse(fragments.render_page(found, request, part=part))
+        response = HttpResponse(rendering.render_page(found, request, part=part))
     patch_vary_headers(response, ["HX-Request", "Cookie"])
     patch_cache_control(response, private=True, no_store=True)
     return response
@@ -191,11 +192,11 @@ def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
     It counts as fetched when it is asked for from its beginning.
     """
     found = store.get_for_user(request.user.pk, download_key)
-    if found is None and rights.may_fetch_of_others(request.user):
+    if found is None and permissions.may_fetch_of_others(request.user):
         found = store.get_for_staff(download_key)
     if found is None or not (found.complete or found.lost):
         raise Http404(_("There is no such download."))
-    if not rights.may_fetch(request.user, found):
+    if not permissions.may_fetch(request.user, found):
         raise Http404(_("There is no such download."))
     if found.lost:
         return _gone(request, found)
@@ -214,11 +215,13 @@ def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
 @login_not_required
 @require_safe
 @cache_control(public=True, max_age=SCRIPT_SECONDS)
-@condition(etag_func=lambda request, name: scripts.etag(name))
+@condition(etag_func=lambda request, name: htmx_assets.etag(name))
 def script(request: HttpRequest, name: str) -> HttpResponse:
     """Hand out a script to a page whose site does not serve it as a static file."""
     try:
-        return HttpResponse(scripts.content(name), content_type="text/javascript; charset=utf-8")
+        return HttpResponse(
+            htmx_assets.content(name), content_type="text/javascript; charset=utf-8"
+        )
     except KeyError:
         raise Http404(_("There is no such script.")) from None
 
@@ -240,8 +243,8 @@ def _busy() -> HttpResponse:
 
 
 def _menu(request: HttpRequest) -> HttpResponse:
-    listing = store.read_listing(owners.resolve(request.user), limit=fragments.MENU_SIZE)
-    return HttpResponse(fragments.render(listing, request))
+    listing = store.read_listing(owners.resolve(request.user), limit=rendering.MENU_SIZE)
+    return HttpResponse(rendering.render(listing, request))
 
 
 def _back(request: HttpRequest) -> HttpResponse | None:
@@ -274,19 +277,19 @@ def _bounded(address: str) -> str:
 def _list_as_fragment(request: HttpRequest) -> HttpResponse:
     seen = Version.parse(request.GET.get("version", ""))
     owner = owners.resolve(request.user)
-    listing = store.read_changes(owner, seen, limit=fragments.MENU_SIZE)
+    listing = store.read_changes(owner, seen, limit=rendering.MENU_SIZE)
     if listing is None:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
-    return HttpResponse(fragments.render(listing, request))
+    return HttpResponse(rendering.render(listing, request))
 
 
 def _list_as_json(request: HttpRequest) -> HttpResponse:
     listing = store.read_listing(owners.resolve(request.user), limit=JSON_SIZE)
-    shown = replace(listing, downloads=listing.downloads[: fragments.MENU_SIZE])
+    shown = replace(listing, downloads=listing.downloads[: rendering.MENU_SIZE])
     user = request.user.get_username()
     return JsonResponse(
         {
-            "html": fragments.render_list(shown, request),
+            "html": rendering.render_list(shown, request),
             "downloads": [store.entry_of(item, user=user) for item in listing.downloads],
             "in_progress": listing.in_progress,
         }

@@ -11,9 +11,10 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.utils import translation
 
-from async_downloads import fragments, handshake, owners, push, sockets, store
-from async_downloads.logs import get_logger
+from async_downloads import owners, store
+from async_downloads.centre import push, rendering, websocket_address, websocket_request
 from async_downloads.store import Version
+from async_downloads.utils.log import get_logger
 
 __all__ = ["DownloadsConsumer"]
 
@@ -74,9 +75,9 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
         user = self.scope.get("user")
         named = self.scope["url_route"]["kwargs"].get("username")
         known = getattr(user, "is_authenticated", False) and (
-            named in (None, sockets.ANY_NAME, user.get_username())
+            named in (None, websocket_address.ANY_NAME, user.get_username())
         )
-        if not known or not handshake.is_same_site(self.scope) or self.layer is None:
+        if not known or not websocket_request.is_same_site(self.scope) or self.layer is None:
             await self.close()
             return
         self.owner = owners.resolve(user)
@@ -174,12 +175,12 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
 
     def render_changes(self) -> str | None:
         """Return the list as markup, in the language of the page; None if it did not change."""
-        listing = store.read_changes(self.owner, self.seen, limit=fragments.MENU_SIZE)
+        listing = store.read_changes(self.owner, self.seen, limit=rendering.MENU_SIZE)
         if listing is None:
             return None
-        request = handshake.request_of(self.scope)
-        language = handshake.language_of(request)
-        with translation.override(language), handshake.below_prefix(request):
-            markup = fragments.render_pushed(listing, request)
+        request = websocket_request.request_of(self.scope)
+        language = websocket_request.language_of(request)
+        with translation.override(language), websocket_request.below_prefix(request):
+            markup = rendering.render_pushed(listing, request)
         self.seen, self.may_change = listing.version, listing.in_progress
         return markup

@@ -15,7 +15,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django_q.models import Schedule
 
-from async_downloads import cache, schedules
+from async_downloads import cache
+from async_downloads.executors import django_q_schedule
 from async_downloads.models import Download, DownloadCollection
 from tests.shop.models import Customer, Order
 
@@ -122,7 +123,7 @@ def test_back_leaves_no_error_and_no_second_schedule(migrated_again: None) -> No
     # The receiver that installs it also runs after migrating back, without our tables.
     migrate("zero")
     migrate()
-    assert Schedule.objects.filter(func=schedules.CLEANUP_PATH).count() == 1
+    assert Schedule.objects.filter(func=django_q_schedule.CLEANUP_PATH).count() == 1
 
 
 # What the database itself refuses

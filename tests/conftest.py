@@ -13,8 +13,8 @@ from django.core.management import call_command
 from django.db import connections
 from django.test import Client
 
-from async_downloads import entries, steps
-from async_downloads.store import lifecycle, run
+from async_downloads.building import progress
+from async_downloads.store import attempt, cache_entries, lifecycle
 from tests import services
 from tests.factories import UserFactory
 
@@ -89,13 +89,13 @@ def clean_slate(request: pytest.FixtureRequest) -> Iterator[None]:
         # A response that is closed looks after the connections that are open; a test that may
         # not use a database must find none that an earlier one has left.
         connections.close_all()
-    entries._breakers.clear()
-    steps._steps.clear()
+    cache_entries._breakers.clear()
+    progress._steps.clear()
     for alias in ("default", "file"):
         caches[alias].clear()
     shutil.rmtree(project_settings.MEDIA_ROOT, ignore_errors=True)
     yield
-    entries._breakers.clear()
+    cache_entries._breakers.clear()
 
 
 @pytest.fixture(params=CACHES)
@@ -125,7 +125,7 @@ def shared_cache(settings: Any) -> str:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beat at every row, and wait for no row for long."""
-    monkeypatch.setattr(run, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(attempt, "HEARTBEAT_SECONDS", 0.0)
     monkeypatch.setattr(lifecycle, "BLIND_ROW_WAIT_SECONDS", 0.05)
 
 

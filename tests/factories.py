@@ -10,7 +10,8 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
-from async_downloads import files
+from async_downloads.files import storage
+from async_downloads.files.names import path_for
 from async_downloads.models import Download, DownloadCollection, DownloadState
 from async_downloads.owners import Owner
 from tests.shop.models import Customer, Order
@@ -83,9 +84,7 @@ class DownloadFactory(DjangoModelFactory):
     collection = factory.SubFactory(DownloadCollectionFactory)
     filename = factory.Sequence(lambda n: f"orders{n}.csv")
     name = factory.LazyAttribute(lambda download: download.filename)
-    filepath = factory.LazyAttribute(
-        lambda download: files.path_for(str(download.id), download.filename)
-    )
+    filepath = factory.LazyAttribute(lambda download: path_for(str(download.id), download.filename))
     id = factory.LazyFunction(uuid.uuid4)
     expires_at = factory.LazyFunction(lambda: timezone.now() + timedelta(days=1))
 
@@ -93,7 +92,7 @@ class DownloadFactory(DjangoModelFactory):
     def stored(download: Download, create: bool, extracted: Any, **kwargs: Any) -> None:  # noqa: N805
         """Store the file that a complete download must have."""
         if create and download.complete and extracted is not False:
-            files.storage().save(download.filepath, ContentFile(FILE_CONTENT))
+            storage.storage().save(download.filepath, ContentFile(FILE_CONTENT))
 
 
 class CustomerFactory(DjangoModelFactory):

@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from async_downloads import entries, store
+from async_downloads import store
 from async_downloads.models import Download
+from async_downloads.store import cache_entries
 
 
 def claimed(download: Download) -> store.Run:
@@ -23,5 +24,5 @@ def long_ago() -> datetime:
 def fall_silent() -> None:
     """Let it be long ago that anything was heard of any download, by row or by entry."""
     for key in Download.objects.values_list("pk", flat=True):
-        entries.delete_entry(str(key))
+        cache_entries.delete_entry(str(key))
     Download.objects.update(heard_at=long_ago())

@@ -24,7 +24,8 @@ from django.middleware.csrf import get_token
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, reverse
 
-from async_downloads import push, urls
+from async_downloads import urls
+from async_downloads.centre import push
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.routing import websocket_urlpatterns
 from async_downloads.ws_consumers import COALESCE_SECONDS, DownloadsConsumer

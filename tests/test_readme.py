@@ -28,9 +28,10 @@ from django.urls import URLResolver
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from async_downloads import cache, files, settings, signals
+from async_downloads import cache, settings, signals
 from async_downloads.executors import enqueuer_for
 from async_downloads.exports import ExportInBackgroundMixin
+from async_downloads.files import storage
 from async_downloads.formats import registry
 from async_downloads.models import Download
 from async_downloads.shortcuts import download_task
@@ -271,7 +272,7 @@ def test_a_task_of_ones_own_rows(user: Any, quick_start: Any) -> None:
     _, key = cache.init_download(user, "report.csv")
     reports.export_report(key, ["open", "shipped"])
     download = Download.objects.get()
-    with files.storage().open(download.filepath) as file:
+    with storage.storage().open(download.filepath) as file:
         assert file.read().decode("utf-8-sig") == "Status,Orders\nopen,1\nshipped,0\n"
     _, key = cache.init_download(user, "report.csv")
     reports.export_report(key, [])
@@ -288,7 +289,7 @@ def documented_admin(quick_start: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def content(download: Download) -> str:
     assert download.complete, download.error_detail
-    with files.storage().open(download.filepath) as file:
+    with storage.storage().open(download.filepath) as file:
         text: str = file.read().decode()
     return text
 
@@ -400,7 +401,7 @@ def test_a_task_of_several_files(user: Any, quick_start: Any) -> None:
     tasks.export_archive(key, ["open", "shipped"])
     download = Download.objects.get()
     assert download.complete, download.error_detail
-    with files.storage().open(download.filepath) as file, zipfile.ZipFile(file) as archive:
+    with storage.storage().open(download.filepath) as file, zipfile.ZipFile(file) as archive:
         assert archive.namelist() == ["README.txt", "open.xlsx", "shipped.xlsx"]
         book = openpyxl.load_workbook(io.BytesIO(archive.read("open.xlsx")))
     rows = [[cell.value for cell in row] for row in book.worksheets[0].rows]
@@ -436,7 +437,7 @@ def test_a_task_is_started_after_the_commit(
         views.start_report(posted(rf, user))
         assert queues.waiting() == []
     queues.run_waiting()
-    with files.storage().open(Download.objects.get().filepath) as file:
+    with storage.storage().open(Download.objects.get().filepath) as file:
         assert file.read().decode("utf-8-sig") == "Status,Orders\nopen,0\nshipped,0\n"
 
 

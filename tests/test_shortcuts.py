@@ -12,8 +12,9 @@ from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django_q.conf import Conf
 
-from async_downloads import cache, files
+from async_downloads import cache
 from async_downloads.exceptions import DownloadCancelled
+from async_downloads.files import storage
 from async_downloads.models import Download
 from async_downloads.shortcuts import (
     download_task,
@@ -49,7 +50,7 @@ def customer_row(customer: Customer) -> list[Any]:
 
 
 def content(key: str) -> str:
-    with files.storage().open(Download.objects.get(pk=key).filepath) as stored:
+    with storage.storage().open(Download.objects.get(pk=key).filepath) as stored:
         text: str = stored.read().decode()
     return text
 

@@ -11,7 +11,8 @@ from django.conf import settings as project_settings
 from django.utils.module_loading import import_string
 from django_q.exceptions import TimeoutException
 
-from async_downloads import cache, schedules, tasks
+from async_downloads import cache, tasks
+from async_downloads.executors import django_q_schedule
 from async_downloads.models import Download
 from tests import jobs
 from tests.factories import DownloadFactory
@@ -196,7 +197,7 @@ def test_a_celery_beat_entry_as_documented_names_a_task_that_exists() -> None:
 
 
 def test_the_path_that_django_q_is_told_is_the_clean_up() -> None:
-    assert import_string(schedules.CLEANUP_PATH) is tasks.cleanup_expired_downloads
+    assert import_string(django_q_schedule.CLEANUP_PATH) is tasks.cleanup_expired_downloads
 
 
 def test_a_recorded_failure_is_what_the_list_shows(user: Any) -> None:

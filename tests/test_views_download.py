@@ -14,7 +14,7 @@ from async_downloads import cache
 from async_downloads.models import Download
 from tests import s3
 from tests.factories import DownloadFactory, UserFactory
-from tests.test_store_connections import locked_elsewhere
+from tests.store.test_transactions import locked_elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,10 +12,11 @@ from django.contrib.auth.models import AnonymousUser
 from django.test import Client
 from django.urls import re_path
 
-from async_downloads import cache, push, store
+from async_downloads import cache, store
+from async_downloads.centre import push
+from async_downloads.centre.websocket_address import ANY_NAME
 from async_downloads.models import Download
 from async_downloads.routing import websocket_urlpatterns
-from async_downloads.sockets import ANY_NAME
 from async_downloads.ws_consumers import COALESCE_SECONDS, DownloadsConsumer
 from tests.factories import DownloadFactory, UserFactory
 from tests.sockets import (

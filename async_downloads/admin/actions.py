@@ -17,7 +17,7 @@ from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from async_downloads import store
-from async_downloads.admin.columns import badge, grouped
+from async_downloads.admin.display import badge, grouped
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
 
 __all__ = ["ACTION_LIMIT", "CollectionActions", "DownloadActions", "Intervention"]

@@ -13,7 +13,7 @@ from async_downloads import store
 from async_downloads.admin.actions import DownloadActions
 from async_downloads.admin.base import ReadOnlyAdmin
 from async_downloads.admin.changelist import DownloadChangeList
-from async_downloads.admin.columns import DownloadColumns
+from async_downloads.admin.display import DownloadColumns
 from async_downloads.admin.filters import (
     AgeFilter,
     ConditionFilter,

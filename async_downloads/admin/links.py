@@ -8,7 +8,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
-from async_downloads import rights
+from async_downloads import permissions
 from async_downloads.models import Download, DownloadCollection
 
 __all__ = ["links_of", "page_of"]
@@ -33,8 +33,8 @@ def links_of(download: Download, site: AdminSite, request: HttpRequest) -> dict[
 def may_fetch_file(download: Download, user: Any) -> bool:
     """Return whether the view would hand the file to somebody."""
     own = download.collection.user_id is not None and download.collection.user_id == user.pk
-    allowed = own or rights.may_fetch_of_others(user)
-    return download.complete and allowed and rights.may_fetch(user, download)
+    allowed = own or permissions.may_fetch_of_others(user)
+    return download.complete and allowed and permissions.may_fetch(user, download)
 
 
 def page_of(row: Model | None, model: type[Model], site: AdminSite, request: HttpRequest) -> str:

@@ -12,8 +12,9 @@ from django.urls import URLPattern, path, reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_safe
 
-from async_downloads import scripts, store
-from async_downloads.admin.columns import badge, grouped, live_cells
+from async_downloads import store
+from async_downloads.admin.display import badge, grouped, live_cells
+from async_downloads.centre import htmx_assets
 from async_downloads.models import Download
 
 __all__ = ["LiveViews"]
@@ -51,7 +52,7 @@ class LiveViews(ModelAdmin):
     @property
     def htmx(self) -> str:
         """Where the pages get htmx from."""
-        return scripts.url("htmx-2.min.js")
+        return htmx_assets.url("htmx-2.min.js")
 
     def address(self, name: str, *arguments: Any) -> str:
         """Return the address of one of this model's pages in the site that it is part of."""

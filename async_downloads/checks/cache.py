@@ -7,7 +7,8 @@ from django.conf import settings as project_settings
 from django.core.checks import CheckMessage
 from django.core.checks import Warning as CheckWarning
 
-from async_downloads import entries, settings
+from async_downloads import settings
+from async_downloads.store import cache_entries
 
 __all__ = ["check_cache_is_shared", "check_cache_time_limits"]
 
@@ -20,7 +21,7 @@ TIME_LIMITS: Final[dict[Any, tuple[str, ...]]] = {
 
 def check_cache_is_shared(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
     """W005: a cache that the worker does not share with the web processes."""
-    if _wrong_cache() or entries.is_shared():
+    if _wrong_cache() or cache_entries.is_shared():
         return []
     return [
         CheckWarning(

@@ -8,7 +8,8 @@ from django.conf import settings as project_settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 
-from async_downloads import rights, schedules, settings
+from async_downloads import permissions, settings
+from async_downloads.executors import django_q_schedule
 
 __all__ = ["check_names", "check_rights", "check_settings"]
 
@@ -41,7 +42,7 @@ def check_settings(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMes
         Error(f"ASYNC_DOWNLOADS_{name} is {getattr(settings, name)!r}.", hint=hint, id=check_id)
         for name, hint, check_id in _wrong_settings()
     ]
-    wrong = schedules.problem()
+    wrong = django_q_schedule.problem()
     if wrong is not None:
         messages.append(Error(wrong[0], hint=wrong[1], id="async_downloads.E010"))
     return messages
@@ -108,7 +109,7 @@ def check_rights(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessa
     if not settings.MAY_FETCH:
         return []
     try:
-        rights.site_function()
+        permissions.site_function()
     except Exception as error:  # noqa: BLE001 (an import runs the site's own code)
         return [
             Error(

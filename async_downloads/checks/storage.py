@@ -9,7 +9,8 @@ from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 
-from async_downloads import files, serving, settings
+from async_downloads import serving, settings
+from async_downloads.files import storage
 
 __all__ = ["check_files_are_kept", "check_storage"]
 
@@ -17,7 +18,7 @@ __all__ = ["check_files_are_kept", "check_storage"]
 def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
     """E007 to E009, W015: a storage that cannot be used, or served, or is elsewhere each time."""
     try:
-        files.storage()
+        storage.storage()
     except (ImproperlyConfigured, TypeError) as error:
         return [
             Error(
@@ -43,7 +44,7 @@ def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMess
 
 def _relative() -> list[CheckMessage]:
     """Warn of a folder that is another one for each process, as without a MEDIA_ROOT."""
-    folder = files.configured_root()
+    folder = storage.configured_root()
     if folder is None or Path(folder).is_absolute():
         return []
     return [
@@ -61,7 +62,7 @@ def _relative() -> list[CheckMessage]:
 def _misfit() -> tuple[str, str] | None:
     """Return why files cannot be served in the way that is set, and what to do about it."""
     way, location = settings.SERVE, settings.SERVE_LOCATION
-    if way in ("x-accel", "x-sendfile") and files.root() is None:
+    if way in ("x-accel", "x-sendfile") and storage.root() is None:
         said = f"ASYNC_DOWNLOADS_SERVE is {way!r}, but the storage is no folder of this machine."
         return said, 'Use "redirect" or "stream".'
     if way == "x-accel" and not (
@@ -69,7 +70,7 @@ def _misfit() -> tuple[str, str] | None:
     ):
         said = f"ASYNC_DOWNLOADS_SERVE_LOCATION is {location!r}."
         return said, "It must begin and end with a slash, as the location of nginx does."
-    if way == "redirect" and not files.signs_urls():
+    if way == "redirect" and not storage.signs_urls():
         said = 'ASYNC_DOWNLOADS_SERVE is "redirect", but the URLs of the storage are not signed.'
         return said, "Use a storage that signs them: on S3, querystring_auth without custom_domain."
     return None
@@ -78,7 +79,7 @@ def _misfit() -> tuple[str, str] | None:
 def check_files_are_kept(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
     """W007 and W008: files that anybody can fetch, or that are read into memory whole."""
     try:
-        kept_in: Any = files.storage()
+        kept_in: Any = storage.storage()
     except (ImproperlyConfigured, TypeError):
         # E007 tells.
         return []
@@ -92,7 +93,7 @@ def check_files_are_kept(app_configs: Sequence[Any] | None, **_: Any) -> list[Ch
                 id="async_downloads.W007",
             )
         ]
-    if settings.SERVE == "stream" and files.is_s3(kept_in) and not kept_in.max_memory_size:
+    if settings.SERVE == "stream" and storage.is_s3(kept_in) and not kept_in.max_memory_size:
         return [
             CheckWarning(
                 "Django would read each file of S3 into memory, whole, before it sends it.",
@@ -106,7 +107,7 @@ def check_files_are_kept(app_configs: Sequence[Any] | None, **_: Any) -> list[Ch
 
 def _is_published() -> bool:
     """Return whether the storage is a folder that MEDIA_URL stands for."""
-    folder, media_root = files.root(), project_settings.MEDIA_ROOT
+    folder, media_root = storage.root(), project_settings.MEDIA_ROOT
     # Where MEDIA_URL is not set it reads "/", and nothing is handed out.
     if folder is None or not media_root or project_settings.MEDIA_URL in ("", "/"):
         return False

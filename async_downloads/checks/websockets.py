@@ -10,7 +10,8 @@ from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.utils.module_loading import import_string
 
-from async_downloads import settings, sockets
+from async_downloads import settings
+from async_downloads.centre import websocket_address
 
 __all__ = ["check_layer", "check_route", "check_websockets"]
 
@@ -90,12 +91,12 @@ def check_route(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessag
 
 def _unrouted(application: Any) -> str:
     """Return what keeps pages from their websocket; an empty text if nothing does."""
-    url = urlsplit(sockets.path_of(application, SAMPLE_NAME))
+    url = urlsplit(websocket_address.path_of(application, SAMPLE_NAME))
     if url.netloc:
         # Of another server nothing is known here.
         return ""
     prefix = (project_settings.FORCE_SCRIPT_NAME or "").rstrip("/")
     path = unquote(url.path).removeprefix(prefix).lstrip("/")
-    if sockets.resolves(application, path):
+    if websocket_address.resolves(application, path):
         return ""
     return f"it has no route to DownloadsConsumer at {path!r}, where pages open their websocket."

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connections
 
 from async_downloads.executors.base import NEVER_RUN, Enqueue
-from async_downloads.supervision import supervise
+from async_downloads.executors.runner import supervise
 
 __all__ = ["ThreadTask", "enqueuer", "thread_task"]
 

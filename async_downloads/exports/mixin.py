@@ -15,9 +15,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from async_downloads.exceptions import TooManyDownloadsError
-from async_downloads.exports.columns import Columns
+from async_downloads.exports.changelist_columns import Columns
+from async_downloads.exports.changelist_request import Selection, WorkerRequest, matching
 from async_downloads.exports.resources import resource_from
-from async_downloads.exports.selection import Selection, WorkerRequest, matching
 from async_downloads.shortcuts import init_generic_csv_download
 
 __all__ = ["ExportInBackgroundMixin"]

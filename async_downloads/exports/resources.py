@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import QuerySet
 
 from async_downloads import cache
-from async_downloads.building import CHUNK_SIZE
+from async_downloads.building.content import CHUNK_SIZE
 
 __all__ = ["export_resource", "resource_from"]
 

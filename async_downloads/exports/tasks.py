@@ -13,10 +13,10 @@ from django.urls import get_resolver
 from django.utils.translation import gettext_noop
 
 from async_downloads.exceptions import DownloadError
-from async_downloads.exports.columns import Columns
+from async_downloads.exports.changelist_columns import Columns
+from async_downloads.exports.changelist_request import Selection, WorkerRequest, matching
 from async_downloads.exports.mixin import ExportInBackgroundMixin
 from async_downloads.exports.resources import export_resource
-from async_downloads.exports.selection import Selection, WorkerRequest, matching
 from async_downloads.shortcuts import download_task, queryset_to_csv
 
 __all__ = ["export_changelist"]

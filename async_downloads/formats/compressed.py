@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import IO, Any, Final, cast
 
-from async_downloads import files
+from async_downloads.files.names import with_stored_end
 from async_downloads.formats.base import Options, Writer
 from async_downloads.formats.sinks import Sink
 
@@ -31,7 +31,7 @@ def compressing(write: Writer) -> Writer:
 
     def write_compressed(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
         sink = cast("IO[bytes]", Sink(stream))
-        name = files.with_stored_end(options.name)
+        name = with_stored_end(options.name)
         if name.lower().endswith(EXTENSION):
             # A writer that looks at it would find itself compressed again.
             options = replace(options, name=name[: -len(EXTENSION)])

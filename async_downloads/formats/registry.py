@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import replace
 from typing import Final
 
-from async_downloads import files
+from async_downloads.files.names import with_stored_end
 from async_downloads.formats import compressed, csv, jsonl, xlsx, zipped
 from async_downloads.formats.base import Format
 
@@ -81,7 +81,7 @@ def for_filename(filename: str) -> Format:
     Raises:
         ImproperlyConfigured: What it needs is not installed.
     """
-    stored = files.with_stored_end(filename)
+    stored = with_stored_end(filename)
     plain = _without_gzip(stored)
     found = _by_extension(plain)[0] or CSV
     found.require()
@@ -98,7 +98,7 @@ def meant_by(filename: str) -> str:
     Returns:
         The extension; empty if the name means a format, or is like that of none.
     """
-    plain = _without_gzip(files.with_stored_end(filename))
+    plain = _without_gzip(with_stored_end(filename))
     if plain.lower().endswith(ZIP.extensions):
         # It is what is in the archive that rows become.
         plain = split(plain)[0]
@@ -116,7 +116,7 @@ def meant_by(filename: str) -> str:
 
 def content_type_of(filename: str) -> str | None:
     """Return what a file of this name is served as; None if its extension means no format."""
-    stored = files.with_stored_end(filename)
+    stored = with_stored_end(filename)
     plain = _without_gzip(stored)
     found = _by_extension(plain)[0]
     if plain != stored:
@@ -130,7 +130,7 @@ def split(filename: str) -> tuple[str, str]:
     An extension is one that means a format, with or without ``.gz`` behind it. The name
     is taken as the storage gets it, if it means a format only then.
     """
-    for name in (filename, files.with_stored_end(filename)):
+    for name in (filename, with_stored_end(filename)):
         plain = _without_gzip(name)
         end = len(plain) - len(_by_extension(plain)[1])
         if end < len(name):
@@ -140,7 +140,7 @@ def split(filename: str) -> tuple[str, str]:
 
 def with_extension(filename: str, wanted: Format) -> str:
     """Return a file name with the extension of a format, in the place of one that means another."""
-    if files.with_stored_end(filename).lower().endswith(wanted.extensions):
+    if with_stored_end(filename).lower().endswith(wanted.extensions):
         return filename
     return split(filename)[0] + wanted.extensions[0]
 

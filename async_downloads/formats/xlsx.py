@@ -18,7 +18,7 @@ from async_downloads.formats import cells
 from async_downloads.formats.base import Options
 from async_downloads.formats.rows import Batches
 from async_downloads.formats.workbooks import BOLD, FORMATS, Workbook
-from async_downloads.logs import get_logger
+from async_downloads.utils.log import get_logger
 
 __all__ = ["write"]
 

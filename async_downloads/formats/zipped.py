@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import IO, Any, Final, Self, cast
 
-from async_downloads import files
+from async_downloads.files.names import FALLBACK_NAME, split_name, stored_name, with_stored_end
 from async_downloads.formats.base import Format, Options
 from async_downloads.formats.sinks import Sink
 
@@ -74,7 +74,7 @@ class Archive:
         folder = ""
         for part in folders:
             folder = self._free(folder + part, "", folder=True) + "/"
-        stem, extension = files.split_name(last)
+        stem, extension = split_name(last)
         return self._free(folder + stem, extension, folder=False)
 
     def _free(self, stem: str, extension: str, *, folder: bool) -> str:
@@ -102,10 +102,10 @@ def _parts(name: str) -> list[str]:
     Folders that make the path longer than ``MAX_PATH`` are left out, from the first.
     """
     parts = [part.strip() for part in re.split(r"[/\\]", name)]
-    safe = [files.stored_name(part) for part in parts if part not in {"", ".", ".."}]
+    safe = [stored_name(part) for part in parts if part not in {"", ".", ".."}]
     sizes = itertools.accumulate(len(part.encode()) + 1 for part in reversed(safe))
     fitting = sum(size <= MAX_PATH for size in sizes)
-    return safe[-fitting:] if safe else [files.FALLBACK_NAME]
+    return safe[-fitting:] if safe else [FALLBACK_NAME]
 
 
 def _key(path: str) -> str:
@@ -131,9 +131,9 @@ def write(
         options: Of the archive. Its name without ``.zip`` is that of the member.
         for_filename: Returns the format of the member by its name.
     """
-    name = files.with_stored_end(re.split(r"[/\\]", options.name)[-1])
+    name = with_stored_end(re.split(r"[/\\]", options.name)[-1])
     if name.lower().endswith(EXTENSION):
-        name = files.with_stored_end(name[: -len(EXTENSION)])
+        name = with_stored_end(name[: -len(EXTENSION)])
     found = for_filename(name)
     if not name.lower().endswith(found.extensions):
         name += found.extensions[0]

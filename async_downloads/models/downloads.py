@@ -14,9 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from async_downloads import settings
-from async_downloads.failures import storable
-from async_downloads.files import MAX_PATH_LENGTH
-from async_downloads.lifetimes import sign_of_life, stalled_before
+from async_downloads.files.storage import MAX_PATH_LENGTH
 from async_downloads.models.collections import DownloadCollection
 from async_downloads.models.conditions import (
     CLEARED,
@@ -26,6 +24,8 @@ from async_downloads.models.conditions import (
     status_of,
 )
 from async_downloads.models.texts import write_text
+from async_downloads.models.timing import sign_of_life, stalled_before
+from async_downloads.utils.error_text import storable
 
 __all__ = ["Download", "DownloadQuerySet"]
 

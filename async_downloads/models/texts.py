@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from django.db import DataError, OperationalError, transaction
 
-from async_downloads.failures import storable
+from async_downloads.utils.error_text import storable
 
 __all__ = ["backslashed", "underlined", "write_text"]
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from django.utils.http import content_disposition_header
 
-from async_downloads import files
+from async_downloads.files.names import shortened, shown_name
 from async_downloads.formats import registry
 
 __all__ = ["Attachment"]
@@ -58,7 +58,7 @@ class Attachment(NamedTuple):
     def disposition(self) -> str:
         """The header that has it saved, under its name, rather than shown (RFC 6266)."""
         # A line break would end the header; rows of old may hold one.
-        name = files.shortened(files.shown_name(self.filename), MAX_NAME_BYTES)
+        name = shortened(shown_name(self.filename), MAX_NAME_BYTES)
         return content_disposition_header(True, name) or "attachment"
 
     @property

@@ -5,7 +5,8 @@ from urllib.parse import quote
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 
-from async_downloads import files, settings
+from async_downloads import settings
+from async_downloads.files import storage
 from async_downloads.serving.attachment import Attachment
 
 __all__ = ["by_redirect", "by_x_accel", "by_x_sendfile"]
@@ -17,7 +18,7 @@ def by_x_accel(request: HttpRequest, attachment: Attachment) -> HttpResponseBase
     Raises:
         FileNotFoundError: The storage no longer has the file.
     """
-    files.require(attachment.path)
+    storage.require(attachment.path)
     # nginx decodes it once.
     where = settings.SERVE_LOCATION + quote(attachment.path)
     return HttpResponse(headers={**attachment.headers, "X-Accel-Redirect": where})
@@ -30,8 +31,8 @@ def by_x_sendfile(request: HttpRequest, attachment: Attachment) -> HttpResponseB
         FileNotFoundError: The storage no longer has the file.
         NotImplementedError: The storage is not a folder of this machine.
     """
-    files.require(attachment.path)
-    where = quote(files.storage().path(attachment.path))
+    storage.require(attachment.path)
+    where = quote(storage.storage().path(attachment.path))
     return HttpResponse(headers={**attachment.headers, "X-Sendfile": where})
 
 
@@ -41,8 +42,8 @@ def by_redirect(request: HttpRequest, attachment: Attachment) -> HttpResponseBas
     Raises:
         FileNotFoundError: The storage no longer has the file.
     """
-    files.require(attachment.path)
-    url = files.signed_url(
+    storage.require(attachment.path)
+    url = storage.signed_url(
         attachment.path,
         content_type=attachment.content_type,
         disposition=attachment.disposition,

@@ -10,7 +10,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 
-from async_downloads import files
+from async_downloads.files import storage
 from async_downloads.serving.attachment import Attachment
 from async_downloads.serving.ranges import UnsatisfiableRangeError, wanted
 
@@ -60,8 +60,8 @@ def stream(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
     Raises:
         FileNotFoundError: The storage no longer has the file.
     """
-    size, headers = files.size_of(attachment.path, told=attachment.size), attachment.headers
-    stored = files.storage().open(attachment.path, "rb")
+    size, headers = storage.size_of(attachment.path, told=attachment.size), attachment.headers
+    stored = storage.storage().open(attachment.path, "rb")
     response = _without_bytes(request, attachment, size)
     if response is None:
         response = _bytes(stored, wanted(request, size=size, etag=attachment.etag), size)

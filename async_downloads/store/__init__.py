@@ -11,9 +11,17 @@ away (``removal``, ``cleanup``, ``selection``), what is left in the storage with
 (``orphans``) and what an older version has left (``adoption``).
 """
 
-from async_downloads.store.adoption import Finding, UnreadableCacheError, adopt
+from async_downloads.store.admin_operations import cancel, extend_expiry, mark_failed
+from async_downloads.store.attempt import Run, current_run
+from async_downloads.store.bulk_delete import (
+    SELECTABLE,
+    Selection,
+    Survey,
+    collections_of,
+    remove_selected,
+    survey,
+)
 from async_downloads.store.cleanup import Cleanup, clean_up, clean_up_alone
-from async_downloads.store.connections import after_commit
 from async_downloads.store.fetches import fetched, lose
 from async_downloads.store.joining import join, saving
 from async_downloads.store.lifecycle import (
@@ -38,18 +46,9 @@ from async_downloads.store.listing import (
 from async_downloads.store.orphans import remove_orphans
 from async_downloads.store.overdue import settled
 from async_downloads.store.removal import clear, clear_finished, collections_by_key, discard, purge
-from async_downloads.store.run import Run, current_run
-from async_downloads.store.selection import (
-    SELECTABLE,
-    Selection,
-    Survey,
-    collections_of,
-    remove_selected,
-    survey,
-)
-from async_downloads.store.staff import cancel, extend_expiry, mark_failed
-from async_downloads.store.status import Amount, Status, Tolerance, read_status
+from async_downloads.store.statistics import Amount, Status, Tolerance, read_status
 from async_downloads.store.totals import STALLED, Total, total_by_condition
+from async_downloads.store.transactions import after_commit
 from async_downloads.store.write_through import entry_of
 
 __all__ = [
@@ -57,7 +56,6 @@ __all__ = [
     "STALLED",
     "Amount",
     "Cleanup",
-    "Finding",
     "Listing",
     "PageListing",
     "Run",
@@ -66,9 +64,7 @@ __all__ = [
     "Survey",
     "Tolerance",
     "Total",
-    "UnreadableCacheError",
     "Version",
-    "adopt",
     "after_commit",
     "attachment_of",
     "cancel",

@@ -19,12 +19,12 @@ from typing import Final
 from django.db import connections, transaction
 from django.db.models import Q
 
-from async_downloads import entries
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
-from async_downloads.store.connections import database, downloads, persistently
+from async_downloads.store import cache_entries
 from async_downloads.store.listing import overlaid
 from async_downloads.store.overdue import fail_overdue, skips_locked
 from async_downloads.store.removal import BATCH_SIZE, delete, files_first
+from async_downloads.store.transactions import database, downloads, persistently
 
 __all__ = [
     "Cleanup",
@@ -83,12 +83,12 @@ class Cleanup:
 def clean_up_alone() -> Cleanup | None:
     """Clean up, unless another process is at it; None if one is."""
     scope = _scope()
-    if not entries.start_cleanup(scope):
+    if not cache_entries.start_cleanup(scope):
         return None
     try:
-        return clean_up(after_each=lambda _: entries.renew_cleanup(scope))
+        return clean_up(after_each=lambda _: cache_entries.renew_cleanup(scope))
     finally:
-        entries.end_cleanup(scope)
+        cache_entries.end_cleanup(scope)
 
 
 def clean_up(
@@ -132,13 +132,13 @@ def clean_up(
     if collection is None:
         total.collections = count_empty() if dry_run else delete_empty()
         if not dry_run:
-            entries.note_cleanup(_scope())
+            cache_entries.note_cleanup(_scope())
     return total
 
 
 def last_cleanup() -> datetime | None:
     """Return when a clean-up last came to its end; None if the cache does not know."""
-    return entries.last_cleanup(_scope())
+    return cache_entries.last_cleanup(_scope())
 
 
 @dataclass(slots=True)

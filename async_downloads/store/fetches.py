@@ -4,11 +4,11 @@ from typing import Any
 
 from django.utils.translation import gettext_noop
 
-from async_downloads import files
-from async_downloads.logs import get_logger
+from async_downloads.files import storage
 from async_downloads.models import Download
-from async_downloads.store.connections import DatabaseFault, downloads, impatient
+from async_downloads.store.transactions import DatabaseFault, downloads, impatient
 from async_downloads.store.write_through import tell, write_through
+from async_downloads.utils.log import get_logger
 
 __all__ = ["fetched", "lose"]
 
@@ -24,7 +24,7 @@ def lose(download: Download) -> bool:
     Returns:
         Whether it is gone for good: not where the storage itself is not there.
     """
-    if not files.is_there(download.filepath):
+    if not storage.is_there(download.filepath):
         logger.error("The storage is not there, and with it %s", download.filepath)
         return False
     rows = downloads().filter(pk=download.pk, filepath=download.filepath)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from async_downloads.models import DownloadState
-from async_downloads.store.connections import downloads
-from async_downloads.store.run import Run, current_run
+from async_downloads.store.attempt import Run, current_run
+from async_downloads.store.transactions import downloads
 
 __all__ = ["join", "saving"]
 

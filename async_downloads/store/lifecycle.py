@@ -10,10 +10,9 @@ from typing import Any, Final
 from django.db import IntegrityError, OperationalError, transaction
 from django.utils.translation import gettext_noop
 
-from async_downloads import entries, files, settings
+from async_downloads import settings
 from async_downloads.exceptions import DownloadBusy
-from async_downloads.lifetimes import expiry, stalled_before
-from async_downloads.logs import get_logger
+from async_downloads.files.names import path_for
 from async_downloads.models import (
     Download,
     DownloadCollection,
@@ -21,8 +20,16 @@ from async_downloads.models import (
     DownloadState,
 )
 from async_downloads.models.texts import underlined, write_text
+from async_downloads.models.timing import expiry, stalled_before
 from async_downloads.owners import Owner
-from async_downloads.store.connections import (
+from async_downloads.store import cache_entries
+from async_downloads.store.attempt import Run, current_run
+from async_downloads.store.outages import durably, write_durably
+from async_downloads.store.overdue import SILENT
+from async_downloads.store.registry import canonical_key
+from async_downloads.store.removal import purge
+from async_downloads.store.starts import hold, make, refuse_too_many
+from async_downloads.store.transactions import (
     DatabaseFault,
     after_commit,
     database,
@@ -30,12 +37,6 @@ from async_downloads.store.connections import (
     in_transaction,
     persistently,
 )
-from async_downloads.store.outages import durably, write_durably
-from async_downloads.store.overdue import SILENT
-from async_downloads.store.registry import canonical_key
-from async_downloads.store.removal import purge
-from async_downloads.store.run import Run, current_run
-from async_downloads.store.starts import hold, make, refuse_too_many
 from async_downloads.store.write_through import (
     announce,
     each_of,
@@ -44,6 +45,7 @@ from async_downloads.store.write_through import (
     write_progress,
     write_through,
 )
+from async_downloads.utils.log import get_logger
 
 __all__ = [
     "claim",
@@ -85,7 +87,7 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
     """
     # Two that make the same collection, while it is being removed, may block each other.
     download = persistently(partial(_begin, owner, filename, name))
-    each_of(lambda: entries.set_entry(entry_of(download, user=owner.name)))
+    each_of(lambda: cache_entries.set_entry(entry_of(download, user=owner.name)))
     after_commit(
         lambda: each_of(
             lambda: announce(download.collection, "created", download.download_key),
@@ -109,7 +111,7 @@ def _begin(owner: Owner, filename: str, name: str) -> Download:
 
 def _insert(owner: Owner, filename: str, name: str) -> Download:
     download = Download(name=name, filename=filename)
-    download.filepath = files.path_for(download.download_key, filename)
+    download.filepath = path_for(download.download_key, filename)
     with transaction.atomic(using=database()):
         download.collection = collection_of(owner)
         refuse_too_many(download.collection)
@@ -145,7 +147,7 @@ def claim(download_key: str, *, superseded: bool = False) -> Run | None:
         return None
     if in_transaction():
         return _join_transaction(download, superseded=superseded)
-    if entries.is_cleared(download_key):
+    if cache_entries.is_cleared(download_key):
         logger.info("Download %s was cleared while its row was locked", download_key)
         durably(lambda: purge(downloads().filter(pk=download.pk)))
         return None
@@ -256,7 +258,7 @@ def _wait_for_row(download_key: str) -> Download | None:
 
 
 def _patience(download_key: str) -> float:
-    return ROW_WAIT_SECONDS if entries.get_entry(download_key) else BLIND_ROW_WAIT_SECONDS
+    return ROW_WAIT_SECONDS if cache_entries.get_entry(download_key) else BLIND_ROW_WAIT_SECONDS
 
 
 def _join_transaction(download: Download, *, superseded: bool) -> Run | None:
@@ -326,8 +328,8 @@ def _last_heard(download: Download) -> datetime:
 
     A run inside a caller's transaction gives its signs of life in the entry alone.
     """
-    entry = entries.get_entry(download.download_key)
-    stamp = entries.stamp_of(entry) if entry else None
+    entry = cache_entries.get_entry(download.download_key)
+    stamp = cache_entries.stamp_of(entry) if entry else None
     return download.heard_at if stamp is None else max(download.heard_at, stamp)
 
 

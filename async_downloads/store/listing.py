@@ -10,12 +10,12 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 from django.core.paginator import Page, Paginator
 from django.utils import timezone
 
-from async_downloads import entries
 from async_downloads.models import Download, DownloadQuerySet
 from async_downloads.owners import Owner
 from async_downloads.serving import Attachment
-from async_downloads.store.connections import downloads
+from async_downloads.store import cache_entries
 from async_downloads.store.overdue import settled
+from async_downloads.store.transactions import downloads
 
 __all__ = [
     "Listing",
@@ -69,7 +69,7 @@ class Version(NamedTuple):
         """
         token, offered, offered_digest = (known or "").partition(".")
         if not token or (offered and offered_digest != digest):
-            token = entries.new_version()
+            token = cache_entries.new_version()
         return cls(token, digest)
 
     @classmethod
@@ -139,7 +139,7 @@ def read_listing(owner: Owner, *, limit: int | None = None) -> Listing:
         limit: How many of them; None for all.
     """
     # The token is taken before the rows, so that it can be too old but never too new.
-    known = entries.get_version(owner.collection_key)
+    known = cache_entries.get_version(owner.collection_key)
     rows = _Rows.read(owner, limit)
     return rows.listing(Version.of(known, rows.digest()))
 
@@ -190,7 +190,7 @@ def _read_changes(
 ) -> tuple[Listing, T] | None:
     """Return what is read and what comes with it, unless a page shows it already."""
     # Before the rows, as above.
-    known = entries.get_version(owner.collection_key)
+    known = cache_entries.get_version(owner.collection_key)
     if seen is not None and known in (seen.token, str(seen)):
         return None
     rows, more = read()
@@ -198,7 +198,7 @@ def _read_changes(
     if seen is not None and digest == seen.digest:
         if known is None:
             # An empty answer cannot bring the page a token, so the cache takes the page's.
-            entries.offer_version(owner.collection_key, str(seen))
+            cache_entries.offer_version(owner.collection_key, str(seen))
         return None
     return rows.listing(Version.of(known, digest)), more
 
@@ -211,7 +211,7 @@ def get_for_user(user_id: Any, download_key: uuid.UUID) -> Download | None:
         that nobody can tell the two apart.
     """
     found = downloads().for_user(user_id).active().filter(pk=download_key).first()
-    return None if found is None or entries.is_cleared(found.download_key) else found
+    return None if found is None or cache_entries.is_cleared(found.download_key) else found
 
 
 def get_for_staff(download_key: uuid.UUID) -> Download | None:
@@ -279,9 +279,9 @@ def overlaid(rows: list[Download]) -> list[Download]:
     Rows that were cleared and could not be deleted yet are left out.
     """
     unfinished = {row.download_key: row for row in rows if row.unfinished}
-    live, cleared = entries.get_live(unfinished, [row.download_key for row in rows])
+    live, cleared = cache_entries.get_live(unfinished, [row.download_key for row in rows])
     for key, entry in live.items():
-        row, stamp = unfinished[key], entries.stamp_of(entry)
+        row, stamp = unfinished[key], cache_entries.stamp_of(entry)
         if stamp is not None and stamp > row.heard_at:
             row.percentage = entry["percentage"]
             row.heard_at = stamp

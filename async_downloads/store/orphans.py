@@ -11,10 +11,10 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from async_downloads import files
-from async_downloads.predecessor import download_key_of
-from async_downloads.store.connections import downloads
+from async_downloads.files import storage
+from async_downloads.files.names import download_key_of
 from async_downloads.store.removal import BATCH_SIZE
+from async_downloads.store.transactions import downloads
 
 __all__ = ["folder_keys", "remove_orphans"]
 
@@ -32,7 +32,7 @@ def remove_orphans(*, min_age: timedelta, dry_run: bool = False) -> Iterator[str
         found = {
             str(key): paths
             for key in sorted(keys - known)
-            if (paths := files.old_files(str(key), before=before))
+            if (paths := storage.old_files(str(key), before=before))
         }
         # A storage may have put the file of a download into another folder than ours.
         paths = [path for paths in found.values() for path in paths]
@@ -45,16 +45,16 @@ def remove_orphans(*, min_age: timedelta, dry_run: bool = False) -> Iterator[str
 def _remove(name: str, paths: list[str], *, dry_run: bool) -> Iterator[str]:
     for path in paths:
         if not dry_run:
-            files.remove(path)
+            storage.remove(path)
         yield path
     if not dry_run:
-        files.remove_folder(name)
+        storage.remove_folder(name)
 
 
 def folder_keys() -> Iterator[set[uuid.UUID]]:
     """Yield the download keys that folders in the storage are named by, in batches."""
     batch: set[uuid.UUID] = set()
-    for name in files.folders():
+    for name in storage.folders():
         key = download_key_of(name)
         if key is not None:
             batch.add(key)

@@ -10,9 +10,9 @@ from django.db import Error as DatabaseFault
 
 from async_downloads import settings
 from async_downloads.exceptions import DownloadUnavailable
-from async_downloads.logs import get_logger
 from async_downloads.models import DownloadQuerySet
-from async_downloads.store.connections import in_transaction, retried, surely
+from async_downloads.store.transactions import in_transaction, retried, surely
+from async_downloads.utils.log import get_logger
 
 __all__ = ["durably", "is_outage", "write_durably"]
 

@@ -14,10 +14,10 @@ from django.db.models import Q
 from django.utils.translation import gettext_noop
 
 from async_downloads import settings
-from async_downloads.logs import get_logger
 from async_downloads.models import Download, DownloadState
-from async_downloads.store.connections import DatabaseFault, database, downloads, impatient
+from async_downloads.store.transactions import DatabaseFault, database, downloads, impatient
 from async_downloads.store.write_through import write_through_all
+from async_downloads.utils.log import get_logger
 
 __all__ = ["SILENT", "fail_overdue", "settled", "skips_locked"]
 

@@ -15,11 +15,10 @@ from typing import Any, Final
 from django.db import transaction
 from django.utils import timezone
 
-from async_downloads import entries, files
-from async_downloads.failures import storable
-from async_downloads.logs import get_logger
+from async_downloads.files import storage
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
-from async_downloads.store.connections import (
+from async_downloads.store import cache_entries
+from async_downloads.store.transactions import (
     DatabaseFault,
     after_commit,
     database,
@@ -27,6 +26,8 @@ from async_downloads.store.connections import (
     impatient,
 )
 from async_downloads.store.write_through import announce, each_of, tell
+from async_downloads.utils.error_text import storable
+from async_downloads.utils.log import get_logger
 
 __all__ = [
     "BATCH_SIZE",
@@ -100,7 +101,7 @@ def clear_finished(user_id: Any) -> int:
     """
     finished = downloads().for_user(user_id).finished()
     # The clock of another machine may be behind.
-    moment = timezone.now() - entries.CLOCK_DIFFERENCE
+    moment = timezone.now() - cache_entries.CLOCK_DIFFERENCE
     try:
         with impatient():
             cleared = finished.active().retire(moment)
@@ -148,7 +149,7 @@ def _mark(rows: DownloadQuerySet, fault: DatabaseFault) -> int:
             would find the marks.
     """
     marked = dict(rows.values_list("pk", "collection_id"))
-    if not entries.mark_cleared(str(pk) for pk in marked):
+    if not cache_entries.mark_cleared(str(pk) for pk in marked):
         raise fault
     collections = DownloadCollection.objects.using(database())
     for collection in collections.filter(pk__in=set(marked.values())):
@@ -235,12 +236,12 @@ def discard(download: Download, *, using: str) -> None:
     gone = copy(download)
 
     def remove_file() -> None:
-        files.sweep(path, download_key=key)
+        storage.sweep(path, download_key=key)
 
     def remove_entry() -> None:
-        entries.delete_entry(key)
+        cache_entries.delete_entry(key)
         if gone.unfinished:
-            entries.note_cancelled(key)
+            cache_entries.note_cancelled(key)
 
     if expired:
         remove_file()

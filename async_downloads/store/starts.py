@@ -14,8 +14,8 @@ from async_downloads.models import (
     DownloadCollectionQuerySet,
     DownloadState,
 )
-from async_downloads.store.connections import database, downloads
 from async_downloads.store.listing import overlaid
+from async_downloads.store.transactions import database, downloads
 
 __all__ = ["hold", "make", "refuse_too_many"]
 

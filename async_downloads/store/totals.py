@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from django.db.models import Case, CharField, Count, F, Q, QuerySet, Sum, Value, When
 
-from async_downloads.lifetimes import stalled_before
 from async_downloads.models import DownloadQuerySet, DownloadState
 from async_downloads.models.conditions import UNFINISHED
+from async_downloads.models.timing import stalled_before
 
 __all__ = ["STALLED", "Total", "total_by_condition"]
 

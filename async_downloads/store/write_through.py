@@ -10,13 +10,14 @@ from typing import Any, Final
 
 from django.utils import timezone
 
-from async_downloads import entries, signals
-from async_downloads.entries import DownloadEntry
-from async_downloads.logs import get_logger
+from async_downloads import signals
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.signals import download_changed
-from async_downloads.store.connections import after_commit, downloads, retried
+from async_downloads.store import cache_entries
+from async_downloads.store.cache_entries import DownloadEntry
 from async_downloads.store.outages import durably
+from async_downloads.store.transactions import after_commit, downloads, retried
+from async_downloads.utils.log import get_logger
 
 __all__ = [
     "announce",
@@ -121,7 +122,7 @@ def publish(download: Download, change: str) -> None:
         change: What happened, in the words of ``signals``.
     """
     each_of(
-        lambda: entries.set_entry(entry_of(download)),
+        lambda: cache_entries.set_entry(entry_of(download)),
         lambda: announce(download.collection, change, download.download_key),
         lambda: tell(download, change),
     )
@@ -143,7 +144,7 @@ def write_progress(download: Download, percentage: int) -> None:
         entry = entry_of(download)
         entry["percentage"] = percentage
         entry["stamp"] = timezone.now().isoformat()
-        entries.set_entry(entry)
+        cache_entries.set_entry(entry)
 
     each_of(set_entry, lambda: announce(download.collection, "progressed", download.download_key))
 
@@ -157,7 +158,7 @@ def announce(collection: DownloadCollection, change: str, download_key: str = ""
         "change": change,
     }
     each_of(
-        lambda: entries.renew_version(collection.key),
+        lambda: cache_entries.renew_version(collection.key),
         lambda: download_changed.send_robust(sender=Download, **arguments),
     )
 

@@ -9,7 +9,8 @@ from django.http import HttpRequest
 from django.template.context import Context
 from django.utils.safestring import SafeString
 
-from async_downloads import fragments, items, owners, scripts, settings, sockets, store
+from async_downloads import owners, settings, store
+from async_downloads.centre import htmx_assets, item_cache, rendering, websocket_address
 
 __all__ = ["register"]
 
@@ -35,14 +36,14 @@ def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | str | 
     user = getattr(request, "user", None) or context.get("user")
     if not getattr(user, "is_authenticated", False) or not isinstance(user, AbstractBaseUser):
         return None
-    listing = store.read_listing(owners.resolve(user), limit=fragments.MENU_SIZE)
+    listing = store.read_listing(owners.resolve(user), limit=rendering.MENU_SIZE)
     return {
-        "fragment": fragments.render(listing, request),
+        "fragment": rendering.render(listing, request),
         "in_progress": listing.in_progress,
         "running": listing.running,
         "pushed": settings.WS_MODE,
-        "socket": sockets.address(user) if settings.WS_MODE else "",
-        **scripts.urls(),
+        "socket": websocket_address.address(user) if settings.WS_MODE else "",
+        **htmx_assets.urls(),
     }
 
 
@@ -53,4 +54,4 @@ def download_item(context: Context) -> SafeString:
     The same as to include ``async_downloads/download.html``, only that what has
     not changed is not rendered again.
     """
-    return items.render_item(context["download"], context)
+    return item_cache.render_item(context["download"], context)

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Final, TypeVar
 import pytest
 from django.db import transaction
 
-from async_downloads import cache, files, settings, store
+from async_downloads import cache, settings, store
 from async_downloads.executors import enqueuer_for
+from async_downloads.files import storage
 from async_downloads.models import Download
 from async_downloads.shortcuts import enqueue_download
 from async_downloads.testing.performing import DETAIL, PERCENTAGE, REFUSAL, Notes
@@ -97,7 +98,7 @@ class ExecutorConformance:
         """The bytes are those that the task has written, after one attempt."""
         key = self._start("write")
         download = self._until(key, "complete")
-        with files.storage().open(download.filepath) as file:
+        with storage.storage().open(download.filepath) as file:
             assert file.read() == b"positional\n"
         assert (download.attempts, download.errors) == (1, "")
         self._expect_ending(key, succeeded=True)
@@ -106,7 +107,7 @@ class ExecutorConformance:
         """Positional and keyword ones, text, numbers and lists."""
         key = self._start("write", "ä", 7, [1, 2], named=None, group="g")
         download = self._until(key, "complete")
-        with files.storage().open(download.filepath) as file:
+        with storage.storage().open(download.filepath) as file:
             assert file.read().decode() == 'positional,ä,7,"[1, 2]"\ngroup,g\nnamed,\n'
 
     def test_progress_is_seen(self) -> None:
@@ -195,7 +196,7 @@ class ExecutorConformance:
         assert self._row(key).state == "running"
         self.notes.go("end")
         download = self._until(key, "complete")
-        with files.storage().open(download.filepath) as file:
+        with storage.storage().open(download.filepath) as file:
             assert file.read().endswith(b"end\n")
         self._until_endings(key)
         _eventually(lambda: len(self._stored(download)) == 1, why=f"one file of {key}")
@@ -264,7 +265,7 @@ class ExecutorConformance:
         """Return the files of a download in the storage."""
         folder = posixpath.dirname(download.filepath)
         try:
-            return sorted(files.storage().listdir(folder)[1])
+            return sorted(storage.storage().listdir(folder)[1])
         except FileNotFoundError:
             return []
 

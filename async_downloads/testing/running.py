@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from django.utils.module_loading import import_string
 
-from async_downloads import cache, files
+from async_downloads import cache
 from async_downloads.executors import enqueuer_for
 from async_downloads.executors.threads import ThreadTask
+from async_downloads.files import storage
 from async_downloads.models import Download
 from async_downloads.tasks import run_task
 
@@ -64,7 +65,7 @@ class FinishedDownload:
             raise AssertionError(
                 f"The download is not complete but {self.state}: {self.errors}\n{self.error_detail}"
             )
-        with files.storage().open(self.download.filepath) as file:
+        with storage.storage().open(self.download.filepath) as file:
             return bytes(file.read())
 
     @property
@@ -127,7 +128,7 @@ class RunDownload:
     def remove_files(self) -> None:
         """Remove the files of all downloads that it has made: no row will know of them."""
         for download in Download.objects.filter(pk__in=self._keys):
-            files.sweep(download.filepath, download_key=download.download_key)
+            storage.sweep(download.filepath, download_key=download.download_key)
 
 
 #: Calls a task with positional and keyword arguments, and returns what the queue hears of.

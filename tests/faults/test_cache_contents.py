@@ -13,8 +13,9 @@ from django.core.cache import caches
 from django.test import Client as BrowserClient
 from django.utils import timezone
 
-from async_downloads import cache, entries, store, tasks
+from async_downloads import cache, store, tasks
 from async_downloads.models import Download
+from async_downloads.store import cache_entries
 from tests import services
 from tests.factories import DownloadFactory
 
@@ -26,7 +27,7 @@ class Gone:
 def entry_with(**values: Any) -> dict[str, Any]:
     """Return an entry of a download, newer than any row, with some values that are wrong."""
     now = timezone.now().isoformat()
-    entry: dict[str, Any] = dict.fromkeys(entries.DownloadEntry.__required_keys__, "")
+    entry: dict[str, Any] = dict.fromkeys(cache_entries.DownloadEntry.__required_keys__, "")
     return entry | {"percentage": 77, "complete": True, "state": "complete", "stamp": now} | values
 
 
@@ -145,7 +146,7 @@ def live_with(
 
     def spoil() -> None:
         # What is left alone for a moment would not be read.
-        entries._breakers.clear()
+        cache_entries._breakers.clear()
         poisoner.spoil(keys[where], poison)
 
     collection_key, download_key = cache.init_download(user, "orders.csv")
@@ -193,10 +194,10 @@ def test_case_33_a_poisoned_key_does_not_keep_the_clean_up_away(
     """Case 33: the key that says that another one is at it says so for a minute at the most."""
     harmful = []
     for poison in POISONS:
-        entries._breakers.clear()
+        cache_entries._breakers.clear()
         poisoner.clear()
         with monkeypatch.context() as patch:
-            patch.setattr(entries, "end_cleanup", lambda *arguments: None)
+            patch.setattr(cache_entries, "end_cleanup", lambda *arguments: None)
             tasks.cleanup_expired_downloads()
         # That one is at it, and when the last one was.
         assert poisoner.spoil_like("cleanup", poison) == 2
@@ -229,7 +230,7 @@ def test_case_33_a_cache_of_garbled_files_is_a_miss(
     """Case 33: the same for files."""
 
     def spoil() -> None:
-        entries._breakers.clear()
+        cache_entries._breakers.clear()
         for path in project_settings.CACHES[shared_cache]["LOCATION"].glob("*"):
             path.write_bytes(b"poison")
 

@@ -23,7 +23,7 @@ WORKS = """
 from functools import partial
 from async_downloads import cache
 from async_downloads.shortcuts import download_task
-from async_downloads.supervision import supervise
+from async_downloads.executors.runner import supervise
 from async_downloads.tasks import run_task
 from tests.faults.site import steering, tasks, transactions
 from tests.faults.site.crowd import crowd

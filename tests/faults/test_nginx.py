@@ -5,15 +5,15 @@ from typing import Any, Final
 
 import pytest
 
-from async_downloads import files
+from async_downloads.files.names import shortened
 from async_downloads.serving.attachment import MAX_NAME_BYTES
-from tests import names
+from tests import file_names
 from tests.faults.conftest import needs
 from tests.faults.harness import NewSite, Server, Site
 from tests.faults.nginx import Nginx
 from tests.faults.slow import SlowClient
 from tests.faults.test_serving import LARGE, MEGABYTE, large_file
-from tests.test_names import told_name
+from tests.files.test_names import told_name
 
 X_ACCEL: Final = {"ASYNC_DOWNLOADS_SERVE": "x-accel"}
 
@@ -79,7 +79,7 @@ def test_nobody_else_gets_it_and_nobody_gets_past_django(site: Site, nginx: Ngin
 
 def test_any_name_gets_through(site: Site, nginx: Nginx) -> None:
     person = nginx.client()
-    nasty = [name for name in names.NASTY if name.strip() and "\ud800" not in name]
+    nasty = [name for name in file_names.NASTY if name.strip() and "\ud800" not in name]
     chosen = [name for name in nasty if name.isprintable()] + ["a\nb %0a?#;&+é.csv", *LONG]
     keys = site.run(EACH.format(names=chosen)).split()
     rows = {key: site.row(key) for key in keys}
@@ -87,7 +87,7 @@ def test_any_name_gets_through(site: Site, nginx: Nginx) -> None:
         answer = person.get(f"/async_downloads/download/{key}/")
         assert answer.status == 200, rows[key]
         assert answer.body == (site.media / rows[key]["filepath"]).read_bytes()
-        told = files.shortened(rows[key]["filename"], MAX_NAME_BYTES)
+        told = shortened(rows[key]["filename"], MAX_NAME_BYTES)
         assert told_name(answer.headers["Content-Disposition"]) == told
 
 

@@ -30,14 +30,15 @@ STORAGES: Final[dict[str, dict[str, Any]]] = {
 #: name that it asks for next.
 TWO: Final = """
 from django.core.files.base import ContentFile
-from async_downloads import cache, files
+from async_downloads import cache
+from async_downloads.files import storage
 from async_downloads.models import Download
 one, other = (cache.init_download("ada", "orders.csv")[1] for _ in range(2))
 cache.save_download(one, (1 / 0 for _ in "x"))
 row = Download.objects.get(pk=one)
 assert row.failed
 if {overwriting!r}:
-    files.save(row.filepath, ContentFile(b"left over"))
+    storage.save(row.filepath, ContentFile(b"left over"))
 for value, key in enumerate((one, other)):
     cache.save_download(key, [["id"], [value]])
     print(key)

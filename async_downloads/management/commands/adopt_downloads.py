@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 
-from async_downloads import entries, owners, store
+from async_downloads import owners
+from async_downloads.legacy import adoption
+from async_downloads.store import cache_entries
 
 #: The states in which downloads are adopted, as they are told.
 STATES: Final = {"complete": "complete", "failed": "failed", "pending": "in progress"}
@@ -45,12 +47,12 @@ class Command(BaseCommand):
         **options: Any,
     ) -> None:
         """Adopt, and tell what was found."""
-        if not entries.is_shared():
+        if not cache_entries.is_shared():
             self.stderr.write(
                 "The cache is one that each process has for itself, so that nothing is known of "
                 "what 0.6 kept there. Only files can be found."
             )
-        findings = store.adopt(collection_keys=collection, owner=_owner(owner), dry_run=dry_run)
+        findings = adoption.adopt(collection_keys=collection, owner=_owner(owner), dry_run=dry_run)
         found: Counter[str] = Counter()
         people: set[str] = set()
         try:
@@ -60,11 +62,11 @@ class Command(BaseCommand):
                     people.add(finding.owner)
                 if not finding.adopted or dry_run or options["verbosity"] > 1:
                     self._tell(finding)
-        except store.UnreadableCacheError as error:
+        except adoption.UnreadableCacheError as error:
             raise CommandError(f"{error}. Bring it back, and run this again.") from error
         self._sum_up(found, len(people), dry_run=dry_run)
 
-    def _tell(self, finding: store.Finding) -> None:
+    def _tell(self, finding: adoption.Finding) -> None:
         if finding.adopted:
             state = STATES[finding.outcome]
             self.stdout.write(f"  {finding.owner}: {finding.name} ({state})")

@@ -1,0 +1,3 @@
+"""The server side of the download centre: fragments, pushes and websockets."""
+
+__all__: list[str] = []

@@ -1,0 +1,292 @@
+r"""SQLite: a row is one text, of which the driver makes one object.
+
+SQLite keeps any value in any column. Each expression here gives text only of
+what it knows, and leaves the rest to a function in Python, which prints it as
+the row path does.
+"""
+
+import itertools
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Any, Final
+
+from django.conf import settings
+from django.db import Error as DatabaseFault
+from django.db.models.expressions import Col
+
+from async_downloads.db_csv import dialect, output
+from async_downloads.db_csv.column_types import Column, Kind, column_of
+from async_downloads.formats.csv import FORMULA_STARTS, SEPARATORS, line
+
+__all__ = ["text_of"]
+
+#: SQLite does not take expressions that are nested too deep, and joins the cells of a row in one.
+MOST_COLUMNS: Final = 200
+
+#: How many decimal places Python prints without an exponent, whatever the number.
+_PLAIN_PLACES: Final = 6
+
+#: Significant digits that a number of 64 bits has for certain, less one.
+_DIGITS: Final = 14
+
+#: What a column must be declared as, for the driver to make such values of what it holds.
+#: Of a column for other kinds it must make nothing.
+_DECLARED: Final = {
+    Kind.BOOLEAN: {"BOOL"},
+    Kind.DATE: {"DATE"},
+    Kind.DATETIME: {"DATETIME", "TIMESTAMP"},
+    Kind.TIME: {"TIME"},
+}
+
+_numbers: Final = itertools.count()
+
+
+def text_of(statement: dialect.Statement, escape_formulas: bool) -> dialect.Text | None:
+    """Return the rows' text, if each cell's is known."""
+    columns = [column for column in map(column_of, statement.expressions) if column is not None]
+    if statement.is_combined or not len(statement.cells) == len(columns) <= MOST_COLUMNS:
+        return None
+    driver = _Driver(statement.connection)
+    if not driver.is_usual() or not all(map(driver.knows, statement.expressions)):
+        return None
+    _cursor, selected = statement.described()
+    if not selected:
+        return None
+    function = f"async_downloads_cell_{next(_numbers)}"
+    row = _Row(statement.connection, function, escape_formulas).of(columns)
+    names = ", ".join(f"c{number}" for number in range(len(selected)))
+    # Refused by SQLite if there are more columns, or fewer, than names.
+    sql = f"WITH async_downloads_rows ({names}) AS ({statement.sql}) SELECT {row} FROM async_downloads_rows"  # noqa: E501, S608
+    return _Printed(statement, columns, escape_formulas, function, sql)
+
+
+class _Driver:
+    """What the driver makes of values by the type that their column was declared with."""
+
+    def __init__(self, connection: Any):
+        self._connection = connection
+        self._tables: dict[str, dict[str, str]] = {}
+
+    def is_usual(self) -> bool:
+        """Return whether it is as Django has set it up."""
+        usual = sqlite3.PARSE_DECLTYPES | sqlite3.PARSE_COLNAMES
+        return (
+            self._connection.connection.text_factory is str
+            and self._connection.get_connection_params()["detect_types"] == usual
+            and sqlite3.converters["BOOL"](b"1") is True
+            and all(
+                sqlite3.converters[name].__module__.startswith("django.")
+                for name in ("DATE", "DATETIME", "TIMESTAMP", "TIME")
+            )
+        )
+
+    def knows(self, expression: Any) -> bool:
+        """Return whether the tables' columns are declared as those of the fields."""
+        return all(
+            self._is_declared(part) for part in expression.flatten() if isinstance(part, Col)
+        )
+
+    def _is_declared(self, col: Any) -> bool:
+        column, name = column_of(col), col.target.column
+        # The driver takes what is in brackets for a type.
+        if column is None or "[" in name:
+            return False
+        declared = self._table(col.target.model._meta.db_table).get(name.lower())
+        if declared is None:
+            return False
+        word = declared.partition("(")[0].partition(" ")[0].upper()
+        if column.kind in _DECLARED:
+            return word in _DECLARED[column.kind]
+        return word not in sqlite3.converters
+
+    def _table(self, name: str) -> dict[str, str]:
+        if name not in self._tables:
+            with self._connection.cursor() as cursor:
+                cursor.execute("SELECT lower(name), type FROM pragma_table_info(%s)", [name])
+                self._tables[name] = dict(cursor.fetchall())
+        return self._tables[name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Makes the expression of a row's text.
+
+    Attributes:
+        connection: Django's.
+        function: Prints what has no expression.
+        escape_formulas: Whether text must not be taken for a formula.
+    """
+
+    connection: Any
+    function: str
+    escape_formulas: bool
+
+    def of(self, columns: Sequence[Column]) -> str:
+        """Return the expression."""
+        cells = [self._cell(column, f"c{number}", number) for number, column in enumerate(columns)]
+        if len(cells) == 1:
+            # An empty line would be no row.
+            return f"coalesce(nullif({cells[0]}, ''), '\"\"') || char(10)"
+        return " || ',' || ".join(f"({cell})" for cell in cells) + " || char(10)"
+
+    def _cell(self, column: Column, sql: str, number: int) -> str:
+        """Return an expression for a cell's text, quotes and all."""
+        printed = f"{self.function}({number}, {sql})"
+        if column.kind in {Kind.TEXT, Kind.ADDRESS}:
+            return self._text(sql, printed)
+        known = self._known(column, sql)
+        return f"CASE {known} WHEN {sql} IS NULL THEN '' ELSE {printed} END"
+
+    def _text(self, sql: str, printed: str) -> str:
+        rare = f"instr({sql}, char(0))"
+        if self.escape_formulas:
+            starts, between = _signs(FORMULA_STARTS), _signs(SEPARATORS)
+            signs = _signs(FORMULA_STARTS - SEPARATORS)
+            rare += f" OR {sql} GLOB '[{starts}]*' OR {sql} GLOB '*[{between}][{signs}]*'"
+        return (
+            f"CASE typeof({sql}) WHEN 'text' THEN CASE WHEN {rare} THEN {printed}"
+            f" WHEN {sql} GLOB '*[,\"\n\r]*' THEN '\"' || replace({sql}, '\"', '\"\"') || '\"'"
+            f" ELSE {sql} END WHEN 'null' THEN '' ELSE {printed} END"
+        )
+
+    def _known(self, column: Column, sql: str) -> str:
+        """Return conditions, and the text where they hold."""
+        kind = column.kind
+        if kind is Kind.INTEGER:
+            return f"WHEN typeof({sql}) = 'integer' THEN {sql}"
+        if not column.stored:
+            return ""
+        if kind is Kind.BOOLEAN:
+            return (
+                f"WHEN typeof({sql}) = 'integer' AND {sql} IN (0, 1)"
+                f" THEN CASE {sql} WHEN 1 THEN 'True' ELSE 'False' END"
+            )
+        if kind is Kind.DECIMAL:
+            return _decimal(column.field, sql)
+        if kind is Kind.UUID:
+            parts = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+            cut = " || '-' || ".join(f"substr({sql}, {begin}, {size})" for begin, size in parts)
+            return (
+                f"WHEN typeof({sql}) = 'text' AND length({sql}) = 32"
+                f" AND {sql} NOT GLOB '*[^0-9a-f]*' THEN {cut}"
+            )
+        return self._moment(kind, sql)
+
+    def _moment(self, kind: Kind, sql: str) -> str:
+        """Return conditions that hold for moments that are written as Python writes them.
+
+        SQLite writes them so too: without the fraction, and once it has reckoned with them,
+        as before that it takes the 31st of each month for a day, and 24:00 for a time.
+        """
+        offset = ""
+        if kind is Kind.DATE:
+            function, size = "date", 10
+        elif kind is Kind.TIME:
+            function, size = "time", 8
+        elif kind is Kind.DATETIME:
+            function, size = "datetime", 19
+            if settings.USE_TZ:
+                if self.connection.timezone_name != "UTC":
+                    return ""
+                offset = " || '+00:00'"
+        else:
+            return ""
+        known = f"{function}({sql}, '+0 days') = substr({sql}, 1, {size})"
+        fraction = (
+            f"length({sql}) = {size} + 7"
+            f" AND substr({sql}, {size} + 1) BETWEEN '.000001' AND '.999999'"
+            f" AND substr({sql}, {size} + 7) BETWEEN '0' AND '9'"
+        )
+        if kind is not Kind.TIME:
+            # A sign before it, so that no text is compared as the number of a year.
+            known += f" AND +{sql} > '0001'"
+        return f"WHEN {known} AND (length({sql}) = {size} OR {fraction}) THEN {sql}{offset}"
+
+
+def _signs(signs: Iterable[str]) -> str:
+    """Return what is in the brackets of a pattern. A hyphen that is not the last is a range."""
+    return "".join(sorted(signs, key=lambda sign: (sign == "-", sign)))
+
+
+def _decimal(field: Any, sql: str) -> str:
+    """Return a condition under which the digits of a number are the field's, and they alone."""
+    places, digits = field.decimal_places, field.max_digits
+    if places is None or digits is None or places >= _DIGITS:
+        return ""
+    # Python prints smaller ones with an exponent.
+    least = f" AND abs({sql}) >= 0.000001" if places > _PLAIN_PLACES else ""
+    scale, most = f"1{'0' * places}.0", f"1{'0' * (min(digits, _DIGITS) - places)}.0"
+    return (
+        f"WHEN typeof({sql}) IN ('real', 'integer') AND abs({sql}) < {most}"
+        f" AND round({sql} * {scale}) / {scale} = {sql}"
+        f" AND {sql} <> 0{least} THEN printf('%%.{places}f', {sql})"
+    )
+
+
+@dataclass(slots=True)
+class _Printed:
+    """Rows that are text.
+
+    Attributes:
+        statement: Of the rows.
+        columns: What is known of the cells.
+        escape_formulas: Whether text must not be taken for a formula.
+        function: The name of that which prints what ``sql`` does not.
+        sql: Selects text.
+    """
+
+    statement: dialect.Statement
+    columns: Sequence[Column]
+    escape_formulas: bool
+    function: str
+    sql: str
+
+    def write(
+        self, stream: IO[bytes], *, encoding: str = "utf-8", beat: Callable[[int], None]
+    ) -> int:
+        """Write the rows, which the driver makes one by one."""
+        connection = self.statement.connection
+        connection.ensure_connection()
+        driver = connection.connection
+        raised: list[Exception] = []
+
+        def printed(number: int, value: Any) -> str:
+            try:
+                return self._cell(number, value)
+            except Exception as error:
+                raised.append(error)
+                raise
+
+        driver.create_function(self.function, 2, printed)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(self.sql, self.statement.params)
+                return output.write_blocks(_blocks(cursor), stream, encoding, beat)
+        except DatabaseFault:
+            if raised:
+                # SQLite says no more than that a function has raised something.
+                raise raised[0] from None
+            raise
+        finally:
+            # Refused while the caller reads something else from this connection.
+            with suppress(connection.Database.OperationalError):
+                driver.create_function(self.function, 2, None)
+
+    def _cell(self, number: int, value: Any) -> str:
+        """Return a cell's text, as the row path would have it."""
+        column, (expression, converters) = self.columns[number], self.statement.cells[number]
+        if column.stored and value is not None and column.kind in _DECLARED:
+            (name, *_others) = _DECLARED[column.kind]
+            content = value if isinstance(value, bytes) else str(value).encode()
+            value = sqlite3.converters[name](content)
+        for convert in converters:
+            value = convert(value, expression, self.statement.connection)
+        # In company, as empty text that is alone is in quotes.
+        return line([value, 0], escape_formulas=self.escape_formulas)[: -len(",0\n")]
+
+
+def _blocks(cursor: Any) -> Iterator[list[str]]:
+    while rows := cursor.fetchmany(output.BLOCK_ROWS):
+        yield [row for (row,) in rows]

@@ -1,0 +1,3 @@
+"""Files in the storage, and what they are called."""
+
+__all__: list[str] = []

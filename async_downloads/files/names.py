@@ -1,0 +1,121 @@
+"""Names of files and their paths in the storage, without any input or output."""
+
+import posixpath
+import re
+import unicodedata
+import uuid
+from typing import Final
+
+from pathvalidate import sanitize_filename
+
+from async_downloads import settings
+
+__all__ = [
+    "FALLBACK_NAME",
+    "beside",
+    "download_key_of",
+    "path_for",
+    "shortened",
+    "shown_name",
+    "split_name",
+    "stored_name",
+    "with_stored_end",
+    "with_suffix",
+]
+
+#: Most file systems end a name at 255 bytes. The rest is left to the storage, which
+#: appends a few characters to a name that is taken.
+MAX_NAME_BYTES: Final = 200
+
+#: What some file system does not take in a name, besides control characters.
+FORBIDDEN: Final = re.compile(r'[/\\:*?"<>|]')
+
+#: Extensions of a file that holds another one, whose own extension is before them.
+WRAPPING: Final = {".gz", ".zip"}
+
+FALLBACK_NAME: Final = "download"
+
+
+def shown_name(name: str) -> str:
+    """Return the name as people see it: what was asked for, less what cannot be shown.
+
+    Control characters and the marks that reverse the direction of text are
+    dropped, because both make a name look like another one.
+    """
+    return "".join(
+        char
+        for char in name
+        if unicodedata.category(char) not in {"Cc", "Cs"}
+        and unicodedata.bidirectional(char)
+        not in {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    ).strip()
+
+
+def stored_name(filename: str) -> str:
+    """Return a name that every file system takes, near to ``filename``.
+
+    Slashes, reserved names and forbidden characters go, and what is left is
+    held to ``MAX_NAME_BYTES`` of UTF-8 with its extension kept.
+    """
+    # First of all, because what is dropped behind an extension would hide it.
+    name = FORBIDDEN.sub("", shown_name(filename)).strip(". ")
+    return sanitize_filename(shortened(name, MAX_NAME_BYTES)).strip(". ") or FALLBACK_NAME
+
+
+def shortened(name: str, size: int) -> str:
+    """Return a name of at most ``size`` bytes of UTF-8, its stem cut and its extension kept."""
+    stem, extension = split_name(name)
+    kept = _shorten(extension, size // 2)
+    return _shorten(stem, size - len(kept.encode())) + kept
+
+
+def with_stored_end(filename: str) -> str:
+    """Return a file name that ends as ``stored_name`` does, and may be nothing but an extension."""
+    # With nothing before it, an extension would lose its dot.
+    return stored_name(f"_{filename}")[1:]
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return a file name in two: without its extension, and the extension, such as ``.csv.gz``."""
+    stem, extension = _split(name)
+    if extension.lower() in WRAPPING:
+        stem, inner = _split(stem)
+        extension = inner + extension
+    return stem, extension
+
+
+def _split(name: str) -> tuple[str, str]:
+    # Not by splitext(), to which a name of dots alone has no extension at its end.
+    stem, _dot, extension = name.rpartition(".")
+    return (stem, f".{extension}") if stem else (name, "")
+
+
+def path_for(download_key: str, filename: str) -> str:
+    """Return the path that a download asks of the storage."""
+    return posixpath.join(settings.PATH_PREFIX, download_key, stored_name(filename))
+
+
+def beside(path: str, filename: str) -> str:
+    """Return the path of a file of another name in the folder of ``path``."""
+    return posixpath.join(posixpath.dirname(path), stored_name(filename))
+
+
+def with_suffix(path: str, suffix: str) -> str:
+    """Return a path beside ``path`` that tells itself apart by a suffix of its stem."""
+    folder, name = posixpath.split(path)
+    stem, extension = posixpath.splitext(name)
+    return posixpath.join(folder, f"{stem}_{suffix}{extension}")
+
+
+def download_key_of(text: object) -> uuid.UUID | None:
+    """Return the download key that a text spells exactly, or None."""
+    try:
+        key = uuid.UUID(str(text))
+    except ValueError:
+        return None
+    return key if str(key) == text else None
+
+
+def _shorten(text: str, size: int) -> str:
+    """Return as much of a text as ``size`` bytes of UTF-8 hold, in whole characters."""
+    return text.encode()[:size].decode(errors="ignore")

@@ -1,0 +1,126 @@
+"""``update_percentage``: arithmetic, and no more writes than steps."""
+
+import itertools
+import uuid
+
+import pytest
+
+from async_downloads import cache, store
+from async_downloads.building import progress
+from async_downloads.shortcuts import download_task
+from tests.factories import DownloadFactory
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    written: list[int] = []
+    monkeypatch.setattr(store, "set_percentage", lambda key, value: written.append(value))
+    return written
+
+
+@pytest.fixture
+def key() -> str:
+    return str(uuid.uuid4())
+
+
+@pytest.mark.parametrize("total", [1, 3, 7, 10, 11, 99, 100, 101, 12_345])
+@pytest.mark.parametrize("stride", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("resolution", [1, 3, 10, 100])
+def test_each_step_is_written_once_and_truly(
+    writes: list[int], key: str, total: int, stride: int, resolution: int
+) -> None:
+    expected = []
+    for cur in [*range(0, total, stride), total - 1]:
+        cache.update_percentage(key, total, cur, resolution)
+        step = (cur + 1) * resolution // total
+        expected.append(step * 100 // resolution)
+    assert writes == [value for value, _ in itertools.groupby(expected) if value]
+    assert writes[-1] == 100
+
+
+def test_a_million_calls_make_at_most_one_write_a_step(writes: list[int], key: str) -> None:
+    for cur in range(1_000_000):
+        cache.update_percentage(key, 1_000_000, cur)
+    assert writes == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
+
+
+@pytest.mark.parametrize("total", [0, -1])
+def test_nothing_is_written_of_no_total(writes: list[int], key: str, total: int) -> None:
+    cache.update_percentage(key, total, 5)
+    assert writes == []
+
+
+def test_beyond_the_total_is_all(writes: list[int], key: str) -> None:
+    for cur in range(10, 1000):
+        cache.update_percentage(key, 10, cur)
+    assert writes == [100]
+
+
+def test_backwards_and_a_second_phase_are_shown_as_told(writes: list[int], key: str) -> None:
+    for cur in (4, 9, 0, -3, -4):
+        cache.update_percentage(key, 10, cur)
+    cache.update_percentage(key, 1000, 499)
+    assert writes == [50, 100, 10, 0, 50]
+
+
+@pytest.mark.parametrize(("resolution", "first"), [(0, 100), (-5, 100), (1000, 1)])
+def test_resolution_is_cut_to_range(
+    writes: list[int], key: str, resolution: int, first: int
+) -> None:
+    for cur in range(100):
+        cache.update_percentage(key, 100, cur, resolution)
+    assert writes[0] == first
+
+
+def test_the_memory_of_steps_is_bounded(writes: list[int]) -> None:
+    for _ in range(progress.MAX_REMEMBERED * 2):
+        cache.update_percentage(str(uuid.uuid4()), 10, 0)
+    assert len(progress._steps) <= progress.MAX_REMEMBERED
+
+
+def test_the_end_is_written_however_many_there_are(
+    writes: list[int], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "MAX_REMEMBERED", 1)
+    cache.update_percentage(str(uuid.uuid4()), 10, 0)
+    writes.clear()
+    cache.update_percentage(key, 10, 12)
+    assert writes == [100]
+
+
+@pytest.mark.parametrize("number", [1500, 16_384, 20_000])
+def test_any_number_of_downloads_in_turn_write_once_a_step(
+    writes: list[int], number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if number > progress.MAX_REMEMBERED:
+        monkeypatch.setattr(progress, "MAX_REMEMBERED", number // 20)
+        number //= 10
+    keys = [str(uuid.uuid4()) for _ in range(number)]
+    for cur in range(30):
+        for key in keys:
+            cache.update_percentage(key, 30, cur)
+    assert len(writes) == 10 * number
+    assert writes.count(100) == number
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("hasty")
+def test_a_task_that_is_repeated_in_the_same_process_is_not_taken_for_its_first_run() -> None:
+    attempts = itertools.count(1)
+
+    @download_task
+    def task(download_key: str) -> None:
+        rows = []
+        for index in range(3):
+            rows.append([index])
+            cache.update_percentage(download_key, 100, index)
+        if next(attempts) == 1:
+            raise OSError("out of reach")
+        cache.save_download(download_key, rows)
+
+    download = DownloadFactory()
+    with pytest.raises(OSError, match="out of reach"):
+        task(download.download_key)
+    task(download.download_key)
+    download.refresh_from_db()
+    assert download.complete

@@ -1,0 +1,154 @@
+"""The same markup for every way that it travels."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import RequestFactory
+from django.utils import timezone
+
+from async_downloads import owners, store
+from async_downloads.centre import rendering
+from tests.factories import DownloadCollectionFactory, DownloadFactory
+
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
+
+
+def rendered(user: Any) -> str:
+    return rendering.render(store.read_listing(owners.resolve(user)))
+
+
+def test_it_polls_while_something_is_in_progress(user: Any) -> None:
+    DownloadFactory(collection__user=user)
+    html = rendered(user)
+    assert 'hx-trigger="every 1s, async-downloads:look from:body"' in html
+    assert 'hx-get="/async_downloads/ajax_update/"' in html
+    assert "data-in-progress" in html
+
+
+@pytest.mark.parametrize("state", [{}, {"complete": True}, {"failed": True}])
+def test_it_polls_no_more_when_nothing_is(user: Any, state: Any) -> None:
+    if state:
+        DownloadFactory(collection__user=user, **state)
+    html = rendered(user)
+    assert 'hx-trigger="async-downloads:look from:body"' in html
+    assert "data-in-progress" not in html
+
+
+def test_a_stalled_one_is_looked_at_now_and_then(user: Any) -> None:
+    DownloadFactory(
+        collection__user=user, running=True, heard_at=timezone.now() - timedelta(hours=1)
+    )
+    html = rendered(user)
+    assert 'hx-trigger="every 30s, async-downloads:look from:body"' in html
+    assert "data-in-progress" not in html
+    assert "stopped responding" in html
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(0.5, 1), (5, 3), (60, 10)])
+def test_it_polls_less_often_the_longer_it_takes(user: Any, minutes: float, seconds: int) -> None:
+    asked = timezone.now() - timedelta(minutes=minutes)
+    DownloadFactory(collection__user=user, timestamp=asked)
+    assert f'hx-trigger="every {seconds}s' in rendered(user)
+
+
+def test_the_menu_shows_the_newest_and_says_how_many_there_are(user: Any) -> None:
+    collection = DownloadFactory(collection__user=user, running=True).collection
+    for _ in range(20):
+        DownloadFactory(collection=collection, complete=True, stored=False)
+    listing = store.read_listing(owners.resolve(user), limit=rendering.MENU_SIZE)
+    html = rendering.render(listing)
+    assert html.count('class="download-container"') == 20
+    assert "All 21 downloads" in html
+    assert "Clear finished" in html
+    # The one in progress is not among the newest, and the page polls for it all the same.
+    assert 'data-state="running"' not in html
+    assert 'data-running="1"' in html
+    assert 'hx-trigger="every' in html
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(0.5, 1), (5, 3)])
+def test_pushed_pages_poll_only_as_long_as_their_socket_is_lost(
+    user: Any, settings: Any, minutes: float, seconds: int
+) -> None:
+    settings.ASYNC_DOWNLOADS_WS_MODE = True
+    DownloadFactory(collection__user=user, timestamp=timezone.now() - timedelta(minutes=minutes))
+    html = rendered(user)
+    assert 'hx-trigger="async-downloads:look from:body"' in html
+    # What the script goes by then.
+    assert f'data-poll-seconds="{seconds}"' in html
+
+
+def test_pushed_pages_on_which_nothing_is_in_progress_never_poll(user: Any, settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_WS_MODE = True
+    DownloadFactory(collection__user=user, complete=True)
+    assert "data-poll-seconds" not in rendered(user)
+
+
+def test_the_page_polls_on_with_the_version_that_it_shows(user: Any) -> None:
+    DownloadFactory(collection__user=user)
+    listing = store.read_listing(owners.resolve(user))
+    assert str(listing.version) in rendering.render(listing)
+
+
+@pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
+@pytest.mark.parametrize("field", ["name", "errors"])
+def test_markup_in_names_and_errors_is_text(user: Any, evil: str, field: str) -> None:
+    DownloadFactory(collection__user=user, failed=True, **{field: evil})
+    html = rendered(user)
+    assert "<script" not in html
+    assert "<img" not in html
+
+
+def test_the_owner_never_sees_the_detail(user: Any) -> None:
+    DownloadFactory(collection__user=user, failed=True)
+    assert "secret" not in rendered(user)
+
+
+def test_no_inline_style_or_script(user: Any) -> None:
+    for state in ({}, {"complete": True}, {"failed": True}, {"running": True}):
+        DownloadFactory(collection__user=user, **state)
+    html = rendered(user)
+    assert "style=" not in html
+    assert "<script" not in html
+    assert "onclick" not in html
+
+
+def test_a_template_of_the_site_gets_the_documented_names(
+    user: Any, settings: Any, tmp_path: Any
+) -> None:
+    (tmp_path / "mine.html").write_text(
+        "{% for download in downloads %}"
+        "{{ download.name }}|{{ download.percentage }}|{{ download.complete }}|"
+        "{{ download.errors }}|{{ download.url }}|{{ download.css_class }}|"
+        "{{ download.filepath }}|{{ download.download_key }}|{{ download.timestamp.year }}"
+        "{% endfor %}"
+    )
+    engine = settings.TEMPLATES[0]
+    settings.TEMPLATES = [{**engine, "DIRS": [tmp_path, *engine["DIRS"]]}]
+    settings.ASYNC_DOWNLOADS_DOWNLOAD_TEMPLATE = "mine.html"
+    settings.ASYNC_DOWNLOADS_CSS_CLASS = "mine"
+    download = DownloadFactory(collection__user=user, complete=True)
+    expected = (
+        f"{download.name}|100|True||/async_downloads/download/{download.pk}/|mine|"
+        f"{download.filepath}|{download.pk}|{download.timestamp.year}"
+    )
+    assert expected in rendered(user)
+
+
+def test_what_is_pushed_is_the_same_fragment_to_be_swapped_in_out_of_band(
+    user: Any, rf: RequestFactory
+) -> None:
+    DownloadFactory(collection__user=user)
+    listing = store.read_listing(owners.resolve(user))
+    markup = rendering.render_pushed(listing, rf.get("/"))
+    assert markup.startswith('<div id="downloads-dropdown" hx-swap-oob="innerHTML">')
+    assert "async-downloads-fragment" in markup
+
+
+def test_numbers_for_scripts_have_no_separators(user: Any, settings: Any) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    collection = DownloadCollectionFactory(user=user)
+    for _ in range(1000):
+        DownloadFactory(collection=collection, running=True)
+    assert 'data-running="1000"' in rendered(user)

@@ -1,0 +1,212 @@
+"""The address at which a page opens its websocket."""
+
+import sys
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from channels.auth import AuthMiddlewareStack
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.contrib.auth.models import User
+from django.core.asgi import get_asgi_application
+from django.urls import path, re_path, set_script_prefix
+from django.utils import translation
+
+from async_downloads.centre import websocket_address
+from async_downloads.routing import websocket_urlpatterns
+from async_downloads.ws_consumers import DownloadsConsumer
+
+CONSUMER = DownloadsConsumer.as_asgi()
+
+#: As the documentation of 0.6.0 has it.
+OLD = [re_path(r"ws/downloads/(?P<username>[\w.]+)/$", CONSUMER)]
+
+
+class OtherConsumer(AsyncWebsocketConsumer):
+    """A site's own, for something else."""
+
+
+class Itself:
+    """What holds itself as if it stood before itself."""
+
+    @property
+    def app(self) -> "Itself":
+        return self
+
+
+def wrapped(routes: Any) -> Any:
+    """Return the application of a site, with what is documented around its routes."""
+    inner = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(routes)))
+    return ProtocolTypeRouter({"http": get_asgi_application(), "websocket": inner})
+
+
+APPLICATIONS = {
+    "ours": wrapped(websocket_urlpatterns),
+    "old": wrapped(OLD),
+    "ours, below a path": wrapped([path("push/", URLRouter(websocket_urlpatterns))]),
+    "old, below a path": wrapped([path("push/", URLRouter(OLD))]),
+    "old, after another": wrapped([path("ws/chat/", OtherConsumer.as_asgi()), *OLD]),
+    "old, hidden by another": wrapped(
+        [re_path(r"^ws/downloads/\w+/$", OtherConsumer.as_asgi()), *OLD]
+    ),
+    "old, behind a router without a route": wrapped(
+        [path("", URLRouter([path("chat/", OtherConsumer.as_asgi())])), *OLD]
+    ),
+    "letters alone": wrapped([re_path(r"^mine/(?P<username>[a-z]+)/$", CONSUMER)]),
+    "without a name": wrapped([path("exports", CONSUMER)]),
+    "converter": wrapped([path("of/<str:username>/", CONSUMER)]),
+    "of a tenant": wrapped([path("<slug:tenant>/ws/", CONSUMER)]),
+    "alternatives": wrapped([re_path(r"^(ws|socket)/downloads/$", CONSUMER)]),
+    "unknown": Itself(),
+    "none": None,
+}
+
+
+@pytest.fixture
+def loaded(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let a process have loaded an application, as an ASGI server does."""
+
+    def load(name: str) -> None:
+        settings.ASGI_APPLICATION = f"{__name__}.application"
+        module = sys.modules[__name__]
+        monkeypatch.setattr(module, "application", APPLICATIONS[name], raising=False)
+
+    return load
+
+
+def address(username: str = "ada") -> str:
+    return websocket_address.address(User(username=username))
+
+
+@pytest.mark.parametrize(
+    ("name", "username", "expected"),
+    [
+        ("ours", "ada", "/ws/downloads/"),
+        ("ours", "bob@example.com", "/ws/downloads/"),
+        ("old", "ada", "/ws/downloads/ada/"),
+        ("old", "Łucja.2", "/ws/downloads/%C5%81ucja.2/"),
+        # The old route cannot match these names, so that it gets one for whoever is signed in.
+        ("old", "bob@example.com", "/ws/downloads/_/"),
+        ("old", "a+b-c", "/ws/downloads/_/"),
+        ("old", "with spaces", "/ws/downloads/_/"),
+        ("old", "../%2f?#", "/ws/downloads/_/"),
+        ("ours, below a path", "ada", "/push/ws/downloads/"),
+        ("old, below a path", "ada", "/push/ws/downloads/ada/"),
+        ("old, after another", "ada", "/ws/downloads/ada/"),
+        ("old, behind a router without a route", "ada", "/ws/downloads/ada/"),
+        ("letters alone", "ada", "/mine/ada/"),
+        ("without a name", "ada", "/exports"),
+        ("converter", "bob@example.com", "/of/bob%40example.com/"),
+        ("converter", "a/b", "/of/_/"),
+        # What is not known: as our own route is imported in this process, it is that.
+        ("letters alone", "ADA", "/ws/downloads/"),
+        ("old, hidden by another", "ada", "/ws/downloads/"),
+        ("of a tenant", "ada", "/ws/downloads/"),
+        ("alternatives", "ada", "/ws/downloads/"),
+        ("unknown", "ada", "/ws/downloads/"),
+        ("none", "ada", "/ws/downloads/"),
+    ],
+)
+def test_the_routes_decide(loaded: Any, name: str, username: str, expected: str) -> None:
+    loaded(name)
+    assert address(username) == f"{expected}?language=en"
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+@pytest.mark.parametrize("username", ["ada", "bob@example.com", "_", "Łucja"])
+def test_what_the_routes_decide_leads_to_the_consumer(name: str, username: str) -> None:
+    path = unquote(websocket_address.path_of(APPLICATIONS[name], username))
+    unreachable = name in ("old, hidden by another", "of a tenant") or (
+        name == "letters alone" and username != "ada"
+    )
+    assert websocket_address.resolves(APPLICATIONS[name], path) is not unreachable
+
+
+def test_an_application_that_breaks_when_it_is_looked_through_breaks_no_page(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        @property
+        def routes(self) -> Any:
+            raise RuntimeError("not yet")
+
+    settings.ASGI_APPLICATION = f"{__name__}.application"
+    monkeypatch.setattr(sys.modules[__name__], "application", Broken(), raising=False)
+    assert address() == "/ws/downloads/?language=en"
+
+
+@pytest.mark.parametrize("value", ["", None, "x", "no.such.application", "tests.settings.nothing"])
+def test_an_application_that_is_not_loaded_is_not_imported(settings: Any, value: Any) -> None:
+    settings.ASGI_APPLICATION = value
+    assert address() == "/ws/downloads/?language=en"
+    assert "no" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("imported", "application", "expected"),
+    [
+        ((), None, "/ws/downloads/"),
+        (("routing", "ws_consumers"), None, "/ws/downloads/"),
+        (("routing", "ws_consumers"), "shop.asgi.application", "/ws/downloads/"),
+        # The route is the site's own, or another server's: one that fits ours and that of 0.6.
+        (("ws_consumers",), None, "/ws/downloads/_/"),
+        ((), "shop.asgi.application", "/ws/downloads/_/"),
+    ],
+)
+def test_without_routes_to_look_at_what_is_imported_decides(
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    imported: tuple[str, ...],
+    application: str | None,
+    expected: str,
+) -> None:
+    settings.ASGI_APPLICATION = application
+    for name in {"routing", "ws_consumers"}.difference(imported):
+        monkeypatch.delitem(sys.modules, f"async_downloads.{name}", raising=False)
+    assert address() == f"{expected}?language=en"
+    for routes in (websocket_urlpatterns, OLD):
+        if expected.endswith("_/"):
+            assert websocket_address.resolves(URLRouter(routes), expected)
+
+
+@pytest.fixture
+def prefix() -> Any:
+    """Lay the site below a path, as a server or a setting does."""
+    yield set_script_prefix
+    set_script_prefix("/")
+
+
+@pytest.mark.parametrize("name", ["ours", "old"])
+def test_it_is_below_the_path_of_the_site_which_the_page_says(
+    loaded: Any, prefix: Any, name: str
+) -> None:
+    loaded(name)
+    prefix("/shop/ü/")
+    with translation.override("de"):
+        own = {"ours": "", "old": "ada/"}[name]
+        expected = f"/shop/%C3%BC/ws/downloads/{own}?language=de&prefix=%2Fshop%2F%C3%BC%2F"
+        assert address() == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("push/", "/shop/push/"),
+        ("push/{username}/", "/shop/push/a%2Fb%40c/"),
+        ("/push/", "/push/"),
+        ("wss://push.example.org/ws/", "wss://push.example.org/ws/"),
+        ("https://push.example.org/ws/", "https://push.example.org/ws/"),
+        ("//push.example.org/ws/", "//push.example.org/ws/"),
+        ("push/?v=1", "/shop/push/?v=1"),
+    ],
+)
+def test_the_setting_comes_first(
+    settings: Any, loaded: Any, prefix: Any, value: str, expected: str
+) -> None:
+    loaded("old")
+    prefix("/shop/")
+    settings.ASYNC_DOWNLOADS_WS_URL = value
+    separator = "&" if "?" in value else "?"
+    assert address("a/b@c") == f"{expected}{separator}language=en&prefix=%2Fshop%2F"

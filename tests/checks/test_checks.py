@@ -1,0 +1,153 @@
+"""System checks as a whole: run by Django's command, on sites that get everything wrong.
+
+The checks of each kind have a module of tests of their own. Nothing there is
+marked django_db, so a check that queries a database fails.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage, run_checks
+from django.core.checks.registry import registry
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from tests.demo.test_production import ROOT, run
+
+README = (ROOT / "README.md").read_text()
+
+#: Settings modules, each with what is wrong in it; what excludes each other is in different ones.
+SITES = {
+    """
+    ASYNC_DOWNLOADS_COLLECTION_KEY_FORMAT = "downloads"
+    ASYNC_DOWNLOADS_CACHE_NAME = "nowhere"
+    ASYNC_DOWNLOADS_TIMEOUT = 0
+    ASYNC_DOWNLOADS_TIMOUT = 3600
+    ASYNC_DOWNLOADS_PATH_PREFIX = "/srv/downloads"
+    ASYNC_DOWNLOADS_MAY_FETCH = "shop.no_such_function"
+    ASYNC_DOWNLOADS_STORAGE = "nowhere"
+    ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = "every now and then"
+    ASYNC_DOWNLOADS_DOWNLOAD_TEMPLATE = "no_such_template.html"
+    ASYNC_DOWNLOADS_WS_MODE = True
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    DATABASES["default"]["OPTIONS"] = {}
+    MIDDLEWARE = []
+    Q_CLUSTER = {"orm": "nowhere", "sync": True}
+    ROOT_URLCONF = "django.contrib.auth.urls"
+    TEMPLATES[0]["OPTIONS"] = {}
+    """: "E001 E002 E003 E004 E006 E007 E010 E011 E012 "
+    "W001 W002 W003 W004 W009 W010 W011 W013 W014",
+    """
+    ASGI_APPLICATION = "demo.asgi.django_application"
+    ASYNC_DOWNLOADS_SERVE = "nginx"
+    ASYNC_DOWNLOADS_WS_MODE = True
+    CACHES["default"] = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    CHANNEL_LAYERS = {}
+    MEDIA_URL = "/media/"
+    """: "E005 E008 W005 W007 W012",
+    """
+    MEDIA_ROOT = ""
+    """: "W015",
+    """
+    ASYNC_DOWNLOADS_SERVE = "redirect"
+    CACHES["default"] = {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": "redis://127.0.0.1:1/0",
+    }
+    """: "E009 W006",
+    """
+    STORAGES = {
+        "default": {
+            "BACKEND": "storages.backends.s3.S3Storage",
+            "OPTIONS": {"bucket_name": "shop"},
+        },
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
+    """: "W008",
+}
+
+
+def messages(*, deploy: bool = False) -> list[CheckMessage]:
+    return run_checks(tags=["async_downloads"], include_deployment_checks=deploy)
+
+
+def ids(*, deploy: bool = False) -> list[str]:
+    found = messages(deploy=deploy)
+    # What is wrong is said with what to do about it.
+    assert all(message.hint and message.msg for message in found)
+    return sorted(str(message.id).removeprefix("async_downloads.") for message in found)
+
+
+def told(text: str) -> set[str]:
+    """Return the ids of ours in what Django's command prints."""
+    return set(re.findall(r"\(async_downloads\.([EW]\d{3})\)", text))
+
+
+def test_the_settings_of_the_tests_are_right() -> None:
+    assert ids() == []
+
+
+def test_with_the_defaults_and_a_shared_cache_nothing_is_wrong(settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = "file"
+    assert ids(deploy=True) == []
+
+
+def test_the_checks_run_with_djangos_own_command(settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_TIMEOUT = -1
+    with pytest.raises(SystemCheckError, match=r"async_downloads\.E003") as failed:
+        call_command("check")
+    assert "ASYNC_DOWNLOADS_TIMEOUT is -1" in str(failed.value)
+
+
+@pytest.mark.parametrize("body", SITES, ids=SITES.values())
+def test_a_site_is_told_of_all_that_is_wrong_with_it(tmp_path: Path, body: str) -> None:
+    lines = "\n".join(line.removeprefix("    ") for line in body.splitlines())
+    (tmp_path / "wrong.py").write_text(f"from demo.settings import *\n{lines}\n")
+    checked = run(
+        *("-m", "django", "check", "--deploy"),
+        DJANGO_SETTINGS_MODULE="wrong",
+        PYTHONPATH=f"{ROOT}:{tmp_path}",
+        DEMO_VAR=str(tmp_path),
+    )
+    assert told(checked.stderr) == set(SITES[body].split()), checked.stderr
+
+
+def test_these_sites_get_everything_wrong_that_the_readme_lists() -> None:
+    listed = set(re.findall(r"^\| `async_downloads\.([EW]\d{3})`", README, re.MULTILINE))
+    assert {name for names in SITES.values() for name in names.split()} == listed
+
+
+@pytest.mark.parametrize("environ", [{}, {"DEMO_REDIS": "redis://127.0.0.1:1/0"}], ids=str)
+def test_nothing_is_wrong_with_the_demo(tmp_path: Path, environ: dict[str, str]) -> None:
+    checked = run(
+        *("-m", "django", "check", "--deploy"),
+        DJANGO_SETTINGS_MODULE="demo.settings",
+        DEMO_VAR=str(tmp_path),
+        **environ,
+    )
+    assert checked.returncode == 0
+    # It has run: Django has something to say of a demo in production.
+    assert "security.W" in checked.stderr
+    assert "async_downloads" not in checked.stderr
+
+
+@pytest.mark.django_db
+def test_none_touches_the_database(
+    settings: Any, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = "database"
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = "0 3 * * *"
+    settings.ASYNC_DOWNLOADS_WS_MODE = True
+    settings.ASGI_APPLICATION = "demo.asgi.application"
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.settings")
+    ours = [
+        check
+        for check in {*registry.registered_checks, *registry.deployment_checks}
+        if check.__module__.startswith("async_downloads.")
+    ]
+    assert len(ours) == 14
+    with django_assert_num_queries(0):
+        for check in ours:
+            check(app_configs=None)

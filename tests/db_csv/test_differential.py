@@ -1,0 +1,91 @@
+"""The bytes of text that a database makes, against those of the row path: random querysets."""
+
+import io
+import os
+import random
+import sys
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import QuerySet
+
+from async_downloads import db_csv
+from async_downloads.formats import csv, rows
+from tests import querysets
+
+pytestmark = pytest.mark.django_db(
+    transaction=True, databases=["default", "elsewhere"], available_apps=["tests.shop"]
+)
+
+#: How many querysets are compared: a few each time, and as many as one likes now and then.
+QUERYSETS = int(os.environ.get("TEST_QUERYSETS", "150"))
+
+SEED = int(os.environ.get("TEST_SEED") or random.randrange(2**32))
+
+
+def outcome(make: Any) -> bytes | str:
+    """Return the bytes, or that there is an error instead."""
+    stream = io.BytesIO()
+    try:
+        make(stream)
+    except Exception:
+        return "an error"
+    return stream.getvalue()
+
+
+def row_path(queryset: QuerySet[Any], *, escape: bool = False) -> bytes | str:
+    def write(stream: Any) -> None:
+        found: Any = queryset.iterator(chunk_size=2000)
+        found = zip(found) if rows.is_flat(queryset) else found
+        csv.write(found, stream, escape_formulas=escape)
+
+    return outcome(write)
+
+
+def fast_path(queryset: QuerySet[Any], *, escape: bool = False) -> bytes | str | None:
+    """Return the outcome; None if the database makes no text of the queryset."""
+    try:
+        text = db_csv.text_of(queryset, escape_formulas=escape)
+    except Exception:
+        return "an error"
+    return None if text is None else outcome(lambda stream: text.write(stream, beat=lambda _: None))
+
+
+def comparable(queryset: QuerySet[Any], content: bytes | str) -> object:
+    """Return the lines, without their order if a database may give them in another each time."""
+    ordering = [str(each) for each in queryset.query.order_by]
+    if isinstance(content, str) or {"pk", "-pk"} & set(ordering[-1:]):
+        return content
+    return sorted(content.splitlines(keepends=True))
+
+
+def test_random_querysets_have_the_bytes_of_the_row_path() -> None:
+    sys.stderr.write(f"TEST_SEED={SEED}\n")
+    chance = random.Random(SEED)
+    fast = errors = 0
+    for number in range(QUERYSETS):
+        if number % 150 == 0:
+            querysets.make_specimens(chance, 40)
+        escape = chance.random() < 0.3
+        try:
+            queryset = querysets.make_queryset(chance)
+        except Exception:  # noqa: S112 (Django has no such queryset)
+            continue
+        ours = fast_path(queryset, escape=escape)
+        if ours is None:
+            continue
+        fast += 1
+        errors += isinstance(ours, str)
+        theirs = row_path(queryset, escape=escape)
+        assert comparable(queryset, ours) == comparable(queryset, theirs), (
+            f"TEST_SEED={SEED}, queryset {number}: {queryset.query}"
+        )
+    sys.stderr.write(
+        f"{QUERYSETS} querysets; of {fast} the database made text, of which {errors} were errors\n"
+    )
+    # Not by falling back each time.
+    if db_csv.text_of(querysets.Specimen.objects.values_list("pk")) is not None:
+        assert fast - errors > QUERYSETS / 5
+    else:
+        assert not hasattr(connection.connection, "pgconn")

@@ -1,0 +1,77 @@
+"""The demo's production settings, held to what Django and this package know of production."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+#: As Django asks for it: 50 characters, and more than a few different ones.
+SECRET = "tests" + "0123456789abcdefghijklmnopqrstuvwxyz" * 2
+
+
+def check(**environ: str) -> "subprocess.CompletedProcess[str]":
+    return run("-m", "django", "check", "--deploy", "--fail-level", "WARNING", **environ)
+
+
+def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    # The tests' own, which is for Playwright, and is an error in production.
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DEMO_", "DJANGO_"))
+    }
+    settings = {"DJANGO_SETTINGS_MODULE": "demo.production", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=clean | settings | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_nothing_is_wrong_with_them(tmp_path: Path) -> None:
+    checked = check(
+        DEMO_SECRET_KEY=SECRET, DEMO_ALLOWED_HOSTS="shop.example.org", DEMO_VAR=str(tmp_path)
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "no issues" in checked.stdout
+
+
+SIGN_IN_PAGE = """
+import django; django.setup()
+from django.test import Client
+from demo.shop.people import SIGN_INS
+page = Client().get("/sign-in/", secure=True, SERVER_NAME="shop.example.org")
+told = [person.username for person in SIGN_INS if person.password in page.text]
+print(page.status_code, told, Client().get("/sign-in/", SERVER_NAME="shop.example.org").status_code)
+"""
+
+
+def test_its_sign_in_page_gives_nobody_a_password_and_is_https_alone(tmp_path: Path) -> None:
+    shown = run(
+        "-c",
+        SIGN_IN_PAGE,
+        DEMO_SECRET_KEY=SECRET,
+        DEMO_ALLOWED_HOSTS="shop.example.org",
+        DEMO_VAR=str(tmp_path),
+    )
+    assert shown.stdout.strip() == "200 [] 301", shown.stderr
+
+
+@pytest.mark.parametrize("missing", ["DEMO_SECRET_KEY", "DEMO_ALLOWED_HOSTS"])
+def test_without_what_only_the_server_knows_nothing_starts(missing: str, tmp_path: Path) -> None:
+    environ = {
+        "DEMO_SECRET_KEY": SECRET,
+        "DEMO_ALLOWED_HOSTS": "shop.example.org",
+        "DEMO_VAR": str(tmp_path),
+    }
+    del environ[missing]
+    checked = check(**environ)
+    assert checked.returncode != 0
+    assert f"KeyError: '{missing}'" in checked.stderr

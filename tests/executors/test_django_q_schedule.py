@@ -1,0 +1,385 @@
+"""The periodic clean-up as a schedule of django-q2."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection, connections, models, transaction
+from django.utils import timezone
+from django_q.models import OrmQ, Schedule
+from django_q.scheduler import scheduler
+
+from async_downloads.executors import django_q_schedule
+from async_downloads.models import Download
+from tests import queues
+from tests.factories import DownloadFactory
+from tests.pace import PATIENCE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+#: Processes that migrate at once.
+RACERS = 8
+
+
+@pytest.fixture(autouse=True)
+def as_migrate_leaves_it() -> Iterator[None]:
+    """Begin with one schedule, as every site does, and leave one for the next test."""
+    Schedule.objects.all().delete()
+    django_q_schedule.install("default")
+    yield
+    Schedule.objects.all().delete()
+    django_q_schedule.install("default")
+
+
+def ours() -> Any:
+    return Schedule.objects.filter(func=django_q_schedule.CLEANUP_PATH)
+
+
+def migrate() -> None:
+    call_command("migrate", verbosity=0)
+
+
+# Once
+
+
+def test_migrate_installs_it_once() -> None:
+    Schedule.objects.all().delete()
+    for _ in range(3):
+        migrate()
+        assert ours().count() == 1
+
+
+def test_it_runs_every_hour_for_ever_from_an_hour_from_now() -> None:
+    schedule = ours().get()
+    assert schedule.name == "async_downloads: remove expired downloads, every 60 minutes"
+    assert (schedule.schedule_type, schedule.minutes) == (Schedule.MINUTES, 60)
+    assert schedule.repeats == -1
+    wait = schedule.next_run - timezone.now()
+    assert timedelta(minutes=59) < wait <= timedelta(minutes=60)
+    assert not schedule.args
+    assert not schedule.kwargs
+    schedule.full_clean()
+
+
+def test_django_q_runs_it(django_assert_max_num_queries: Any) -> None:
+    DownloadFactory(expired=True, complete=True)
+    ours().update(next_run=timezone.now() - timedelta(minutes=1))
+    scheduler()
+    assert OrmQ.objects.count() == 1
+    (done,) = queues.run_waiting()
+    assert (done["success"], done["result"]) == (True, None)
+    assert not Download.objects.exists()
+
+
+# What an admin made of it
+
+EDITS = [
+    {"name": "Nightly"},
+    {"name": None},
+    {"minutes": 5},
+    {"repeats": 0},
+    {"repeats": 7},
+    {"schedule_type": Schedule.DAILY, "minutes": None},
+    {"schedule_type": Schedule.CRON, "cron": "0 3 * * *", "minutes": None},
+    {"cluster": "elsewhere"},
+    {"hook": "site.tasks.tell"},
+    {"kwargs": "q_options={'timeout': 60}"},
+    {"next_run": None},
+]
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=str)
+def test_what_an_admin_edited_is_left_alone(edit: dict[str, Any]) -> None:
+    pk = ours().get().pk
+    Schedule.objects.filter(pk=pk).update(**edit)
+    before = Schedule.objects.filter(pk=pk).values().get()
+    migrate()
+    assert list(Schedule.objects.values()) == [before]
+
+
+# When next_run alone was changed, the setting has the say: it changes by itself.
+@pytest.mark.parametrize("edit", EDITS[:-1], ids=str)
+@pytest.mark.parametrize("value", [30, "0 3 * * *", None])
+def test_what_an_admin_edited_is_left_alone_also_when_the_setting_changes(
+    settings: Any, edit: dict[str, Any], value: Any
+) -> None:
+    ours().update(**edit)
+    before = Schedule.objects.values().get()
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = value
+    django_q_schedule.install("default")
+    assert list(Schedule.objects.values()) == [before]
+
+
+# What the setting says
+
+
+@pytest.mark.parametrize("value", [1, 15, 32_767])
+def test_it_runs_as_often_as_the_setting_says(settings: Any, value: int) -> None:
+    Schedule.objects.all().delete()
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = value
+    django_q_schedule.install("default")
+    schedule = ours().get()
+    assert (schedule.schedule_type, schedule.minutes) == (Schedule.MINUTES, value)
+    assert schedule.next_run - timezone.now() <= timedelta(minutes=value)
+    schedule.full_clean()
+
+
+def test_it_runs_when_a_cron_text_says(settings: Any) -> None:
+    Schedule.objects.all().delete()
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = "15 3 * * *"
+    django_q_schedule.install("default")
+    schedule = ours().get()
+    assert schedule.name == f"{django_q_schedule.CLEANUP_NAME}, at 15 3 * * *"
+    assert (schedule.schedule_type, schedule.cron) == (Schedule.CRON, "15 3 * * *")
+    assert (schedule.next_run.hour, schedule.next_run.minute) == (3, 15)
+    assert timedelta() < schedule.next_run - timezone.now() <= timedelta(days=1)
+    schedule.full_clean()
+    # The scheduler itself can read it.
+    schedule_run(schedule)
+    assert ours().get().next_run > timezone.now()
+
+
+def schedule_run(schedule: Schedule) -> None:
+    Schedule.objects.filter(pk=schedule.pk).update(next_run=timezone.now() - timedelta(minutes=1))
+    DownloadFactory(expired=True, complete=True)
+    scheduler()
+    (done,) = queues.run_waiting()
+    assert done["success"]
+    assert not Download.objects.exists()
+
+
+@pytest.mark.parametrize("value", [30, "0 3 * * *", "30 4 * * mon"])
+def test_a_row_that_nobody_edited_follows_the_setting(settings: Any, value: int | str) -> None:
+    pk = ours().get().pk
+    # As it stands after some runs, and after an admin has looked and pressed "save".
+    ours().update(task="an id", next_run=timezone.now(), hook="", args="", kwargs="")
+    for setting in (value, 45, value):
+        settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = setting
+        django_q_schedule.install("default")
+        schedule = ours().get()
+        assert schedule.pk == pk
+        assert setting in (schedule.minutes, schedule.cron)
+        assert str(setting) in schedule.name
+        schedule.full_clean()
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = 60
+    django_q_schedule.install("default")
+    assert (ours().get().minutes, ours().get().cron) == (60, None)
+
+
+def test_where_the_setting_stays_so_does_the_next_run() -> None:
+    before = Schedule.objects.values().get()
+    django_q_schedule.install("default")
+    assert Schedule.objects.values().get() == before
+
+
+def test_none_makes_no_row_and_removes_one_that_nobody_edited(settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = None
+    for _ in range(2):
+        migrate()
+        assert not Schedule.objects.exists()
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = 60
+    migrate()
+    assert ours().count() == 1
+
+
+def test_a_row_whose_name_has_no_room_for_a_cron_text_counts_as_edited(settings: Any) -> None:
+    Schedule.objects.all().delete()
+    text = f"{','.join(map(str, range(0, 60, 2)))} * * * *"
+    assert 60 < len(text) <= 100
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = text
+    django_q_schedule.install("default")
+    assert (ours().get().name, ours().get().cron) == (django_q_schedule.CLEANUP_NAME, text)
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = 30
+    django_q_schedule.install("default")
+    assert ours().get().cron == text
+
+
+@pytest.mark.parametrize("value", ["every day", "0 3 31 2 *", 0, 5.5])
+def test_a_setting_that_cannot_work_is_logged_and_changes_nothing(
+    settings: Any, caplog: pytest.LogCaptureFixture, value: Any
+) -> None:
+    before = Schedule.objects.values().get()
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = value
+    django_q_schedule.install("default")
+    assert Schedule.objects.values().get() == before
+    Schedule.objects.all().delete()
+    django_q_schedule.install("default")
+    assert not Schedule.objects.exists()
+    assert f"ASYNC_DOWNLOADS_CLEANUP_SCHEDULE is {value!r}." in caplog.text
+
+
+def test_an_edit_at_the_very_moment_stands(settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = 30
+
+    def edit_first(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("UPDATE") and not edited:
+            edited.append(True)
+            ours().update(minutes=7)
+        return execute(sql, *args)
+
+    edited: list[bool] = []
+    with connection.execute_wrapper(edit_first):
+        django_q_schedule.install("default")
+    assert (edited, ours().get().minutes) == ([True], 7)
+
+
+def test_several_that_an_admin_made_are_left_alone() -> None:
+    Schedule.objects.create(func=django_q_schedule.CLEANUP_PATH, name="Another", minutes=5)
+    migrate()
+    assert ours().count() == 2
+
+
+def test_the_schedules_of_others_are_left_alone() -> None:
+    Schedule.objects.create(func="site.tasks.report", name=django_q_schedule.CLEANUP_NAME)
+    ours().delete()
+    migrate()
+    assert set(Schedule.objects.values_list("func", flat=True)) == {
+        "site.tasks.report",
+        django_q_schedule.CLEANUP_PATH,
+    }
+
+
+# At once
+
+
+def in_threads(work: Callable[[], None], count: int) -> None:
+    """Run the same in several threads, each with a connection of its own."""
+    errors: list[BaseException] = []
+    barrier = threading.Barrier(count)
+
+    def run() -> None:
+        try:
+            barrier.wait(timeout=PATIENCE)
+            work()
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=PATIENCE)
+    assert errors == []
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_racing_installs_end_with_exactly_one(attempt: int) -> None:
+    Schedule.objects.all().delete()
+    in_threads(lambda: django_q_schedule.install("default"), RACERS)
+    assert ours().count() == 1
+
+
+def test_installs_that_race_with_one_that_is_there_leave_it() -> None:
+    before = ours().values().get()
+    in_threads(lambda: django_q_schedule.install("default"), RACERS)
+    assert ours().values().get() == before
+
+
+def test_an_older_row_that_is_committed_late_is_not_lost() -> None:
+    """Have two installs meet at the worst moment.
+
+    The first takes the lower primary key but commits only after the second has
+    looked for the oldest row, and before the second removes the others.
+    """
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite lets nobody else write before the first has committed")
+    Schedule.objects.all().delete()
+    first_holds, second_looked, first_is_done = (threading.Event() for _ in range(3))
+
+    def hold_the_insert(execute: Any, sql: str, *args: Any) -> Any:
+        if not sql.startswith("INSERT"):
+            return execute(sql, *args)
+        with transaction.atomic():
+            result = execute(sql, *args)
+            first_holds.set()
+            second_looked.wait(timeout=5)
+        return result
+
+    def wait_before_the_removal(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("DELETE"):
+            second_looked.set()
+            first_is_done.wait(timeout=5)
+        return execute(sql, *args)
+
+    def first() -> None:
+        with connection.execute_wrapper(hold_the_insert):
+            django_q_schedule.install("default")
+        first_is_done.set()
+
+    def second() -> None:
+        first_holds.wait(timeout=PATIENCE)
+        with connection.execute_wrapper(wait_before_the_removal):
+            django_q_schedule.install("default")
+
+    todo = [first, second]
+    in_threads(lambda: todo.pop()(), 2)
+    assert ours().count() == 1
+
+
+def test_installs_that_race_with_different_settings_end_with_exactly_one(settings: Any) -> None:
+    # One machine has the new code already, another one has not.
+    Schedule.objects.all().delete()
+    values = [30, 60, "0 3 * * *", 30, 60, "0 3 * * *"]
+
+    class Settings:
+        def __getattr__(self, name: str) -> Any:
+            return values[hash(threading.current_thread().name) % len(values)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(django_q_schedule, "settings", Settings())
+        in_threads(lambda: django_q_schedule.install("default"), RACERS)
+    assert ours().count() == 1
+
+
+# Nowhere
+
+
+@pytest.mark.parametrize("model", [Schedule, Download])
+def test_it_is_not_installed_where_a_table_is_missing(model: type[models.Model]) -> None:
+    # As after "migrate auth" on a new database, or after migrating one of the two back.
+    table = model._meta.db_table
+    if model is Download:
+        Schedule.objects.all().delete()
+    with connection.schema_editor() as editor:
+        editor.alter_db_table(model, table, f"{table}_away")
+    try:
+        django_q_schedule.install("default")
+        if model is Download:
+            assert not ours().exists()
+    finally:
+        with connection.schema_editor() as editor:
+            editor.alter_db_table(model, f"{table}_away", table)
+
+
+def test_a_site_without_django_q_has_none(settings: Any) -> None:
+    Schedule.objects.all().delete()
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
+    django_q_schedule.install("default")
+    assert not ours().exists()
+
+
+class SchedulesElsewhere:
+    """A router for a site that keeps django-q2's tables in another database."""
+
+    def db_for_write(self, model: type[models.Model], **hints: Any) -> str | None:
+        return "elsewhere" if model is Schedule else None
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "elsewhere"])
+def test_it_is_installed_only_in_the_database_that_django_q_reads(settings: Any) -> None:
+    for using in ("default", "elsewhere"):
+        Schedule.objects.using(using).all().delete()
+    settings.DATABASE_ROUTERS = [f"{__name__}.{SchedulesElsewhere.__name__}"]
+    # The two apps are migrated one database after the other, in either order.
+    for using in ("default", "elsewhere", "default"):
+        django_q_schedule.install(using)
+    settings.DATABASE_ROUTERS = []
+    assert (
+        Schedule.objects.using("elsewhere").filter(func=django_q_schedule.CLEANUP_PATH).count() == 1
+    )
+    assert not Schedule.objects.using("default").exists()

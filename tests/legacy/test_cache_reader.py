@@ -1,0 +1,117 @@
+"""What 0.6 kept in the cache, and what else may lie there."""
+
+import uuid
+import warnings
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+
+from async_downloads import cache
+from async_downloads.legacy import cache_reader
+from async_downloads.legacy.cache_reader import UnreadableCacheError, read_downloads, read_lists
+from tests.legacy import old_downloads
+
+pytestmark = [pytest.mark.any_database, pytest.mark.usefixtures("shared_cache")]
+
+KEY = uuid.UUID("0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e")
+
+
+def kept(**fields: Any) -> cache_reader.OldDownload | None:
+    key = uuid.UUID(old_downloads.begin("ada", **fields))
+    return read_downloads([key])[key]
+
+
+def test_an_entry_is_read_as_it_was_written() -> None:
+    key = uuid.UUID(old_downloads.begin("ada", name="Orders", percentage=40))
+    found = read_downloads([key])[key]
+    assert found is not None
+    assert (found.user, found.name, found.percentage, found.complete) == (
+        "ada",
+        "Orders",
+        40,
+        False,
+    )
+    assert found.filepath == f"downloads/{key}/orders.csv"
+    assert isinstance(found.timestamp, datetime)
+
+
+@pytest.mark.parametrize(
+    ("percentage", "read"), [(140, 100), (-1, 0), ("x", 0), (None, 0), ("7", 7)]
+)
+def test_an_odd_percentage_becomes_one(percentage: Any, read: int) -> None:
+    found = kept(percentage=percentage)
+    assert found is not None
+    assert found.percentage == read
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["text", 7, [], {}, {"user": "ada"}, dict.fromkeys(cache_reader.FIELDS)],
+)
+def test_what_is_no_entry_is_told_from_nothing(value: Any) -> None:
+    caches["file"].set(str(KEY), value)
+    assert read_downloads([KEY]) == {KEY: None}
+    assert read_downloads([uuid.uuid4()]) == {}
+
+
+@pytest.mark.django_db
+def test_every_kind_of_cache_is_read(any_cache: str) -> None:
+    key = uuid.UUID(old_downloads.begin("ada"))
+    assert read_lists([]) == {}
+    assert read_downloads([]) == {}
+    kept = {} if any_cache == "dummy" else {"async_downloads/ada": [key]}
+    assert read_lists(["async_downloads/ada", "async_downloads/bob"]) == kept
+    assert list(read_downloads([key, uuid.uuid4()])) == [
+        key for keys in kept.values() for key in keys
+    ]
+
+
+@pytest.mark.parametrize("fields", [{"timestamp": "2020-01-01"}, {"filepath": None}])
+def test_an_entry_without_a_time_or_a_path_is_none(fields: dict[str, Any]) -> None:
+    assert kept(**fields) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_entry_of_today_is_none_of_0_6(user: Any) -> None:
+    key = uuid.UUID(cache.init_download(user, "orders.csv")[1])
+    assert read_downloads([key]) == {key: None}
+
+
+def test_lists_are_read_with_the_keys_that_are_keys() -> None:
+    caches["file"].set("a", [str(KEY), "no key", None, str(KEY).upper()])
+    caches["file"].set("b", "a token")
+    assert read_lists(["a", "b", "c"]) == {"a": [KEY]}
+
+
+def test_user_names_are_no_cause_for_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        caches["file"].set("with spaces", [])
+        warnings.simplefilter("error")
+        assert read_lists(["with spaces"]) == {"with spaces": []}
+
+
+def test_one_that_cannot_be_read_does_not_hide_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    good, spoiled = (uuid.UUID(old_downloads.begin("ada")) for _ in range(2))
+    Path(caches["file"]._key_to_file(str(spoiled))).write_bytes(  # type: ignore[attr-defined]
+        b"not compressed"
+    )
+    assert read_downloads([spoiled, good]).keys() == {good}
+    assert str(spoiled) in caplog.text
+
+
+def test_a_cache_that_does_not_answer_is_no_empty_one(settings: Any) -> None:
+    settings.CACHES = settings.CACHES | {
+        "dead": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1/0",
+        }
+    }
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = "dead"
+    with pytest.raises(UnreadableCacheError, match=r"The cache 'dead' does not answer: .*127"):
+        read_lists(["a"])

@@ -1,0 +1,200 @@
+"""What staff do to the downloads of others."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from async_downloads import cache, store
+from async_downloads.exceptions import DownloadCancelled
+from async_downloads.files import storage
+from async_downloads.models import Download, DownloadState
+from async_downloads.shortcuts import download_task
+from async_downloads.signals import download_cancelled, download_changed, download_failed
+from async_downloads.store import attempt, cache_entries
+from tests.factories import DownloadCollectionFactory, DownloadFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def told() -> Any:
+    """Which signals were sent, with the names of the downloads."""
+    sent: list[tuple[str, str]] = []
+
+    def remember(name: str) -> Any:
+        return lambda **news: sent.append((name, news["download"].name))
+
+    receivers = {
+        signal: remember(name)
+        for name, signal in {"failed": download_failed, "cancelled": download_cancelled}.items()
+    }
+    for signal, receiver in receivers.items():
+        signal.connect(receiver)
+    yield sent
+    for signal, receiver in receivers.items():
+        signal.disconnect(receiver)
+
+
+def test_cancelling_takes_what_is_not_finished(told: list[Any]) -> None:
+    for name, state in {"waiting": {}, "running": {"running": True}}.items():
+        DownloadFactory(name=name, **state)
+    kept = [DownloadFactory(complete=True), DownloadFactory(failed=True)]
+    assert store.cancel(Download.objects.all()) == 2
+    assert set(Download.objects.all()) == set(kept)
+    assert sorted(told) == [("cancelled", "running"), ("cancelled", "waiting")]
+
+
+def test_marking_as_failed_takes_what_is_not_finished(told: list[Any]) -> None:
+    waiting, running = (
+        DownloadFactory(name="waiting"),
+        DownloadFactory(name="running", running=True),
+    )
+    complete, failed = DownloadFactory(complete=True), DownloadFactory(failed=True, errors="Mine")
+    assert store.mark_failed(Download.objects.all(), by="ada") == 2
+    for row in (waiting, running):
+        row.refresh_from_db()
+        assert row.failed
+        assert row.errors == "Stopped by an administrator."
+        assert row.error_detail == "Marked as failed by ada."
+        assert row.finished_at is not None
+    complete.refresh_from_db()
+    failed.refresh_from_db()
+    assert complete.complete
+    assert failed.errors == "Mine"
+    assert sorted(told) == [("failed", "running"), ("failed", "waiting")]
+
+
+def test_a_failure_by_staff_is_seen_at_once_by_the_owner(user: Any) -> None:
+    _, key = cache.init_download(user, "a.csv")
+    entry = cache_entries.get_entry(key)
+    assert entry is not None
+    assert entry["state"] == "pending"
+    changes: list[dict[str, Any]] = []
+
+    def remember(**news: Any) -> None:
+        changes.append(news)
+
+    download_changed.connect(remember)
+    store.mark_failed(Download.objects.all(), by="ada")
+    download_changed.disconnect(remember)
+    entry = cache_entries.get_entry(key)
+    assert entry is not None
+    assert entry["state"] == "failed"
+    assert entry["errors"] == "Stopped by an administrator."
+    assert [(news["change"], news["user_id"]) for news in changes] == [("failed", user.pk)]
+
+
+def test_more_than_a_batch_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("async_downloads.store.removal.BATCH_SIZE", 3)
+    DownloadFactory.create_batch(10, running=True)
+    DownloadFactory.create_batch(2, failed=True)
+    assert store.mark_failed(Download.objects.all(), by="ada") == 10
+    assert not Download.objects.unfinished().exists()
+
+
+@pytest.mark.parametrize("written", [1, 3])
+def test_a_run_stops_once_its_download_is_marked_as_failed(
+    user: Any, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    monkeypatch.setattr(attempt, "HEARTBEAT_SECONDS", 0)
+    _, key = cache.init_download(user, "a.csv")
+    made = []
+
+    def rows() -> Any:
+        for number in range(10):
+            made.append(number)
+            if number == written:
+                store.mark_failed(Download.objects.all(), by="ada")
+            yield [number]
+
+    with pytest.raises(DownloadCancelled):
+        cache.save_download(key, rows())
+    assert made == list(range(written + 1))
+    download = Download.objects.get()
+    assert download.failed
+    assert download.errors == "Stopped by an administrator."
+    assert not storage.storage().exists(download.filepath)
+
+
+def test_a_run_without_rows_stops_at_its_next_progress(user: Any) -> None:
+    _, key = cache.init_download(user, "a.csv")
+    begun = []
+
+    @download_task
+    def task(download_key: str) -> None:
+        store.mark_failed(Download.objects.all(), by="ada")
+        begun.append(download_key)
+        cache.set_percentage(download_key, 50)
+        begun.append("never")
+
+    # Cancelled, which is nothing that a queue should try again.
+    task(key)
+    assert begun == [key]
+    assert Download.objects.get().errors == "Stopped by an administrator."
+
+
+def test_a_file_that_is_done_after_the_mark_is_not_handed_out(user: Any) -> None:
+    _, key = cache.init_download(user, "a.csv")
+    claimed = store.claim(key)
+    assert claimed is not None
+    with pytest.raises(DownloadCancelled), claimed:
+        store.mark_failed(Download.objects.all(), by="ada")
+        claimed.complete(storage.StoredFile(claimed.target.path, 3))
+    assert Download.objects.get().state == DownloadState.FAILED
+
+
+def test_another_delivery_may_still_finish_it(user: Any) -> None:
+    _, key = cache.init_download(user, "a.csv")
+    store.mark_failed(Download.objects.all(), by="ada")
+    cache.save_download(key, [["a"]])
+    download = Download.objects.get()
+    assert download.complete
+    assert download.errors == ""
+
+
+def test_finished_downloads_are_kept_for_longer() -> None:
+    now = timezone.now()
+    until = now + timedelta(days=7)
+
+    def made(**state: Any) -> Download:
+        row: Download = DownloadFactory(**state)
+        return row
+
+    extended = [
+        made(complete=True),
+        made(failed=True),
+        made(complete=True, expires_at=now - timedelta(minutes=1)),
+    ]
+    others = {
+        made(): "its next write sets its end anew",
+        made(running=True): "the same",
+        made(complete=True, expires_at=None): "never expires",
+        made(complete=True, expires_at=now + timedelta(days=30)): "lives longer",
+    }
+    before = {row.pk: row.expires_at for row in others}
+    heard = {row.pk: row.heard_at for row in extended}
+    assert store.extend_expiry(Download.objects.all(), until) == len(extended)
+    for row in extended:
+        row.refresh_from_db()
+        assert row.expires_at == until
+        # It is no sign of life.
+        assert row.heard_at == heard[row.pk]
+    for row, why in others.items():
+        row.refresh_from_db()
+        assert row.expires_at == before[row.pk], why
+    assert store.clean_up().downloads == 0
+
+
+def test_what_had_expired_is_back_in_the_list_of_its_owner(user: Any) -> None:
+    download = DownloadFactory(
+        collection=DownloadCollectionFactory(user=user), complete=True, expired=True
+    )
+    owner = download.collection.owner
+    seen = store.read_listing(owner)
+    assert seen.total == 0
+    store.extend_expiry(Download.objects.all(), timezone.now() + timedelta(days=1))
+    listing = store.read_changes(owner, seen.version)
+    assert listing is not None
+    assert list(listing.downloads) == [download]

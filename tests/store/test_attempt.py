@@ -1,0 +1,245 @@
+"""One attempt at building a file, whatever happens meanwhile."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from async_downloads import cache, store
+from async_downloads.exceptions import DownloadCancelled
+from async_downloads.files import storage
+from async_downloads.models import Download, DownloadQuerySet
+from async_downloads.signals import download_changed
+from async_downloads.store import cache_entries
+from tests.factories import DownloadFactory, OrderFactory
+from tests.runs import claimed, fall_silent, long_ago
+from tests.shop.models import Order
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
+
+
+class TestTheRun:
+    def test_a_loser_stops_at_its_next_beat_and_leaves_the_winner_alone(self) -> None:
+        download = DownloadFactory()
+        loser = claimed(download)
+        fall_silent()
+        winner = claimed(download)
+        with pytest.raises(DownloadCancelled), loser:
+            list(loser.watch([["row"]]))
+        winner.complete(storage.save(download.filepath, ContentFile(b"winner")))
+        loser.abandon()
+        download.refresh_from_db()
+        with default_storage.open(download.filepath) as file:
+            assert file.read() == b"winner"
+
+    def test_a_late_loser_cannot_overwrite_a_winner(self) -> None:
+        download = DownloadFactory()
+        loser = claimed(download)
+        fall_silent()
+        winner = claimed(download)
+        winner.complete(storage.save(download.filepath, ContentFile(b"winner")))
+        with pytest.raises(DownloadCancelled):
+            loser.complete(storage.save(download.filepath, ContentFile(b"loser")))
+        loser.fail("late", detail="")
+        download.refresh_from_db()
+        assert download.state == "complete"
+        folder = download.filepath.rpartition("/")[0]
+        assert len(default_storage.listdir(folder)[1]) == 1
+
+    def test_a_failed_run_leaves_the_file_of_one_that_begins_at_once_alone(self) -> None:
+        download = DownloadFactory()
+
+        def begin_again(change: str, **_: Any) -> None:
+            if change == "failed":
+                winner = claimed(download)
+                winner.complete(storage.save(winner.target.path, ContentFile(b"winner")))
+
+        download_changed.connect(begin_again)
+        try:
+            with pytest.raises(OSError, match="full"), claimed(download):
+                raise OSError("full")
+        finally:
+            download_changed.disconnect(begin_again)
+        download.refresh_from_db()
+        assert download.complete
+        assert default_storage.exists(download.filepath)
+
+    def test_a_late_loser_leaves_the_winners_file_on_a_storage_that_overwrites(
+        self, settings: Any
+    ) -> None:
+        options = {"BACKEND": "tests.storages.OverwritingStorage"}
+        settings.STORAGES = {**settings.STORAGES, "default": options}
+        download = DownloadFactory()
+        loser = claimed(download)
+        fall_silent()
+        winner = claimed(download)
+        winner.complete(storage.save(winner.target.path, ContentFile(b"winner")))
+        with pytest.raises(DownloadCancelled):
+            loser.complete(storage.save(loser.target.path, ContentFile(b"loser")))
+        loser.abandon()
+        with default_storage.open(Download.objects.get().filepath) as file:
+            assert file.read() == b"winner"
+
+    @pytest.mark.parametrize("text", ["half a pair: \udc80", "a zero: \x00"], ids=["half", "zero"])
+    def test_any_text_of_a_failure_is_recorded(
+        self, text: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        # What runs tests in several processes cannot hand half a pair on.
+        caplog.set_level(logging.CRITICAL + 1, logger="async_downloads")
+        download = DownloadFactory()
+
+        def rows() -> Iterator[list[str]]:
+            yield ["one"]
+            raise ValueError(text)
+
+        cache.save_download(download.download_key, rows())
+        assert Download.objects.get().state == "failed"
+        cache.set_error(download.download_key, text)
+
+    def test_an_error_that_the_task_reports_does_not_cancel_it(self) -> None:
+        download = DownloadFactory()
+
+        def rows() -> Iterator[list[str]]:
+            yield ["one"]
+            cache.set_error(download.download_key, "A row was skipped")
+            cache.set_percentage(download.download_key, 50)
+            yield ["two"]
+
+        cache.save_download(download.download_key, rows())
+        assert Download.objects.get().state == "complete"
+
+    def test_progress_before_the_claim_stands(self) -> None:
+        download = DownloadFactory()
+        cache.set_percentage(download.download_key, 80)
+        claimed(download)
+        assert Download.objects.get().percentage == 80
+
+    def test_the_rows_are_closed_when_they_fail(self) -> None:
+        download = DownloadFactory()
+        closed: list[bool] = []
+
+        def rows() -> Iterator[list[str]]:
+            try:
+                yield ["\ud800"]
+            finally:
+                closed.append(True)
+
+        kept = rows()
+        cache.save_download(download.download_key, kept)
+        assert Download.objects.get().state == "failed"
+        assert closed == [True]
+
+    def test_the_loop_is_the_heartbeat(self) -> None:
+        download = DownloadFactory()
+
+        def rows() -> Iterator[list[str]]:
+            yield ["one"]
+            Download.objects.update(heard_at=long_ago())
+            yield ["two"]
+            yield ["three"]
+            assert Download.objects.get().heard_at > timezone.now() - timedelta(seconds=10)
+
+        cache.save_download(download.download_key, rows())
+        assert Download.objects.get().state == "complete"
+
+    def test_a_progress_write_that_fails_does_not_fail_the_export(
+        self, monkeypatch: pytest.MonkeyPatch, shared_cache: str
+    ) -> None:
+        download = DownloadFactory()
+
+        def locked(*args: Any, **kwargs: Any) -> int:
+            raise DatabaseError("database is locked")
+
+        monkeypatch.setattr(DownloadQuerySet, "progress", locked)
+        monkeypatch.setattr(DownloadQuerySet, "heartbeat", locked)
+
+        def rows() -> Iterator[list[str]]:
+            yield ["one"]
+            cache.set_percentage(download.download_key, 40)
+            entry = cache_entries.get_entry(download.download_key)
+            assert entry is not None
+            assert entry["percentage"] == 40
+            yield ["two"]
+
+        cache.save_download(download.download_key, rows())
+        assert Download.objects.get().state == "complete"
+
+    def test_rows_that_are_read_while_others_write_do_not_keep_it_from_writing(self) -> None:
+        """On SQLite a connection that reads sees the past, and cannot write to it."""
+        orders = OrderFactory.create_batch(4)
+        download = DownloadFactory()
+
+        def elsewhere(work: Callable[[], object]) -> None:
+            def run() -> None:
+                work()
+                connection.close()
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            thread.join()
+
+        seen: list[int] = []
+
+        def rows() -> Iterator[list[str]]:
+            with closing(Order.objects.order_by("pk").iterator(chunk_size=1)) as cursor:
+                yield [next(cursor).reference]
+                elsewhere(lambda: Order.objects.filter(pk=orders[0].pk).update(total=1))
+                cache.set_percentage(download.download_key, 25)
+                elsewhere(lambda: seen.append(Download.objects.get().percentage))
+                yield [next(cursor).reference]
+                elsewhere(lambda: Download.objects.all().delete())
+                yield [next(cursor).reference]
+                pytest.fail("No sign of life noticed that the download was cleared.")
+
+        with pytest.raises(DownloadCancelled):
+            cache.save_download(download.download_key, rows())
+        assert seen == [25]
+
+    def test_a_beat_inside_a_transaction_writes_no_row(self, shared_cache: str) -> None:
+        download = DownloadFactory()
+        run = claimed(download)
+        Download.objects.update(heard_at=long_ago())
+        with transaction.atomic():
+            run.beat()
+            assert Download.objects.get().stalled
+        listing = store.read_listing(download.collection.owner)
+        assert [d.stalled for d in listing.downloads] == [False]
+
+    def test_a_storage_that_may_not_list_changes_nothing(self, settings: Any) -> None:
+        options = {"BACKEND": "tests.storages.StorageWithoutList"}
+        settings.STORAGES = {**settings.STORAGES, "default": options}
+        download = DownloadFactory(running=True, heard_at=long_ago())
+        cache.save_download(download.download_key, (1 / 0 for _ in [1]))  # type: ignore[arg-type, misc]
+        assert Download.objects.get().state == "failed"
+        cache.save_download(download.download_key, [["row"]])
+        assert Download.objects.get().state == "complete"
+
+    def test_a_connection_that_dies_on_the_way_does_not_lose_the_export(self) -> None:
+        if connection.vendor != "postgresql":
+            pytest.skip("only PostgreSQL lets one connection end another")
+        download = DownloadFactory()
+
+        def rows() -> Iterator[list[str]]:
+            yield ["one"]
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                (pid,) = cursor.fetchone()
+            other = connection.copy("default")
+            with other.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+            other.close()
+            yield ["two"]
+            yield ["three"]
+
+        cache.save_download(download.download_key, rows())
+        connection.close()
+        download.refresh_from_db()
+        assert (download.state, download.errors) == ("complete", "")

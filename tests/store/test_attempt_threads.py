@@ -1,0 +1,156 @@
+"""Deliveries of one download that meet in one process, each in a thread of its own."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import pytest
+from django.core.files.storage import FileSystemStorage
+from django.db import connections
+
+from async_downloads import cache, signals, store
+from async_downloads.exceptions import DownloadBusy
+from async_downloads.executors.runner import supervise
+from async_downloads.models import Download
+from async_downloads.store import lifecycle
+from tests.factories import DownloadFactory
+from tests.pace import PATIENCE
+from tests.runs import claimed, fall_silent
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
+
+T = TypeVar("T")
+
+
+class WaitingStorage(FileSystemStorage):
+    """A storage that takes as long to store a file as a test likes."""
+
+    entered = threading.Event()
+    go = threading.Event()
+
+    def _save(self, name: str, content: Any) -> str:
+        self.entered.set()
+        self.go.wait(timeout=PATIENCE)
+        return super()._save(name, content)
+
+
+def elsewhere(work: Callable[[], T]) -> T:
+    """Do something in another thread, and return what that returned."""
+
+    def closing() -> T:
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(closing).result()
+
+
+@pytest.fixture
+def key() -> str:
+    return DownloadFactory().download_key
+
+
+def test_a_task_without_a_decorator_does_not_save_in_the_run_of_another_delivery(
+    key: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes while the first has written its rows, and hands the file to the storage."""
+    monkeypatch.setattr(lifecycle, "TURN_WAIT_STEP", 0.05)
+    backend = f"{WaitingStorage.__module__}.{WaitingStorage.__qualname__}"
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": backend}}
+    WaitingStorage.entered.clear()
+    WaitingStorage.go.clear()
+    first = threading.Thread(
+        target=elsewhere, args=(lambda: cache.save_download(key, [["first"]]),)
+    )
+    first.start()
+    assert WaitingStorage.entered.wait(timeout=PATIENCE)
+
+    def rows() -> Iterator[list[str]]:
+        WaitingStorage.go.set()
+        pytest.fail("The second delivery writes rows as well.")
+        yield []
+
+    threading.Timer(0.3, WaitingStorage.go.set).start()
+    cache.save_download(key, rows())
+    first.join(timeout=PATIENCE)
+    download = Download.objects.get()
+    assert (download.state, download.attempts) == ("complete", 1)
+
+
+def test_a_thread_keeps_to_its_own_run_when_another_has_taken_over(key: str) -> None:
+    with claimed(Download.objects.get()) as lost:
+        fall_silent()
+        found: list[store.Run | None] = []
+
+        def take_over() -> store.Run:
+            with claimed(Download.objects.get()) as winner:
+                found.append(store.current_run(key))
+                # A thread without a run helps a task: the one that has not lost.
+                found.append(elsewhere(lambda: store.current_run(key)))
+                winner.fail("enough", detail="")
+            return winner
+
+        winner = elsewhere(take_over)
+        assert found == [winner, winner]
+        assert store.current_run(key) is lost
+        assert elsewhere(lambda: store.current_run(key)) is lost
+    assert store.current_run(key) is None
+
+
+def test_what_a_helper_thread_reports_belongs_to_the_run(key: str) -> None:
+    with claimed(Download.objects.get()):
+        elsewhere(lambda: cache.set_percentage(key, 40))
+        assert Download.objects.get().percentage == 40
+
+
+def test_two_deliveries_of_a_silent_body_take_turns_and_are_never_shown_as_failed(
+    key: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes over from the other, until no attempt is left; the last one finishes."""
+    monkeypatch.setattr(lifecycle, "TURN_WAIT_STEP", 0.05)
+    failures: list[str] = []
+
+    def note(download: Download, **_: Any) -> None:
+        failures.append(download.errors)
+
+    signals.download_failed.connect(note)
+    go = [threading.Event() for _ in range(3)]
+    begun: list[int] = []
+
+    def body() -> None:
+        begun.append(len(begun))
+        assert go[begun[-1]].wait(timeout=60)
+        cache.save_download(key, [[f"run {threading.get_ident()}"]])
+
+    def deliver() -> None:
+        with suppress(DownloadBusy):
+            supervise(key, body, makes_file=True)
+
+    def until_begun(number: int) -> None:
+        deadline = time.monotonic() + 60
+        while len(begun) < number and time.monotonic() < deadline:
+            fall_silent()
+            time.sleep(0.05)
+        assert len(begun) == number
+
+    first, second = (threading.Thread(target=elsewhere, args=(deliver,)) for _ in range(2))
+    first.start()
+    until_begun(1)
+    second.start()
+    until_begun(2)
+    go[0].set()
+    until_begun(3)
+    go[1].set()
+    while second.is_alive():
+        fall_silent()
+        second.join(timeout=0.05)
+    assert Download.objects.get().state == "running"
+    go[2].set()
+    first.join(timeout=60)
+    download = Download.objects.get()
+    assert (download.state, download.attempts, failures) == ("complete", 3, [])

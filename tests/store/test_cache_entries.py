@@ -1,0 +1,219 @@
+"""The cache is disposable: whatever it does is a miss."""
+
+import logging
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.db import transaction
+
+from async_downloads.store import cache_entries
+from async_downloads.store.cache_entries import DownloadEntry
+from async_downloads.utils import circuit_breaker
+
+ENTRY: DownloadEntry = {
+    "download_key": "0b0e3d5e-3f0e-4a53-9c39-5a3b7f1c2f11",
+    "user": "ada",
+    "name": "Orders",
+    "timestamp": "2026-01-31T09:05:00+00:00",
+    "filepath": "downloads/0b0e3d5e-3f0e-4a53-9c39-5a3b7f1c2f11/orders.csv",
+    "url": "",
+    "state": "running",
+    "percentage": 40,
+    "complete": False,
+    "errors": "",
+    "css_class": None,
+    "stamp": "2026-01-31T09:05:01+00:00",
+}
+KEY = ENTRY["download_key"]
+
+
+class BrokenCache(LocMemCache):
+    """A cache whose server refuses every call, and counts them."""
+
+    calls = 0
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        type(self).calls += 1
+        raise ConnectionRefusedError("no cache here")
+
+    get = set = add = delete = get_many = _refuse
+
+
+@pytest.fixture
+def broken(settings: Any) -> type[BrokenCache]:
+    settings.CACHES = {
+        **settings.CACHES,
+        "broken": {"BACKEND": f"{__name__}.BrokenCache", "LOCATION": "broken"},
+    }
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = "broken"
+    BrokenCache.calls = 0
+    return BrokenCache
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_entry_is_read_back_from_every_cache(any_cache: str) -> None:
+    cache_entries.set_entry(ENTRY)
+    assert cache_entries.get_entry(KEY) == (None if any_cache == "dummy" else ENTRY)
+    cache_entries.delete_entry(KEY)
+    assert cache_entries.get_entry(KEY) is None
+
+
+def test_an_entry_lies_under_the_download_key_for_the_timeout(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ASYNC_DOWNLOADS_TIMEOUT = 77
+    calls: list[Any] = []
+    monkeypatch.setattr(caches["default"], "set", lambda *args: calls.append(args))
+    cache_entries.set_entry(ENTRY)
+    assert calls == [(KEY, ENTRY, 77)]
+
+
+def test_every_fault_is_a_miss(broken: type[BrokenCache]) -> None:
+    cache_entries.set_entry(ENTRY)
+    cache_entries.delete_entry(KEY)
+    assert cache_entries.get_entry(KEY) is None
+    assert cache_entries.get_version("collection") is None
+    cache_entries.renew_version("collection")
+    cache_entries.offer_version("collection", "abc")
+
+
+def test_a_cache_that_fails_is_left_alone_and_logged_once(
+    broken: type[BrokenCache], caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(50):
+        cache_entries.get_entry(KEY)
+    assert broken.calls == 1
+    assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 1
+
+
+def test_an_outage_is_one_line_however_long_it_lasts(
+    broken: type[BrokenCache],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(circuit_breaker, "RECOVERY_SECONDS", 0.0)
+    monkeypatch.setattr(circuit_breaker, "COST", 0)
+    for _ in range(5):
+        assert cache_entries.is_shared() is False
+        cache_entries.get_version("collection")
+        cache_entries.get_entry(KEY)
+    assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cache_in_the_database_stays_out_of_a_callers_transaction(settings: Any) -> None:
+    # Its rows would be locked, and unseen, until the caller commits.
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = "database"
+    with transaction.atomic():
+        cache_entries.set_entry(ENTRY)
+        assert cache_entries.get_entry(KEY) is None
+    assert cache_entries.get_entry(KEY) is None
+    cache_entries.set_entry(ENTRY)
+    assert cache_entries.get_entry(KEY) == ENTRY
+
+
+def test_a_cache_that_recovers_is_used_again(
+    broken: type[BrokenCache], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(circuit_breaker, "RECOVERY_SECONDS", 0.0)
+    monkeypatch.setattr(circuit_breaker, "COST", 0)
+    cache_entries.get_entry(KEY)
+    monkeypatch.setattr(broken, "get_many", BaseCache.get_many)
+    monkeypatch.setattr(broken, "get", LocMemCache.get)
+    monkeypatch.setattr(broken, "set", LocMemCache.set)
+    cache_entries.set_entry(ENTRY)
+    assert cache_entries.get_entry(KEY) == ENTRY
+
+
+@pytest.mark.parametrize(
+    ("alias", "shared"),
+    [("default", False), ("dummy", False), ("database", True), ("file", True), ("redis", True)],
+)
+def test_only_a_cache_that_other_processes_see_is_shared(
+    alias: str, shared: bool, settings: Any
+) -> None:
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = alias
+    assert cache_entries.is_shared() is shared
+
+
+class TestVersions:
+    def test_a_new_one_each_time(self, shared_cache: str) -> None:
+        cache_entries.renew_version("collection")
+        first = cache_entries.get_version("collection")
+        cache_entries.renew_version("collection")
+        assert first != cache_entries.get_version("collection")
+
+    def test_an_offer_stands_back_for_what_a_writer_set(self, shared_cache: str) -> None:
+        cache_entries.offer_version("collection", "offered")
+        assert cache_entries.get_version("collection") == "offered"
+        cache_entries.renew_version("collection")
+        written = cache_entries.get_version("collection")
+        cache_entries.offer_version("collection", "offered")
+        assert cache_entries.get_version("collection") == written
+
+    def test_they_live_for_seconds(
+        self, shared_cache: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        timeouts: list[Any] = []
+        monkeypatch.setattr(caches["file"], "set", lambda *args: timeouts.append(args[2]))
+        monkeypatch.setattr(caches["file"], "add", lambda *args: timeouts.append(args[2]))
+        cache_entries.renew_version("collection")
+        cache_entries.offer_version("collection", "offered")
+        assert all(0 < timeout <= 10 for timeout in timeouts)
+
+    def test_what_0_6_left_under_the_key_is_a_miss_and_stays(self, shared_cache: str) -> None:
+        # The list of a user called "1", which has yet to be adopted.
+        caches["file"].set("async_downloads/1", [KEY])
+        assert cache_entries.get_version("async_downloads/1") is None
+        cache_entries.renew_version("async_downloads/1")
+        cache_entries.offer_version("async_downloads/1", "offered")
+        assert caches["file"].get("async_downloads/1") == [KEY]
+
+    @pytest.mark.parametrize("key", ["async_downloads/" + "ü" * 300, "with spaces", "x" * 500])
+    def test_keys_are_valid_on_memcached(
+        self, key: str, shared_cache: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        used: list[str] = []
+        monkeypatch.setattr(caches["file"], "set", lambda *args: used.append(args[0]))
+        cache_entries.renew_version(key)
+        assert len(used[0]) <= 200
+        assert used[0].isascii()
+        assert " " not in used[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_live_entries_and_marks_come_in_one_answer(any_cache: str) -> None:
+    if any_cache in {"default", "dummy"}:
+        assert not cache_entries.mark_cleared([KEY]), "Nobody else would see it."
+        return
+    other = KEY.replace("0b", "0c")
+    cache_entries.set_entry(ENTRY)
+    cache_entries.mark_cleared([other])
+    assert cache_entries.get_live([KEY], [KEY, other]) == ({KEY: ENTRY}, {other})
+    assert (cache_entries.is_cleared(KEY), cache_entries.is_cleared(other)) == (False, True)
+
+
+def test_without_keys_nobody_is_asked(broken: type[BrokenCache]) -> None:
+    assert cache_entries.get_live([], []) == ({}, set())
+    assert broken.calls == 0
+
+
+def test_a_cache_that_fails_marks_nothing_and_holds_nobody_up(broken: type[BrokenCache]) -> None:
+    assert not cache_entries.mark_cleared([KEY])
+    assert not cache_entries.is_cleared(KEY)
+    assert cache_entries.start_cleanup("here")
+    cache_entries.renew_cleanup("here")
+    cache_entries.end_cleanup("here")
+
+
+@pytest.mark.parametrize("uses_zones", [True, False])
+def test_a_stamp_counts_only_if_it_can_be_compared_with_now(
+    uses_zones: bool, settings: Any
+) -> None:
+    settings.USE_TZ = uses_zones
+    assert (cache_entries.stamp_of(ENTRY) is not None) == uses_zones
+    naive: DownloadEntry = {**ENTRY, "stamp": "2026-01-31T09:05:01"}
+    assert (cache_entries.stamp_of(naive) is None) == uses_zones

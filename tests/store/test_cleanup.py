@@ -1,0 +1,231 @@
+"""What goes away by itself."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.files.storage import default_storage
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from async_downloads import cache, owners, store, tasks
+from async_downloads.files import storage
+from async_downloads.models import Download, DownloadCollection
+from async_downloads.store import cache_entries, cleanup
+from tests.factories import DownloadCollectionFactory, DownloadFactory
+from tests.runs import long_ago
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def exists(download: Download) -> bool:
+    return bool(default_storage.exists(download.filepath))
+
+
+class TestCleanUp:
+    def test_only_what_expired_goes(self) -> None:
+        expired = DownloadFactory(complete=True, expired=True)
+        kept = DownloadFactory(complete=True)
+        done = store.clean_up()
+        assert (done.downloads, done.size) == (1, 4)
+        assert not exists(expired)
+        assert exists(kept)
+
+    def test_twice_is_harmless(self) -> None:
+        DownloadFactory(complete=True, expired=True)
+        assert store.clean_up().downloads == 1
+        assert store.clean_up().downloads == 0
+
+    def test_a_dry_run_removes_nothing(self) -> None:
+        expired = DownloadFactory(complete=True, expired=True)
+        assert store.clean_up(dry_run=True).downloads == 1
+        assert exists(expired)
+
+    def test_it_works_in_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cleanup, "FIRST_BATCH", 3)
+        collection = DownloadFactory(failed=True, expired=True).collection
+        moment = timezone.now() - timedelta(minutes=5)
+        for _ in range(9):
+            # The same moment for all: a batch must not lose those that share its end.
+            DownloadFactory(collection=collection, failed=True, expires_at=moment)
+        assert store.clean_up(dry_run=True).downloads == 10
+        assert store.clean_up().downloads == 10
+        assert Download.objects.count() == 0
+
+    def test_the_queries_of_a_batch_do_not_grow_with_it(self) -> None:
+        collection = DownloadFactory().collection
+        counts = []
+        for number in (10, 60):
+            for _ in range(number):
+                DownloadFactory(collection=collection, expired=True, failed=True)
+            with CaptureQueriesContext(connection) as queries:
+                assert store.clean_up().downloads == number
+            counts.append(len(queries))
+        assert counts[0] == counts[1] <= 20
+
+    def test_what_is_overdue_fails_first_and_is_then_kept(self, settings: Any) -> None:
+        settings.ASYNC_DOWNLOADS_TIMEOUT = 3600
+        waiting = DownloadFactory(expired=True, heard_at=long_ago())
+        running = DownloadFactory(running=True, expired=True, heard_at=long_ago())
+        ended = DownloadFactory(expired=True, heard_at=long_ago(), started_at=long_ago())
+        done = store.clean_up()
+        assert (done.downloads, done.failed, done.left) == (0, 3, 0)
+        reasons = {
+            waiting: "No worker has started it in time. Please request it again.",
+            running: "The worker stopped responding. Please request it again.",
+            ended: "The task ended without making a file.",
+        }
+        for download, reason in reasons.items():
+            download.refresh_from_db()
+            assert (download.state, download.errors) == ("failed", reason)
+            assert "ASYNC_DOWNLOADS_TIMEOUT (3600 seconds)" in download.error_detail
+            left = download.expires_at - timezone.now()
+            assert timedelta(minutes=50) < left <= timedelta(hours=1)
+            entry = cache_entries.get_entry(download.download_key)
+            assert entry is not None
+            assert (entry["state"], entry["errors"]) == ("failed", reason)
+        assert store.clean_up().failed == 0
+        Download.objects.update(expires_at=timezone.now())
+        assert store.clean_up().downloads == 3
+
+    def test_a_dry_run_fails_nothing(self) -> None:
+        DownloadFactory(expired=True, heard_at=long_ago())
+        assert store.clean_up(dry_run=True).failed == 1
+        assert Download.objects.get().state == "pending"
+
+    def test_one_that_was_cleared_while_locked_goes_as_before(self, shared_cache: str) -> None:
+        cleared = DownloadFactory(running=True, expired=True, heard_at=long_ago())
+        assert cache_entries.mark_cleared([cleared.download_key])
+        assert store.clean_up(dry_run=True).downloads == 1
+        done = store.clean_up()
+        assert (done.downloads, done.failed) == (1, 0)
+        assert not Download.objects.exists()
+
+    def test_a_running_export_that_lives_in_the_cache_alone_goes_on(self) -> None:
+        quiet = DownloadFactory(running=True, expired=True, heard_at=long_ago())
+        alive = DownloadFactory(running=True, expired=True, heard_at=long_ago())
+        with transaction.atomic():
+            cache.set_percentage(alive.download_key, 50)
+        assert store.clean_up().failed == 1
+        assert Download.objects.get(pk=quiet.pk).failed
+        assert Download.objects.get(pk=alive.pk).state == "running"
+
+    def test_a_heartbeat_between_reading_and_failing_saves_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        download = DownloadFactory(running=True, expired=True, heard_at=long_ago())
+        real = cleanup.overlaid
+
+        def beat_meanwhile(rows: list[Download]) -> list[Download]:
+            Download.objects.filter(pk=download.pk).heartbeat()
+            return real(rows)
+
+        monkeypatch.setattr(cleanup, "overlaid", beat_meanwhile)
+        assert store.clean_up().failed == 0
+        assert Download.objects.get().state == "running"
+
+    def test_a_process_that_dies_between_file_and_row_leaves_no_file_without_a_row(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        downloads = [DownloadFactory(complete=True, expired=True) for _ in range(3)]
+        real = storage.sweep
+        swept: list[str] = []
+
+        def die_at_the_second(path: str, **options: Any) -> None:
+            real(path, **options)
+            swept.append(path)
+            if len(swept) == 2:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(storage, "sweep", die_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            store.clean_up()
+        assert Download.objects.count() == 3
+        monkeypatch.setattr(storage, "sweep", real)
+        assert store.clean_up().downloads == 3
+        assert not any(exists(download) for download in downloads)
+
+    @pytest.mark.parametrize(("seconds", "rows"), [(0.0, 500), (9.0, 1)], ids=["quick", "slow"])
+    def test_a_batch_takes_as_many_rows_as_can_be_done_soon(
+        self, seconds: float, rows: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = iter(range(1000))
+        monkeypatch.setattr(cleanup.time, "monotonic", lambda: next(clock) * seconds)
+        pace = cleanup.Pace()
+        for _ in range(10):
+            with pace:
+                pass
+        assert pace.rows == rows
+
+
+class TestCollections:
+    def test_those_with_nothing_left_go_and_others_stay(self) -> None:
+        DownloadFactory(failed=True, expired=True)
+        DownloadCollectionFactory()
+        kept = DownloadFactory().collection
+        assert store.clean_up(dry_run=True).collections == 1
+        assert store.clean_up().collections == 2
+        assert list(DownloadCollection.objects.all()) == [kept]
+
+    def test_one_collections_own_clean_up_leaves_all_collections(self) -> None:
+        collection = DownloadFactory(failed=True, expired=True).collection
+        cache.cleanup_collection(collection.key)
+        assert Download.objects.count() == 0
+        assert list(DownloadCollection.objects.all()) == [collection]
+
+    def test_the_owner_of_one_that_went_gets_a_new_one(self, user: Any) -> None:
+        key, _ = cache.init_download(user, "a.csv")
+        Download.objects.all().delete()
+        store.clean_up()
+        assert cache.init_download(user, "b.csv")[0] == key
+        assert [item.name for item in store.read_listing(owners.resolve(user)).downloads] == [
+            "b.csv"
+        ]
+
+    def test_a_download_that_is_being_made_keeps_its_collection(
+        self, user: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between the look for empty collections and their deletion, one is used."""
+        DownloadCollectionFactory(user=user)
+        real = cleanup.skips_locked
+
+        def start_meanwhile() -> bool:
+            if not Download.objects.exists():
+                cache.init_download(user, "a.csv")
+            return real()
+
+        monkeypatch.setattr(cleanup, "skips_locked", start_meanwhile)
+        assert store.clean_up().collections == 0
+        assert Download.objects.get().collection.user == user
+
+
+class TestAlone:
+    def test_while_one_is_at_it_no_other_starts(self, shared_cache: str) -> None:
+        DownloadFactory(failed=True, expired=True)
+        assert cache_entries.start_cleanup(cleanup._scope())
+        assert store.clean_up_alone() is None
+        tasks.cleanup_expired_downloads()
+        assert Download.objects.count() == 1
+
+    def test_another_site_on_the_same_cache_may_start(self, shared_cache: str) -> None:
+        assert cache_entries.start_cleanup("the database of another site")
+        assert store.clean_up_alone() is not None
+
+    def test_once_it_has_ended_the_next_one_starts(self, shared_cache: str) -> None:
+        for _ in range(2):
+            done = store.clean_up_alone()
+            assert done is not None
+            assert done.downloads == 0
+
+    def test_one_that_fails_does_not_block_the_next(
+        self, shared_cache: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+            patch.setattr(cleanup, "clean_up", lambda **options: 1 / 0)
+            store.clean_up_alone()
+        assert store.clean_up_alone() is not None
+
+    def test_where_the_cache_is_not_shared_it_always_starts(self) -> None:
+        assert cache_entries.start_cleanup(cleanup._scope())
+        assert store.clean_up_alone() is not None

@@ -1,0 +1,207 @@
+"""Transactions of the caller's that see the past: what is cleared meanwhile leaves no file."""
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from django.core.files.storage import FileSystemStorage
+from django.db import DatabaseError, connection, transaction
+
+from async_downloads import cache, store
+from async_downloads.exceptions import DownloadCancelled
+from async_downloads.models import Download, DownloadCollection
+from async_downloads.shortcuts import download_task
+from async_downloads.store import cache_entries
+from tests.factories import DownloadFactory
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("hasty"),
+    pytest.mark.skipif(
+        connection.vendor == "sqlite", reason="SQLite has no levels of isolation to choose from"
+    ),
+]
+
+LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
+
+#: When the owner clears it: before the first row, between two, or when the storage has the file.
+MOMENTS = ("first row", "second row", "stored")
+
+#: How the body ends.
+ENDS = ("well", "badly", "reported")
+
+
+@contextmanager
+def isolated(level: str) -> Iterator[None]:
+    """Open a transaction at a level of isolation, which sees what is there now."""
+    if connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        Download.objects.count()
+        yield
+
+
+def elsewhere(work: Callable[[], object]) -> None:
+    """Do something on another connection."""
+
+    def work_and_close() -> None:
+        try:
+            # A row that the transaction has locked is marked instead.
+            with suppress(DatabaseError):
+                work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=work_and_close)
+    thread.start()
+    thread.join()
+
+
+def files_of(download: Download) -> list[str]:
+    """Return the files in the folder of a download."""
+    storage = FileSystemStorage()
+    folder = f"downloads/{download.pk}"
+    return storage.listdir(folder)[1] if storage.exists(folder) else []
+
+
+@pytest.fixture
+def clear(user: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Download, str], Any]:
+    """Return what has the owner clear a download when a moment comes."""
+
+    def arm(download: Download, moment: str) -> Callable[[str], None]:
+        def at(reached: str) -> None:
+            if reached == moment:
+                elsewhere(lambda: store.clear(user.pk, download_key=download.pk))
+
+        real = FileSystemStorage._save
+
+        def save(self: FileSystemStorage, name: str, content: Any) -> str:
+            path = real(self, name, content)
+            at("stored")
+            return path
+
+        monkeypatch.setattr(FileSystemStorage, "_save", save)
+        return at
+
+    return arm
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("supervised", [False, True], ids=["bare", "supervised"])
+def test_what_is_cleared_inside_a_transaction_leaves_no_file(
+    user: Any,
+    shared_cache: str,
+    clear: Callable[[Download, str], Callable[[str], None]],
+    level: str,
+    moment: str,
+    end: str,
+    supervised: bool,
+) -> None:
+    download = DownloadFactory(collection__user=user)
+    at = clear(download, moment)
+
+    def rows() -> Iterator[list[str]]:
+        at("first row")
+        yield ["first"]
+        at("second row")
+        yield ["second"]
+        if end == "badly":
+            raise LookupError("no such row")
+        if end == "reported":
+            cache.set_error(download.download_key, "A row was left out.")
+
+    def save(download_key: str) -> None:
+        with isolated(level):
+            cache.save_download(download_key, rows())
+
+    with suppress(DownloadCancelled, DatabaseError):
+        (download_task(save) if supervised else save)(download.download_key)
+    if moment == "stored" and end == "badly":
+        # It was never stored.
+        elsewhere(lambda: store.clear(user.pk, download_key=download.pk))
+    assert store.get_for_user(user.pk, download.pk) is None
+    if Download.objects.exists():
+        # It was locked when it was cleared, and rolled back: it goes with the next one.
+        assert cache_entries.is_cleared(download.download_key)
+        Download.objects.all().delete()
+    assert files_of(download) == []
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_one_that_is_not_cleared_is_complete(user: Any, level: str) -> None:
+    download = DownloadFactory(collection__user=user)
+    with isolated(level):
+        cache.save_download(download.download_key, [["row"]])
+    download.refresh_from_db()
+    assert download.complete
+    assert files_of(download) == [download.filename]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_one_that_was_made_in_the_same_transaction_is_complete(user: Any, level: str) -> None:
+    with isolated(level):
+        _, key = cache.init_download(user, "orders.csv")
+        cache.save_download(key, [[number] for number in range(3)])
+    assert Download.objects.get(pk=uuid.UUID(key)).complete
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_callers_own_work_survives_what_was_cleared(user: Any, level: str) -> None:
+    """The transaction is not broken: the caller may go on in it."""
+    download, other = DownloadFactory(collection__user=user), DownloadFactory()
+
+    def rows() -> Iterator[list[str]]:
+        yield ["row"]
+        elsewhere(lambda: store.clear(user.pk, download_key=download.pk))
+
+    with isolated(level):
+        Download.objects.filter(pk=other.pk).update(name="by the caller")
+        with suppress(DownloadCancelled):
+            cache.save_download(download.download_key, rows())
+        assert Download.objects.get(pk=other.pk).name == "by the caller"
+    other.refresh_from_db()
+    assert other.name == "by the caller"
+
+
+@pytest.mark.parametrize("most", [None, 100])
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_first_downloads_of_an_owner_begin_all_at_once(
+    user: Any, settings: Any, level: str, most: int | None
+) -> None:
+    """A site may set the level for all connections; each start is a transaction of its own."""
+    settings.ASYNC_DOWNLOADS_MAX_ACTIVE = most
+    together = threading.Barrier(4)
+    raised: list[Exception] = []
+
+    def begin() -> None:
+        session = "SESSION TRANSACTION"
+        if connection.vendor == "postgresql":
+            session = "SESSION CHARACTERISTICS AS TRANSACTION"
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET {session} ISOLATION LEVEL {level}")
+            together.wait()
+            cache.init_download(user, "orders.csv")
+        except Exception as error:
+            raised.append(error)
+        finally:
+            connection.close()
+
+    for _ in range(3):
+        DownloadCollection.objects.all().delete()
+        threads = [threading.Thread(target=begin) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert raised == []
+        assert Download.objects.count() == 4

@@ -1,0 +1,151 @@
+"""A task saves one file, whatever part of it calls ``save_download``, and from wherever."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.core.files.storage import default_storage
+from django.db import connections
+
+from async_downloads import cache, store
+from async_downloads.exceptions import DownloadCancelled
+from async_downloads.executors.runner import supervise
+from async_downloads.models import Download
+from tests.factories import DownloadFactory
+from tests.pace import PATIENCE
+from tests.runs import fall_silent
+from tests.test_cache import stored_names
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
+
+TWICE = r"is being saved: a task calls save_download\(\) once\. .* members="
+
+
+@pytest.fixture
+def key() -> str:
+    return DownloadFactory().download_key
+
+
+def in_a_thread(work: Callable[[], object], raised: list[BaseException]) -> threading.Thread:
+    """Do something in a thread, and note down what it raises."""
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("supervised", [True, False])
+def test_a_file_inside_another_is_refused(key: str, supervised: bool) -> None:
+    """Its rows save a file themselves: neither is to be taken for what was wanted."""
+
+    def rows() -> Iterator[list[str]]:
+        yield ["outer"]
+        cache.save_download(key, [["inner"]])
+        pytest.fail("It went on.")
+
+    def body() -> None:
+        cache.save_download(key, rows())
+
+    if supervised:
+        supervise(key, body, makes_file=True)
+    else:
+        body()
+    download = Download.objects.get()
+    assert download.failed
+    assert "a task calls save_download() once" in download.error_detail
+    assert stored_names() == []
+
+
+@pytest.mark.parametrize("first_in_a_thread", [True, False])
+def test_a_file_beside_another_is_refused_at_once(key: str, first_in_a_thread: bool) -> None:
+    raised: list[BaseException] = []
+
+    def save_beside() -> None:
+        thread = in_a_thread(lambda: cache.save_download(key, [["second"]]), raised)
+        thread.join(timeout=PATIENCE)
+
+    def rows() -> Iterator[list[str]]:
+        yield ["first"]
+        save_beside()
+        yield ["first"]
+
+    def body() -> None:
+        if first_in_a_thread:
+            in_a_thread(lambda: cache.save_download(key, rows()), raised).join(timeout=PATIENCE)
+        else:
+            cache.save_download(key, rows())
+
+    supervise(key, body, makes_file=True)
+    (error,) = raised
+    with pytest.raises(RuntimeError, match=TWICE):
+        raise error
+    download = Download.objects.get()
+    assert (download.state, download.attempts) == ("complete", 1)
+    with default_storage.open(download.filepath) as file:
+        assert file.read() == b"first\nfirst\n"
+
+
+def test_a_file_that_was_finished_while_the_run_was_joined_is_not_written_again(key: str) -> None:
+    run = store.claim(key)
+    assert run is not None
+    run.hosting = True
+    with run:
+        joined = store.join(key, any_thread=True)
+        assert joined is run
+        cache.save_download(key, [["first"]])
+        with pytest.raises(RuntimeError, match="is complete"), store.saving(joined):
+            pytest.fail("It is saved again.")
+
+
+@pytest.mark.parametrize("cleared", [True, False])
+def test_a_failure_that_no_row_tells_is_not_taken_for_a_recorded_one(
+    key: str, cleared: bool
+) -> None:
+    """A queue must not take it for an end: the run that took over may die."""
+
+    class Source:
+        def read(self, size: int = -1) -> bytes:
+            if not size:
+                return b""
+            if cleared:
+                Download.objects.all().delete()
+            else:
+                Download.objects.update(claim="00000000-0000-0000-0000-000000000001")
+            raise LookupError("of no interest any more")
+
+    with pytest.raises(DownloadCancelled) as caught:
+        cache.save_download(key, file=Source())  # type: ignore[arg-type]
+    assert isinstance(caught.value.__cause__, LookupError)
+    assert not Download.objects.exclude(state="running").exists()
+
+
+def test_a_run_that_failed_after_it_was_taken_over_stays_behind_the_other(key: str) -> None:
+    calls: list[int] = []
+
+    class Source:
+        def read(self, size: int = -1) -> bytes:
+            if not size:
+                return b""
+            fall_silent()
+            assert store.claim(key) is not None
+            fall_silent()
+            raise LookupError("late")
+
+    def body() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            cache.save_download(key, file=Source())  # type: ignore[arg-type]
+        else:
+            cache.save_download(key, [["row"]])
+
+    supervise(key, body, makes_file=True)
+    assert len(calls) == 2
+    assert Download.objects.get().complete

@@ -1,0 +1,239 @@
+"""What a person sees, and what it costs to see that nothing changed."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+from django.utils import timezone
+
+from async_downloads import cache, owners, store
+from async_downloads.models import Download, DownloadCollection
+from async_downloads.owners import Owner
+from async_downloads.store import Version, cache_entries
+from tests.factories import DownloadFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def owner(user: Any) -> Owner:
+    return owners.resolve(user)
+
+
+@pytest.fixture
+def key(user: Any) -> str:
+    return cache.init_download(user, "orders.csv")[1]
+
+
+@pytest.fixture
+def round_trips(shared_cache: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Write down each call to the cache."""
+    calls: list[str] = []
+    backend: BaseCache = caches[shared_cache]
+
+    def spy(name: str) -> None:
+        real = getattr(backend, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            # A call inside a call (get_many() of some backends is made of get()) is one trip.
+            before = len(calls)
+            answer = real(*args, **kwargs)
+            del calls[before:]
+            return answer
+
+        monkeypatch.setattr(backend, name, call)
+
+    for name in ("get", "get_many", "set", "add", "delete"):
+        spy(name)
+    return calls
+
+
+@pytest.fixture(params=[1, 100])
+def number(request: pytest.FixtureRequest, user: Any, key: str) -> int:
+    """How many downloads the user has."""
+    collection = DownloadCollection.objects.get(user=user)
+    for _ in range(request.param - 1):
+        DownloadFactory(collection=collection)
+    return int(request.param)
+
+
+class TestCost:
+    def test_a_listing_is_one_query_and_two_round_trips(
+        self, number: int, owner: Owner, round_trips: list[str], django_assert_num_queries: Any
+    ) -> None:
+        round_trips.clear()
+        with django_assert_num_queries(1):
+            assert len(store.read_listing(owner).downloads) == number
+        assert round_trips == ["get", "get_many"]
+
+    @pytest.mark.usefixtures("number")
+    def test_an_unchanged_one_is_no_query_and_one_round_trip(
+        self, owner: Owner, round_trips: list[str], django_assert_num_queries: Any
+    ) -> None:
+        cache_entries.renew_version(owner.collection_key)
+        seen = store.read_listing(owner).version
+        round_trips.clear()
+        with django_assert_num_queries(0):
+            assert store.read_changes(owner, seen) is None
+        assert round_trips == ["get"]
+
+    @pytest.mark.usefixtures("number")
+    def test_a_changed_one_is_one_query_and_two_round_trips(
+        self, owner: Owner, key: str, round_trips: list[str], django_assert_num_queries: Any
+    ) -> None:
+        seen = store.read_listing(owner).version
+        cache.set_percentage(key, 10)
+        round_trips.clear()
+        with django_assert_num_queries(1):
+            changes = store.read_changes(owner, seen)
+        assert changes is not None
+        assert round_trips == ["get", "get_many"]
+
+    def test_a_token_that_expired_is_offered_again_by_a_page_that_is_right(
+        self, owner: Owner, key: str, round_trips: list[str], django_assert_num_queries: Any
+    ) -> None:
+        cache_entries.renew_version(owner.collection_key)
+        seen = store.read_listing(owner).version
+        caches["file"].delete(f"{owner.collection_key}:version")
+        round_trips.clear()
+        with django_assert_num_queries(1):
+            assert store.read_changes(owner, seen) is None
+        assert round_trips == ["get", "get_many", "add"]
+        with django_assert_num_queries(0):
+            assert store.read_changes(owner, seen) is None
+
+    @pytest.mark.parametrize("alias", ["default", "dummy"])
+    def test_a_cache_of_one_process_is_not_asked_for_a_token(
+        self, alias: str, owner: Owner, key: str, settings: Any, django_assert_num_queries: Any
+    ) -> None:
+        settings.ASYNC_DOWNLOADS_CACHE_NAME = alias
+        seen = store.read_listing(owner).version
+        caches[alias].set(f"{owner.collection_key}:version", seen.token)
+        with django_assert_num_queries(1):
+            assert store.read_changes(owner, seen) is None
+        Download.objects.update(percentage=5)
+        assert store.read_changes(owner, seen) is not None
+
+
+class TestTruth:
+    def test_newest_first_and_nothing_expired(self, user: Any, owner: Owner, key: str) -> None:
+        collection = DownloadCollection.objects.get(user=user)
+        now = timezone.now()
+        old = DownloadFactory(collection=collection, timestamp=now - timedelta(hours=2))
+        DownloadFactory(collection=collection, failed=True, expired=True)
+        DownloadFactory()
+        listed = store.read_listing(owner).downloads
+        assert [d.download_key for d in listed] == [key, old.download_key]
+
+    def test_a_write_that_lost_its_token_is_seen_within_the_life_of_a_token(
+        self, owner: Owner, key: str, shared_cache: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen = store.read_listing(owner).version
+        Download.objects.update(percentage=50)
+        caches["file"].delete(f"{owner.collection_key}:version")
+        changes = store.read_changes(owner, seen)
+        assert changes is not None
+        assert changes.downloads[0].percentage == 50
+
+    def test_of_entry_and_row_the_later_word_counts(self, owner: Owner, key: str) -> None:
+        entry = cache_entries.get_entry(key)
+        assert entry is not None
+        for minutes, percentage, shown in [(-5, 90, 0), (5, 60, 60)]:
+            stamp = (timezone.now() + timedelta(minutes=minutes)).isoformat()
+            cache_entries.set_entry({**entry, "percentage": percentage, "stamp": stamp})
+            assert store.read_listing(owner).downloads[0].percentage == shown
+
+    def test_an_entry_cannot_change_what_is_finished(self, owner: Owner, key: str) -> None:
+        cache.save_download(key, [["row"]])
+        entry = cache_entries.get_entry(key)
+        assert entry is not None
+        later = (timezone.now() + timedelta(minutes=5)).isoformat()
+        cache_entries.set_entry({**entry, "percentage": 3, "complete": False, "stamp": later})
+        download = store.read_listing(owner).downloads[0]
+        assert (download.complete, download.percentage) == (True, 100)
+
+    @pytest.mark.parametrize(
+        "poison",
+        [
+            "text",
+            17,
+            {},
+            [1, 2],
+            {"percentage": 50},
+            ("percentage", "many"),
+            ("percentage", 900),
+            ("stamp", None),
+            ("stamp", "yesterday"),
+            ("stamp", "2999-01-01T00:00:00"),
+        ],
+    )
+    def test_a_poisoned_entry_is_a_miss(self, owner: Owner, key: str, poison: Any) -> None:
+        entry: Any = cache_entries.get_entry(key)
+        value = {**entry, poison[0]: poison[1]} if isinstance(poison, tuple) else poison
+        caches["default"].set(key, value)
+        assert store.read_listing(owner).downloads[0].percentage == 0
+
+    def test_stalled_is_derived_when_read(self, owner: Owner, key: str) -> None:
+        seen = store.read_listing(owner)
+        assert (seen.in_progress, seen.stalled) == (True, False)
+        Download.objects.update(heard_at=timezone.now() - timedelta(hours=1))
+        # The entry is as old as the row, so it says nothing newer.
+        cache_entries.delete_entry(key)
+        changes = store.read_changes(owner, seen.version)
+        assert changes is not None
+        assert (changes.in_progress, changes.stalled) == (False, True)
+
+    def test_pages_that_show_different_things_share_no_token(
+        self, owner: Owner, key: str, shared_cache: str
+    ) -> None:
+        """Downloads stall and expire without a write, so a token alone does not tell."""
+        first = store.read_listing(owner).version
+        caches["file"].delete(f"{owner.collection_key}:version")
+        assert store.read_changes(owner, first) is None
+        Download.objects.update(heard_at=timezone.now() - timedelta(hours=1))
+        cache_entries.delete_entry(key)
+        second = store.read_listing(owner)
+        assert second.stalled
+        assert second.version.token != first.token
+        caches["file"].delete(f"{owner.collection_key}:version")
+        assert store.read_changes(owner, second.version) is None
+        changes = store.read_changes(owner, first)
+        assert changes is not None
+        assert changes.stalled
+
+
+class TestGetForUser:
+    def test_foreign_unknown_and_expired_are_all_none(self, user: Any, other_user: Any) -> None:
+        mine = DownloadFactory(collection__user=user)
+        expired = DownloadFactory(collection=mine.collection, complete=True, expired=True)
+        found = store.get_for_user(user.pk, mine.pk)
+        assert found is not None
+        assert found.pk == mine.pk
+        assert store.get_for_user(other_user.pk, mine.pk) is None
+        assert store.get_for_user(user.pk, expired.pk) is None
+
+
+class TestVersion:
+    def test_it_survives_the_way_through_a_page(self) -> None:
+        version = Version("abc123", "def456")
+        assert Version.parse(str(version)) == version
+
+    @pytest.mark.parametrize("text", ["", ".", "abc", "a b.c", "<x>.y", "a" * 128 + ".b"])
+    def test_anything_else_is_no_version(self, text: str) -> None:
+        assert Version.parse(text) is None
+
+
+def test_a_page_that_waits_for_long_is_told_to_look_less_often(owner: Owner, key: str) -> None:
+    listing = store.read_listing(owner)
+    assert listing.patience == 0
+    for minutes, patience in ((2, 1), (20, 2)):
+        # Nothing is written: the time passes, and that is all.
+        Download.objects.update(timestamp=timezone.now() - timedelta(minutes=minutes))
+        changed = store.read_changes(owner, listing.version)
+        assert changed is not None
+        assert changed.patience == patience
+        listing = changed
+        assert store.read_changes(owner, listing.version) is None

@@ -1,0 +1,96 @@
+"""What a site decides beyond ownership."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from async_downloads.models import Download
+from tests.factories import DownloadFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+#: What the site's function was asked about, and what it answers.
+asked: list[tuple[str, str]] = []
+answer: Any = True
+
+
+def may_fetch(user: Any, download: Download) -> Any:
+    asked.append((user.get_username(), download.name))
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+@pytest.fixture
+def site_answers(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    settings.ASYNC_DOWNLOADS_MAY_FETCH = f"{__name__}.may_fetch"
+    monkeypatch.setitem(globals(), "asked", [])
+    return lambda value: monkeypatch.setitem(globals(), "answer", value)
+
+
+@pytest.fixture
+def mine(user: Any) -> Download:
+    return DownloadFactory(collection__user=user, complete=True, name="Orders")
+
+
+@pytest.mark.parametrize(("value", "status"), [(True, 200), (1, 200), (False, 404), (None, 404)])
+def test_the_site_is_asked_at_each_request_for_a_file(
+    site_answers: Any, signed_in: Client, mine: Download, value: Any, status: int
+) -> None:
+    site_answers(value)
+    for method in (signed_in.get, signed_in.head):
+        response = method(mine.url)
+        assert response.status_code == status
+        response.close()
+    assert asked == [("ada", "Orders")] * 2
+
+
+def test_a_refused_file_looks_as_if_there_was_none(
+    site_answers: Any, signed_in: Client, mine: Download
+) -> None:
+    site_answers(False)
+    unknown = reverse("async_downloads:download", args=["0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e"])
+    assert signed_in.get(mine.url).content == signed_in.get(unknown).content
+
+
+def test_a_site_that_cannot_tell_refuses_and_the_log_says_why(
+    site_answers: Any, signed_in: Client, mine: Download, caplog: pytest.LogCaptureFixture
+) -> None:
+    site_answers(LookupError("which tenant?"))
+    assert signed_in.get(mine.url).status_code == 404
+    (record,) = [
+        record for record in caplog.records if record.name == "async_downloads.permissions"
+    ]
+    assert "which tenant?" in str(record.exc_info)
+
+
+def test_a_path_that_leads_nowhere_refuses(
+    settings: Any, signed_in: Client, mine: Download, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.ASYNC_DOWNLOADS_MAY_FETCH = "no.such.function"
+    assert signed_in.get(mine.url).status_code == 404
+    assert "no" in caplog.text
+
+
+def test_the_site_can_give_nobody_what_is_somebody_elses(
+    site_answers: Any, client: Client, mine: Download, other_user: Any
+) -> None:
+    site_answers(True)
+    client.force_login(other_user)
+    assert client.get(mine.url).status_code == 404
+    assert asked == []
+
+
+def test_who_may_not_fetch_still_sees_and_clears_their_own(
+    site_answers: Any, signed_in: Client, mine: Download
+) -> None:
+    site_answers(False)
+    assert "Orders" in signed_in.get(reverse("async_downloads:download_list")).text
+    cleared = signed_in.post(
+        reverse("async_downloads:ajax_clear_download"), {"download_key": mine.pk}
+    )
+    assert cleared.status_code == 200
+    assert not Download.objects.exists()

@@ -1,0 +1,68 @@
+"""What keeps a server that is down from costing more than a moment."""
+
+import logging
+
+import pytest
+
+from async_downloads.utils import circuit_breaker
+from async_downloads.utils.circuit_breaker import Breaker
+
+
+class Clock:
+    """A clock that a test turns by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(circuit_breaker, "time", found)
+    return found
+
+
+class Server:
+    """A server that fails, and takes its time."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self.clock, self.seconds, self.calls, self.works = clock, seconds, 0, False
+
+    def __call__(self) -> str:
+        """Answer, or fail after a while."""
+        self.calls += 1
+        if self.works:
+            return "an answer"
+        self.clock.now += self.seconds
+        raise ConnectionError("no route")
+
+
+@pytest.mark.parametrize(("took", "left_alone"), [(0, 5), (1, 15), (5, 55), (100, 60)])
+def test_the_longer_a_call_took_to_fail_the_longer_the_server_is_left_alone(
+    took: float, left_alone: float, clock: Clock
+) -> None:
+    calls, server = Breaker("It"), Server(clock, took)
+    assert calls.call(server, "default") == "default"
+    clock.now += left_alone - 0.1
+    assert calls.call(server, "default") == "default"
+    assert server.calls == 1
+    clock.now += 0.2
+    server.works = True
+    assert calls.call(server, "default") == "an answer"
+    assert calls.call(server, "default") == "an answer"
+
+
+def test_a_series_of_failures_is_logged_once(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    calls, server = Breaker("It"), Server(clock, 0)
+    for _ in range(3):
+        calls.call(server, None)
+        clock.now += 6
+    assert server.calls == 3
+    assert len(caplog.records) == 1

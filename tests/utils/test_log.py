@@ -1,0 +1,46 @@
+"""Each record says which download it is about."""
+
+import logging
+import uuid
+
+import pytest
+
+from async_downloads import cache
+from async_downloads.utils.log import get_logger
+
+KEY = "8f14e45f-ceea-467f-a8b2-000000000001"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        ((KEY,), KEY),
+        ((uuid.UUID(KEY),), KEY),
+        (("orders.csv", KEY), KEY),
+        (("orders.csv", 3), None),
+        ((f"downloads/{KEY}/orders.csv",), None),
+        (({"a": 1},), None),
+        ((), None),
+    ],
+    ids=str,
+)
+def test_the_key_is_the_one_that_the_message_names(
+    arguments: tuple[object, ...], key: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = " ".join(["%s"] * len(arguments)) if arguments != ({"a": 1},) else "%(a)s"
+    get_logger("tests.logs").warning(text, *arguments)
+    (record,) = caplog.records
+    assert vars(record)["download_key"] == key
+
+
+def test_a_logger_is_given_the_attribute_once() -> None:
+    assert get_logger("tests.logs") is get_logger("tests.logs")
+    assert len(logging.getLogger("tests.logs").filters) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_logged_of_a_failure_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    _, key = cache.init_download("team", "orders.csv")
+    cache.set_error(key, "It broke.")
+    (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert vars(record)["download_key"] == key
