@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, run_checks
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from async_downloads import files
+from async_downloads.files import storage
 from async_downloads.models import Download
 from tests.snippets import ROOT
 
@@ -34,7 +34,7 @@ def posted(rf: RequestFactory, user: Any) -> HttpRequest:
 def content(download: Download, encoding: str = "utf-8") -> str:
     """Return the file of a complete download as a text."""
     assert download.complete, download.error_detail
-    with files.storage().open(download.filepath) as file:
+    with storage.storage().open(download.filepath) as file:
         return str(file.read().decode(encoding))
 
 

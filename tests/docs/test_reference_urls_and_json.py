@@ -4,10 +4,11 @@ import re
 from typing import Any
 
 import pytest
+from django.core.files.storage import default_storage
 from django.test import Client
 from django.urls import reverse
 
-from async_downloads import files, urls
+from async_downloads import urls
 from tests.docs.helpers import rows_of
 from tests.factories import DownloadFactory
 from tests.snippets import PAGES
@@ -130,7 +131,7 @@ def test_a_file_has_the_statuses_of_the_table(signed_in: Client, user: Any) -> N
 @pytest.mark.django_db(transaction=True)
 def test_a_missing_file_is_410(signed_in: Client, user: Any) -> None:
     download = DownloadFactory(collection__user=user, complete=True)
-    files.storage().delete(download.filepath)
+    default_storage.delete(download.filepath)
     assert signed_in.get(address("download", str(download.pk))).status_code == 410
     assert statuses(410) == {"download"}
 
