@@ -39,6 +39,11 @@ def test_the_table_has_each_action_with_its_permission(rf: Any) -> None:
         assert not getattr(model_admin(), f"has_{needed}_permission")(request), name
 
 
+def test_the_table_has_each_column() -> None:
+    rows = rows_of(TEXT, "| column | what it shows |")
+    assert [name.strip("`") for name, _ in rows] == list(model_admin().list_display)
+
+
 def test_the_table_has_each_filter() -> None:
     rows = rows_of(TEXT, "| narrowed by | how |")
     documented = re.findall(r"filter \*(\w+)\*", "".join(row[0] for row in rows))
