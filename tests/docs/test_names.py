@@ -16,8 +16,8 @@ pytestmark = pytest.mark.any_database
 #: Commands of other packages.
 OTHER_COMMANDS = {"rqworker"}
 
-#: What looks like a dotted path: the label of the model in the admin.
-NOT_PATHS = {"async_downloads.download"}
+#: What looks like a dotted path: labels of the models.
+NOT_PATHS = {"async_downloads.download", "async_downloads.downloadcollection"}
 
 every_page = pytest.mark.parametrize("page", PAGES.values(), ids=lambda page: page.path)
 
