@@ -335,7 +335,7 @@ def test_the_websocket_page_pushes_until_the_file_is_there(
 ) -> None:
     needs("redis")
     reader = finished_tutorial.copy(tmp_path, free_port())
-    reader.follow(PAGES[WEBSOCKETS].blocks)
+    reader.follow(PAGES[WEBSOCKETS].in_chapter("Set it up"))
     assert "no issues" in reader.type("python manage.py check")
     with started(reader, TUTORIAL, PAGES[TUTORIAL].in_chapter(SETTING_UP[-1])) as site:
         page = site.person.get("/").text
