@@ -291,7 +291,7 @@ def cancel(site: Running, media: Path) -> None:
     key = site.newest()["download_key"]
     submit(site.person, site.person.get("/").text, "Cancel Open orders")
     assert key not in site.person.listed()
-    # The next one is built at once, before the worker has noticed.
+    # The worker is free for the next one.
     site.export()
     assert site.fetched() == expected(600)
     (new,) = {path for path in media.rglob("*") if path.is_file()} - set(files)
