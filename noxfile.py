@@ -75,7 +75,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Break real parts: processes, servers, databases, storages; and follow the README."""
+    """Break real parts: processes, servers, databases, storages; and follow the documentation."""
     install_tests(session)
     fetch_old_package(session)
     # They use every database that there is, and are not run once for each.

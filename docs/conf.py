@@ -25,6 +25,7 @@ settings.configure(
         "import_export",
         "async_downloads",
     ],
+    Q_CLUSTER={"orm": "default", "timeout": 60, "retry": 120},
     USE_TZ=True,
 )
 django.setup()

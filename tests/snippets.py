@@ -185,12 +185,3 @@ def _pages() -> Iterator[Page]:
 
 #: The pages by their paths.
 PAGES: Final = {page.path: page for page in _pages()}
-
-
-# Until every page has a module in tests/docs, tests/test_readme.py uses these.
-README: Final = PAGES["README.md"].text
-BLOCKS: Final = PAGES["README.md"].blocks
-in_chapter = PAGES["README.md"].in_chapter
-snippet = PAGES["README.md"].snippet
-snippets = PAGES["README.md"].snippets
-placed = PAGES["README.md"].placed

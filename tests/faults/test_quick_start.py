@@ -156,9 +156,19 @@ class Running:
         page = submit(self.person, page, "Log in", username=name, password=password)
         assert 'id="async-downloads"' in page
 
-    def restart_worker(self) -> None:
-        """Press Ctrl-C in the terminal of the worker, and give the same command again."""
-        (index,) = [index for index, block in enumerate(self._blocks) if "qcluster" in block.body]
+    def change(self, chapter: str) -> None:
+        """Follow a chapter that changes code, and restart the worker as it says.
+
+        The web server restarts by itself.
+        """
+        index = self._index("qcluster")
+        web = self._children[self._index("runserver")]
+        starts = len(web.lines("Starting development server"))
+        self._reader.follow(self._page.in_chapter(chapter))
+        eventually(
+            lambda: len(web.lines("Starting development server")) > starts,
+            why="a web server that has noticed the change",
+        )
         self._children[index].interrupt()
         self._children[index] = self._reader.start(self._blocks[index])
         eventually(self._home, why="a web server that answers again")
@@ -281,7 +291,7 @@ def cancel(site: Running, media: Path) -> None:
     key = site.newest()["download_key"]
     submit(site.person, site.person.get("/").text, "Cancel Open orders")
     assert key not in site.person.listed()
-    # The next one is built, though nobody has waited for the worker to notice.
+    # The worker is free for the next one.
     site.export()
     assert site.fetched() == expected(600)
     (new,) = {path for path in media.rglob("*") if path.is_file()} - set(files)
@@ -325,7 +335,7 @@ def test_the_websocket_page_pushes_until_the_file_is_there(
 ) -> None:
     needs("redis")
     reader = finished_tutorial.copy(tmp_path, free_port())
-    reader.follow(PAGES[WEBSOCKETS].blocks)
+    reader.follow(PAGES[WEBSOCKETS].in_chapter("Set it up"))
     assert "no issues" in reader.type("python manage.py check")
     with started(reader, TUTORIAL, PAGES[TUTORIAL].in_chapter(SETTING_UP[-1])) as site:
         page = site.person.get("/").text
