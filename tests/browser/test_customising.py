@@ -1,4 +1,4 @@
-"""What the README says of customising, on a page in a real browser."""
+"""What the documentation says of customising, on a page in a real browser."""
 
 from pathlib import Path
 from typing import Any
@@ -9,25 +9,28 @@ from playwright.sync_api import Page, expect
 from async_downloads import cache
 from tests.browser.conftest import PICTURES, take_picture
 from tests.factories import DownloadCollectionFactory, DownloadFactory
-from tests.snippets import BLOCKS, snippets
+from tests.snippets import PAGES
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
+
+PAGE = "docs/how-to/front-end.md"
+
+#: A text in each block with a template.
+TEMPLATES = ("{% block icon %}", "{% block status %}")
 
 
 @pytest.fixture
 def customised(tmp_path: Path, settings: Any) -> str:
-    """Install the templates of the README; returns its style sheet."""
-    folder = tmp_path / "async_downloads"
-    folder.mkdir()
-    for name in ("download_centre.html", "download.html"):
-        (template,) = [
-            block for block in BLOCKS if block.file == f"templates/async_downloads/{name}"
-        ]
-        (folder / name).write_text(template.body)
+    """Install the templates of the page; returns its style sheet."""
+    documented = PAGES[PAGE]
+    for containing in TEMPLATES:
+        (template,) = [block for block in documented.blocks if containing in block.body]
+        path = tmp_path / template.file.removeprefix("templates/")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(template.body)
     (engine,) = settings.TEMPLATES
     settings.TEMPLATES = [{**engine, "DIRS": [tmp_path, *engine["DIRS"]]}]
-    (style,) = snippets("css")
-    return style
+    return documented.snippet("rebeccapurple")
 
 
 def test_a_customised_centre_looks_like_the_site_and_still_works(
@@ -48,7 +51,7 @@ def test_a_customised_centre_looks_like_the_site_and_still_works(
     cache.set_percentage(key, 30)
     orders = menu.locator(".download-container", has_text="Orders")
     expect(orders.get_by_role("progressbar")).to_have_js_property("value", 30)
-    expect(orders).to_contain_text("In progress, asked for 0\xa0minutes ago")
+    expect(orders).to_contain_text("In progress, requested 0\xa0minutes ago")
     take_picture(page, PICTURES / "customised.png")
     page.get_by_role("button", name="Clear Customers").click()
     expect(menu.get_by_text("Customers")).to_have_count(0)
