@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tests import services
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["tests", "faults", "browser", "lint", "types", "layers", "wheel"]
+nox.options.sessions = ["tests", "faults", "browser", "lint", "types", "layers", "docs", "wheel"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
@@ -75,7 +75,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Break real parts: processes, servers, databases, storages; and follow the README."""
+    """Break real parts: processes, servers, databases, storages; and follow the documentation."""
     install_tests(session)
     fetch_old_package(session)
     # They use every database that there is, and are not run once for each.
@@ -198,6 +198,16 @@ def layers(session: nox.Session) -> None:
     """Check that imports point down the rooms."""
     session.install("-e", ".", *group("lint"))
     session.run("lint-imports")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, with warnings as errors; ``-- --links`` looks up links."""
+    session.install("-e", ".[ws,celery,import-export,testing]", *group("docs"))
+    builder = "linkcheck" if "--links" in session.posargs else "html"
+    # From nothing: of a page that is not read anew, no warning is repeated.
+    options = ("--fresh-env", "--nitpicky", "--fail-on-warning", "--keep-going")
+    session.run("sphinx-build", *options, "--builder", builder, "docs", f"docs/_build/{builder}")
 
 
 @nox.session

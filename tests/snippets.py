@@ -17,6 +17,9 @@ TUTORIAL: Final = "docs/tutorial/first-export.md"
 #: The chapter of the README that makes a site.
 QUICK_START: Final = "Quick start"
 
+#: A paragraph that ends with the path of a file, and perhaps with where in the file.
+FILE: Final = r"(?:.*?[,:.]\**\s)?`([^`\s]*[/.][^`\s]*)`(, at the end)?(?:, .*)?:"
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -73,7 +76,7 @@ class Block:
 
     @property
     def _place(self) -> re.Match[str] | None:
-        return re.fullmatch(r"(?:.*?[,:] )?`([^`]+)`(, at the end)?(?:, .*)?:", self.above)
+        return re.fullmatch(FILE, self.above)
 
 
 @dataclass(frozen=True)
@@ -182,12 +185,3 @@ def _pages() -> Iterator[Page]:
 
 #: The pages by their paths.
 PAGES: Final = {page.path: page for page in _pages()}
-
-
-# Until every page has a module in tests/docs, tests/test_readme.py uses these.
-README: Final = PAGES["README.md"].text
-BLOCKS: Final = PAGES["README.md"].blocks
-in_chapter = PAGES["README.md"].in_chapter
-snippet = PAGES["README.md"].snippet
-snippets = PAGES["README.md"].snippets
-placed = PAGES["README.md"].placed

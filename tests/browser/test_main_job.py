@@ -1,6 +1,6 @@
 """The main job, as a person does it: the demo's shop, a real cluster, a real browser.
 
-The picture that the README shows is taken on the way.
+The picture that the documentation shows is taken on the way.
 """
 
 import os
