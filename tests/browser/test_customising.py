@@ -76,7 +76,7 @@ def framework(name: str) -> str:
     paths = {"bootstrap-5": "dist/css/bootstrap.min.css", "tailwindcss": "preflight.css"}
     path = services.node_modules() / name / paths[name]
     if not path.is_file():
-        pytest.skip(f"there is no {path}")
+        pytest.skip(f"{path} is missing")
     if name == "bootstrap-5":
         return path.read_text()
     # As its build does with them, as far as the download centre can meet them.
