@@ -93,7 +93,9 @@ def test_a_relative_address_of_the_websocket_is_below_the_path(
     below(*containing)
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     markup = signed_in.get("/").content.decode()
-    assert re.findall(r'data-ws-connect="([^"?]+)\?', markup) == [expected]
+    (address,) = re.findall(r'data-ws-connect="([^"?]+)\?', markup)
+    # A process that has not loaded the routes appends a name that any of them matches.
+    assert address.removesuffix("_/") == expected
 
 
 def test_nginx_understands_its_configuration(page: Page, tmp_path: Path) -> None:
