@@ -33,7 +33,10 @@ IN_PARALLEL = (
 )
 
 #: What the browser tests try the download centre with, and on.
-FRONT_END = ("axe-core@4", "bootstrap-4@npm:bootstrap@4", "bootstrap-5@npm:bootstrap@5")
+FRONT_END = (
+    *("axe-core@4", "bootstrap-4@npm:bootstrap@4", "bootstrap-5@npm:bootstrap@5"),
+    "tailwindcss@4",
+)
 
 #: What a newcomer runs, on the first database and on any other one, and what takes long: see the
 #: markers in pyproject.toml.
@@ -123,7 +126,7 @@ def summarise(session: nox.Session, ends: dict[str, str]) -> None:
 
 
 def install_front_end(session: nox.Session) -> None:
-    """Install axe-core and Bootstrap for the browser tests, where there is npm and a browser."""
+    """Install what the browser tests try pages with, where there is npm and a browser."""
     if not (services.chromium() and shutil.which("npm")):
         return
     folder = Path(".nox", "front-end").absolute()
