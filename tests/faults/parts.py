@@ -91,6 +91,8 @@ def missing(need: str) -> str:
         return "" if services.available("redis") else f"no Redis at {services.redis_url()}"
     if need == "nginx":
         return "" if services.available("nginx") else "no nginx is installed"
+    if need == "apache":
+        return "" if services.available("apache") else "no Apache with mod_xsendfile is installed"
     if need == "old-package":
         there = services.available("old-package")
         return "" if there else f"no wheels of 0.6.0 in {services.old_wheels()}"
