@@ -10,7 +10,6 @@ import sys
 import types
 import zipfile
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +18,21 @@ import pytest
 from django.contrib import admin
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.core.checks import run_checks
-from django.core.management import call_command, get_commands, load_command_class
+from django.core.management import call_command, get_commands
 from django.db import transaction
 from django.http import HttpRequest
 from django.template import Context, Template
 from django.test import Client, RequestFactory
 from django.urls import URLResolver
-from django.utils import timezone
-from django.utils.module_loading import import_string
 
 from async_downloads import cache, exports, files, settings, signals
 from async_downloads.executors import enqueuer_for
 from async_downloads.exports import ExportInBackgroundMixin
 from async_downloads.formats import registry
 from async_downloads.models import Download
-from async_downloads.shortcuts import download_task
 from async_downloads.testing.running import FinishedDownload
 from tests import jobs, queues
 from tests.factories import DownloadFactory, OrderFactory, UserFactory
-from tests.faults.celery_workers import CAREFUL
 from tests.runs import long_ago
 from tests.shop import models
 from tests.snippets import BLOCKS, README, placed, snippet, snippets
@@ -70,7 +65,6 @@ COVERED = {
     "def export_orders": "test_the_quick_start_exports_orders",
     "def start_export": "test_the_quick_start_exports_orders",
     "def export_report": "test_a_task_of_ones_own_rows",
-    "def mail_when_it_took_long": "test_who_waited_long_is_mailed",
     "def export_archive": "test_a_task_of_several_files",
     "def write_html": "test_a_format_of_ones_own",
     "def start_from_htmx": "test_a_view_wakes_the_menu",
@@ -85,9 +79,7 @@ COVERED = {
     "htmx-config": "test_the_configuration_of_htmx_is_ours",
     "Nothing to fetch": "test_a_list_template_of_ones_own",
     'ASYNC_DOWNLOADS_SERVE = "x-accel"': "test_the_settings_satisfy_the_checks",
-    "    internal;": "test_nginx_is_told_of_the_location_that_is_the_default",
     "django-storages[s3]": "test_the_commands_exist",
-    "S3Storage": "test_the_settings_for_s3_satisfy_the_checks",
     "ASYNC_DOWNLOADS_WS_MODE = True": "test_the_settings_satisfy_the_checks",
     "ProtocolTypeRouter(": "test_the_asgi_application_routes_websockets",
     'MAY_FETCH = "orders': "test_the_settings_satisfy_the_checks",
@@ -103,11 +95,8 @@ COVERED = {
     "def test_an_open_order": "test_a_site_tests_its_task",
     'DATABASES["default"]["TEST"]': "test_the_settings_satisfy_the_checks",
     "class TestOurQueue": "test_a_site_puts_its_queue_to_the_suite",
-    "SURVIVES = {": "test_the_options_for_celery_are_those_of_the_fault_tests",
     "\npytest\n": "test_the_quick_start_is_followed",
     "pytest tests/test_queue.py": "test_the_quick_start_is_followed",
-    "from mysite.celery import app  #": "test_celery_finds_the_clean_up",
-    "beat_schedule": "test_celery_finds_the_clean_up",
 }
 
 
@@ -187,25 +176,6 @@ def test_the_settings_satisfy_the_checks(
     options = as_documented["DATABASES"]["default"]["OPTIONS"]
     assert options["transaction_mode"] == "IMMEDIATE"
     assert "journal_mode=WAL" in options["init_command"]
-
-
-def test_nginx_is_told_of_the_location_that_is_the_default() -> None:
-    # tests/faults/test_nginx.py starts a real one with it.
-    configuration = snippet("    internal;")
-    assert f"location {settings.DEFAULTS['SERVE_LOCATION']} {{" in configuration
-    (folder,) = re.findall(r'"location": "(.*?)"', README)
-    assert f"alias {folder}/;" in configuration
-
-
-def test_the_settings_for_s3_satisfy_the_checks(
-    as_documented: dict[str, Any], settings: Any
-) -> None:
-    names = executed(snippet("S3Storage"), STORAGES=as_documented["STORAGES"])
-    for name in ("STORAGES", "ASYNC_DOWNLOADS_SERVE"):
-        setattr(settings, name, names[name])
-    settings.ASYNC_DOWNLOADS_STORAGE = as_documented["ASYNC_DOWNLOADS_STORAGE"]
-    settings.ASYNC_DOWNLOADS_CACHE_NAME = "file"
-    assert run_checks(tags=["async_downloads"], include_deployment_checks=True) == []
 
 
 def test_the_urls_are_the_documented_ones(quick_start: Any) -> None:
@@ -374,23 +344,6 @@ def test_the_names_of_a_finished_download_exist() -> None:
     names = set(re.findall(r"`(?:finished)?\.(\w+)`", said))
     assert len(names) == 8
     assert {name for name in names if not hasattr(FinishedDownload, name)} == set()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_who_waited_long_is_mailed(user: Any, mailoutbox: list[Any], quick_start: Any) -> None:
-    apps = quick_start("orders.apps", placed("def mail_when_it_took_long"))
-    apps.__file__ = __file__
-    apps.OrdersConfig("orders", apps).ready()
-    try:
-        for minutes, owner in ((1, user), (10, user), (10, "team")):
-            _, key = cache.init_download(owner, "orders.csv")
-            asked = timezone.now() - timedelta(minutes=minutes)
-            Download.objects.filter(pk=key).update(timestamp=asked)
-            cache.save_download(key, [["a"]])
-    finally:
-        signals.download_completed.disconnect(apps.mail_when_it_took_long)
-    (mail,) = mailoutbox
-    assert (mail.to, mail.subject) == ([user.email], "orders.csv is ready")
 
 
 def test_the_table_of_signals_is_complete() -> None:
@@ -569,25 +522,6 @@ def test_nginx_understands_its_location(tmp_path: Path) -> None:
     assert tested.returncode == 0, tested.stderr
 
 
-def test_the_options_for_celery_are_those_of_the_fault_tests() -> None:
-    pytest.importorskip("celery")
-    # tests/faults/test_celery.py starts real workers with them.
-    names = executed(snippet("SURVIVES = {"), download_task=download_task)
-    retried = tuple(map(import_string, CAREFUL["autoretry_for"]))
-    assert names["SURVIVES"] == {**CAREFUL, "autoretry_for": retried}
-    assert names["export_with_care"].acks_late
-
-
-def test_celery_finds_the_clean_up(quick_start: Any) -> None:
-    celery = pytest.importorskip("celery")
-    before = celery.current_app._get_current_object()
-    app = quick_start("mysite.celery", placed("beat_schedule")).app
-    before.set_current()
-    (entry,) = app.conf.beat_schedule.values()
-    __import__("async_downloads.tasks")
-    assert entry["task"] in app.tasks
-
-
 def test_the_table_of_settings_is_the_truth() -> None:
     rows = re.findall(r"^\| `ASYNC_DOWNLOADS_(\w+)` \| `(.*?)` \|", README, re.MULTILINE)
     told = {name: eval(default) for name, default in rows}  # noqa: S307 (our own text)
@@ -609,21 +543,6 @@ def test_the_table_of_functions_is_complete() -> None:
     for line in re.findall(r"^\| (.*?) \|", section, re.MULTILINE):
         told |= set(re.findall(r"`(\w+)[(`]", line))
     assert told == {*cache.__all__, *shortcuts.__all__, *exports.__all__}
-
-
-def test_the_page_on_moving_over_names_what_there_is() -> None:
-    page = (ROOT / "docs/moving-over.md").read_text()
-    assert set(re.findall(r"manage\.py (\w+)", page)) <= get_commands().keys()
-    assert set(re.findall(r"ASYNC_DOWNLOADS_(\w+)", page)) <= settings.DEFAULTS.keys()
-    options = set(re.findall(r"--(?:dry-run|owner|collection)", page))
-    parser = load_command_class("async_downloads", "adopt_downloads").create_parser("manage.py", "")
-    assert options <= parser._option_string_actions.keys()
-    assert options <= set(re.findall(r"^\| `(--\w[\w-]*)", README, re.MULTILINE))
-    for text in re.findall(r'failed: "(.*?)"', page):
-        assert any(text in path.read_text() for path in (ROOT / "async_downloads").rglob("*.py"))
-    assert [
-        path for path in re.findall(r"`(tests/\S+)`", page) if not (ROOT / path).is_file()
-    ] == []
 
 
 def test_its_pictures_are_there() -> None:

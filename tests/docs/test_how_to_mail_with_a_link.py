@@ -76,9 +76,7 @@ def test_the_link_leads_the_owner_to_the_file(
     assert visitor.get(link).status_code == 404
     visitor.force_login(user)
     assert b"".join(visitor.get(link)) == b"a\n"
-    Download.objects.filter(pk=download.pk).update(
-        expires_at=timezone.now() - timedelta(seconds=1)
-    )
+    Download.objects.filter(pk=download.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     assert visitor.get(link).status_code == 404
 
 

@@ -95,7 +95,7 @@ def test_prometheus_reads_the_numbers(metrics: ModuleType) -> None:
 @pytest.mark.django_db
 def test_without_the_token_there_are_no_metrics(metrics: ModuleType) -> None:
     with pytest.raises(Http404):
-        read(metrics, token="wrong")  # noqa: S106 (of a test)
+        read(metrics, token="wrong")
     with pytest.raises(Http404):
         metrics.metrics(RequestFactory().get("/metrics/"))
 

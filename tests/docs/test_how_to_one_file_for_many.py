@@ -56,9 +56,7 @@ def request_of(rf: Any, user: Any) -> HttpRequest:
     return request
 
 
-def test_people_who_may_view_orders_get_the_newest_report(
-    rf: Any, views: Any, shared: Any
-) -> None:
+def test_people_who_may_view_orders_get_the_newest_report(rf: Any, views: Any, shared: Any) -> None:
     request = request_of(rf, person_who_may_view_orders())
     with pytest.raises(Http404):
         views.shared_report(request)

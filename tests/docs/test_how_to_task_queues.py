@@ -32,10 +32,10 @@ COVERED = {
     "ALT_CLUSTERS": "test_the_settings_of_django_q_satisfy_the_checks",
     "class OnCluster": "test_a_task_goes_to_the_cluster_by_its_name",
     "Q_CLUSTER_NAME=": "test_a_task_goes_to_the_cluster_by_its_name",
-    "django-async-downloads[celery]": "test_celery_runs_its_task_with_the_options_of_the_fault_tests",
+    "django-async-downloads[celery]": "test_celery_runs_its_task_with_the_tested_options",
     "beat_schedule": "test_celery_finds_the_clean_up",
     "from mysite.celery import app": "test_celery_finds_the_clean_up",
-    "SURVIVES = {": "test_celery_runs_its_task_with_the_options_of_the_fault_tests",
+    "SURVIVES = {": "test_celery_runs_its_task_with_the_tested_options",
     "celery -A mysite worker": "test_celery_finds_the_clean_up",
     "celery -A mysite beat": "test_celery_finds_the_clean_up",
     "pip install django-tasks-db": "test_a_worker_of_django_tasks_db_runs_its_task",
@@ -111,7 +111,7 @@ def test_celery_finds_the_clean_up(quick_start: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_celery_runs_its_task_with_the_options_of_the_fault_tests(
+def test_celery_runs_its_task_with_the_tested_options(
     quick_start: Any, run_download: Any
 ) -> None:
     pytest.importorskip("celery")
@@ -120,7 +120,7 @@ def test_celery_runs_its_task_with_the_options_of_the_fault_tests(
     # tests/faults/test_celery.py starts real workers with them.
     retried = tuple(map(import_string, CAREFUL["autoretry_for"]))
     limit = tasks.SURVIVES["soft_time_limit"]
-    assert tasks.SURVIVES == {**CAREFUL, "autoretry_for": retried, "soft_time_limit": limit}
+    assert {**CAREFUL, "autoretry_for": retried, "soft_time_limit": limit} == tasks.SURVIVES
     task = tasks.export_with_celery
     assert (task.acks_late, task.soft_time_limit) == (True, limit)
     beat = QUEUES.snippet("beat_schedule")
