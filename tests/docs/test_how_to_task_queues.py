@@ -111,9 +111,7 @@ def test_celery_finds_the_clean_up(quick_start: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_celery_runs_its_task_with_the_tested_options(
-    quick_start: Any, run_download: Any
-) -> None:
+def test_celery_runs_its_task_with_the_tested_options(quick_start: Any, run_download: Any) -> None:
     pytest.importorskip("celery")
     # Once in all: Celery refuses a second task of the same name.
     tasks = tasks_of(quick_start, "SURVIVES = {")
