@@ -100,6 +100,15 @@ def test_without_the_token_there_are_no_metrics(metrics: ModuleType) -> None:
         metrics.metrics(RequestFactory().get("/metrics/"))
 
 
+def test_without_a_token_in_the_environment_the_view_refuses_all(
+    metrics: ModuleType, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("METRICS_TOKEN")
+    settings.METRICS_TOKEN = executed(MONITORING.snippet("METRICS_TOKEN = os"))["METRICS_TOKEN"]
+    with pytest.raises(Http404):
+        read(metrics, token="")
+
+
 def test_the_url_leads_to_the_metrics(metrics: ModuleType, quick_start: Any) -> None:
     urls = quick_start("mysite.urls", MONITORING.placed("urlpatterns +="))
     assert resolve("/metrics/", urlconf=urls).func is metrics.metrics
