@@ -1,17 +1,11 @@
 """The demo's settings for more than one machine: all of them are in the environment."""
 
-import re
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.demo.test_production import ROOT, SECRET, check, run
-
-GUIDE: Final = (ROOT / "docs" / "more-than-one-machine.md").read_text()
-
-#: Of one process to another, or of other kinds of the demo.
-INTERNAL: Final = {"DEMO_LOCAL_S3", "DEMO_REPORT_SECONDS"}
+from tests.demo.test_production import SECRET, check, run
 
 ENVIRON: Final = {
     "DJANGO_SETTINGS_MODULE": "demo.distributed",
@@ -72,18 +66,3 @@ def test_without_what_all_machines_share_nothing_starts(missing: str) -> None:
 def test_another_broker_is_refused() -> None:
     told = run("-c", SHOWN, **ENVIRON, DEMO_BROKER="rabbitmq")
     assert "DEMO_BROKER is 'rabbitmq'; it must be 'orm' or 'redis'." in told.stderr
-
-
-def test_the_guide_names_every_variable_and_no_other() -> None:
-    read = {
-        name
-        for path in (ROOT / "demo").rglob("*.py")
-        for name in re.findall(r'"(DEMO_[A-Z_0-9]+)"', path.read_text())
-    }
-    assert set(re.findall(r"DEMO_[A-Z_0-9]+", GUIDE)) == read - INTERNAL
-
-
-def test_the_guide_links_to_what_is_there() -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", GUIDE)
-    assert links
-    assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
