@@ -154,7 +154,7 @@ def save_download(
             run.complete(build(run, content))
     except Exception as error:
         # A queue need not repeat what has failed for good. It has to know what no row tells.
-        if error is not run.recorded:
+        if error is not run.recorded_error:
             raise
     finally:
         _close(iterable, members)

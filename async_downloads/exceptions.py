@@ -1,4 +1,4 @@
-"""What this package raises on purpose."""
+"""The exceptions of this package."""
 
 __all__ = [
     "DownloadBusy",
@@ -10,42 +10,42 @@ __all__ = [
 
 
 class DownloadError(Exception):
-    """A failure whose message is meant for the person who asked for the file.
+    """A failure whose message is meant for the owner of the download.
 
-    The text of any other exception is kept for staff and the log, because it
-    may hold table names, hosts or credentials. Raise this one from a task, or
-    hand it to ``cache.set_error``, to say something to the person.
+    The owner does not see the text of any other exception, only staff and the log,
+    because it may hold table names, hosts or credentials. Raise this one from a task,
+    or pass it to ``cache.set_error``, to show the owner a message.
     """
 
 
 class TooManyDownloadsError(DownloadError):
-    """A download that was not begun, because its owner has too many in progress.
+    """A refused download, because its owner has too many in progress.
 
-    ``init_download`` raises it where ``ASYNC_DOWNLOADS_MAX_ACTIVE`` is set, before
-    anything is written. Its message is meant for the person who asked.
+    ``init_download`` raises it if ``ASYNC_DOWNLOADS_MAX_ACTIVE`` is reached, before it
+    writes anything. The message is meant for the owner.
     """
 
 
-class DownloadCancelled(Exception):  # noqa: N818 (an outcome that was asked for, not an error)
-    """The run that meets this has nothing left to do and should stop.
+class DownloadCancelled(Exception):  # noqa: N818 (a requested outcome, not an error)
+    """The end of an attempt that has nothing left to do.
 
-    The person cleared the download, staff purged it, or a newer run of the
-    same download took over. What the run had written is already removed.
+    The owner cleared the download, staff purged it, or a newer attempt took it
+    over. The partial file of this attempt is already removed.
     """
 
 
 class DownloadBusy(Exception):  # noqa: N818 (a matter of time, not an error)
-    """Another run of the same download is alive, so that this one has nothing to do now.
+    """Another attempt at the same download is alive, so that this one stops.
 
-    A queue that has delivered a task twice meets this from the second delivery.
-    It is raised rather than swallowed because a queue keeps what has failed: should
-    the other run die, the task is delivered again and takes over.
+    The second delivery of a task raises it, and does not return, because a queue keeps
+    a task that fails: if the other attempt dies, the queue delivers the task again, and
+    it takes over.
     """
 
 
 class DownloadUnavailable(Exception):  # noqa: N818 (a matter of time, not an error)
-    """The database was away for so long that how a download went could not be recorded.
+    """The database was away for too long to record the outcome of a download.
 
-    It was waited for as long as ``ASYNC_DOWNLOADS_DATABASE_WAIT`` allows. A queue that
-    tries again what has raised this loses nothing: the next attempt takes over.
+    The attempt waited for ``ASYNC_DOWNLOADS_DATABASE_WAIT`` seconds. A queue that
+    retries such a task loses nothing: the next attempt takes over.
     """

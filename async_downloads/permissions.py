@@ -1,4 +1,4 @@
-"""What a site decides beyond ownership."""
+"""Permissions beyond ownership, which the site decides."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,28 +15,24 @@ logger = get_logger(__name__)
 
 
 def may_fetch(user: Any, download: Download) -> bool:
-    """Return whether the owner of a download may fetch its file at this moment.
+    """Return whether a user may fetch the file of a download at this moment.
 
-    ``ASYNC_DOWNLOADS_MAY_FETCH`` decides, where the site names a function: a
-    tenant may have been left, or a right revoked, since the file was made. It is
-    asked last, about complete downloads of the user's own or, of staff with the
-    permission, anybody's, and can only refuse. Where it cannot answer, the answer is no.
-
-    Args:
-        user: Who asks.
-        download: The row.
+    If ``ASYNC_DOWNLOADS_MAY_FETCH`` names a function, it decides: the user may have
+    left a tenant, or lost a right, since the file was made. It is called last, for
+    complete downloads that the user owns or, with the permission of staff, any; it can
+    only refuse. If it raises, the file is refused.
     """
     if not settings.MAY_FETCH:
         return True
     try:
         return bool(site_function()(user, download))
     except Exception:
-        logger.exception("Nobody could tell who may fetch download %s; refused", download.pk)
+        logger.exception("Download %s is refused: ASYNC_DOWNLOADS_MAY_FETCH raised", download.pk)
         return False
 
 
 def may_fetch_of_others(user: Any) -> bool:
-    """Return whether a user may fetch files that are not theirs: staff with the permission.
+    """Return whether a user may fetch the files of others: staff with the permission.
 
     A site's user model need not have staff, nor permissions.
     """
@@ -49,11 +45,11 @@ def site_function() -> Callable[[Any, Download], object]:
     """Return the function that ``ASYNC_DOWNLOADS_MAY_FETCH`` names.
 
     Raises:
-        ImportError: There is nothing by this path.
-        TypeError: What is there cannot be called.
+        ImportError: The path cannot be imported.
+        TypeError: The object at this path is not callable.
     """
     function = import_string(settings.MAY_FETCH)
     if not callable(function):
-        raise TypeError(f"{settings.MAY_FETCH} cannot be called.")
+        raise TypeError(f"{settings.MAY_FETCH} is not callable.")
     result: Callable[[Any, Download], object] = function
     return result

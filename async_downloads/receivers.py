@@ -1,4 +1,4 @@
-"""Who listens: to deleted rows, to changed downloads, to migrations."""
+"""The receivers of signals: of deleted rows, of changed downloads, of migrations."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ __all__ = ["connect"]
 
 
 def connect(app_config: AppConfig) -> None:
-    """Connect everything; called once, when the app is ready."""
+    """Connect all receivers, when the app is ready."""
     pre_delete.connect(read_whole, sender=Download)
     post_delete.connect(discard_deleted, sender=Download)
     download_changed.connect(push_hint)
@@ -25,22 +25,22 @@ def connect(app_config: AppConfig) -> None:
 
 
 def read_whole(instance: Download, **_: Any) -> None:
-    """Have all of a row at hand when it is gone, also if it was read in part."""
+    """Load the deferred columns of a row before its deletion, for the receivers after it."""
     if deferred := instance.get_deferred_fields():
         instance.refresh_from_db(fields=list(deferred))
 
 
 def discard_deleted(instance: Download, using: str, **_: Any) -> None:
-    """Let the file of a deleted row go with it, whoever deleted the row."""
+    """Delete the file of a deleted row, whichever code deleted the row."""
     store.discard(instance, using=using)
 
 
 def push_hint(user_id: Any, **_: Any) -> None:
-    """Tell the owner's open pages."""
+    """Push the change to the owner's open pages."""
     if user_id is not None:
         push.hint(user_id)
 
 
 def install_schedules(using: str, **_: Any) -> None:
-    """Have the clean-up run periodically, from the first migrate on."""
+    """Schedule the periodic clean-up, from the first migrate on."""
     django_q_schedule.install(using)

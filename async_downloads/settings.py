@@ -1,8 +1,7 @@
-"""The settings of this package, read anew at each access.
+"""The settings of this package, read at each access.
 
-``settings.TIMEOUT`` answers the project's ``ASYNC_DOWNLOADS_TIMEOUT``, or the
-default below where the project sets none. Nothing is kept, so that
-``override_settings`` works and a module that imports this one binds no value.
+``settings.TIMEOUT`` returns the project's ``ASYNC_DOWNLOADS_TIMEOUT``, or the
+default below. Nothing is stored, so that ``override_settings`` works.
 """
 
 from typing import Any, Final
@@ -14,7 +13,7 @@ PREFIX: Final = "ASYNC_DOWNLOADS_"
 TIMEOUT: int | None
 """Seconds that a download lives after its last write, in the cache and as a row.
 
-None keeps downloads until somebody clears them.
+None keeps downloads until their owner clears them.
 """
 
 DOWNLOAD_TEMPLATE: str
@@ -33,7 +32,7 @@ CSS_CLASS: str | None
 """An extra class for each item of the list."""
 
 IN_MEMORY_MAX_SIZE_BYTES: int
-"""Bytes of a file in the making that are held in memory before it spools to disk."""
+"""Bytes of a partial file that stay in memory before it spools to disk."""
 
 WS_MODE: bool
 """Whether changes are pushed to open pages over websockets."""
@@ -42,35 +41,35 @@ WS_CHANNEL_NAME: str
 """The first part of the names of the channel layer's groups."""
 
 WS_URL: str
-"""The URL at which a page opens its websocket, where the routes of ``ASGI_APPLICATION`` do not say:
-as ``STATIC_URL``, below the script prefix unless it begins with a slash or names a host. It may
-have ``{username}`` in it.
+"""The URL at which a page opens its websocket, if the routes of ``ASGI_APPLICATION`` do not say.
+As with ``STATIC_URL``, it is below the script prefix unless it begins with a slash or names a
+host. It may contain ``{username}``.
 """
 
 STALLED_AFTER: int
-"""Seconds without a sign of life after which an unfinished download counts as stalled."""
+"""Seconds without a heartbeat after which an unfinished download has stalled."""
 
 MAX_ATTEMPTS: int
-"""Runs that one download is given before it is failed for good."""
+"""Attempts at one download before it fails for good."""
 
 DATABASE_WAIT: float
-"""Seconds that a worker waits for a database that is away before what it has to record is lost
-to the row, and raised; 0 for not at all.
+"""Seconds that a worker waits for a database that is away, before it raises
+``DownloadUnavailable``; 0 for not at all.
 """
 
 CLEANUP_SCHEDULE: int | str | None
-"""How often django-q2 runs the clean-up: minutes, or a cron text; None for not at all."""
+"""How often django-q2 runs the clean-up: minutes, or a cron expression; None for never."""
 
 STORAGE: str
 """The alias in ``STORAGES`` of the storage that holds the files."""
 
 SERVE: str
-"""Who sends a file: ``"stream"`` for Django, ``"x-accel"`` for nginx, ``"x-sendfile"`` for
-Apache or lighttpd, ``"redirect"`` for the storage by a signed URL.
+"""How a file is sent: ``"stream"`` by Django, ``"x-accel"`` by nginx, ``"x-sendfile"`` by
+Apache or lighttpd, ``"redirect"`` to a signed URL of the storage.
 """
 
 SERVE_LOCATION: str
-"""The internal location of nginx that stands for the storage's folder."""
+"""The internal location of nginx for the storage's folder."""
 
 MAX_ACTIVE: int | None
 """Downloads that one owner may have in progress at once; None for any number."""
@@ -82,13 +81,13 @@ MAX_ROWS: int | None
 """Rows of one file, the header included, above which the export fails; None for any number."""
 
 MAY_FETCH: str
-"""The dotted path of a function that may refuse a file to its owner; empty for none.
+"""The dotted path of a callable that may refuse a file to its owner; empty for none.
 
 It is called with the user and the download at each request for a file.
 """
 
 ESCAPE_FORMULAS: bool
-"""Whether text that a spreadsheet would take for a formula gets an apostrophe in front."""
+"""Whether text that a spreadsheet would run as a formula gets an apostrophe in front."""
 
 DEFAULTS: Final[dict[str, Any]] = {
     "TIMEOUT": 60 * 60 * 24,
@@ -122,9 +121,9 @@ def known_names() -> list[str]:
 
 
 def unknown_names() -> list[str]:
-    """Return the names that the project sets, that begin like ours and are none of ours."""
-    ours = {name for name in dir(project_settings) if name.startswith(PREFIX)}
-    return sorted(ours.difference(known_names()))
+    """Return the names with our prefix that the project sets and that do not exist."""
+    prefixed = {name for name in dir(project_settings) if name.startswith(PREFIX)}
+    return sorted(prefixed.difference(known_names()))
 
 
 def __getattr__(name: str) -> Any:

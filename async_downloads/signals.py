@@ -1,18 +1,18 @@
-"""News of downloads, for whoever wants to listen.
+"""The signals that a site can receive.
 
 Each is sent after the row and the cache hold the new value and, for everything
 but progress, after the surrounding transaction has committed. Each is sent
-robustly: a receiver that raises is logged and harms no export.
+robustly: an exception of a receiver is logged, and does not fail the export.
 
 The steps of one download's life have a signal each: ``download_created``,
 ``download_started`` (at each attempt), ``download_completed``,
 ``download_failed``, ``download_cancelled`` (cleared or purged before it was
 finished), ``download_expired`` (removed by the clean-up) and
 ``download_fetched``. Their arguments: ``sender`` (the ``Download`` model),
-``download`` (the row; of one that is gone, as it was), ``download_key`` (text)
-and, of ``download_fetched``, ``user`` (to whom the file was handed).
+``download`` (the row; of a deleted one, its last state), ``download_key`` (text)
+and, for ``download_fetched``, ``user`` (who fetched the file).
 
-``download_changed`` is sent for everything that changes what a page shows.
+``download_changed`` is sent for every change that a page shows.
 Arguments: ``sender`` (the ``Download`` model), ``download_key`` (text; empty
 for a purge of many), ``collection_key`` (text), ``user_id`` (the owner's
 primary key, None for a collection that belongs to no user) and ``change``, one

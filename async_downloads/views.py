@@ -194,21 +194,21 @@ def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
     found = store.get_for_user(request.user.pk, download_key)
     if found is None and permissions.may_fetch_of_others(request.user):
         found = store.get_for_staff(download_key)
-    if found is None or not (found.complete or found.lost):
+    if found is None or not (found.complete or found.file_missing):
         raise Http404(_("There is no such download."))
     if not permissions.may_fetch(request.user, found):
         raise Http404(_("There is no such download."))
-    if found.lost:
+    if found.file_missing:
         return _gone(request, found)
     try:
         response = serving.serve(request, store.attachment_of(found))
     except FileNotFoundError:
-        return _gone(request, found) if store.lose(found) else _busy()
+        return _gone(request, found) if store.record_missing_file(found) else _busy()
     except Exception:
         logger.exception("The storage could not hand out %s", found.filepath)
         return _busy()
     if request.method == "GET" and serving.begins(request, response):
-        store.fetched(found, request.user)
+        store.record_fetch(found, request.user)
     return response
 
 
@@ -290,7 +290,7 @@ def _list_as_json(request: HttpRequest) -> HttpResponse:
     return JsonResponse(
         {
             "html": rendering.render_list(shown, request),
-            "downloads": [store.entry_of(item, user=user) for item in listing.downloads],
+            "downloads": [store.cache_entry_of(item, user=user) for item in listing.downloads],
             "in_progress": listing.in_progress,
         }
     )

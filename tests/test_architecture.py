@@ -136,7 +136,12 @@ def test_only_one_queryset_method_knows_whose_a_download_is() -> None:
 
 
 def test_what_answers_a_person_reads_rows_through_the_store_alone() -> None:
-    for path in ("views.py", "centre/rendering.py", "ws_consumers.py", "templatetags/async_downloads.py"):
+    for path in (
+        "views.py",
+        "centre/rendering.py",
+        "ws_consumers.py",
+        "templatetags/async_downloads.py",
+    ):
         assert not imports(sources()[path]) & {
             "async_downloads.models",
             "async_downloads.models.Download",

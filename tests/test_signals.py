@@ -11,8 +11,8 @@ from django.test import Client
 from async_downloads import cache, signals, store
 from async_downloads.models import Download
 from async_downloads.signals import download_changed
+from tests.attempts import long_ago
 from tests.factories import DownloadFactory
-from tests.runs import long_ago
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

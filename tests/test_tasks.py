@@ -15,8 +15,8 @@ from async_downloads import cache, tasks
 from async_downloads.executors import django_q_schedule
 from async_downloads.models import Download
 from tests import jobs
+from tests.attempts import long_ago
 from tests.factories import DownloadFactory
-from tests.runs import long_ago
 
 CLEANUP = "async_downloads.tasks.cleanup_expired_downloads"
 

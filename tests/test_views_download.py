@@ -41,7 +41,7 @@ def test_each_way_of_asking_for_a_file_that_is_gone_is_410_and_the_row_is_marked
     assert "no longer there" in response.text
     assert response["Cache-Control"] == "private, no-store"
     mine.refresh_from_db()
-    assert (mine.failed, mine.lost, mine.url) == (True, True, "")
+    assert (mine.failed, mine.file_missing, mine.url) == (True, True, "")
     assert mine.errors == "The file is no longer there. Please ask for it again."
 
 

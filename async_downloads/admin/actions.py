@@ -1,4 +1,4 @@
-"""What staff do to the downloads that they have chosen, after a page that asks whether to."""
+"""Bulk actions of staff, each confirmed on a page of its own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,29 +20,29 @@ from async_downloads import store
 from async_downloads.admin.display import badge, grouped
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
 
-__all__ = ["ACTION_LIMIT", "CollectionActions", "DownloadActions", "Intervention"]
+__all__ = ["ACTION_LIMIT", "BulkAction", "CollectionActions", "DownloadActions"]
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
     ModelAdmin = object
 
-#: Downloads that one request may act on: a server would end one that takes long half-way.
+#: Downloads that one request may act on, so that it ends before a server's time limit.
 ACTION_LIMIT: Final = 10_000
 
-#: Longer than a page that asks can have been on a screen.
-YEARS: Final = timedelta(days=3650)
+#: Longer than a confirmation page stays on a screen.
+MAX_PAGE_AGE: Final = timedelta(days=3650)
 
-#: Names on the page that asks.
-NAMED: Final = 10
+#: Downloads that the confirmation page lists by name.
+LISTED: Final = 10
 
 
-class NoForm(forms.Form):
-    """Nothing to fill in."""
+class EmptyForm(forms.Form):
+    """A confirmation without fields."""
 
 
 class ExtendForm(forms.Form):
-    """For how long downloads are kept."""
+    """The time for which downloads are kept."""
 
     days = forms.TypedChoiceField(
         label=_("Keep for"),
@@ -56,25 +56,25 @@ class ExtendForm(forms.Form):
         ],
     )
 
-    def until(self) -> datetime:
-        """Return until when."""
+    def expires_at(self) -> datetime:
+        """Return the new expiry."""
         return timezone.now() + timedelta(days=self.cleaned_data["days"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intervention:
-    """Something that is done to downloads.
+class BulkAction:
+    """A bulk action on downloads, and the texts of its confirmation page.
 
     Attributes:
-        name: Of the action.
-        title: Of the page that asks.
-        consequence: What the page says of what will happen.
-        button: What is pressed.
-        done: What is said afterwards, of ``count`` downloads.
-        flag: What kind of entry each download gets in the admin's history.
-        concerned: Which of the chosen ones there is something to do with.
-        act: Does it, and returns to how many.
-        form: What else the page asks.
+        name: The action's name in the admin.
+        title: The title of the confirmation page.
+        consequence: The page's explanation of what will happen.
+        button: The label of the button that confirms.
+        done: The message afterwards, with ``count``.
+        flag: The kind of entry in the admin's history.
+        applicable: Returns the downloads to which the action applies.
+        act: Acts on downloads, and returns their number.
+        form: Further fields of the confirmation page.
     """
 
     name: str
@@ -83,22 +83,22 @@ class Intervention:
     button: Any
     done: Any
     flag: int
-    concerned: Callable[[DownloadQuerySet], DownloadQuerySet]
+    applicable: Callable[[DownloadQuerySet], DownloadQuerySet]
     act: Callable[[DownloadQuerySet, Any, HttpRequest], int]
-    form: type[forms.Form] = NoForm
+    form: type[forms.Form] = EmptyForm
 
     @property
     def removes(self) -> bool:
-        """Whether rows are gone afterwards."""
+        """Whether the action deletes rows."""
         return self.flag == DELETION
 
 
-PURGE: Final = Intervention(
-    # Named like Django's own, which reads every row, so as to take its place.
+PURGE: Final = BulkAction(
+    # The name of Django's own action, which this one replaces because it reads every row.
     name="delete_selected",
     title=_("Purge downloads"),
     consequence=_(
-        "They are removed with their files, and leave the lists of their owners. "
+        "They are removed with their files, and disappear from the lists of their owners. "
         "Those in progress are cancelled."
     ),
     button=_("Purge"),
@@ -106,32 +106,32 @@ PURGE: Final = Intervention(
         "%(count)d download was purged.", "%(count)d downloads were purged.", "count"
     ),
     flag=DELETION,
-    concerned=DownloadQuerySet.all,
+    applicable=DownloadQuerySet.all,
     act=lambda rows, form, request: store.purge(rows),
 )
 
-CANCEL: Final = Intervention(
+CANCEL: Final = BulkAction(
     name="cancel",
     title=_("Cancel downloads"),
     consequence=_(
-        "They leave the lists of their owners. A worker that is at one of them notices "
-        "within seconds, stops, and removes what it has written."
+        "They disappear from the lists of their owners. A worker that is building one of them "
+        "notices within seconds, stops, and removes its partial file."
     ),
     button=_("Cancel downloads"),
     done=ngettext_lazy(
         "%(count)d download was cancelled.", "%(count)d downloads were cancelled.", "count"
     ),
     flag=DELETION,
-    concerned=DownloadQuerySet.unfinished,
+    applicable=DownloadQuerySet.unfinished,
     act=lambda rows, form, request: store.cancel(rows),
 )
 
-MARK_FAILED: Final = Intervention(
+MARK_FAILED: Final = BulkAction(
     name="mark_failed",
     title=_("Mark downloads as failed"),
     consequence=_(
-        "They stay in the lists of their owners as failed. A worker that is at one of them notices "
-        "within seconds, stops, and removes what it has written. As after any failure, a task "
+        "They stay in the lists of their owners as failed. A worker that is building one of them "
+        "notices within seconds, stops, and removes its partial file. As after any failure, a task "
         "that the queue delivers again may still finish one; to rule that out, cancel it."
     ),
     button=_("Mark as failed"),
@@ -141,16 +141,16 @@ MARK_FAILED: Final = Intervention(
         "count",
     ),
     flag=CHANGE,
-    concerned=DownloadQuerySet.unfinished,
+    applicable=DownloadQuerySet.unfinished,
     act=lambda rows, form, request: store.mark_failed(rows, by=request.user.get_username()),
 )
 
-EXTEND_EXPIRY: Final = Intervention(
+EXTEND_EXPIRY: Final = BulkAction(
     name="extend_expiry",
     title=_("Keep downloads for longer"),
     consequence=_(
-        "They stay in the lists of their owners for so long from now. None goes away "
-        "earlier than it would have."
+        "They stay in the lists of their owners for this long from now. No expiry moves "
+        "to an earlier time."
     ),
     button=_("Keep for longer"),
     done=ngettext_lazy(
@@ -159,112 +159,111 @@ EXTEND_EXPIRY: Final = Intervention(
         "count",
     ),
     flag=CHANGE,
-    concerned=lambda rows: rows.finished().filter(expires_at__isnull=False),
-    act=lambda rows, form, request: store.extend_expiry(rows, form.until()),
+    applicable=lambda rows: rows.finished().filter(expires_at__isnull=False),
+    act=lambda rows, form, request: store.extend_expiry(rows, form.expires_at()),
     form=ExtendForm,
 )
 
 
 def _shown_at(request: HttpRequest) -> datetime:
-    """Return when the page that asked was shown; now, for one that is yet to be."""
+    """Return when the confirmation page was shown; now if it has not been shown yet."""
     now = timezone.now()
     try:
         shown = parse_datetime(request.POST.get("shown_at", "")) or now
-        # Not beyond what a database can compare with.
-        return max(min(shown, now), now - YEARS)
+        # Every database can compare with a moment in these limits.
+        return max(min(shown, now), now - MAX_PAGE_AGE)
     except (TypeError, ValueError):
-        # It is none, or it is of another kind than the site's.
+        # The text is not a moment, or it is aware on a site without time zones (or not).
         return now
 
 
-class Asking(ModelAdmin):
-    """Asks whether to intervene, and does so when the answer comes."""
+class ConfirmedActions(ModelAdmin):
+    """Bulk actions that run once they are confirmed."""
 
-    def intervene(
+    def confirm_and_act(
         self,
         request: HttpRequest,
-        chosen: Any,
+        selection: Any,
         downloads: DownloadQuerySet,
-        intervention: Intervention,
+        action: BulkAction,
     ) -> HttpResponse | None:
-        """Answer with the page that asks; or act, if that is what was answered.
+        """Return the confirmation page, or act if the request confirms the action.
 
         Args:
             request: The request.
-            chosen: The rows of the list that were chosen.
-            downloads: The downloads that these are, or that are in them.
-            intervention: What to do.
+            selection: The selected rows of the list.
+            downloads: The selected downloads, or those of the selected collections.
+            action: The action.
 
         Returns:
-            None once it is done, or if there is nothing to do, to show the list again.
+            None after the action, or if there is nothing to do: Django shows the list again.
         """
-        # What was asked for since the page was shown is none of what was confirmed.
-        downloads = intervention.concerned(downloads).filter(timestamp__lte=_shown_at(request))
+        # Downloads requested after the page was shown were not confirmed.
+        downloads = action.applicable(downloads).filter(timestamp__lte=_shown_at(request))
         totals = store.total_by_condition(downloads)
         count = sum(total.count for total in totals)
-        if refusal := self._refusal(chosen, count):
+        if refusal := self._refusal(selection, count):
             self.message_user(request, refusal, messages.WARNING)
             return None
-        form = intervention.form(request.POST if "post" in request.POST else None)
+        form = action.form(request.POST if "post" in request.POST else None)
         if form.is_valid():
-            self._log(request, chosen, downloads, intervention)
-            done = intervention.act(downloads, form, request)
-            self.finish(chosen, intervention)
-            told = intervention.done % {"count": done}
-            self.message_user(request, told, messages.SUCCESS)
+            self._log(request, selection, downloads, action)
+            count = action.act(downloads, form, request)
+            self.finish(selection, action)
+            self.message_user(request, action.done % {"count": count}, messages.SUCCESS)
             return None
-        return self._page(request, chosen, downloads, totals, intervention, form)
+        return self._page(request, selection, downloads, totals, action, form)
 
-    def finish(self, chosen: Any, intervention: Intervention) -> None:
-        """Do what is left to do with the chosen rows."""
+    def finish(self, selection: Any, action: BulkAction) -> None:
+        """Finish the action on the selected rows; nothing for downloads."""
 
-    def _refusal(self, chosen: Any, count: int) -> str:
-        """Return why nothing is done; an empty text if there is something to do."""
-        if count > ACTION_LIMIT or chosen[: ACTION_LIMIT + 1].count() > ACTION_LIMIT:
+    def _refusal(self, selection: Any, count: int) -> str:
+        """Return why the action cannot run; an empty text if it can."""
+        if count > ACTION_LIMIT or selection[: ACTION_LIMIT + 1].count() > ACTION_LIMIT:
             return gettext(
-                "These are more than %(limit)s, too many for one request. Narrow the "
+                "More than %(limit)s are too many for one request. Narrow the "
                 "list with the filters, or use the command cleanup_downloads."
             ) % {"limit": grouped(ACTION_LIMIT)}
         if not count and self.model is Download:
-            return gettext("There is nothing to do: no chosen download is in a state for it.")
+            return gettext("Nothing to do: the selected downloads are not in a state for this.")
         return ""
 
     def _log(
-        self, request: HttpRequest, chosen: Any, downloads: Any, intervention: Intervention
+        self, request: HttpRequest, selection: Any, downloads: Any, action: BulkAction
     ) -> None:
-        """Leave an entry for each row in the admin's history."""
-        rows = downloads if self.model is Download else chosen
+        """Add an entry for each row to the admin's history."""
+        rows = downloads if self.model is Download else selection
         LogEntry.objects.log_actions(
             user_id=cast("int", request.user.pk),
             queryset=rows.defer("error_detail") if self.model is Download else rows,
-            action_flag=intervention.flag,
-            change_message=str(intervention.title),
+            action_flag=action.flag,
+            change_message=str(action.title),
         )
 
     def _page(
         self,
         request: HttpRequest,
-        chosen: Any,
+        selection: Any,
         downloads: DownloadQuerySet,
         totals: list[store.Total],
-        intervention: Intervention,
+        action: BulkAction,
         form: forms.Form,
     ) -> HttpResponse:
         count = sum(total.count for total in totals)
-        named = downloads.select_related("collection__user").defer("error_detail").newest_first()
+        listed = downloads.select_related("collection__user").defer("error_detail").newest_first()
         context = {
             **self.admin_site.each_context(request),
-            "title": intervention.title,
+            "title": action.title,
             "opts": self.opts,
             "media": self.media,
-            "intervention": intervention,
+            "action": action,
             "form": form,
             "totals": [(badge(total.condition), total) for total in totals],
             "count": count,
             "size": sum(total.size for total in totals),
-            "named": named[:NAMED],
-            "unnamed": max(0, count - NAMED),
-            "collections": chosen if self.model is DownloadCollection else None,
+            "listed": listed[:LISTED],
+            "unlisted": max(0, count - LISTED),
+            "collections": selection if self.model is DownloadCollection else None,
             "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
             "checkbox": ACTION_CHECKBOX_NAME,
             "across": request.POST.get("select_across", "0"),
@@ -274,40 +273,40 @@ class Asking(ModelAdmin):
         return TemplateResponse(request, "async_downloads/admin/confirm.html", context)
 
 
-class DownloadActions(Asking):
+class DownloadActions(ConfirmedActions):
     """The actions of the list of downloads."""
 
     @admin.action(permissions=["delete"], description=_("Purge, files included"))
     def delete_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        """Remove downloads, whatever their state."""
-        return self.intervene(request, queryset, queryset, PURGE)
+        """Delete downloads in any state."""
+        return self.confirm_and_act(request, queryset, queryset, PURGE)
 
-    @admin.action(permissions=["delete"], description=_("Cancel what is not finished"))
+    @admin.action(permissions=["delete"], description=_("Cancel unfinished"))
     def cancel(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        """Remove downloads that are not finished."""
-        return self.intervene(request, queryset, queryset, CANCEL)
+        """Delete downloads that are not finished."""
+        return self.confirm_and_act(request, queryset, queryset, CANCEL)
 
-    @admin.action(permissions=["intervene"], description=_("Mark as failed what is not finished"))
+    @admin.action(permissions=["change_downloads"], description=_("Mark unfinished as failed"))
     def mark_failed(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        """Fail downloads that are not finished."""
-        return self.intervene(request, queryset, queryset, MARK_FAILED)
+        """Mark downloads that are not finished as failed."""
+        return self.confirm_and_act(request, queryset, queryset, MARK_FAILED)
 
-    @admin.action(permissions=["intervene"], description=_("Keep for longer"))
+    @admin.action(permissions=["change_downloads"], description=_("Keep for longer"))
     def extend_expiry(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        """Have finished downloads expire later."""
-        return self.intervene(request, queryset, queryset, EXTEND_EXPIRY)
+        """Extend the expiry of finished downloads."""
+        return self.confirm_and_act(request, queryset, queryset, EXTEND_EXPIRY)
 
 
-class CollectionActions(Asking):
+class CollectionActions(ConfirmedActions):
     """The action of the list of collections."""
 
     @admin.action(permissions=["delete"], description=_("Purge, with all downloads and files"))
     def delete_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        """Remove collections with all that is in them."""
+        """Delete collections with their downloads and files."""
         downloads: Any = Download.objects.filter(collection__in=queryset.values("pk"))
-        return self.intervene(request, queryset, downloads, PURGE)
+        return self.confirm_and_act(request, queryset, downloads, PURGE)
 
-    def finish(self, chosen: Any, intervention: Intervention) -> None:
-        """Remove the collections, if nothing was added to them meanwhile."""
-        keys = list(chosen.values_list("pk", flat=True))
+    def finish(self, selection: Any, action: BulkAction) -> None:
+        """Delete the collections that are still empty."""
+        keys = list(selection.values_list("pk", flat=True))
         DownloadCollection.objects.filter(pk__in=keys).empty().delete()

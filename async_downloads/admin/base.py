@@ -1,4 +1,4 @@
-"""What the pages of downloads and those of collections have in common."""
+"""Base classes of the two model admins."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,37 +20,37 @@ else:
     ModelAdmin = admin.ModelAdmin
     AnyPaginator = Paginator
 
-#: How far rows are counted: a million of them would take longer to count than to show.
+#: Rows that are counted at most: counting a million takes longer than showing a page.
 COUNTED: Final = 10_000
 
 
 class BoundedPaginator(AnyPaginator):
-    """Pages of the first ``COUNTED`` rows; what lies behind them, filters and dates find."""
+    """Pages of the first ``COUNTED`` rows; filters, dates and search find the others."""
 
     @cached_property
     def keys(self) -> list[Any]:
-        """The primary keys of all rows that are counted, and one more if there is one.
+        """The primary keys of the counted rows, and of one more if there is one.
 
-        They count the rows and choose those of any page in one go, so that a search
-        reads the table once, and a sort need not carry whole rows.
+        One query counts the rows and selects those of any page, so that a search
+        reads the table once and a sort does not carry whole rows.
         """
         rows: Any = self.object_list
         return list(rows.values_list("pk", flat=True)[: COUNTED + 1])
 
-    # Django's own is a cached property as well.
+    # A cached property in Django too.
     @cached_property
     def count(self) -> int:
-        """How many rows there are, as far as they are counted."""
+        """The number of rows, at most ``COUNTED``."""
         return min(len(self.keys), COUNTED)
 
     @property
     def has_more(self) -> bool:
-        """Whether there are more than are counted."""
+        """Whether there are more than ``COUNTED`` rows."""
         return len(self.keys) > COUNTED
 
 
 class KeyedChangeList(ChangeList):
-    """A list whose rows are read by the keys that its paginator has found."""
+    """A list that reads its rows by the primary keys of its paginator."""
 
     def get_results(self, request: HttpRequest) -> None:
         """Read one page."""
@@ -61,22 +61,22 @@ class KeyedChangeList(ChangeList):
             keys = paginator.keys[first : min(first + self.list_per_page, paginator.count)]
         else:
             keys = paginator.keys
-        found = self.apply_select_related(self.root_queryset.filter(pk__in=keys).order_by())
-        rows = {row.pk: row for row in self.narrowed(found)}
+        rows_of_page = self.apply_select_related(self.root_queryset.filter(pk__in=keys).order_by())
+        rows = {row.pk: row for row in self.narrowed(rows_of_page)}
         shown: Any = self.shown([rows[key] for key in keys if key in rows])
         self.result_list = shown
 
     def narrowed(self, rows: Any) -> Any:
-        """Return the rows without what no list shows."""
+        """Return the queryset without the columns that the list does not show."""
         return rows
 
     def shown(self, rows: list[Any]) -> list[Any]:
-        """Return the rows as they are shown."""
+        """Return the rows with live values."""
         return rows
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """Rows that the code owns: staff look at them and intervene, and edit nothing."""
+    """Rows that only the code edits: staff view them and run bulk actions."""
 
     paginator = BoundedPaginator
     show_facets = admin.ShowFacets.NEVER
@@ -90,47 +90,47 @@ class ReadOnlyAdmin(ModelAdmin):
         return KeyedChangeList
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody adds a row by hand: it would have no file."""
+        """Return False: a row added by hand would have no file."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody edits a row by hand: a worker may be writing it."""
+        """Return False: a worker may be writing the row."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether rows may be deleted; with the user they belong to, always.
+        """Return whether rows may be deleted; always if their user is deleted.
 
-        The page of a user asks this of each row that a deletion of the user cascades
-        to. Staff who may delete users would otherwise need a right on downloads as well.
+        The admin asks this for each row to which the deletion of a user cascades.
+        Staff who may delete users need no permission on downloads for that.
         """
         if super().has_delete_permission(request, obj):
             return True
         return obj is not None and _is_page_of_another_model(request)
 
-    def has_intervene_permission(self, request: HttpRequest) -> bool:
-        """Whether somebody may fail downloads and have them kept: whoever may change them."""
+    def has_change_downloads_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may mark downloads as failed and extend their expiry."""
         permission = f"{Download._meta.app_label}.change_download"
         return request.user.has_perm(permission)
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[Any, int], set[Any], list[str]]:
-        """Say what would be deleted without a list of everything that belongs to it."""
-        lacking = set()
+        """Return what would be deleted, without a list of all related rows."""
+        missing = set()
         if not self.has_delete_permission(request):
-            lacking = {self.opts.verbose_name}
+            missing = {self.opts.verbose_name}
         names = [str(row) for row in objs]
-        return names, self.deleted_counts(list(objs)), lacking, []
+        return names, self.deleted_counts(list(objs)), missing, []
 
     def deleted_counts(self, rows: list[Any]) -> dict[Any, int]:
-        """Return how many rows of which kind go with these."""
+        """Return the number of rows to delete, by the plural name of their model."""
         return {self.opts.verbose_name_plural: len(rows)}
 
 
 def _is_page_of_another_model(request: HttpRequest) -> bool:
-    """Return whether a request is for a page of any other ModelAdmin than ours."""
+    """Return whether a request is for a page of a ModelAdmin of another app."""
     match = request.resolver_match
-    # Django notes down whose page a URL leads to.
+    # Django sets the attribute on the views of a ModelAdmin.
     served = getattr(match and match.func, "model_admin", None)
     own = (Download, DownloadCollection)
     return served is not None and served.model._meta.concrete_model not in own

@@ -10,17 +10,17 @@ __all__ = ["DownloadChangeList"]
 
 
 class DownloadChangeList(KeyedChangeList):
-    """Rows with their live percentages, without the tracebacks that no list shows."""
+    """A list of downloads with live percentages, without their tracebacks."""
 
     def narrowed(self, rows: Any) -> Any:
-        """Leave out the tracebacks."""
+        """Defer the tracebacks."""
         return rows.defer("error_detail")
 
     def shown(self, rows: list[Any]) -> list[Any]:
-        """Lay the live percentages over the rows, in one read of the cache."""
-        return store.settled(store.overlaid(rows))
+        """Update the percentages by one read of the cache."""
+        return store.as_shown(rows)
 
     @property
     def dates(self) -> dict[str, Any]:
-        """The dates to choose from, for Django's own template."""
+        """The context of Django's template for the date hierarchy."""
         return hierarchy(self)

@@ -1,4 +1,4 @@
-"""Who has how much."""
+"""The admin of collections: how much each owner has."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ __all__ = ["DownloadCollectionAdmin"]
 
 @admin.register(DownloadCollection)
 class DownloadCollectionAdmin(CollectionActions, ReadOnlyAdmin):
-    """Collections with what they hold, expired downloads included."""
+    """Collections with their numbers and sizes, expired downloads included."""
 
     actions = ["delete_selected"]
     list_display = ["__str__", "download_count", "total_size", "key", "created_at"]
@@ -30,23 +30,23 @@ class DownloadCollectionAdmin(CollectionActions, ReadOnlyAdmin):
     fields = ["owner", "key", "download_count", "total_size", "created_at"]
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
-        """Search by owner, whatever the site's user model calls a user."""
+        """Search by owner, by the user name field of the site's user model."""
         return ["label", "key", f"user__{get_user_model().USERNAME_FIELD}"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Count the downloads of each collection along with it."""
+        """Annotate the number and size of each collection's downloads."""
         rows: Any = super().get_queryset(request)
         counted: QuerySet[Any] = rows.totalled()
         return counted
 
     def deleted_counts(self, rows: list[Any]) -> dict[Any, int]:
-        """Count the downloads as well."""
+        """Include the downloads."""
         counts = super().deleted_counts(rows)
         names = Download._meta.verbose_name_plural
         return {**counts, names: Download.objects.filter(collection__in=rows).count()}
 
     def delete_model(self, request: HttpRequest, obj: DownloadCollection) -> None:
-        """Purge a collection with its downloads, the downloads in batches first."""
+        """Purge the downloads of a collection in batches, then delete it."""
         store.purge(Download.objects.filter(collection=obj.pk))
         DownloadCollection.objects.filter(pk=obj.pk).delete()
 
@@ -57,7 +57,7 @@ class DownloadCollectionAdmin(CollectionActions, ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show one collection, with a way to its downloads and to its user."""
+        """Show one collection, with links to its downloads and its user."""
         response = super().change_view(request, object_id, form_url, extra_context)
         shown = getattr(response, "context_data", None) or {}
         if isinstance(collection := shown.get("original"), DownloadCollection):
@@ -66,7 +66,7 @@ class DownloadCollectionAdmin(CollectionActions, ReadOnlyAdmin):
         return response
 
     def _downloads_of(self, collection: DownloadCollection, request: HttpRequest) -> str:
-        """Return the list of downloads of a collection, for whoever may see it."""
+        """Return the URL of a collection's downloads; empty without the permission to view them."""
         site = self.admin_site
         if not site.is_registered(Download):
             return ""
@@ -77,15 +77,15 @@ class DownloadCollectionAdmin(CollectionActions, ReadOnlyAdmin):
 
     @admin.display(description=_("owner"))
     def owner(self, collection: DownloadCollection) -> str:
-        """Whose they are."""
+        """The owner."""
         return str(collection)
 
     @admin.display(description=_("downloads"), ordering="count")
     def download_count(self, collection: Model) -> int:
-        """How many downloads there are, expired ones included."""
+        """The number of downloads, expired ones included."""
         return int(getattr(collection, "count", 0))
 
     @admin.display(description=_("size"), ordering="bytes")
     def total_size(self, collection: Model) -> str:
-        """How much their files take."""
+        """The size of all files."""
         return filesizeformat(getattr(collection, "bytes", None) or 0)

@@ -1,8 +1,7 @@
-"""The dates above the list: years, months and days to choose from.
+"""The date hierarchy above the list of downloads.
 
-Django's way reads the whole table to leave out days on which nothing was asked
-for. Here the first and the last row are looked up in an index, and every day
-between them is offered.
+Django's own reads the whole table to leave out days without downloads. This one
+looks up the first and the last row in an index, and links every day between them.
 """
 
 import calendar
@@ -32,7 +31,7 @@ def hierarchy(changelist: ChangeList) -> dict[str, Any]:
     span = _span(field)
     try:
         year, month, day = (_number(changelist, f"{field}__{unit}") for unit in UNITS)
-        chosen = date(year or 1, month or 1, day or 1)
+        shown = date(year or 1, month or 1, day or 1)
     except (OverflowError, ValueError):
         return {"show": False}
     if span is None:
@@ -43,13 +42,13 @@ def hierarchy(changelist: ChangeList) -> dict[str, Any]:
         return changelist.get_query_string(units, [f"{field}__"])
 
     if year and month and day:
-        choices = [{"title": _title(chosen, "MONTH_DAY_FORMAT")}]
+        choices = [{"title": _title(shown, "MONTH_DAY_FORMAT")}]
     else:
         choices = _choices(*span, year, month, link)
     return {
         "show": True,
         "field_name": getattr(Download._meta.get_field(field), "verbose_name", field),
-        "back": _back(chosen, year, month, day, link),
+        "back": _back(shown, year, month, day, link),
         "choices": choices,
     }
 
@@ -75,21 +74,21 @@ def _title(day: date, format_: str) -> str:
 
 
 def _back(
-    chosen: date, year: int | None, month: int | None, day: int | None, link: Link
+    shown: date, year: int | None, month: int | None, day: int | None, link: Link
 ) -> dict[str, str] | None:
-    """Return the way to the next larger unit."""
+    """Return the link to the next larger unit."""
     if year and month and day:
-        title = _title(chosen, "YEAR_MONTH_FORMAT")
-        return {"link": link(chosen.year, chosen.month), "title": title}
+        title = _title(shown, "YEAR_MONTH_FORMAT")
+        return {"link": link(shown.year, shown.month), "title": title}
     if year and month:
-        return {"link": link(chosen.year), "title": str(chosen.year)}
+        return {"link": link(shown.year), "title": str(shown.year)}
     return {"link": link(), "title": _("All dates")} if year else None
 
 
 def _choices(
     first: date, last: date, year: int | None, month: int | None, link: Link
 ) -> list[dict[str, str]]:
-    """Return the largest units of which there is more than one to choose from."""
+    """Return links for the largest unit with more than one choice."""
     if year is None and first.year == last.year:
         year = first.year
     if year is None:

@@ -1,4 +1,4 @@
-"""What is shown of one download, in the list and on its own page."""
+"""Columns of the list of downloads and fields of the page of one."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -25,35 +25,35 @@ MINUTE: Final = timedelta(minutes=1)
 
 
 def badge(condition: str, title: str = "") -> SafeString:
-    """Return a state, or that something has stalled, in words and marked by its colour."""
+    """Return the label of a state, or of ``STALLED``, in its colour."""
     markup = '<span class="async-downloads-state async-downloads-{}"{}>{}</span>'
     attribute = format_html(' title="{}"', title) if title else ""
     return format_html(markup, condition, attribute, label_of(condition))
 
 
 def label_of(condition: str) -> str:
-    """Return a state, or that something has stalled, in words."""
+    """Return the label of a state, or of ``STALLED``."""
     return str(_("Stalled") if condition == STALLED else DownloadState(condition).label)
 
 
 def grouped(number: int) -> str:
-    """Return a number that may be large, as people read it."""
+    """Return a number with thousands separators."""
     return number_format(number, force_grouping=True)
 
 
 def live_cells(download: Download, *, swapped: bool = False) -> dict[str, SafeString]:
-    """Return what changes of a download while one looks: its state with progress, and its size.
+    """Return the cells that change while a page is open: state with progress, and size.
 
     Args:
         download: The row.
-        swapped: Whether htmx is to put each in the place of what the page has.
+        swapped: Whether htmx replaces the page's cells by these.
     """
     condition = STALLED if download.stalled else download.state
-    told = download.error_text or download.status_text
+    title = download.error_text or download.status_text
     size = NOTHING if download.size is None else filesizeformat(download.size)
     contents = {
         "state": _lines(
-            badge(condition, told if told != label_of(condition) else ""),
+            badge(condition, title if title != label_of(condition) else ""),
             _bar(download) if download.unfinished else "",
             _attempts(download),
         ),
@@ -69,7 +69,7 @@ def live_cells(download: Download, *, swapped: bool = False) -> dict[str, SafeSt
 
 
 def _lines(first: Any, *others: Any) -> SafeString:
-    """Return the first text, with those of the others that say something below it."""
+    """Return the first text, with the others that are not empty below it."""
     markup = '<span class="async-downloads-below quiet">{}</span>'
     below = format_html_join("", markup, ((each,) for each in others if each))
     return format_html("{}{}", first, below)
@@ -85,7 +85,7 @@ def _bar(download: Download) -> SafeString:
 
 
 def _attempts(download: Download) -> str:
-    """Return how often it was tried, where once was not enough."""
+    """Return the number of attempts; an empty text if there was only one."""
     if download.attempts < 2:
         return ""
     counted = ngettext("%(count)d attempt", "%(count)d attempts", download.attempts)
@@ -107,7 +107,7 @@ def _rows(download: Download) -> str:
 def _expiry(download: Download) -> str:
     expires = download.expires_at
     if download.unfinished:
-        # It does not expire: it fails first.
+        # An unfinished download fails before it could expire.
         return ""
     if expires is None:
         return gettext("never expires")
@@ -117,26 +117,26 @@ def _expiry(download: Download) -> str:
 
 
 class DownloadColumns:
-    """Columns of the list and fields of the page, none of which costs a query of its own."""
+    """Columns and fields that need no further query."""
 
     @admin.display(description=_("owner"), ordering="collection__user")
     def owner(self, download: Download) -> SafeString:
-        """Who asked for it."""
+        """The owner."""
         return format_html('<span title="{0}">{0}</span>', download.collection)
 
     @admin.display(description=_("state"), ordering="state")
     def condition(self, download: Download) -> SafeString:
-        """The state, with what happened as its title, and how much is done below it."""
+        """The state, with its explanation as the title and its progress below."""
         return live_cells(download)["state"]
 
     @admin.display(description=_("size"), ordering="size")
     def file_size(self, download: Download) -> SafeString:
-        """How large the file is, with its rows below."""
+        """The file's size, with the number of rows below."""
         return live_cells(download)["size"]
 
     @admin.display(description=_("age"), ordering="timestamp")
     def age(self, download: Download) -> SafeString:
-        """For how long it has been there, with when it goes away below."""
+        """The time since the request, with the expiry below."""
         moment = download.timestamp
         if timezone.is_aware(moment):
             moment = timezone.localtime(moment)
@@ -151,39 +151,37 @@ class DownloadColumns:
 
     @admin.display(description=_("fetched"), ordering="fetch_count")
     def fetches(self, download: Download) -> SafeString | str:
-        """How often it was fetched, with who was the last below."""
+        """The number of fetches, with the last person below."""
         if not download.fetch_count:
             return NOTHING
         count = ngettext("%(count)d time", "%(count)d times", download.fetch_count)
-        told = count % {"count": download.fetch_count}
+        times = count % {"count": download.fetch_count}
         if download.fetched_by is None:
-            return told
+            return times
         last = gettext("last by %(user)s") % {"user": download.fetched_by}
-        return _lines(told, format_html('<span title="{}">{}</span>', last, download.fetched_by))
+        return _lines(times, format_html('<span title="{}">{}</span>', last, download.fetched_by))
 
     @admin.display(description=_("file name"))
     def file_name(self, download: Download) -> SafeString:
-        """The name to save it under, with a warning where the extension seems to be misspelt."""
+        """The file name, with a warning if its extension seems to be misspelt."""
         meant = "" if download.rows_written is None else registry.meant_by(download.filename)
-        warning = gettext("This extension means no format: the rows are CSV. Is %(meant)s meant?")
+        warning = gettext("Unknown extension, so the rows are CSV. Did you mean %(meant)s?")
         return _lines(download.filename, meant and warning % {"meant": meant})
 
     @admin.display(description=_("state"))
     def status(self, download: Download) -> SafeString:
-        """The state, with what happened in words beside it."""
-        shown, said = live_cells(download)["state"], download.status_text
-        if said == label_of(download.state):
-            return shown
-        return _lines(shown, said)
+        """The state, with its explanation."""
+        state, text = live_cells(download)["state"], download.status_text
+        return state if text == label_of(download.state) else _lines(state, text)
 
     @admin.display(description=_("error"))
     def error(self, download: Download) -> str:
-        """What the owner is told of a failure."""
+        """The error message that the owner sees."""
         return download.error_text or NOTHING
 
     @admin.display(description=_("error detail"))
     def detail(self, download: Download) -> SafeString | str:
-        """What staff are told of a failure, a traceback with its lines as they are."""
+        """The error detail for staff, with the lines of a traceback kept."""
         if not download.error_detail:
             return NOTHING
         return format_html(

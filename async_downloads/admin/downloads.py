@@ -30,7 +30,7 @@ __all__ = ["DownloadAdmin"]
 
 @admin.register(Download)
 class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
-    """Every download, whoever asked for it."""
+    """The downloads of all owners."""
 
     actions = ["delete_selected", "cancel", "mark_failed", "extend_expiry"]
     date_hierarchy = "timestamp"
@@ -51,7 +51,7 @@ class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
     ]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DownloadChangeList]:
-        """Lay live percentages over the list."""
+        """Return a list with live percentages."""
         return DownloadChangeList
 
     def get_search_results(
@@ -59,7 +59,7 @@ class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         """Search by name, file and owner, or find a download key.
 
-        Owners are looked up apart, so that the table need not be joined with them first.
+        A query of its own finds the owners, so that the table is not joined with them.
         """
         try:
             return queryset.filter(pk=uuid.UUID(search_term.strip())), False
@@ -74,10 +74,10 @@ class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
         """Return a download with its live percentage."""
-        found = super().get_object(request, object_id, from_field)
-        if found is not None:
-            store.settled(store.overlaid([found]))
-        return found
+        download = super().get_object(request, object_id, from_field)
+        if download is not None:
+            store.as_shown([download])
+        return download
 
     def delete_model(self, request: HttpRequest, obj: Download) -> None:
         """Purge one download."""
@@ -86,7 +86,7 @@ class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """Show the list, which asks for its counts and for what goes on by itself."""
+        """Show the list, which loads its counts and polls for progress."""
         live = {"htmx": self.htmx, "summary_url": self.address("summary")}
         response = super().changelist_view(request, {**live, **(extra_context or {})})
         shown = getattr(response, "context_data", None)
@@ -101,7 +101,7 @@ class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show one download, with links to what belongs to it as far as one may go there."""
+        """Show one download, with the links that the user may follow."""
         response = super().change_view(request, object_id, form_url, extra_context)
         shown = getattr(response, "context_data", None)
         download = (shown or {}).get("original")

@@ -1,4 +1,4 @@
-"""By what the list of downloads is narrowed; none reads the table to know its choices."""
+"""Filters of the list of downloads; none reads the table for its choices."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,28 +18,26 @@ __all__ = ["AgeFilter", "ConditionFilter", "OwnerFilter", "SizeFilter", "owned_b
 
 MEGABYTE: Final = 1024**2
 
-#: Owners whose keys are sent along in a query, at the most.
+#: Owners whose keys a query names, at most.
 MANY_OWNERS: Final = 1000
 
 
 def owned_by(text: str) -> Q:
-    """Return the condition that a download's owner has this text in the name, or label.
+    """Return the condition that the name or label of a download's owner contains a text.
 
-    The owners are looked up first: where the database knows how few they are, it
-    goes to their downloads rather than through all of them.
+    The owners are looked up first: a database that knows how few they are reads
+    their downloads rather than the whole table.
     """
     if len(text) > MAX_LABEL_LENGTH or "\0" in text:
-        # No name is like that, and a database may refuse to look for it.
+        # No name matches, and a database may refuse the comparison.
         return Q(collection__in=[])
     owners = DownloadCollection.objects.named_like(text).values_list("pk", flat=True)
-    found = list(owners[: MANY_OWNERS + 1])
-    if len(found) > MANY_OWNERS:
-        return Q(collection__in=owners)
-    return Q(collection__in=found)
+    keys = list(owners[: MANY_OWNERS + 1])
+    return Q(collection__in=owners if len(keys) > MANY_OWNERS else keys)
 
 
 class ConditionFilter(admin.SimpleListFilter):
-    """What is derived from the time when one looks, rather than kept in a column."""
+    """A condition that depends on the current time: stalled or expired."""
 
     title = _("condition")
     parameter_name = "condition"
@@ -49,7 +47,7 @@ class ConditionFilter(admin.SimpleListFilter):
         return [("stalled", _("Stalled")), ("expired", _("Expired"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        """Keep what is in the chosen condition."""
+        """Keep the downloads in the chosen condition."""
         rows: Any = queryset
         conditions = {"stalled": rows.stalled, "expired": rows.expired}
         condition = conditions.get(self.value() or "")
@@ -57,7 +55,7 @@ class ConditionFilter(admin.SimpleListFilter):
 
 
 class AgeFilter(admin.SimpleListFilter):
-    """How long ago it was asked for."""
+    """The time since the request."""
 
     title = _("age")
     parameter_name = "age"
@@ -72,7 +70,7 @@ class AgeFilter(admin.SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        """Keep what is of the chosen age."""
+        """Keep the downloads of the chosen age."""
         now = timezone.now()
         week = now - timedelta(weeks=1)
         ages = {
@@ -81,12 +79,12 @@ class AgeFilter(admin.SimpleListFilter):
             "week": Q(timestamp__gt=week),
             "older": Q(timestamp__lte=week),
         }
-        chosen = ages.get(self.value() or "")
-        return None if chosen is None else queryset.filter(chosen)
+        age = ages.get(self.value() or "")
+        return None if age is None else queryset.filter(age)
 
 
 class SizeFilter(admin.SimpleListFilter):
-    """How large the file is."""
+    """The size of the file."""
 
     title = _("size")
     parameter_name = "size"
@@ -101,7 +99,7 @@ class SizeFilter(admin.SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        """Keep what is of the chosen size."""
+        """Keep the downloads of the chosen size."""
         large = 100 * MEGABYTE
         sizes = {
             "none": Q(size=None),
@@ -109,30 +107,30 @@ class SizeFilter(admin.SimpleListFilter):
             "medium": Q(size__gt=MEGABYTE, size__lte=large),
             "large": Q(size__gt=large),
         }
-        chosen = sizes.get(self.value() or "")
-        return None if chosen is None else queryset.filter(chosen)
+        size = sizes.get(self.value() or "")
+        return None if size is None else queryset.filter(size)
 
 
 class OwnerFilter(admin.SimpleListFilter):
-    """Whose it is, by a part of the name: a site may have too many people to list them."""
+    """The owner by a part of the name, as a site may have too many people for a list."""
 
     title = _("owner")
     parameter_name = "owner"
     template = "async_downloads/admin/owner_filter.html"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Have the filter shown; what is typed takes the place of choices."""
+        """Return one choice, or Django would hide the filter; its template has a text field."""
         return [("", "")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        """Keep what belongs to somebody whose name, or label, has the text in it."""
+        """Keep the downloads of owners whose name or label contains the text."""
         text = (self.value() or "").strip()
         if not text:
             return None
         return queryset.filter(owned_by(text))
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        """Return what the form has to send along, and where to go without an owner."""
+        """Yield the hidden fields of the form, and the URL without this filter."""
         kept = {
             name: values
             for name, values in changelist.filter_params.items()

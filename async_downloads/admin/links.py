@@ -1,4 +1,4 @@
-"""Where staff may go from the page of a download."""
+"""Links from the page of a download."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ __all__ = ["links_of", "page_of"]
 
 
 def links_of(download: Download, site: AdminSite, request: HttpRequest) -> dict[str, str]:
-    """Return addresses by what they lead to, an empty one where somebody may not go.
+    """Return URLs by their names in the template; empty without the permission to follow.
 
     Args:
         download: The row.
-        site: The admin that it is shown in.
-        request: By whom it is looked at.
+        site: The admin site.
+        request: The request for the page.
     """
     collection = download.collection
     return {
@@ -31,14 +31,14 @@ def links_of(download: Download, site: AdminSite, request: HttpRequest) -> dict[
 
 
 def may_fetch_file(download: Download, user: Any) -> bool:
-    """Return whether the view would hand the file to somebody."""
+    """Return whether the download view would send the file to a user."""
     own = download.collection.user_id is not None and download.collection.user_id == user.pk
     allowed = own or permissions.may_fetch_of_others(user)
     return download.complete and allowed and permissions.may_fetch(user, download)
 
 
 def page_of(row: Model | None, model: type[Model], site: AdminSite, request: HttpRequest) -> str:
-    """Return the page of a row in the admin; empty if it has none, or none for this person."""
+    """Return the URL of a row's page in the admin; empty if there is none for this user."""
     if row is None or not site.is_registered(model):
         return ""
     if not site.get_model_admin(model).has_view_or_change_permission(request, row):

@@ -1,4 +1,4 @@
-"""What the pages ask for after they are shown: counts by state, and what goes on."""
+"""What an open page polls: counts by state, and progress."""
 
 import uuid
 from http import HTTPStatus
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 else:
     ModelAdmin = object
 
-#: Downloads that one page may ask about: as many as a page of the list shows.
-MAX_ASKED: Final = 100
+#: Downloads that one request may poll: as many as a page of the list shows.
+MAX_POLLED: Final = 100
 
 
 class LiveViews(ModelAdmin):
-    """Two addresses of their own, for whoever may look at the list."""
+    """Two views for users who may view the list."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Put ours before Django's, which would take them for primary keys."""
+        """Put these before Django's, which would read them as primary keys."""
         name = f"{self.opts.app_label}_{self.opts.model_name}"
         view = self.admin_site.admin_view
         urls: list[URLPattern] = super().get_urls()
@@ -43,7 +43,7 @@ class LiveViews(ModelAdmin):
         ]
 
     def live_context(self, rows: list[Download]) -> dict[str, Any]:
-        """Return what a page needs to have its state, progress and size kept up to date."""
+        """Return the context for polling the state, progress and size of rows."""
         return {
             "running": ",".join(row.pk.hex for row in rows if row.in_progress),
             "progress_url": self.address("progress"),
@@ -51,17 +51,17 @@ class LiveViews(ModelAdmin):
 
     @property
     def htmx(self) -> str:
-        """Where the pages get htmx from."""
+        """The URL of htmx."""
         return htmx_assets.url("htmx-2.min.js")
 
     def address(self, name: str, *arguments: Any) -> str:
-        """Return the address of one of this model's pages in the site that it is part of."""
+        """Return the URL of one of this model's pages in its admin site."""
         view = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
         return reverse(view, args=arguments, current_app=self.admin_site.name)
 
     def summary_view(self, request: HttpRequest) -> HttpResponse:
-        """Count all downloads by state; asked for by itself, as it reads every row."""
-        self._refuse_who_may_not_look(request)
+        """Count all downloads by state, in a request of its own as it reads every row."""
+        self._check_view_permission(request)
         rows: Any = self.get_queryset(request)
         totals = store.total_by_condition(rows)
         context = {
@@ -76,14 +76,14 @@ class LiveViews(ModelAdmin):
         return self._private(render(request, "async_downloads/admin/summary.html", context))
 
     def progress_view(self, request: HttpRequest) -> HttpResponse:
-        """Answer a page with the state, progress and size of what it shows as in progress."""
-        self._refuse_who_may_not_look(request)
+        """Return the state, progress and size of the downloads that a page shows in progress."""
+        self._check_view_permission(request)
         try:
             keys = [uuid.UUID(text) for text in request.GET.get("keys", "").split(",")]
         except ValueError:
             return HttpResponse(status=HTTPStatus.BAD_REQUEST)
-        asked = self.get_queryset(request).filter(pk__in=keys[:MAX_ASKED])
-        rows = store.settled(store.overlaid(list(asked.defer("error_detail"))))
+        polled = self.get_queryset(request).filter(pk__in=keys[:MAX_POLLED])
+        rows = store.as_shown(list(polled.defer("error_detail")))
         cells = [cell for row in rows for cell in live_cells(row, swapped=True).values()]
         context = {"cells": cells, **self.live_context(rows)}
         return self._private(render(request, "async_downloads/admin/progress.html", context))
@@ -92,7 +92,7 @@ class LiveViews(ModelAdmin):
         query = "condition" if total.condition == store.STALLED else "state__exact"
         return f"{self.address('changelist')}?{query}={total.condition}"
 
-    def _refuse_who_may_not_look(self, request: HttpRequest) -> None:
+    def _check_view_permission(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):
             raise PermissionDenied
 

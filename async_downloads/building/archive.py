@@ -43,7 +43,7 @@ class Archive:
         """Return the name with the extension of an archive."""
         return registry.with_extension(asked, registry.ZIP)
 
-    def write(self, run: store.Run, stream: IO[bytes]) -> None:
+    def write(self, run: store.Attempt, stream: IO[bytes]) -> None:
         """Write them one after the other, and tell the run how many rows there are in all."""
         run.rows_expected = rows_told(self.expected)
         count: int | None = None
@@ -61,7 +61,7 @@ class Archive:
             yield from self.members
 
     def _write_member(
-        self, run: store.Run, archive: zipped.Archive, name: str, content: Any, *, before: int
+        self, run: store.Attempt, archive: zipped.Archive, name: str, content: Any, *, before: int
     ) -> int | None:
         """Write a member, and return how many rows it has; None if it is no rows."""
         if not isinstance(name, str):

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from django.db.models.query import ValuesListIterable
 
 from async_downloads import db_csv, settings, store
-from async_downloads.building import limits, progress
+from async_downloads.building import limits
 from async_downloads.files import storage
 from async_downloads.formats import Format, Options, csv, registry
 from async_downloads.formats.rows import Batches, check_header, is_flat
@@ -44,7 +44,7 @@ class Content(Protocol):
     def name_for(self, asked: str) -> str:
         """Return the name for the file, of the one that was asked for."""
 
-    def write(self, run: store.Run, stream: IO[bytes]) -> None:
+    def write(self, run: store.Attempt, stream: IO[bytes]) -> None:
         """Write all of it, with signs of life of the run."""
 
 
@@ -72,11 +72,11 @@ class Copy:
         """Return the name that was asked for: whoever made the file knows what it is."""
         return asked
 
-    def write(self, run: store.Run, stream: IO[bytes]) -> None:
+    def write(self, run: store.Attempt, stream: IO[bytes]) -> None:
         """Copy it in pieces."""
         if getattr(self.source, "seekable", lambda: False)():
             self.source.seek(0)
-        for piece in run.watch(iter(lambda: self.source.read(PIECE_SIZE), b"")):
+        for piece in run.with_heartbeats(iter(lambda: self.source.read(PIECE_SIZE), b"")):
             stream.write(piece)
 
 
@@ -113,16 +113,16 @@ class Table:
         """Return the name with the extension of the format, where one was wished for."""
         return registry.with_extension(asked, self.format) if self.format else asked
 
-    def write(self, run: store.Run, stream: IO[bytes]) -> None:
+    def write(self, run: store.Attempt, stream: IO[bytes]) -> None:
         """Write them, and tell the run how many they are."""
         run.rows_expected = self._expected()
         counts = self.expected is None and isinstance(self.rows, QuerySet)
-        run.rows_written = self.write_as(run.target.filename, run, stream, counts=counts)
+        run.rows_written = self.write_as(run.output.filename, run, stream, counts=counts)
 
     def write_as(
         self,
         name: str,
-        run: store.Run,
+        run: store.Attempt,
         stream: IO[bytes],
         *,
         before: int = 0,
@@ -154,9 +154,9 @@ class Table:
                 return self._write_text(text, run, stream, before, counts=counts)
 
         def beat(rows: int, now: float) -> bool:
-            if now < run.next_beat:
+            if now < run.next_heartbeat:
                 return False
-            run.advance(before + rows)
+            run.report_rows(before + rows)
             return True
 
         source = self._read(run, before, counts=counts)
@@ -172,19 +172,19 @@ class Table:
                 source.close()
 
     def _write_text(
-        self, text: db_csv.Text, run: store.Run, stream: IO[bytes], before: int, *, counts: bool
+        self, text: db_csv.Text, run: store.Attempt, stream: IO[bytes], before: int, *, counts: bool
     ) -> int:
         """Write rows whose text the database makes."""
-        key, due, counted = run.download.download_key, time.monotonic() + PROGRESS_AFTER, not counts
+        due, counted = time.monotonic() + PROGRESS_AFTER, not counts
 
         def beat(rows: int) -> None:
             nonlocal counted
-            run.advance(before + rows)
+            run.report_rows(before + rows)
             if time.monotonic() < due:
                 return
             if not counted:
                 run.rows_expected, counted = _counted(cast("QuerySet[Any, Any]", self.rows)), True
-            progress.update_percentage(key, run.rows_expected or 0, before + rows - 1)
+            run.report_progress(run.rows_expected or 0, before + rows - 1)
 
         with run.writing():
             written = text.write(stream, encoding=self.encoding, beat=beat)
@@ -205,7 +205,7 @@ class Table:
         except TypeError:
             return None
 
-    def _read(self, run: store.Run, before: int, *, counts: bool) -> Iterable[Iterable[Any]]:
+    def _read(self, run: store.Attempt, before: int, *, counts: bool) -> Iterable[Iterable[Any]]:
         """Return the rows; those of a queryset in chunks, and with progress."""
         if not isinstance(self.rows, QuerySet):
             return self.rows
@@ -220,12 +220,12 @@ class Table:
 
     @staticmethod
     def _with_progress(
-        run: store.Run, rows: Iterator[Iterable[Any]], before: int
+        run: store.Attempt, rows: Iterator[Iterable[Any]], before: int
     ) -> Iterator[Iterable[Any]]:
-        key, total = run.download.download_key, run.rows_expected or 0
+        report, total = run.report_progress, run.rows_expected or 0
         for index, row in enumerate(rows, before):
             yield row
-            progress.update_percentage(key, total, index)
+            report(total, index)
 
 
 def check_expected(expected: Expected) -> None:
@@ -282,17 +282,17 @@ class _WatchedSpool(limits.Spool):
     the last row, and that may take a while.
     """
 
-    def __init__(self, run: store.Run, *, max_size: int):
+    def __init__(self, run: store.Attempt, *, max_size: int):
         super().__init__(max_size=max_size)
         self._run = run
 
     def write(self, data: Any) -> int:
-        if not self._run.watching and time.monotonic() >= self._run.next_beat:
-            self._run.beat()
+        if not self._run.is_writing and time.monotonic() >= self._run.next_heartbeat:
+            self._run.heartbeat()
         return super().write(data)
 
 
-def build(run: store.Run, content: Content) -> storage.StoredFile:
+def build(run: store.Attempt, content: Content) -> storage.StoredFile:
     """Write everything to a spool, and hand the whole of it to the storage.
 
     Args:
@@ -302,12 +302,10 @@ def build(run: store.Run, content: Content) -> storage.StoredFile:
     Raises:
         DownloadCancelled: The claim is lost.
     """
-    # What a task has tried to write before, in the same run, is in no file.
-    run.rows_written = run.rows_expected = None
-    run.target.rename(content.name_for(run.download.filename))
+    run.begin_file(content.name_for(run.download.filename))
     # 0 would mean that it never spools to disk.
     memory = max(1, int(settings.IN_MEMORY_MAX_SIZE_BYTES))
     with _WatchedSpool(run, max_size=memory) as spool:
         content.write(run, cast("IO[bytes]", spool))
-        run.beat()
-        return storage.save(run.target.path, File(spool, run.target.filename))
+        run.heartbeat()
+        return storage.save(run.output.path, File(spool, run.output.filename))

@@ -17,7 +17,7 @@ _lock: Final = threading.Lock()
 #: What ``update_percentage`` last saw of each download: the total and the resolution, the
 #: range of positions that belong to the step it is in, and the run whose signs of
 #: life depend on these calls, because no rows are watched.
-_steps: Final[dict[str, tuple[int, int, int, int, store.Run | None]]] = {}
+_steps: Final[dict[str, tuple[int, int, int, int, store.Attempt | None]]] = {}
 
 
 def update_percentage(download_key: str, total: int, cur: int, resolution: int = 10) -> None:
@@ -39,11 +39,11 @@ def update_percentage(download_key: str, total: int, cur: int, resolution: int =
     last = _steps.get(download_key)
     if last is not None and last[2] <= cur < last[3] and last[0] == total and last[1] == resolution:
         run = last[4]
-        if run is None or time.monotonic() < run.next_beat:
+        if run is None or time.monotonic() < run.next_heartbeat:
             return
         # A run that failed may have been followed by another one in this process.
-        if run is store.current_run(download_key):
-            run.beat()
+        if run is store.current_attempt(download_key):
+            run.heartbeat()
             return
     if not total > 0:
         return
@@ -52,12 +52,12 @@ def update_percentage(download_key: str, total: int, cur: int, resolution: int =
     # A step begins at the smallest cur for which (cur + 1) * steps // total is that step.
     begin = -(-step * total // steps) - 1 if step else -sys.maxsize
     end = -(-(step + 1) * total // steps) - 1 if step < steps else sys.maxsize
-    run = store.current_run(download_key)
+    run = store.current_attempt(download_key)
     with _lock:
         crowded = last is None and len(_steps) >= MAX_REMEMBERED
         if crowded:
             del _steps[next(iter(_steps))]
-        alone = run is not None and not run.watching
+        alone = run is not None and not run.is_writing
         _steps[download_key] = (total, resolution, begin, end, run if alone else None)
     # In a crowd its last step may be forgotten, so that only the position can say that one begins,
     # or that it is the last.

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any, Final
 
 from async_downloads import settings
-from async_downloads.utils.circuit_breaker import Breaker
+from async_downloads.utils.circuit_breaker import CircuitBreaker
 
 __all__ = ["HINT", "group_name", "hint"]
 
@@ -80,4 +80,4 @@ def _send(group: str) -> None:
     async_to_sync(send)()
 
 
-_breaker: Final = Breaker("The channel layer")
+_breaker: Final = CircuitBreaker("The channel layer")

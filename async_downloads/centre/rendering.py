@@ -29,7 +29,7 @@ SOCKET_TEMPLATE: Final = "async_downloads/socket.html"
 #: Downloads that the menu shows; the page of all shows the others.
 MENU_SIZE: Final = 20
 
-#: Seconds between two polls while a worker is at something, by ``Listing.patience``.
+#: Seconds between two polls while a worker is at something, by ``Listing.polling_tier``.
 POLL_SECONDS: Final = (1, 3, 10)
 
 #: Seconds between two polls while all that is left has stalled: it may yet finish.
@@ -128,5 +128,5 @@ def _page_of(request: HttpRequest) -> str | None:
 
 def _poll_seconds(listing: Listing) -> int | None:
     if listing.in_progress:
-        return POLL_SECONDS[listing.patience]
+        return POLL_SECONDS[listing.polling_tier]
     return STALLED_POLL_SECONDS if listing.stalled else None

@@ -47,8 +47,8 @@ def supervise(download_key: str, body: Callable[[], object], *, makes_file: bool
         run = store.claim(download_key, superseded=True) if run.superseded else None
 
 
-def _attempt(run: store.Run, body: Callable[[], object], *, makes_file: bool) -> None:
-    run.hosting = True
+def _attempt(run: store.Attempt, body: Callable[[], object], *, makes_file: bool) -> None:
+    run.runs_task = True
     try:
         with run:
             _refuse_what_did_not_run(body())
@@ -65,10 +65,10 @@ def _attempt(run: store.Run, body: Callable[[], object], *, makes_file: bool) ->
         raise RuntimeError(f"The task called sys.exit({error.code!r}).") from error
 
 
-def _conclude(run: store.Run, *, makes_file: bool) -> None:
+def _conclude(run: store.Attempt, *, makes_file: bool) -> None:
     """Say what becomes of a download that the run neither finished nor failed."""
     if makes_file:
-        run.finish(gettext_noop("The task ended without making a file."))
+        run.fail_without_file(gettext_noop("The task ended without making a file."))
     else:
         run.release()
 

@@ -1,4 +1,4 @@
-"""Exports of what a site has already: lists of its admin, Resources of django-import-export."""
+"""Exports of the admin's lists and of django-import-export's Resources."""
 
 from async_downloads.exports.mixin import ExportInBackgroundMixin
 from async_downloads.exports.resources import export_resource

@@ -1,4 +1,4 @@
-"""The columns of a changelist as cells of a file: what a person sees, machine-readable."""
+"""The columns of a changelist as cells of a file, readable for people and machines."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from datetime import date, datetime, time, timedelta
@@ -20,28 +20,28 @@ from django.utils.text import capfirst
 
 __all__ = ["Columns", "text_of"]
 
-#: Makes the cell of a row.
+#: Returns a column's value for a row.
 Cell = Callable[[Any], Any]
 
-#: Values that a format writes so that a machine can read them.
+#: Values that each format writes with their type.
 TYPED: Final = (Number, date, time, timedelta)
 
-#: Values that are no text on a page either, and that each format has a rule for.
+#: Values for which each format has a rule of its own.
 STRUCTURES: Final = (Mapping, Set, bytes, bytearray, memoryview)
 
-#: Values that are several, which a page shows on one line.
+#: Collections of values, which the page shows on one line.
 SEVERAL: Final = (list, tuple, Iterator, models.QuerySet, RawQuerySet)
 
-#: Elements that begin a new line on a page.
+#: Elements that begin a new line.
 LINES: Final = frozenset({"br", "dd", "div", "dt", "li", "ol", "p", "td", "th", "tr", "ul"})
 
 
 class Relation(NamedTuple):
-    """A part of a column's name that leads to other objects.
+    """A part of a column's name that names a relation.
 
     Attributes:
-        field: The relation.
-        accessor: The attribute that has the object, or the manager of the objects.
+        field: The relation's field.
+        accessor: The attribute with the related object, or with their manager.
     """
 
     field: Any
@@ -49,23 +49,22 @@ class Relation(NamedTuple):
 
     @property
     def many(self) -> bool:
-        """Whether it leads to any number of objects."""
+        """Whether it can have several related objects."""
         return bool(self.field.one_to_many or self.field.many_to_many)
 
 
 class Columns:
-    """What ``list_display`` of a ModelAdmin makes of a row.
+    """Cells of rows by the ``list_display`` of a ModelAdmin.
 
-    Columns of the model itself keep their type: numbers, dates and booleans are
-    printed as Python prints them, times in the time zone of the page. A choice
-    is printed by its label, a related object as text, several of them (of a
-    many-to-many relation, or one that leads back) as their texts with commas
-    between. Whatever a callable, a method or a property returns is printed as the
-    page shows it, without markup, and typed as well if it has a type.
+    Columns of the model keep their type: numbers, dates and booleans are not
+    formatted, and times are in the time zone of the page. A choice becomes its
+    label, a related object its text, and several related objects (many-to-many
+    or reverse relations) their texts with commas between. The result of a callable,
+    method or property keeps its type, or becomes the text of the page without markup.
     """
 
     def __init__(self, model_admin: Any, names: Iterable[Any]):
-        """Look at the columns, once for all rows.
+        """Prepare the columns once for all rows.
 
         Args:
             model_admin: The ModelAdmin.
@@ -79,11 +78,11 @@ class Columns:
 
     @property
     def header(self) -> list[str]:
-        """The headings of the page."""
+        """The headings of the changelist."""
         labels: list[Any] = [
             label_for_field(name, self._admin.model, self._admin) for name in self._names
         ]
-        # A browser shows one space where there are several.
+        # A browser collapses spaces as well.
         return [capfirst(" ".join(text_of(label).split())) for label in labels]
 
     def row(self, instance: Any) -> list[Any]:
@@ -91,9 +90,9 @@ class Columns:
         return [cell(instance) for cell in self._cells]
 
     def with_relations(self, queryset: "models.QuerySet[Any]") -> "models.QuerySet[Any]":
-        """Have the related objects that columns are taken from fetched with each chunk of rows.
+        """Prefetch the related objects of the columns with each chunk of rows.
 
-        What a join has already brought is not fetched again.
+        Objects that a join already selects are not fetched again.
         """
         spanned = [self._spanned(name)[0] for name in self._names]
         paths = {LOOKUP_SEP.join(each.accessor for each in relations) for relations in spanned}
@@ -101,28 +100,31 @@ class Columns:
         return queryset.prefetch_related(*sorted(paths)) if paths else queryset
 
     def _spanned(self, name: Any) -> tuple[list[Relation], list[str]]:
-        """Return the relations that a column's name begins with, and what is left of the name."""
+        """Return the relations at the beginning of a column's name, and the rest of its parts."""
         if callable(name) or self._is_method(name):
             return [], []
         relations: list[Relation] = []
         opts, parts = self._opts, name.split(LOOKUP_SEP)
         while parts and opts is not None and (relation := _relation(opts, parts[0])):
             relations.append(relation)
-            # Where the related object can be of any model, no further part is known.
+            # A related object of any model has no known fields.
             related = relation.field.related_model
             opts = related._meta if related else None
             del parts[0]
         return relations, parts
 
     def _is_method(self, name: str) -> bool:
-        """Return whether a name is the admin's: after a field of the model, and before a path."""
+        """Return whether a name is an attribute of the admin.
+
+        Django looks for a field of the model first, and for a path last.
+        """
         try:
             field: Any = self._opts.get_field(name)
         except FieldDoesNotExist:
             return hasattr(self._admin, name)
-        # What Django does not count as a field: "customer_id", and what leads back, or anywhere.
-        anywhere = field.many_to_one and field.related_model is None
-        is_field = field.name == name and not field.one_to_many and not anywhere
+        # Django does not count these as fields: "customer_id", reverse and generic relations.
+        generic = field.many_to_one and field.related_model is None
+        is_field = field.name == name and not field.one_to_many and not generic
         return not is_field and hasattr(self._admin, name)
 
     def _cell(self, name: Any) -> Cell:
@@ -143,7 +145,7 @@ class Columns:
         return lambda instance: self._shown(getattr(instance, field.name), self._empty)
 
     def _field(self, name: Any) -> Any:
-        """Return the column of the model that is meant; None if it is anything else."""
+        """Return the model's field of this name; None if it is not a column."""
         try:
             field = self._opts.get_field(name) if isinstance(name, str) else None
         except FieldDoesNotExist:
@@ -155,18 +157,18 @@ class Columns:
         try:
             return self._shown(getattr(instance, name), self._empty)
         except ObjectDoesNotExist:
-            # The key of a row that has gone, where the database does not mind.
+            # The related row is missing, without a constraint in the database.
             return self._empty
 
     def _joined(self, path: list[str], instance: Any) -> Any:
-        """Return what there is at the end of a path that leads to several objects."""
+        """Return the texts of all values at the end of a path with several objects."""
         values = [instance]
         for attribute in path:
             values = [each for value in values for each in _reached(value, attribute)]
         return self._shown([self._shown(value, "") for value in values], self._empty)
 
     def _looked_up(self, name: Any, instance: Any) -> Any:
-        """Return what the page would show of anything but a column of the model."""
+        """Return the value of a column that is not a field of the model."""
         try:
             _, attr, value = lookup_field(name, instance, self._admin)
         except ObjectDoesNotExist:
@@ -178,17 +180,17 @@ class Columns:
         return self._shown(value, empty)
 
     def _choice(self, labels: dict[Any, Any], value: Any) -> Any:
-        # What the page shows as nothing, because the choice is gone, is not lost from a file.
+        # The page shows nothing for a removed choice; the file keeps its value.
         return self._shown(labels.get(make_hashable(value), value), self._empty)
 
     def _json(self, field: Any, value: Any) -> Any:
         return self._shown(display_for_field(value, field, self._empty), self._empty)
 
     def _shown(self, value: Any, empty: Any) -> Any:
-        """Return a value as a cell."""
+        """Return the cell for a value."""
         if isinstance(value, datetime):
             return timezone.localtime(value) if timezone.is_aware(value) else value
-        # The ranges of PostgreSQL are of either of two packages.
+        # Both drivers of PostgreSQL have range types with this attribute.
         if isinstance(value, (*TYPED, *STRUCTURES)) or hasattr(value, "lower_inc"):
             return value
         if isinstance(value, BaseManager):
@@ -200,9 +202,9 @@ class Columns:
 
 
 def _relation(opts: Any, name: str) -> Relation | None:
-    """Return the relation of a model by this name; None if there is none.
+    """Return the relation of a model by its name; None if there is none.
 
-    What leads back goes by two names: that of its attribute, and that of queries.
+    A reverse relation has two names: of its attribute and for queries.
     """
     for relation in opts.related_objects:
         if name in (relation.name, relation.get_accessor_name()):
@@ -211,57 +213,57 @@ def _relation(opts: Any, name: str) -> Relation | None:
         field = opts.get_field(name)
     except FieldDoesNotExist:
         return None
-    # "customer_id" is a column of the row itself.
+    # "customer_id" is a column of the row.
     return Relation(field, name) if field.is_relation and field.name == name else None
 
 
 def _reached(value: Any, attribute: str) -> Iterable[Any]:
-    """Return the objects, or the value, that an attribute of an object leads to."""
+    """Return the values of an attribute: related objects, one value, or none."""
     try:
-        found = getattr(value, attribute)
+        reached = getattr(value, attribute)
     except ObjectDoesNotExist:
         return []
-    if isinstance(found, BaseManager):
-        return _in_order(found)
-    return [] if found is None else [found]
+    if isinstance(reached, BaseManager):
+        return _in_order(reached)
+    return [] if reached is None else [reached]
 
 
 def _in_order(manager: Any) -> Iterable[Any]:
-    """Return the objects of a manager, in their own order or by their keys."""
+    """Return the objects of a manager in their ordering, or else by primary key."""
     rows = manager.all()
-    # What was fetched along with other rows is not fetched again.
+    # A queryset that is prefetched would be fetched again by order_by().
     return rows if rows.ordered else sorted(rows, key=lambda each: each.pk)
 
 
 def _chosen(empty: Any) -> str:
-    """Return what stands for nothing: what the site has chosen, but not Django's dash."""
+    """Return the site's text for an empty value, but not Django's default dash."""
     return "" if empty == AdminSite.empty_value_display else str(empty)
 
 
 def text_of(value: Any) -> str:
-    """Return a value as text; of markup that is marked as safe, what a person reads of it."""
+    """Return a value as text; of safe markup, the text that a person reads."""
     if not isinstance(value, SafeData):
         return str(value)
     reader = _Reader()
     reader.feed(str(value))
     reader.close()
-    return " ".join("".join(reader.read).split())
+    return " ".join("".join(reader.texts).split())
 
 
 class _Reader(HTMLParser):
-    """Reads a page aloud, as it were."""
+    """Collects the text of markup."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.read: list[str] = []
+        self.texts: list[str] = []
 
     def handle_data(self, data: str) -> None:
-        """Keep what is read."""
-        self.read.append(data)
+        """Keep the text."""
+        self.texts.append(data)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Read what a picture stands for, and part what is on different lines."""
+        """Add the alternative text of a picture, or a space between lines."""
         if tag == "img":
-            self.read.append(dict(attrs).get("alt") or "")
+            self.texts.append(dict(attrs).get("alt") or "")
         elif tag in LINES:
-            self.read.append(" ")
+            self.texts.append(" ")

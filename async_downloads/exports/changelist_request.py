@@ -1,4 +1,4 @@
-"""What a person asked for on a page of the admin, in values that travel to a worker."""
+"""The request for an export from a changelist, in values that a queue can carry."""
 
 import zoneinfo
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from django.utils import timezone, translation
 
 __all__ = ["Selection", "WorkerRequest", "matching"]
 
-#: What the address of a changelist holds besides filters, search and order.
+#: Parameters of a changelist's URL that are not filters, search or order.
 NOT_A_FILTER: Final = (
     *(PAGE_VAR, ALL_VAR, ERROR_FLAG),
     *(IS_POPUP_VAR, IS_FACETS_VAR, TO_FIELD_VAR),
@@ -34,18 +34,18 @@ NOT_A_FILTER: Final = (
 
 
 class WorkerRequest(HttpRequest):
-    """A request for a changelist that is made where no browser has asked for one.
+    """A request for a changelist, made by a worker.
 
-    It has a user, the query string, the path and the host. It has no session,
-    and what a middleware of the site adds to a request is not there.
+    It has a user, the query string, the path and the host. It has no session and
+    none of the attributes that the site's middleware adds.
     """
 
     def __init__(self, selection: "Selection", user: Any):
-        """Make it.
+        """Make a request.
 
         Args:
-            selection: What was asked for.
-            user: Who asked, as they are now.
+            selection: The requested rows.
+            user: The person who requested them, as read now.
         """
         super().__init__()
         self.method = "GET"
@@ -67,9 +67,9 @@ class WorkerRequest(HttpRequest):
         try:
             self.resolver_match = resolve(self.path_info)
         except Resolver404:
-            # A site may serve its admin by another URLconf than the one of its workers.
+            # Workers may have another URLconf than the admin.
             self.resolver_match = None
-        # An admin may want to say something, which nobody will read.
+        # A ModelAdmin may call message_user(); these messages are dropped.
         self._messages = CookieStorage(self)
 
     def _get_scheme(self) -> str:
@@ -78,25 +78,25 @@ class WorkerRequest(HttpRequest):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The rows of a changelist that somebody asked for.
+    """The requested rows of a changelist.
 
     It holds plain values only, no queryset and no request, so that any queue can
-    carry it, and so that a worker looks at the rights and the rows of its moment.
+    carry it and the worker reads current permissions and rows.
 
     Attributes:
         site: The name of the admin site.
         app_label: The app of the model.
         model: The model's name, in lower case.
-        user: The primary key of who asks, as text.
+        user: The primary key of the person, as text.
         query: The query string: filters, search and order.
-        keys: The primary keys of the rows that were ticked, as text; None for all that match.
+        keys: The primary keys of the ticked rows, as text; None for all matching rows.
         path: The path of the changelist.
-        script: Under which path the site is served, with a slash at the end.
+        script: The script prefix of the site, with a slash at the end.
         host: The host of the page, for absolute URLs.
         secure: Whether the page was fetched by HTTPS.
         language: The language of the page, for headings and texts; None for none.
-        time_zone: The name of the time zone that the page shows times in.
-        state: What the site's ``get_export_state`` has added.
+        time_zone: The name of the page's time zone.
+        state: The values of ``get_export_state``.
     """
 
     site: str
@@ -117,13 +117,13 @@ class Selection:
     def of(
         cls, request: HttpRequest, model_admin: Any, keys: list[str] | None, state: dict[str, Any]
     ) -> "Selection":
-        """Note down what is asked for.
+        """Return the selection of a request.
 
         Args:
-            request: Whose query string is that of the changelist.
+            request: A request with the query string of the changelist.
             model_admin: The ModelAdmin of the changelist.
-            keys: The primary keys of the rows that were ticked; None for all that match.
-            state: What the site adds.
+            keys: The primary keys of the ticked rows; None for all matching rows.
+            state: The values of ``get_export_state``.
         """
         opts, site = model_admin.opts, model_admin.admin_site.name
         query = request.GET.copy()
@@ -134,7 +134,7 @@ class Selection:
             site=site,
             app_label=opts.app_label,
             model=opts.model_name,
-            # As Django's sessions do it.
+            # The way of Django's sessions.
             user=user._meta.pk.value_to_string(user),
             query=query.urlencode(),
             keys=keys,
@@ -148,20 +148,20 @@ class Selection:
         )
 
     def as_values(self) -> dict[str, Any]:
-        """Return what a queue carries."""
+        """Return a dictionary that a queue can carry."""
         return asdict(self)
 
     def find_user(self) -> Any:
-        """Return who asks, as they are in the database now; None if they are gone."""
+        """Return the person from the database; None if the user was deleted."""
         users = get_user_model()
         key = users._meta.pk.to_python(self.user)
         user = users._default_manager.filter(pk=key).first()
-        # A key that is text is not that of a user whom a collation takes for the same.
+        # A collation may find a user whose textual key only looks the same.
         return user if user is not None and user.pk == key else None
 
     @contextmanager
     def conditions(self) -> Iterator[None]:
-        """Have texts, times and URLs come out as on the page, inside the block."""
+        """Activate the page's language, time zone and script prefix inside the block."""
         own = get_script_prefix()
         set_script_prefix(self.script)
         try:
@@ -174,33 +174,32 @@ class Selection:
         try:
             zone = zoneinfo.ZoneInfo(self.time_zone)
         except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
-            # An offset has a name as well, and no zone by that name.
+            # An offset has a name that is not a zone.
             return nullcontext()
         return timezone.override(zone) if project_settings.USE_TZ else nullcontext()
 
 
 def matching(model_admin: Any, request: HttpRequest, keys: list[str] | None) -> "QuerySet[Any]":
-    """Return the rows that a changelist would show on all of its pages, in its order.
+    """Return the rows that a changelist shows on all of its pages, in its order.
 
-    Rows that were ticked stay ticked, whether or not they match the filters by
-    now; like all others they have to be among those that the person may see.
-    There are no more of them than Django takes fields of a form
-    (``DATA_UPLOAD_MAX_NUMBER_FIELDS``), so one query can name them all.
+    Ticked rows stay selected, whether they still match the filters or not, if the
+    person may view them. A form has at most ``DATA_UPLOAD_MAX_NUMBER_FIELDS`` of
+    them, so one query can name them all.
 
     Args:
         model_admin: The ModelAdmin.
-        request: Who asks, and for which filters.
-        keys: The primary keys of the rows that were ticked; None for all that match.
+        request: The person's request, with the filters.
+        keys: The primary keys of the ticked rows; None for all matching rows.
 
     Raises:
         IncorrectLookupParameters: There are no such filters.
-        SuspiciousOperation: They are not allowed.
+        SuspiciousOperation: The filters are not allowed.
     """
-    # A copy, because what is changed here must not be seen by other threads.
-    quick = copy(model_admin)
-    shown = model_admin.get_changelist(request)
-    quick.get_changelist = lambda request, **kwargs: _without_results(shown)
-    changelist = quick.get_changelist_instance(request)
+    # Other threads use the ModelAdmin as well, so a copy is changed.
+    copied = copy(model_admin)
+    base = model_admin.get_changelist(request)
+    copied.get_changelist = lambda request, **kwargs: _without_results(base)
+    changelist = copied.get_changelist_instance(request)
     if keys is None:
         rows: QuerySet[Any] = changelist.queryset
         return rows
@@ -211,5 +210,5 @@ def matching(model_admin: Any, request: HttpRequest, keys: list[str] | None) -> 
 
 
 def _without_results(changelist: type[Any]) -> type[Any]:
-    """Return a kind of changelist that counts nothing and fetches no page."""
+    """Return a subclass of a changelist that neither counts rows nor reads a page."""
     return type(changelist.__name__, (changelist,), {"get_results": lambda self, request: None})

@@ -1,4 +1,4 @@
-"""Exports of any list of the admin, made by a worker."""
+"""Exports of any list of the admin, built by a worker."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,7 @@ __all__ = ["ExportInBackgroundMixin"]
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
-    # It is mixed into one; which one, and what else is, is the site's to say.
+    # The site chooses the ModelAdmin that the mixin extends.
     ModelAdmin = object
 
 ACTION: Final = "export_in_background"
@@ -34,26 +34,26 @@ TEMPLATE: Final = "async_downloads/admin/change_list.html"
 
 
 class ExportInBackgroundMixin(ModelAdmin):
-    """Adds exports to a ModelAdmin, made by a worker, for the person's download centre.
+    """Adds exports to a ModelAdmin: built by a worker, delivered in the download centre.
 
-    An action exports what is ticked, a button above the list all that matches
-    its filters and its search, in its order. The file has the columns of
-    ``list_display``, or of a Resource of django-import-export.
+    An action exports the ticked rows; a button above the list exports all rows that
+    match its filters and search, in its order. The file has the columns of
+    ``list_display``, or those of a Resource of django-import-export.
 
     Put it before ``ModelAdmin``::
 
         class OrderAdmin(ExportInBackgroundMixin, admin.ModelAdmin): ...
 
-    Who may see the list may export it; a site that overrides
-    ``has_export_permission`` may narrow that. Both are asked when the export is
-    started, and again by the worker.
+    Staff who may view the list may export it, unless the site overrides
+    ``has_export_permission``. Both permissions are checked when the export is
+    requested, and again by the worker.
 
     Attributes:
-        export_task: What a worker runs, as for ``init_generic_csv_download``: by
-            default a function, which is django-q2's. Any other has to call
-            ``export_changelist`` with the arguments that it gets.
-        export_resource_class: A Resource whose columns are exported instead. Left
-            out, a ModelAdmin with the ``ExportMixin`` of django-import-export
+        export_task: The task, as for ``init_generic_csv_download``: by default a
+            function for django-q2. Another task must call ``export_changelist``
+            with its arguments.
+        export_resource_class: A Resource to export instead of ``list_display``. By
+            default, a ModelAdmin with the ``ExportMixin`` of django-import-export
             exports the first of its ``resource_classes``.
     """
 
@@ -71,19 +71,19 @@ class ExportInBackgroundMixin(ModelAdmin):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        # None says that there are to be no actions.
+        # None turns actions off.
         if self.actions is not None and ACTION not in self.actions:
             self.actions = [*self.actions, ACTION]
 
-    # For a site to override
+    # Hooks for sites
 
     def has_export_permission(self, request: HttpRequest) -> bool:
-        """Return whether somebody who may see the list may export it.
+        """Return whether a person who may view the list may export it.
 
         Args:
-            request: Who asks; a worker makes one as well.
+            request: The person's request, or one that the worker has made.
         """
-        # That of django-import-export has the same name and the same meaning.
+        # django-import-export has a method of the same name and meaning.
         inherited = getattr(super(), "has_export_permission", None)
         return True if inherited is None else bool(inherited(request))
 
@@ -91,22 +91,22 @@ class ExportInBackgroundMixin(ModelAdmin):
         """Return the columns of the file, as in ``list_display``.
 
         Args:
-            request: Who asks.
+            request: The person's request, or one that the worker has made.
         """
         return self.get_list_display(request)
 
     def get_export_resource(self, request: HttpRequest) -> Any:
-        """Return a Resource of django-import-export that makes the rows; None for the columns.
+        """Return a Resource of django-import-export to export; None for the columns.
 
         Args:
-            request: Who asks.
+            request: The person's request, or one that the worker has made.
 
         Raises:
             ImproperlyConfigured: django-import-export is not installed.
-            TypeError: ``export_resource_class`` is no Resource.
+            TypeError: ``export_resource_class`` is not a Resource.
         """
         kind = self.export_resource_class
-        # There with the ExportMixin of django-import-export.
+        # A method of django-import-export's ExportMixin.
         choose: Any = getattr(self, "choose_export_resource_class", None)
         if kind is None and choose is None:
             return None
@@ -115,25 +115,25 @@ class ExportInBackgroundMixin(ModelAdmin):
         return resource_from(kind or choose(None, request), **kwargs)
 
     def get_export_state(self, request: HttpRequest) -> dict[str, Any]:
-        """Return what else of the request a worker has to know, in values that a queue carries.
+        """Return further values of the request for the worker, of types that a queue carries.
 
         Args:
-            request: The one that starts the export.
+            request: The request that starts the export.
         """
         return {}
 
     def restore_export_state(self, request: HttpRequest, state: dict[str, Any]) -> None:
-        """Put what ``get_export_state`` has returned on the request of a worker.
+        """Set the values of ``get_export_state`` on the worker's request.
 
         Args:
-            request: Made by the worker; nothing has been asked of it yet.
-            state: What was returned.
+            request: The new request, before any permission is checked.
+            state: The result of ``get_export_state``.
         """
 
-    # What it adds to the pages
+    # Pages
 
     def get_urls(self) -> list[Any]:
-        """Add the URL that the button posts to."""
+        """Add the URL of the button."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_{ACTION}"
         view = self.admin_site.admin_view(self.export_in_background_view)
         return [path("export-in-background/", view, name=name), *super().get_urls()]
@@ -141,7 +141,7 @@ class ExportInBackgroundMixin(ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """Show the button, whatever template the list has."""
+        """Add the button to the list, whichever template it has."""
         response = super().changelist_view(request, extra_context)
         context = getattr(response, "context_data", None) or {}
         if not isinstance(response, TemplateResponse) or "cl" not in context:
@@ -162,7 +162,7 @@ class ExportInBackgroundMixin(ModelAdmin):
         ),
     )
     def export_in_background(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
-        """Start an export of what is ticked."""
+        """Start an export of the ticked rows."""
         if request.POST.get("select_across", "0") not in {"", "0"}:
             self._start(request, None)
         else:
@@ -170,20 +170,20 @@ class ExportInBackgroundMixin(ModelAdmin):
             self._start(request, [str(key) for key in keys])
 
     def export_in_background_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Start an export of all that matches the query string, and go back to the list."""
+        """Start an export of all rows that match the query string, and return to the list."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         self._start(request, None)
         query = request.GET.urlencode()
         return HttpResponseRedirect(self._url("changelist") + (f"?{query}" if query else ""))
 
-    # How it starts one
+    # Start
 
     def may_export(self, request: HttpRequest) -> bool:
-        """Return whether somebody may export this list.
+        """Return whether a person may export this list.
 
         Args:
-            request: Who asks; a worker makes one as well.
+            request: The person's request, or one that the worker has made.
         """
         may_see = self.admin_site.has_permission(request) and self.has_view_or_change_permission(
             request
@@ -195,30 +195,30 @@ class ExportInBackgroundMixin(ModelAdmin):
             raise PermissionDenied
         selection = Selection.of(request, self, keys, self.get_export_state(request))
         name = str(capfirst(self.opts.verbose_name_plural))
-        # Through the class, or a function would become a method of this object.
+        # Through the class: an instance would bind a function as a method.
         task = type(self).export_task
         try:
-            self._try_out(selection, request.user)
+            self._check(selection, request.user)
             init_generic_csv_download(task, request.user, name, selection.as_values())
         except IncorrectLookupParameters:
-            text = _("There are no such filters, so nothing was exported.")
+            text = _("These filters do not exist, so nothing was exported.")
             self.message_user(request, text, messages.ERROR)
         except TooManyDownloadsError as error:
             self.message_user(request, str(error), messages.ERROR)
         else:
-            self.message_user(request, self._started(), messages.SUCCESS)
+            self.message_user(request, self._requested(), messages.SUCCESS)
 
-    def _try_out(self, selection: Selection, user: Any) -> None:
-        """Do what the worker will do first, so that what cannot work fails here."""
+    def _check(self, selection: Selection, user: Any) -> None:
+        """Do the first steps of the worker, so that an error is raised in the request."""
         request = WorkerRequest(selection, user)
         self.restore_export_state(request, selection.state)
         if self.get_export_resource(request) is None:
             columns = Columns(self, self.get_export_list_display(request))
-            columns.header  # noqa: B018 (it finds out whether there are such columns)
+            columns.header  # noqa: B018 (raises for unknown columns)
         matching(self, request, selection.keys)
 
-    def _started(self) -> str:
-        text = _("The export is being made.")
+    def _requested(self) -> str:
+        text = _("The export has been requested.")
         try:
             url = reverse("async_downloads:download_list")
         except NoReverseMatch:

@@ -1,4 +1,4 @@
-"""What a worker runs for an export out of the admin."""
+"""The task that exports a list of the admin."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,22 +24,22 @@ __all__ = ["export_changelist"]
 
 @download_task
 def export_changelist(download_key: str, selection: dict[str, Any]) -> None:
-    """Export rows of a changelist, as the person who asked may see them now.
+    """Export rows of a changelist with the current permissions of the person.
 
     Args:
         download_key: The key of the download.
-        selection: What the admin has noted down; see ``Selection``.
+        selection: The values of a ``Selection``.
 
     Raises:
-        DownloadCancelled: The download was cleared, or taken over by another run.
-        DownloadError: The person may not export the list any more, or its filters have gone.
-        LookupError: This process has no such list in its admin.
+        DownloadCancelled: The download was cleared, or taken over by another attempt.
+        DownloadError: The person may no longer export the list, or its filters changed.
+        LookupError: The admin of this process does not have the list.
     """
-    asked = Selection(**selection)
-    model_admin = _find_admin(asked)
-    with asked.conditions():
-        request = _request_of(model_admin, asked)
-        rows = _rows_of(model_admin, request, asked)
+    chosen = Selection(**selection)
+    model_admin = _find_admin(chosen)
+    with chosen.conditions():
+        request = _request_of(model_admin, chosen)
+        rows = _rows_of(model_admin, request, chosen)
         resource = model_admin.get_export_resource(request)
         if resource is not None:
             export_resource(download_key, resource, rows)
@@ -48,42 +48,42 @@ def export_changelist(download_key: str, selection: dict[str, Any]) -> None:
         queryset_to_csv(download_key, columns.header, columns.with_relations(rows), columns.row)
 
 
-def _request_of(model_admin: ExportInBackgroundMixin, asked: Selection) -> WorkerRequest:
-    """Return a request by who has asked, with the rights that they have now."""
-    user = asked.find_user()
+def _request_of(model_admin: ExportInBackgroundMixin, chosen: Selection) -> WorkerRequest:
+    """Return a request of the person, with their current permissions."""
+    user = chosen.find_user()
     if user is not None:
-        request = WorkerRequest(asked, user)
-        model_admin.restore_export_state(request, asked.state)
+        request = WorkerRequest(chosen, user)
+        model_admin.restore_export_state(request, chosen.state)
         if model_admin.may_export(request):
             return request
     raise DownloadError(gettext_noop("You may no longer export this list."))
 
 
 def _rows_of(
-    model_admin: ExportInBackgroundMixin, request: WorkerRequest, asked: Selection
+    model_admin: ExportInBackgroundMixin, request: WorkerRequest, chosen: Selection
 ) -> "QuerySet[Any]":
     try:
-        return matching(model_admin, request, asked.keys)
+        return matching(model_admin, request, chosen.keys)
     except (IncorrectLookupParameters, SuspiciousOperation) as error:
-        # They were there when it was started: a new version of the site has come since.
-        text = gettext_noop("The list has other filters by now. Please export it anew.")
+        # They existed at the request: the site was deployed anew since.
+        text = gettext_noop("The filters of the list have changed. Please export it again.")
         raise DownloadError(text) from error
 
 
-def _find_admin(asked: Selection) -> ExportInBackgroundMixin:
-    # Sites and their ModelAdmins may be made where only the URLconf leads to.
+def _find_admin(chosen: Selection) -> ExportInBackgroundMixin:
+    # Importing the URLconf may register sites and their ModelAdmins.
     _ = get_resolver().url_patterns
-    model = apps.get_model(asked.app_label, asked.model)
-    for site in _sites(asked.site):
+    model = apps.get_model(chosen.app_label, chosen.model)
+    for site in _sites(chosen.site):
         try:
-            found = site.get_model_admin(model)
+            model_admin = site.get_model_admin(model)
         except NotRegistered:
             continue
-        if isinstance(found, ExportInBackgroundMixin):
-            return found
+        if isinstance(model_admin, ExportInBackgroundMixin):
+            return model_admin
     raise LookupError(
-        f"This worker knows no admin site {asked.site!r} with exports of {model._meta.label}. "
-        "It must load the same settings and the same URLconf as the web server."
+        f"This worker has no admin site {chosen.site!r} with exports of {model._meta.label}. "
+        "Start it with the settings and the URLconf of the web server."
     )
 
 

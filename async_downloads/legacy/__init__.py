@@ -1,3 +1,6 @@
-"""The upgrade from 0.6, whose downloads were in the cache alone; to be removed in 2.0."""
+"""The upgrade from 0.6, which kept downloads in the cache alone; to be removed in 2.0.
+
+Only the command ``adopt_downloads`` imports it.
+"""
 
 __all__: list[str] = []

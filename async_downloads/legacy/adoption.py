@@ -1,9 +1,9 @@
-"""Taking over what 0.6 kept: its downloads were in the cache, and only their files elsewhere.
+"""Adopt the downloads of 0.6, which kept them in the cache, and their files in the storage.
 
-They are looked for in two ways: by the list of each user, and by the folders in
-the storage, whose names are download keys. A download is adopted under the key
-that it has, so that a task that is still queued finds it. It may be done again
-at any time: what has a row is left as it is, and the cache is only read.
+The search goes two ways: by the list of each user, and by the folders in the storage,
+whose names are download keys. An adopted download keeps its key, so that a task that is
+still queued finds it. The adoption can be repeated at any time: it leaves a download that
+has a row as it is, and only reads the cache.
 """
 
 import posixpath
@@ -17,26 +17,26 @@ from typing import Any, Final
 from django.conf import settings as project_settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from django.utils.translation import gettext_noop
 
-from async_downloads import owners, settings
+from async_downloads import settings
 from async_downloads.files import storage
 from async_downloads.files.names import FALLBACK_NAME, shown_name
-from async_downloads.legacy import cache_reader
-from async_downloads.legacy.cache_reader import OldDownload, UnreadableCacheError
+from async_downloads.legacy import cache_reader, owners
+from async_downloads.legacy.cache_reader import LegacyDownload, UnreadableCacheError
 from async_downloads.models import Download, DownloadState
 from async_downloads.models.timing import expiry
 from async_downloads.owners import Owner
-from async_downloads.store.lifecycle import collection_of
+from async_downloads.store.fetches import FILE_MISSING
+from async_downloads.store.lifecycle import get_or_create_collection
 from async_downloads.store.orphans import folder_keys
 from async_downloads.store.removal import BATCH_SIZE
-from async_downloads.store.transactions import after_commit, database, downloads, persistently
-from async_downloads.store.write_through import announce
+from async_downloads.store.transactions import after_commit, database, downloads, retry_on_deadlock
+from async_downloads.store.write_through import publish_change
 from async_downloads.utils import error_text
 
 __all__ = ["Finding", "UnreadableCacheError", "adopt"]
 
-#: What becomes of a finding that is not adopted.
+#: The outcomes of a finding that is not adopted.
 KNOWN: Final = "known"
 OWNERLESS: Final = "ownerless"
 REFUSED: Final = "refused"
@@ -44,16 +44,15 @@ REFUSED: Final = "refused"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that 0.6 left.
+    """A download or a file of 0.6.
 
     Attributes:
         outcome: The state in which it is adopted; or ``"known"`` if it has a row
-            already, ``"ownerless"`` if nothing tells whose file it is, or
-            ``"refused"``.
-        path: Where its file lies, or was to lie.
-        name: What the list calls it.
-        owner: The owner's name, as far as there is one.
-        reason: Why it is refused.
+            already, ``"ownerless"`` if its owner is unknown, or ``"refused"``.
+        path: The path of its file, which may not exist.
+        name: Its name in the list.
+        owner: The owner's name, if it is known.
+        reason: The reason of a refusal.
     """
 
     outcome: str
@@ -64,25 +63,24 @@ class Finding:
 
     @property
     def adopted(self) -> bool:
-        """Whether it has become a download, or would."""
+        """Whether it becomes a download."""
         return self.outcome not in {KNOWN, OWNERLESS, REFUSED}
 
 
 class _RefusedError(Exception):
-    """Why something cannot be adopted."""
+    """The reason why something cannot be adopted."""
 
 
 @dataclass(slots=True)
 class _Batch:
-    """Rows to be inserted together, with whom each of them is for."""
+    """Rows to insert together, each with its owner."""
 
     rows: list[tuple[Owner, Download]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, owner: Owner, download: Download) -> None:
         self.rows.append((owner, download))
-        told = Finding(download.state, download.filepath, download.name, owner.name)
-        self.findings.append(told)
+        self.findings.append(Finding(download.state, download.filepath, download.name, owner.name))
 
     def refuse(self, path: str, error: Exception, *, owner: str = "") -> None:
         self.findings.append(Finding(REFUSED, path, owner=owner, reason=str(error)))
@@ -94,12 +92,12 @@ def adopt(
     owner: Owner | None = None,
     dry_run: bool = False,
 ) -> Iterator[Finding]:
-    """Make downloads of what 0.6 left, and yield what was found.
+    """Adopt the downloads and files of 0.6, and yield a finding for each.
 
     Args:
-        collection_keys: Lists to look at besides those of all users, by the keys that
-            0.6 kept them under: for texts that were given for an owner.
-        owner: Who gets the files of which nothing tells whose they are; nobody if left out.
+        collection_keys: Keys of lists to read besides those of all users: for
+            downloads whose owner is a text.
+        owner: The owner of files whose owner is unknown; without one, they are left.
         dry_run: Only yield.
 
     Raises:
@@ -108,28 +106,27 @@ def adopt(
     done: set[uuid.UUID] = set()
     expired: dict[uuid.UUID, str] = {}
     for listed in _listed(collection_keys):
-        found = _old(key for key in listed if key not in done)
-        done |= found.keys()
-        expired |= {key: name for key, name in listed.items() if key not in found}
-        yield from _inserted(_from_entries(found), dry_run=dry_run)
+        cached = cache_reader.read_downloads(key for key in listed if key not in done)
+        entries = _readable(cached)
+        done |= entries.keys()
+        expired |= {key: name for key, name in listed.items() if key not in entries}
+        yield from _inserted(_from_entries(entries), dry_run=dry_run)
     for keys in folder_keys():
-        there = cache_reader.read_downloads(sorted(keys - done))
-        found = {key: entry for key, entry in there.items() if entry is not None}
-        yield from _inserted(_from_entries(found), dry_run=dry_run)
-        # Of one that a list names, it is known whose it was, and that its time was up.
-        batch = _from_files(keys - done - there.keys(), expired, owner)
+        cached = cache_reader.read_downloads(sorted(keys - done))
+        yield from _inserted(_from_entries(_readable(cached)), dry_run=dry_run)
+        # A list that names a download without an entry gives its owner, and says that it expired.
+        batch = _from_files(keys - done - cached.keys(), expired, owner)
         yield from _inserted(batch, dry_run=dry_run)
 
 
-def _old(keys: Iterable[uuid.UUID]) -> dict[uuid.UUID, OldDownload]:
-    found = cache_reader.read_downloads(keys)
-    return {key: entry for key, entry in found.items() if entry is not None}
+def _readable(cached: dict[uuid.UUID, LegacyDownload | None]) -> dict[uuid.UUID, LegacyDownload]:
+    return {key: entry for key, entry in cached.items() if entry is not None}
 
 
 def _listed(collection_keys: Iterable[str]) -> Iterator[dict[uuid.UUID, str]]:
-    """Yield download keys with the names of the lists that they are in, a batch at a time."""
+    """Yield download keys with the names of the lists that contain them, a batch at a time."""
     named = {key: key for key in collection_keys}
-    for names in chain([[]], owners.old_names(BATCH_SIZE)):
+    for names in chain([[]], owners.user_names(BATCH_SIZE)):
         named |= {settings.COLLECTION_KEY_FORMAT.format(name): name for name in names}
         batch: dict[uuid.UUID, str] = {}
         for collection_key, download_keys in cache_reader.read_lists(named).items():
@@ -142,11 +139,11 @@ def _listed(collection_keys: Iterable[str]) -> Iterator[dict[uuid.UUID, str]]:
         named = {}
 
 
-def _from_entries(found: dict[uuid.UUID, OldDownload]) -> _Batch:
+def _from_entries(entries: dict[uuid.UUID, LegacyDownload]) -> _Batch:
     batch = _Batch()
-    known = _known(found)
-    people = owners.resolve_old_names({entry.user for entry in found.values()})
-    for key, entry in found.items():
+    known = _known(entries)
+    people = owners.resolve_names({entry.user for entry in entries.values()})
+    for key, entry in entries.items():
         if key in known:
             batch.findings.append(Finding(KNOWN, entry.filepath, entry.name, entry.user))
             continue
@@ -180,11 +177,11 @@ def _known(keys: Iterable[uuid.UUID]) -> set[uuid.UUID]:
     return set(downloads().filter(pk__in=list(keys)).values_list("pk", flat=True))
 
 
-def _row(key: uuid.UUID, entry: OldDownload) -> Download:
+def _row(key: uuid.UUID, entry: LegacyDownload) -> Download:
     """Return the row of a download of 0.6.
 
     Raises:
-        _RefusedError: There can be none, or not now.
+        _RefusedError: The download cannot have a row, or not now.
     """
     folder, filename = posixpath.split(entry.filepath)
     _check_path(key, entry.filepath)
@@ -203,26 +200,26 @@ def _row(key: uuid.UUID, entry: OldDownload) -> Download:
     return download
 
 
-def _outcome(entry: OldDownload, stored: storage.StoredFile | None) -> dict[str, Any]:
-    """Return the columns that say how a download of 0.6 stands, by its entry and its file.
+def _outcome(entry: LegacyDownload, stored: storage.StoredFile | None) -> dict[str, Any]:
+    """Return the columns for the state of a download of 0.6, by its cache entry and its file.
 
     Raises:
-        _RefusedError: It cannot be told.
+        _RefusedError: Its state cannot be found out.
     """
     if entry.errors and entry.url:
         # The text is that of an exception, and was never meant for its owner.
-        told = error_text.for_owner(Exception())
-        return _failed(told, detail=entry.errors)
+        return _failed(error_text.for_owner(Exception()), detail=entry.errors)
     if entry.errors:
         return _failed(entry.errors)
     if not entry.complete:
-        begun = bool(entry.percentage or stored) and settings.MAX_ATTEMPTS > 1
-        return {"percentage": entry.percentage, "attempts": int(begun)}
+        started = bool(entry.percentage or stored) and settings.MAX_ATTEMPTS > 1
+        return {"percentage": entry.percentage, "attempts": int(started)}
     if stored is None:
         if not storage.is_there(entry.filepath):
             raise _RefusedError("The storage is not there, and with it the file.")
-        told = gettext_noop("The file is no longer there. Please ask for it again.")
-        return _failed(told, detail="It was not in the storage when it was adopted from 0.6.")
+        return _failed(
+            FILE_MISSING, detail="It was not in the storage when it was adopted from 0.6."
+        )
     return _complete(stored)
 
 
@@ -246,7 +243,7 @@ def _complete(stored: storage.StoredFile) -> dict[str, Any]:
 
 
 def _row_of_file(key: uuid.UUID, path: str) -> Download:
-    """Return the row of a file of which nothing is known but that it is there."""
+    """Return the row of a file of which only the path is known."""
     shown = shown_name(posixpath.basename(path)) or FALLBACK_NAME
     times = {"timestamp": storage.modified_at(path), "expires_at": expiry()}
     size = storage.storage().size(path)
@@ -255,7 +252,7 @@ def _row_of_file(key: uuid.UUID, path: str) -> Download:
 
 
 def _stored(path: str, folder: str) -> storage.StoredFile | None:
-    """Return the file that was saved for a path: 0.6 did not ask the storage for its name."""
+    """Return the file that was saved for a path; 0.6 ignored a name that the storage chose."""
     stored = storage.look_up(path)
     if stored is None:
         others = list(storage.names_in(folder))
@@ -264,7 +261,7 @@ def _stored(path: str, folder: str) -> storage.StoredFile | None:
 
 
 def _check_path(key: uuid.UUID, path: str) -> None:
-    """See that a path leads into the download's own folder and nowhere else.
+    """Check that a path leads into the download's own folder.
 
     Raises:
         _RefusedError: It does not.
@@ -276,11 +273,11 @@ def _check_path(key: uuid.UUID, path: str) -> None:
         or path.startswith(("/", "../"))
         or len(path) > storage.MAX_PATH_LENGTH
     ):
-        raise _RefusedError(f"{path!r} is no path that a download of its own folder has.")
+        raise _RefusedError(f"{path!r} is not a path inside the folder of the download.")
 
 
-def _moment(entry: OldDownload) -> Any:
-    """Return when it was asked for, in the kind of time that the site uses."""
+def _moment(entry: LegacyDownload) -> Any:
+    """Return when it was requested, aware or naive as ``USE_TZ`` demands."""
     moment = entry.timestamp
     if project_settings.USE_TZ and timezone.is_naive(moment):
         moment = timezone.make_aware(moment, timezone.get_default_timezone())
@@ -290,14 +287,14 @@ def _moment(entry: OldDownload) -> Any:
 
 
 def _inserted(batch: _Batch, *, dry_run: bool) -> list[Finding]:
-    """Insert the rows of a batch, unless that is not wanted, and return what was found."""
+    """Insert the rows of a batch, unless it is a dry run, and return the findings."""
     rows = batch.rows
     while rows and not dry_run:
         try:
-            persistently(partial(_insert, rows))
+            retry_on_deadlock(partial(_insert, rows))
             break
         except IntegrityError:
-            # Somebody else was at it as well; or it is an owner who is gone.
+            # Another process has adopted some; or an owner was deleted.
             known = _known(download.pk for _, download in rows)
             if not known:
                 raise
@@ -308,11 +305,12 @@ def _inserted(batch: _Batch, *, dry_run: bool) -> list[Finding]:
 def _insert(rows: list[tuple[Owner, Download]]) -> None:
     with transaction.atomic(using=database()):
         people = {owner.collection_id: owner for owner, _ in rows}
-        # In one order, so that two who do this at once do not wait for each other.
-        collections = {pk: collection_of(people[pk]) for pk in sorted(people)}
+        # In one order, so that two processes do not wait for each other.
+        collections = {pk: get_or_create_collection(people[pk]) for pk in sorted(people)}
         for owner, download in rows:
             download.collection = collections[owner.collection_id]
         downloads().bulk_create([download for _, download in rows])
         for _, download in rows:
-            told = partial(announce, download.collection, "created", download.download_key)
-            after_commit(told)
+            after_commit(
+                partial(publish_change, download.collection, "created", download.download_key)
+            )

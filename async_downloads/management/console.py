@@ -1,4 +1,4 @@
-"""What the commands share: how they end, and how they talk to a terminal."""
+"""The exit codes, the options and the output that the commands share."""
 
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from django.db import Error as DatabaseFault
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
-__all__ = ["ExitCode", "Progress", "counted", "moment", "number", "readable_size", "told_plainly"]
+__all__ = ["ExitCode", "Progress", "counted", "moment", "number", "plain_errors", "readable_size"]
 
 #: Characters of a progress bar.
 BAR_WIDTH: Final = 30
 
 
 class ExitCode(IntEnum):
-    """How a command ends; 2 is what Python itself says of wrong options."""
+    """The exit codes of the commands; argparse itself uses 2 for wrong options."""
 
     DONE = 0
     WRONG = 1
@@ -30,8 +30,8 @@ class ExitCode(IntEnum):
 
 
 @contextmanager
-def told_plainly() -> Iterator[None]:
-    """Turn a database that cannot be used, or a Ctrl-C, into a line and an exit code.
+def plain_errors() -> Iterator[None]:
+    """Turn a database error or a Ctrl-C into one line and an exit code.
 
     Raises:
         CommandError: One of the two happened.
@@ -50,7 +50,7 @@ def told_plainly() -> Iterator[None]:
 
 
 class Progress:
-    """A line on a terminal that says how far it is; nothing where there is no terminal."""
+    """A progress bar on a terminal; without a terminal it writes nothing."""
 
     def __init__(self, stream: OutputWrapper, total: int) -> None:
         self._stream = stream
@@ -60,17 +60,17 @@ class Progress:
         return self
 
     def show(self, done: int) -> None:
-        """Say how much is done of the total."""
+        """Show how much of the total is done."""
         if not self._total:
             return
-        # More may have come meanwhile than there was when it was counted.
+        # There may be more by now than there was when it was counted.
         share = min(done / self._total, 1.0)
         bar = "#" * int(share * BAR_WIDTH)
         self._write(f"\r[{bar:.<{BAR_WIDTH}}] {done} of {self._total}")
 
     def __exit__(self, *_: object) -> None:
         if self._total:
-            # From here to the end of the line, everything is erased.
+            # Erase the line.
             self._write("\r\x1b[K")
 
     def _write(self, text: str) -> None:
@@ -79,43 +79,43 @@ class Progress:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it is one."""
+    """Return a number with its noun, in the plural unless the number is 1."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def readable_size(size: int) -> str:
-    """Return bytes as people read them."""
+    """Return a number of bytes in a readable unit."""
     return filesizeformat(size).replace("\xa0", " ")
 
 
 def moment(text: str) -> datetime:
-    """Return the time that an option says: an ISO date or time, in the current time zone.
+    """Parse the option of a time: an ISO date or time, by default in the current time zone.
 
     Raises:
-        ArgumentTypeError: It is none.
+        ArgumentTypeError: The text is not one.
     """
     try:
-        found = datetime.fromisoformat(text)
-        aware = timezone.make_aware(found) if timezone.is_naive(found) else found
-        # A database that cannot say it in UTC could not compare with it.
+        parsed = datetime.fromisoformat(text)
+        aware = timezone.make_aware(parsed) if timezone.is_naive(parsed) else parsed
+        # A database could not compare with a time that has no UTC equivalent.
         aware.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ArgumentTypeError(
-            f'{text!r} is no date or time such as "2026-01-31" or "2026-01-31T18:30"'
+            f'{text!r} is not a date or time such as "2026-01-31" or "2026-01-31T18:30"'
         ) from None
     return aware if project_settings.USE_TZ else timezone.make_naive(aware)
 
 
 def number(text: str) -> float:
-    """Return the number of hours or minutes that an option says.
+    """Parse the option of a number of hours or minutes.
 
     Raises:
-        ArgumentTypeError: It is none, below 0 or beyond reason.
+        ArgumentTypeError: The text is not a number, or the number is out of range.
     """
     try:
-        found = float(text)
+        value = float(text)
     except ValueError:
-        found = -1.0
-    if not 0 <= found < 1e6:
-        raise ArgumentTypeError(f"{text!r} is no number from 0 to 1,000,000")
-    return found
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise ArgumentTypeError(f"{text!r} is not a number from 0 to 1,000,000")
+    return value

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                     "id",
                     models.UUIDField(
                         editable=False,
-                        help_text="Made of the owner, so that there is one for each.",
+                        help_text="Derived from the owner, so that each owner has one.",
                         primary_key=True,
                         serialize=False,
                     ),
@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         default="",
-                        help_text="What the collection is called when it belongs to no user.",
+                        help_text="The name of a collection that belongs to no user.",
                         max_length=500,
                         verbose_name="label",
                     ),
@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
                     "key",
                     models.CharField(
                         db_index=True,
-                        help_text="The key that the documented functions know this collection by.",
+                        help_text="The key that the documented functions take.",
                         max_length=700,
                         verbose_name="collection key",
                     ),
@@ -78,21 +78,18 @@ class Migration(migrations.Migration):
                         verbose_name="download key",
                     ),
                 ),
-                (
-                    "name",
-                    models.TextField(help_text="What the list calls it.", verbose_name="name"),
-                ),
+                ("name", models.TextField(help_text="Its name in the list.", verbose_name="name")),
                 (
                     "filename",
                     models.TextField(
-                        help_text="The name that it is saved under when fetched.",
+                        help_text="The name that a browser saves it under.",
                         verbose_name="file name",
                     ),
                 ),
                 (
                     "filepath",
                     models.CharField(
-                        help_text="Where the file lies in the storage, or will.",
+                        help_text="The path of the file in the storage.",
                         max_length=500,
                         verbose_name="path",
                     ),
@@ -125,11 +122,29 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "rows_written",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        help_text="Rows of the file, without its header.",
+                        null=True,
+                        verbose_name="rows",
+                    ),
+                ),
+                (
+                    "rows_expected",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        help_text="Rows that there were at the start, if known.",
+                        null=True,
+                        verbose_name="rows expected",
+                    ),
+                ),
+                (
                     "errors",
                     models.TextField(
                         blank=True,
                         default="",
-                        help_text="What the owner is told of a failure.",
+                        help_text="The reason that the owner reads.",
                         verbose_name="error",
                     ),
                 ),
@@ -138,7 +153,7 @@ class Migration(migrations.Migration):
                     models.TextField(
                         blank=True,
                         default="",
-                        help_text="What staff are told of a failure.",
+                        help_text="The reason that only staff read.",
                         verbose_name="error detail",
                     ),
                 ),
@@ -147,7 +162,7 @@ class Migration(migrations.Migration):
                     models.UUIDField(
                         blank=True,
                         editable=False,
-                        help_text="The token of the run that may write.",
+                        help_text="The token of the attempt that may write.",
                         null=True,
                         verbose_name="claim",
                     ),
@@ -155,13 +170,15 @@ class Migration(migrations.Migration):
                 (
                     "attempts",
                     models.PositiveSmallIntegerField(
-                        default=0, help_text="Runs that have claimed it.", verbose_name="attempts"
+                        default=0,
+                        help_text="Attempts that have claimed it.",
+                        verbose_name="attempts",
                     ),
                 ),
                 (
                     "timestamp",
                     models.DateTimeField(
-                        default=django.utils.timezone.now, verbose_name="asked for"
+                        default=django.utils.timezone.now, verbose_name="requested"
                     ),
                 ),
                 ("started_at", models.DateTimeField(blank=True, null=True, verbose_name="started")),
@@ -174,16 +191,39 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         default=django.utils.timezone.now,
                         help_text="The last write of any kind.",
-                        verbose_name="last heard of",
+                        verbose_name="last heartbeat",
                     ),
                 ),
                 (
                     "expires_at",
                     models.DateTimeField(
                         blank=True,
-                        help_text="When it goes away by itself; empty for never.",
+                        help_text="When the clean-up may remove it; empty for never.",
                         null=True,
                         verbose_name="expires",
+                    ),
+                ),
+                (
+                    "fetch_count",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="How often its file was handed out.",
+                        verbose_name="times fetched",
+                    ),
+                ),
+                (
+                    "fetched_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last fetched"),
+                ),
+                (
+                    "fetched_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="last fetched by",
                     ),
                 ),
                 (
@@ -200,6 +240,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "download",
                 "verbose_name_plural": "downloads",
+                "permissions": [("fetch_download", "Can fetch the files of others")],
             },
         ),
         migrations.AddConstraint(
@@ -208,6 +249,10 @@ class Migration(migrations.Migration):
                 condition=models.Q(("user__isnull", True), ("label", ""), _connector="OR"),
                 name="async_downloads_collection_one_owner",
             ),
+        ),
+        migrations.AddIndex(
+            model_name="download",
+            index=models.Index(fields=["-timestamp", "-id"], name="async_downloads_newest"),
         ),
         migrations.AddIndex(
             model_name="download",

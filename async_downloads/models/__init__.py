@@ -1,9 +1,9 @@
-"""The rows that decide what exists, whose it is and what state it is in.
+"""The rows that decide which downloads exist, who owns them and what state they are in.
 
-Rows change only by the conditional updates of ``DownloadQuerySet``: each says
-which states and which claim it may overwrite, and answers how many rows it
-changed. A writer that is told 0 has lost. Nothing calls ``save()`` on a row
-that exists, because a stale instance would bring back what is gone.
+Rows change only by the conditional updates of ``DownloadQuerySet``. Each names the
+states and the claim that it may overwrite, and returns the number of changed rows:
+an attempt that gets 0 has lost its claim and stops. Nothing calls ``save()`` on an
+existing row, because a stale instance would bring back what is gone.
 """
 
 from async_downloads.models.collections import DownloadCollection, DownloadCollectionQuerySet

@@ -1,4 +1,4 @@
-"""Whose downloads: a collection for each user, or for a text that is no user."""
+"""A collection of downloads for each owner: a user, or a text that names none."""
 
 import uuid
 from typing import Any, Final, Self
@@ -25,14 +25,13 @@ def _or_zero(subquery: "models.QuerySet[Any, Any]") -> Coalesce:
 
 
 class DownloadCollectionQuerySet(models.QuerySet["DownloadCollection"]):
-    """The vocabulary of collections."""
+    """Select collections, count their downloads, lock one."""
 
-    def hold(self, pk: uuid.UUID) -> "DownloadCollection | None":
-        """Return a collection that stays until the transaction ends, or None.
+    def lock(self, pk: uuid.UUID) -> "DownloadCollection | None":
+        """Return a collection, locked until the transaction ends; None if there is none.
 
-        A clean-up removes collections with nothing left. The lock is the one that
-        a foreign key takes by itself, only earlier: any number of transactions
-        hold it at once, and it stands in the way of a deletion alone.
+        A clean-up deletes empty collections. The lock is the one that a foreign key
+        takes by itself, only earlier: it is shared, and prevents a deletion alone.
         """
         connection = connections[self.db]
         lock = _SHARED_LOCKS.get(connection.vendor)
@@ -44,14 +43,14 @@ class DownloadCollectionQuerySet(models.QuerySet["DownloadCollection"]):
         return next(iter(self.raw(statement, [value])), None)
 
     def named_like(self, text: str) -> Self:
-        """Collections whose owner's name or label has this text in it."""
+        """Return the collections whose user name or label contains this text."""
         username = get_user_model().USERNAME_FIELD
         return self.filter(Q(label__icontains=text) | Q(**{f"user__{username}__icontains": text}))
 
     def totalled(self) -> Self:
-        """Collections with ``count`` and ``bytes``: how many downloads, how large together.
+        """Return the collections with ``count`` and ``bytes`` of their downloads.
 
-        Each is a subquery, so that a page of collections costs no more than its own.
+        Each is a subquery, so that a page of collections reads only its own downloads.
         """
         downloads = self.model._meta.get_field("downloads").related_model._base_manager
         own = downloads.filter(collection=OuterRef("pk")).order_by().values("collection")
@@ -61,18 +60,18 @@ class DownloadCollectionQuerySet(models.QuerySet["DownloadCollection"]):
         )
 
     def empty(self) -> Self:
-        """Collections with nothing left in them."""
+        """Return the collections without downloads."""
         downloads = self.model._meta.get_field("downloads").related_model._base_manager
         return self.filter(~Exists(downloads.filter(collection=OuterRef("pk"))))
 
 
 class DownloadCollection(models.Model):
-    """The downloads of one owner: a user, or a text that is no user."""
+    """The downloads of one owner: a user, or a text that names none."""
 
     id = models.UUIDField(
         primary_key=True,
         editable=False,
-        help_text=_("Made of the owner, so that there is one for each."),
+        help_text=_("Derived from the owner, so that each owner has one."),
     )
     user = models.OneToOneField(
         project_settings.AUTH_USER_MODEL,
@@ -87,14 +86,14 @@ class DownloadCollection(models.Model):
         max_length=MAX_LABEL_LENGTH,
         blank=True,
         default="",
-        help_text=_("What the collection is called when it belongs to no user."),
+        help_text=_("The name of a collection that belongs to no user."),
     )
     key = models.CharField(
         _("collection key"),
-        # The format around the label takes some room as well.
+        # The format adds some characters around the label.
         max_length=MAX_LABEL_LENGTH + 200,
         db_index=True,
-        help_text=_("The key that the documented functions know this collection by."),
+        help_text=_("The key that the documented functions take."),
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now)
 
@@ -117,7 +116,7 @@ class DownloadCollection(models.Model):
 
     @property
     def owner(self) -> Owner:
-        """Whose collection this is."""
+        """The user or the text that owns the collection."""
         if self.user is not None:
             return Owner(self.user_id, self.user.get_username())
         return Owner(None, self.label)

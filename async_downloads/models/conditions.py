@@ -1,4 +1,4 @@
-"""The states of a download, and what follows from them and from the clock."""
+"""The states of a download, and the conditions that follow from them and from the clock."""
 
 import uuid
 from datetime import datetime
@@ -10,11 +10,23 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-__all__ = ["CLEARED", "UNFINISHED", "DownloadState", "has_expired", "status_of"]
+from async_downloads.models.timing import stalled_before
+
+__all__ = [
+    "CLEARED",
+    "STALLED",
+    "UNFINISHED",
+    "DownloadState",
+    "has_expired",
+    "has_heartbeat",
+    "has_stalled",
+    "is_in_progress",
+    "status_text",
+]
 
 
 class DownloadState(models.TextChoices):
-    """The states of a download; ``COMPLETE`` is final, unless its file is lost."""
+    """The states of a download; ``COMPLETE`` is final, unless its file is missing."""
 
     PENDING = "pending", _("Waiting")
     RUNNING = "running", _("In progress")
@@ -22,10 +34,14 @@ class DownloadState(models.TextChoices):
     FAILED = "failed", _("Failed")
 
 
-#: What waits for a worker or is with one. It never expires: it fails first.
+#: The name of the condition that ``has_stalled`` returns, beside those of the states.
+STALLED: Final = "stalled"
+
+#: The states before the end. An unfinished download never expires: it fails first.
 UNFINISHED: Final = (DownloadState.PENDING, DownloadState.RUNNING)
 
-#: The claim of what its owner has cleared, and what is yet to be deleted: no run ever has it.
+#: The claim of a download that its owner has cleared and that is yet to be deleted: no attempt
+#: ever has it.
 CLEARED: Final = uuid.UUID(int=0)
 
 
@@ -36,11 +52,26 @@ def has_expired(now: datetime) -> Q:
     return outlived & ~Q(state__in=UNFINISHED)
 
 
-def status_of(download: Any) -> str:
-    """Return the state of a download in words for the owner, with what happened to a stalled one.
+def has_stalled() -> Q:
+    """Return the condition that an unfinished download has no heartbeat any more."""
+    return Q(state__in=UNFINISHED, heard_at__lt=stalled_before())
+
+
+def is_in_progress() -> Q:
+    """Return the condition that a download is unfinished and has not stalled."""
+    return Q(state__in=UNFINISHED) & has_heartbeat()
+
+
+def has_heartbeat() -> Q:
+    """Return the condition that a heartbeat is younger than ``STALLED_AFTER`` seconds."""
+    return Q(heard_at__gte=stalled_before())
+
+
+def status_text(download: Any) -> str:
+    """Return the state of a download in words for its owner, with the reason if it has stalled.
 
     Args:
-        download: The row; it defines its columns, which are therefore not known here.
+        download: The row, whose class imports this module.
     """
     if download.stalled and download.state == DownloadState.PENDING:
         if download.started_at is not None:
@@ -51,7 +82,7 @@ def status_of(download: Any) -> str:
     if download.state == DownloadState.PENDING and download.percentage:
         # Its task reports progress, and saves the file only later.
         return str(DownloadState.RUNNING.label)
-    if download.cut_short:
+    if download.truncated:
         return gettext("Ended early: %(written)s of %(expected)s rows") % {
             "written": number_format(download.rows_written or 0),
             "expected": number_format(download.rows_expected or 0),

@@ -1,4 +1,4 @@
-"""One file that somebody asked for: its states, and how it goes from one to the next."""
+"""One requested file: its states, and the conditional updates that lead from one to the next."""
 
 import uuid
 from contextlib import suppress
@@ -21,70 +21,76 @@ from async_downloads.models.conditions import (
     UNFINISHED,
     DownloadState,
     has_expired,
-    status_of,
+    has_heartbeat,
+    has_stalled,
+    is_in_progress,
+    status_text,
 )
 from async_downloads.models.texts import write_text
-from async_downloads.models.timing import sign_of_life, stalled_before
+from async_downloads.models.timing import heartbeat_columns, stalled_before
 from async_downloads.utils.error_text import storable
 
 __all__ = ["Download", "DownloadQuerySet"]
 
 
 class DownloadQuerySet(models.QuerySet["Download"]):
-    """The vocabulary of downloads: which there are, and how they may change."""
+    """Select downloads by their state, and change them by conditional updates."""
 
     def for_user(self, user_id: Any) -> Self:
-        """Downloads that belong to the user with this primary key; None belongs to nobody."""
+        """Return the downloads of the user with this primary key; none for None."""
         # Without this, None would mean IS NULL: the collections that belong to no user.
         return self.none() if user_id is None else self.filter(collection__user_id=user_id)
 
     def active(self) -> Self:
-        """Downloads that have not expired; one that is unfinished never has."""
+        """Return the downloads that have not expired; an unfinished one never has."""
         return self.exclude(has_expired(timezone.now()))
 
     def expired(self) -> Self:
-        """Finished downloads that have outlived ``TIMEOUT``."""
+        """Return the finished downloads that have outlived ``TIMEOUT``."""
         return self.filter(has_expired(timezone.now()))
 
     def overdue(self) -> Self:
-        """Unfinished downloads without a heartbeat for ``TIMEOUT``, which are to fail."""
+        """Return the unfinished downloads without a heartbeat for ``TIMEOUT``: they are to fail."""
         return self.stalled().filter(expires_at__lte=timezone.now())
 
     def unfinished(self) -> Self:
-        """Downloads that wait for a worker or are with one."""
+        """Return the downloads that wait for a worker or are with one."""
         return self.filter(state__in=UNFINISHED)
 
     def stalled(self) -> Self:
-        """Unfinished downloads of which nothing was heard for ``STALLED_AFTER`` seconds."""
-        return self.unfinished().filter(heard_at__lt=stalled_before())
+        """Return the unfinished downloads without a heartbeat for ``STALLED_AFTER`` seconds."""
+        return self.filter(has_stalled())
+
+    def in_progress(self) -> Self:
+        """Return the unfinished downloads that have not stalled."""
+        return self.filter(is_in_progress())
 
     def finished(self) -> Self:
-        """Downloads that are complete or have failed."""
+        """Return the downloads that are complete or have failed."""
         return self.exclude(state__in=UNFINISHED)
 
     def expiring_before(self, until: datetime) -> Self:
-        """Finished downloads that would go away before then, except those that were cleared."""
-        # The next write to an unfinished one sets its end anew.
+        """Return the finished downloads that expire before then, except those that are cleared."""
+        # The next write to an unfinished one sets its expiry anew.
         return self.finished().exclude(claim=CLEARED).filter(expires_at__lt=until)
 
     def counted(self) -> Self:
-        """Downloads with ``total`` and ``running``: how many of both there are in all.
+        """Return the downloads with ``total`` and ``running``: how many of both there are in all.
 
-        They are counted in the same query, whatever slice of it is taken.
+        The same query counts them, whatever slice of it is taken.
         """
-        in_progress = Q(state__in=UNFINISHED, heard_at__gte=stalled_before())
         return self.annotate(
-            total=Window(Count("pk")), running=Window(Count("pk", filter=in_progress))
+            total=Window(Count("pk")), running=Window(Count("pk", filter=is_in_progress()))
         )
 
     def newest_first(self) -> Self:
-        """Downloads in the order that people see them."""
+        """Return the downloads in the order of the list."""
         return self.order_by("-timestamp", "-pk")
 
     def claim(self, download_key: uuid.UUID, token: uuid.UUID) -> int:
-        """Give a download to the run that holds ``token``, if nobody alive has it."""
+        """Claim a download for the attempt with this token, unless another attempt is alive."""
         claimable = Q(attempts__lt=settings.MAX_ATTEMPTS) & ~Q(state=DownloadState.COMPLETE)
-        # What was reported before the claim stands. First, as MySQL assigns one after the other.
+        # Progress from before the claim stays. First, as MySQL assigns one after the other.
         percentage = Case(When(state=DownloadState.PENDING, then=F("percentage")), default=0)
         return (
             self.unclaimed()
@@ -100,52 +106,54 @@ class DownloadQuerySet(models.QuerySet["Download"]):
                 finished_at=None,
                 rows_written=None,
                 rows_expected=None,
-                **sign_of_life(),
+                **heartbeat_columns(),
             )
         )
 
     def unclaimed(self) -> Self:
-        """Downloads that no run has that gives heartbeats."""
-        return self.exclude(state=DownloadState.RUNNING, heard_at__gte=stalled_before())
+        """Return the downloads without an attempt that gives heartbeats."""
+        return self.exclude(has_heartbeat(), state=DownloadState.RUNNING)
 
-    def held(self, download_key: uuid.UUID, claim: uuid.UUID | None) -> Self:
-        """The download, if it is not complete and its claim is still this one."""
-        return self.filter(pk=download_key, claim=claim).exclude(state=DownloadState.COMPLETE)
+    def claimed_by(self, download_key: uuid.UUID, token: uuid.UUID | None) -> Self:
+        """Return the download, if it is not complete and its claim is this one."""
+        return self.filter(pk=download_key, claim=token).exclude(state=DownloadState.COMPLETE)
 
-    def with_another(self, download_key: uuid.UUID, claim: uuid.UUID | None) -> Self:
-        """The download, if a run with another claim than this one is at it."""
+    def claimed_by_another(self, download_key: uuid.UUID, token: uuid.UUID | None) -> Self:
+        """Return the download, if it is running under another claim than this one."""
         running = self.filter(pk=download_key, state=DownloadState.RUNNING)
-        return running.exclude(claim=claim).exclude(claim=None)
+        return running.exclude(claim=token).exclude(claim=None)
 
     def resume(self) -> int:
-        """Take up downloads again that the same run has reported as failed."""
+        """Continue downloads that the same attempt has reported as failed."""
         return self.filter(state=DownloadState.FAILED).update(
             state=DownloadState.RUNNING,
             errors="",
             error_detail="",
             finished_at=None,
-            **sign_of_life(),
+            **heartbeat_columns(),
         )
 
     def release(self) -> int:
-        """Give downloads back that a run has claimed and has not begun to write."""
+        """Release downloads that an attempt has claimed and has not begun to write."""
         return self.filter(state=DownloadState.RUNNING).update(
             state=DownloadState.PENDING,
             claim=None,
             attempts=F("attempts") - 1,
-            **sign_of_life(),
+            **heartbeat_columns(),
         )
 
     def heartbeat(
         self, *, rows_written: int | None = None, rows_expected: int | None = None
     ) -> int:
-        """Say that the writer is alive, and how far it is."""
-        return self.update(rows_written=rows_written, rows_expected=rows_expected, **sign_of_life())
+        """Record that the attempt is alive, and how far it is."""
+        return self.update(
+            rows_written=rows_written, rows_expected=rows_expected, **heartbeat_columns()
+        )
 
     def progress(self, percentage: int) -> int:
         """Set the percentage of downloads that are not complete."""
         return self.exclude(state=DownloadState.COMPLETE).update(
-            percentage=percentage, **sign_of_life()
+            percentage=percentage, **heartbeat_columns()
         )
 
     def complete(
@@ -157,7 +165,7 @@ class DownloadQuerySet(models.QuerySet["Download"]):
         rows_written: int | None = None,
         rows_expected: int | None = None,
     ) -> int:
-        """Finish downloads whose whole file lies in the storage at ``path``, maybe renamed."""
+        """Complete downloads whose whole file is in the storage at ``path``, maybe renamed."""
         return self.update(
             **(names or {}),
             rows_written=rows_written,
@@ -169,19 +177,19 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             errors="",
             error_detail="",
             finished_at=timezone.now(),
-            **sign_of_life(),
+            **heartbeat_columns(),
         )
 
-    def lose(self, errors: str) -> int:
-        """Fail complete downloads whose file is no longer in the storage."""
+    def fail_missing(self, errors: str) -> int:
+        """Fail complete downloads whose file is missing from the storage."""
         return (
             self.filter(state=DownloadState.COMPLETE)
             .exclude(claim=CLEARED)
-            .update(state=DownloadState.FAILED, errors=storable(errors), **sign_of_life())
+            .update(state=DownloadState.FAILED, errors=storable(errors), **heartbeat_columns())
         )
 
-    def fetched(self, user_id: Any) -> int:
-        """Count that somebody fetched the files; no sign of life, as it makes nothing live on."""
+    def count_fetch(self, user_id: Any) -> int:
+        """Record a fetch of the files; it prolongs no life, unlike a heartbeat."""
         return self.filter(state=DownloadState.COMPLETE).update(
             fetch_count=F("fetch_count") + 1, fetched_at=timezone.now(), fetched_by_id=user_id
         )
@@ -192,8 +200,8 @@ class DownloadQuerySet(models.QuerySet["Download"]):
         return self.exclude(Q(state=DownloadState.COMPLETE) | gone)._fail(errors, detail)
 
     def stop(self, errors: str, *, detail: str = "") -> int:
-        """Fail unfinished downloads and take them from the runs that are at them."""
-        # Nobody holds it, so that even a run without a claim of its own has lost.
+        """Fail unfinished downloads, and take their claims from the attempts that hold them."""
+        # No attempt has this token, so that even one without a claim of its own has to stop.
         return self.unfinished()._fail(errors, detail, claim=uuid.uuid4())
 
     def _fail(self, errors: str, detail: str, **columns: Any) -> int:
@@ -204,24 +212,24 @@ class DownloadQuerySet(models.QuerySet["Download"]):
                 error_detail=detail,
                 finished_at=timezone.now(),
                 **columns,
-                **sign_of_life(),
+                **heartbeat_columns(),
             )
 
         using = self._db or router.db_for_write(self.model)  # type: ignore[attr-defined]
         return write_text(write, errors, detail, using=using)
 
     def retire(self, moment: datetime) -> int:
-        """Have finished downloads expire for good: nothing brings one back."""
+        """Let finished downloads expire for good: no later attempt revives one."""
         used_up = min(settings.MAX_ATTEMPTS, 32_767)  # more does not fit into the column
         return self.finished().update(expires_at=moment, claim=CLEARED, attempts=used_up)
 
     def extend(self, until: datetime) -> int:
-        """Keep finished downloads at least until then; it is no sign of life."""
+        """Keep finished downloads at least until then, without a heartbeat."""
         return self.expiring_before(until).update(expires_at=until)
 
 
 class Download(models.Model):
-    """One file that somebody asked for."""
+    """One requested file."""
 
     id = models.UUIDField(_("download key"), primary_key=True, default=uuid.uuid4, editable=False)
     collection = models.ForeignKey(
@@ -232,14 +240,14 @@ class Download(models.Model):
         db_index=False,
         verbose_name=_("collection"),
     )
-    name = models.TextField(_("name"), help_text=_("What the list calls it."))
+    name = models.TextField(_("name"), help_text=_("Its name in the list."))
     filename = models.TextField(
-        _("file name"), help_text=_("The name that it is saved under when fetched.")
+        _("file name"), help_text=_("The name that a browser saves it under.")
     )
     filepath = models.CharField(
         _("path"),
         max_length=MAX_PATH_LENGTH,
-        help_text=_("Where the file lies in the storage, or will."),
+        help_text=_("The path of the file in the storage."),
     )
     state = models.CharField(
         _("state"), max_length=16, choices=DownloadState, default=DownloadState.PENDING
@@ -255,35 +263,35 @@ class Download(models.Model):
         _("rows expected"),
         null=True,
         blank=True,
-        help_text=_("Rows that there were when it was begun, where that is known."),
+        help_text=_("Rows that there were at the start, if known."),
     )
     errors = models.TextField(
-        _("error"), blank=True, default="", help_text=_("What the owner is told of a failure.")
+        _("error"), blank=True, default="", help_text=_("The reason that the owner reads.")
     )
     error_detail = models.TextField(
-        _("error detail"), blank=True, default="", help_text=_("What staff are told of a failure.")
+        _("error detail"), blank=True, default="", help_text=_("The reason that only staff read.")
     )
     claim = models.UUIDField(
         _("claim"),
         null=True,
         blank=True,
         editable=False,
-        help_text=_("The token of the run that may write."),
+        help_text=_("The token of the attempt that may write."),
     )
     attempts = models.PositiveSmallIntegerField(
-        _("attempts"), default=0, help_text=_("Runs that have claimed it.")
+        _("attempts"), default=0, help_text=_("Attempts that have claimed it.")
     )
-    timestamp = models.DateTimeField(_("asked for"), default=timezone.now)
+    timestamp = models.DateTimeField(_("requested"), default=timezone.now)
     started_at = models.DateTimeField(_("started"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
     heard_at = models.DateTimeField(
-        _("last heard of"), default=timezone.now, help_text=_("The last write of any kind.")
+        _("last heartbeat"), default=timezone.now, help_text=_("The last write of any kind.")
     )
     expires_at = models.DateTimeField(
         _("expires"),
         null=True,
         blank=True,
-        help_text=_("When it goes away by itself; empty for never."),
+        help_text=_("When the clean-up may remove it; empty for never."),
     )
     fetch_count = models.PositiveIntegerField(
         _("times fetched"), default=0, help_text=_("How often its file was handed out.")
@@ -331,7 +339,7 @@ class Download(models.Model):
 
     @property
     def download_key(self) -> str:
-        """The primary key as text: what tasks and pages know a download by."""
+        """The primary key as text, by which tasks and pages know a download."""
         return str(self.pk)
 
     @property
@@ -340,18 +348,18 @@ class Download(models.Model):
         return self.state == DownloadState.COMPLETE
 
     @property
-    def cut_short(self) -> bool:
-        """Whether its file has fewer rows than there were when it was begun."""
+    def truncated(self) -> bool:
+        """Whether its file has fewer rows than there were at the start."""
         written, expected = self.rows_written, self.rows_expected
         return self.complete and written is not None and written < (expected or 0)
 
     @property
     def failed(self) -> bool:
-        """Whether the last run ended without a file."""
+        """Whether the last attempt ended without a file."""
         return self.state == DownloadState.FAILED
 
     @property
-    def lost(self) -> bool:
+    def file_missing(self) -> bool:
         """Whether the whole file was there, and is no longer in the storage."""
         return self.failed and self.size is not None
 
@@ -362,7 +370,7 @@ class Download(models.Model):
 
     @property
     def stalled(self) -> bool:
-        """Whether it is unfinished and nothing was heard of it for ``STALLED_AFTER`` seconds."""
+        """Whether it is unfinished and without a heartbeat for ``STALLED_AFTER`` seconds."""
         return self.unfinished and self.heard_at < stalled_before()
 
     @property
@@ -372,22 +380,22 @@ class Download(models.Model):
 
     @property
     def in_progress(self) -> bool:
-        """Whether a worker is at it, or may be soon."""
+        """Whether it is unfinished and has not stalled."""
         return self.unfinished and not self.stalled
 
     @property
     def status_text(self) -> str:
-        """The state in words for the owner, with what happened to a stalled one."""
-        return status_of(self)
+        """The state in words for the owner, with the reason if it has stalled."""
+        return status_text(self)
 
     @property
     def error_text(self) -> str:
-        """What the owner is told of a failure, in the language of whoever looks."""
+        """The reason of a failure that the owner reads, in the language of the reader."""
         return gettext(self.errors) if self.errors else ""
 
     @property
     def url(self) -> str:
-        """Where the owner fetches the file; empty until it is complete, or without our URLs."""
+        """The URL of a complete file; empty for others, and if our URLs are not included."""
         # A worker may have a URLconf of its own.
         with suppress(NoReverseMatch):
             if self.complete:

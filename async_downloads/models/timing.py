@@ -1,4 +1,4 @@
-"""When what is written now expires, and how long a silence counts as alive."""
+"""When a download expires, and when it has stalled."""
 
 import time
 from datetime import datetime, timedelta
@@ -7,30 +7,30 @@ from django.utils import timezone
 
 from async_downloads import settings
 
-__all__ = ["expiry", "sign_of_life", "stalled_before"]
+__all__ = ["expiry", "heartbeat_columns", "stalled_before"]
 
 
 def expiry() -> datetime | None:
-    """Return when something written now expires; None for never."""
+    """Return when a download written now expires; None for never."""
     timeout = settings.TIMEOUT
     return None if timeout is None else max(_moments(timeout))
 
 
-def sign_of_life() -> dict[str, datetime | None]:
-    """Return the columns that every write refreshes."""
+def heartbeat_columns() -> dict[str, datetime | None]:
+    """Return the columns that every write of an attempt refreshes."""
     return {"heard_at": timezone.now(), "expires_at": expiry()}
 
 
 def stalled_before() -> datetime:
-    """Return before when something unfinished was last heard of if it has stalled."""
+    """Return the cutoff: an unfinished download has stalled if its heartbeat is older."""
     return min(_moments(-settings.STALLED_AFTER))
 
 
 def _moments(seconds: float) -> tuple[datetime, ...]:
-    """Return what a clock may show so many seconds from now.
+    """Return the times that a clock may show this many seconds from now.
 
-    With ``USE_TZ`` that is one time. Without it, the clock may be put forward or
-    back on the way; whoever asks takes the answer that is too early for nothing.
+    With ``USE_TZ`` there is one. Without it, the clock may be put forward or back
+    in between; the caller takes the time that makes nothing happen too early.
     """
     now = timezone.now()
     moment = now + timedelta(seconds=seconds)

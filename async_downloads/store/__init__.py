@@ -12,7 +12,7 @@ away (``removal``, ``cleanup``, ``selection``), what is left in the storage with
 """
 
 from async_downloads.store.admin_operations import cancel, extend_expiry, mark_failed
-from async_downloads.store.attempt import Run, current_run
+from async_downloads.store.attempt import Attempt, current_attempt
 from async_downloads.store.bulk_delete import (
     SELECTABLE,
     Selection,
@@ -22,7 +22,7 @@ from async_downloads.store.bulk_delete import (
     survey,
 )
 from async_downloads.store.cleanup import Cleanup, clean_up, clean_up_alone
-from async_downloads.store.fetches import fetched, lose
+from async_downloads.store.fetches import record_fetch, record_missing_file
 from async_downloads.store.joining import join, saving
 from async_downloads.store.lifecycle import (
     claim,
@@ -34,31 +34,35 @@ from async_downloads.store.listing import (
     Listing,
     PageListing,
     Version,
+    as_shown,
     attachment_of,
     get_for_staff,
     get_for_user,
-    overlaid,
     read_changes,
     read_listing,
     read_page,
     read_page_changes,
 )
 from async_downloads.store.orphans import remove_orphans
-from async_downloads.store.overdue import settled
 from async_downloads.store.removal import clear, clear_finished, collections_by_key, discard, purge
-from async_downloads.store.statistics import Amount, Status, Tolerance, read_status
-from async_downloads.store.totals import STALLED, Total, total_by_condition
+from async_downloads.store.statistics import (
+    STALLED,
+    Status,
+    Tolerance,
+    Total,
+    read_status,
+    total_by_condition,
+)
 from async_downloads.store.transactions import after_commit
-from async_downloads.store.write_through import entry_of
+from async_downloads.store.write_through import cache_entry_of
 
 __all__ = [
     "SELECTABLE",
     "STALLED",
-    "Amount",
+    "Attempt",
     "Cleanup",
     "Listing",
     "PageListing",
-    "Run",
     "Selection",
     "Status",
     "Survey",
@@ -66,7 +70,9 @@ __all__ = [
     "Total",
     "Version",
     "after_commit",
+    "as_shown",
     "attachment_of",
+    "cache_entry_of",
     "cancel",
     "claim",
     "clean_up",
@@ -76,29 +82,26 @@ __all__ = [
     "collections_by_key",
     "collections_of",
     "create",
-    "current_run",
+    "current_attempt",
     "discard",
-    "entry_of",
     "extend_expiry",
-    "fetched",
     "get_for_staff",
     "get_for_user",
     "join",
-    "lose",
     "mark_failed",
-    "overlaid",
     "purge",
     "read_changes",
     "read_listing",
     "read_page",
     "read_page_changes",
     "read_status",
+    "record_fetch",
+    "record_missing_file",
     "remove_orphans",
     "remove_selected",
     "saving",
     "set_error",
     "set_percentage",
-    "settled",
     "survey",
     "total_by_condition",
 ]

@@ -1,7 +1,7 @@
-"""What staff do to the downloads of others, besides purging them.
+"""The operations of staff on the downloads of others, besides purging them.
 
-Each takes any number of downloads, in batches, and acts on those that are in a
-state for it by then: a confirmation may have been on somebody's screen for long.
+Each takes any number of downloads, in batches, and changes those that are in a
+suitable state by then: a confirmation page may have been open for long.
 """
 
 import uuid
@@ -14,14 +14,14 @@ from django.utils.translation import gettext_noop
 
 from async_downloads.models import DownloadQuerySet
 from async_downloads.store.removal import in_batches, purge
-from async_downloads.store.transactions import database, downloads, persistently
+from async_downloads.store.transactions import database, downloads, retry_on_deadlock
 from async_downloads.store.write_through import write_through_all
 
 __all__ = ["cancel", "extend_expiry", "mark_failed"]
 
 
 def cancel(queryset: DownloadQuerySet) -> int:
-    """Delete downloads that are not finished; whoever writes one notices and stops.
+    """Delete unfinished downloads; an attempt that writes one notices and stops.
 
     Returns:
         The number of downloads that this call deleted.
@@ -30,15 +30,15 @@ def cancel(queryset: DownloadQuerySet) -> int:
 
 
 def mark_failed(queryset: DownloadQuerySet, *, by: str) -> int:
-    """Fail downloads that are not finished, and take them from the runs that are at them.
+    """Fail unfinished downloads, and take their claims from the attempts that hold them.
 
-    Such a run notices at its next sign of life, removes what it wrote and raises
-    ``DownloadCancelled``. As after any failure, a new delivery of the task may
-    still finish the download.
+    Such an attempt notices at its next heartbeat, removes its partial file and raises
+    ``DownloadCancelled``. As after any failure, a new delivery of the task may still
+    finish the download.
 
     Args:
         queryset: Which downloads.
-        by: Who does so, for staff to read.
+        by: Who marks them, for staff to read.
 
     Returns:
         The number of downloads that this call failed.
@@ -54,11 +54,11 @@ def mark_failed(queryset: DownloadQuerySet, *, by: str) -> int:
 def extend_expiry(queryset: DownloadQuerySet, until: datetime) -> int:
     """Keep finished downloads at least until then.
 
-    Those that would live longer anyway are left alone, and so are unfinished
-    ones, whose next write sets their end anew.
+    Downloads that expire later are left alone, and so are unfinished ones, whose
+    next write sets their expiry anew.
 
     Returns:
-        The number of downloads that go away later than before.
+        The number of downloads that expire later than before.
     """
 
     def expiring(rows: DownloadQuerySet) -> DownloadQuerySet:
@@ -69,24 +69,19 @@ def extend_expiry(queryset: DownloadQuerySet, until: datetime) -> int:
 
 def _change(
     queryset: DownloadQuerySet,
-    concerned: Callable[[DownloadQuerySet], DownloadQuerySet],
+    suitable: Callable[[DownloadQuerySet], DownloadQuerySet],
     change: Callable[[DownloadQuerySet], int],
-    told: str,
+    change_name: str,
 ) -> int:
-    """Change rows in batches and tell of those that were; return how many that is."""
-    batches = in_batches(concerned(queryset))
-    return sum(persistently(partial(_batch, keys, concerned, change, told)) for keys in batches)
+    """Change suitable rows in batches, publish each change, and return how many changed."""
 
+    def change_batch(batch: list[uuid.UUID]) -> int:
+        with transaction.atomic(using=database()):
+            rows = suitable(downloads().filter(pk__in=batch)).select_for_update()
+            locked = list(rows.values_list("pk", flat=True))
+            changed = change(downloads().filter(pk__in=locked))
+            write_through_all(locked, change_name)
+        return changed
 
-def _batch(
-    keys: list[uuid.UUID],
-    concerned: Callable[[DownloadQuerySet], DownloadQuerySet],
-    change: Callable[[DownloadQuerySet], int],
-    told: str,
-) -> int:
-    with transaction.atomic(using=database()):
-        locked = concerned(downloads().filter(pk__in=keys).select_for_update())
-        held = list(locked.values_list("pk", flat=True))
-        changed = change(downloads().filter(pk__in=held))
-        write_through_all(held, told)
-    return changed
+    batches = in_batches(suitable(queryset))
+    return sum(retry_on_deadlock(partial(change_batch, batch)) for batch in batches)

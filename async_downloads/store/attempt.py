@@ -1,5 +1,6 @@
 """One attempt at building a file."""
 
+import sys
 import threading
 import time
 import uuid
@@ -14,24 +15,24 @@ from async_downloads.files import storage
 from async_downloads.files.storage import StoredFile
 from async_downloads.models import Download, DownloadQuerySet, DownloadState
 from async_downloads.store import cache_entries
-from async_downloads.store.outages import durably, write_durably
-from async_downloads.store.output_file import Target
+from async_downloads.store.outages import durable_write, retry_on_outage
+from async_downloads.store.output_file import OutputFile
 from async_downloads.store.registry import Registry
 from async_downloads.store.removal import purge
 from async_downloads.store.transactions import (
     DatabaseFault,
     after_commit,
-    as_others_see,
     downloads,
-    harmlessly,
+    in_savepoint,
     in_transaction,
-    retried,
+    read_committed,
+    retry_on_new_connection,
 )
 from async_downloads.store.write_through import write_progress, write_through
 from async_downloads.utils import error_text
 from async_downloads.utils.log import get_logger
 
-__all__ = ["Run", "current_run"]
+__all__ = ["Attempt", "current_attempt"]
 
 logger = get_logger(__name__)
 
@@ -40,8 +41,11 @@ Row = TypeVar("Row")
 #: Seconds between two signs of life of a writer, and so until it notices that it was cancelled.
 HEARTBEAT_SECONDS: Final = 2.0
 
+#: How many times the progress of a file is recorded.
+STEPS: Final = 10
 
-class Run:
+
+class Attempt:
     """One attempt at building a file, holding the claim on its row.
 
     Every write carries the claim. A run whose claim is no longer on the row
@@ -52,28 +56,29 @@ class Run:
     the body saves.
 
     Attributes:
-        hosting: Whether a task's body is in it, whose threads may save the file.
-        saving: Held while a file is saved in it.
+        runs_task: Whether a task's body is in it, whose threads may save the file.
+        save_lock: Held while a file is saved in it.
         token: The claim; or what is on the row, where no claim was written.
-        recorded: The exception on its way out that the row tells of.
+        recorded_error: The exception on its way out that the row tells of.
     """
 
     def __init__(self, download: Download, token: uuid.UUID | None):
         """Begin an attempt at a download, given as the row was before the claim."""
         self.download = download
-        self.target = Target(download, token)
-        self.watching = False
-        self.hosting = False
-        self.saving = threading.Lock()
+        self.output = OutputFile(download, token)
+        self.is_writing = False
+        self.runs_task = False
+        self.save_lock = threading.Lock()
         self.rows_written: int | None = None
         self.rows_expected: int | None = None
         self.token = token
+        self._next_step = 0
         self._thread = threading.get_ident()
         self._depth = 0
-        self.recorded: BaseException | None = None
+        self.recorded_error: BaseException | None = None
         self._reported: tuple[str, str] | None = None
         self._percentage = download.percentage if download.state == DownloadState.PENDING else 0
-        self.next_beat = time.monotonic() + _pause()
+        self.next_heartbeat = time.monotonic() + _pause()
         if token != download.claim:
             # What the claim has written, for entries that are made without the row.
             download.state, download.errors = DownloadState.RUNNING, ""
@@ -101,16 +106,18 @@ class Run:
                 _registry.remove(self)
 
     @property
-    def here(self) -> bool:
+    def in_this_thread(self) -> bool:
         """Whether it is this thread that the run belongs to."""
         return self._thread == threading.get_ident()
 
     @property
     def superseded(self) -> bool:
         """Whether another run has taken the download over, and is still at it."""
-        return durably(lambda: downloads().with_another(self.download.pk, self.token).exists())
+        return retry_on_outage(
+            lambda: downloads().claimed_by_another(self.download.pk, self.token).exists()
+        )
 
-    def watch(self, parts: Iterable[Row]) -> Iterator[Row]:
+    def with_heartbeats(self, parts: Iterable[Row]) -> Iterator[Row]:
         """Yield what is written, with a heartbeat every ``HEARTBEAT_SECONDS`` between two parts.
 
         Args:
@@ -122,33 +129,33 @@ class Run:
         monotonic = time.monotonic
         with self.writing():
             for part in parts:
-                if monotonic() >= self.next_beat:
-                    self.beat()
+                if monotonic() >= self.next_heartbeat:
+                    self.heartbeat()
                 yield part
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Let whoever writes inside see to the signs of life."""
-        self.watching = True
+        self.is_writing = True
         try:
             yield
         finally:
-            self.watching = False
+            self.is_writing = False
 
-    def advance(self, rows: int) -> None:
+    def report_rows(self, rows: int) -> None:
         """Say how many rows are written, if it is time for a sign of life.
 
         Raises:
             DownloadCancelled: The claim is lost.
         """
-        if time.monotonic() < self.next_beat:
+        if time.monotonic() < self.next_heartbeat:
             return
         self.rows_written = rows
         # Where nobody reports a percentage, the number of rows is what there is to see.
         change = "" if self._percentage else "progressed"
         self._write(lambda: self.held.heartbeat(**self._rows), change=change)
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Give a sign of life and see whether the claim still stands.
 
         Raises:
@@ -156,7 +163,7 @@ class Run:
         """
         self._write(lambda: self.held.heartbeat(**self._rows))
 
-    def progress(self, percentage: int) -> None:
+    def set_percentage(self, percentage: int) -> None:
         """Record progress.
 
         Raises:
@@ -165,12 +172,40 @@ class Run:
         self._percentage = percentage
         self._write(lambda: self.held.progress(percentage), change="progressed")
 
+    def begin_file(self, filename: str) -> None:
+        """Forget the rows of a file that the same task has failed to write before.
+
+        Args:
+            filename: The name for the file, by the format that was chosen for it.
+        """
+        self.rows_written = self.rows_expected = None
+        self._next_step = 0
+        self.output.rename(filename)
+
+    def report_progress(self, total: int, current: int) -> None:
+        """Record each tenth of the rows once; between two of them a call costs a comparison.
+
+        Args:
+            total: How many rows there will be in all. Nothing is recorded of 0.
+            current: The index of the row that was just written, counted from 0.
+
+        Raises:
+            DownloadCancelled: The claim is lost.
+        """
+        if current < self._next_step or not total:
+            return
+        step = min((current + 1) * STEPS // total, STEPS)
+        # The first index of the next step; none follows the last one.
+        self._next_step = -(-(step + 1) * total // STEPS) - 1 if step < STEPS else sys.maxsize
+        if step:
+            self.set_percentage(step * 100 // STEPS)
+
     def resume(self) -> None:
         """Go on after an end that was reported inside this run, and rolled back if it was good."""
-        self.recorded = self._reported = None
+        self.recorded_error = self._reported = None
         if self.download.failed or self.download.complete:
             self.download.state = DownloadState.RUNNING
-            self._change(lambda: self.held.resume(), "progressed", by=durably)
+            self._change(lambda: self.held.resume(), "progressed", by=retry_on_outage)
 
     def complete(self, stored: StoredFile) -> None:
         """Finish with a whole file in the storage.
@@ -197,17 +232,17 @@ class Run:
         """Write that the whole file is there; return whether the claim still stood."""
 
         def write() -> int:
-            return self.target.reach(self.held, stored, **self._rows)
+            return self.output.reach(self.held, stored, **self._rows)
 
         try:
-            return self._change(lambda: harmlessly(write), "completed", by=durably)
+            return self._change(lambda: in_savepoint(write), "completed", by=retry_on_outage)
         except DatabaseFault:
             # A transaction that sees the past cannot write to a row that was removed since.
             if not in_transaction() or self._exists():
                 raise
             return False
 
-    def report(self, errors: str, *, detail: str) -> bool:
+    def report_error(self, errors: str, *, detail: str) -> bool:
         """Record a failure, after which the run may still go on.
 
         Args:
@@ -228,7 +263,7 @@ class Run:
                 write_through(self.download.pk, "failed")
             return changed
 
-        if not write_durably(self.held, write):
+        if not durable_write(self.held, write):
             return False
         self.download.state = DownloadState.FAILED
         return True
@@ -240,17 +275,17 @@ class Run:
             DatabaseFault: It was not recorded; or ``DownloadUnavailable``, likewise.
         """
         # Once the failure is seen, another run may begin, and its file is not ours to sweep.
-        swept = not in_transaction() and durably(lambda: self.held.exists())
+        swept = not in_transaction() and retry_on_outage(lambda: self.held.exists())
         if swept:
             self._sweep()
-        recorded = self.report(errors, detail=detail)
+        recorded = self.report_error(errors, detail=detail)
         if not recorded:
             self.abandon()
         elif not swept:
             self._sweep()
         return recorded
 
-    def finish(self, errors: str) -> None:
+    def fail_without_file(self, errors: str) -> None:
         """End a run that had to make a file: without one, it has failed.
 
         Args:
@@ -262,7 +297,7 @@ class Run:
 
     def release(self) -> None:
         """End a run that need not make a file: without one, the download waits for another run."""
-        self._change(lambda: self.held.release(), "progressed", by=durably)
+        self._change(lambda: self.held.release(), "progressed", by=retry_on_outage)
 
     def abandon(self) -> None:
         """Remove what a run wrote that has lost its claim."""
@@ -273,7 +308,7 @@ class Run:
     @property
     def held(self) -> DownloadQuerySet:
         """The row, as long as this run may write to it."""
-        return downloads().held(self.download.pk, self.token)
+        return downloads().claimed_by(self.download.pk, self.token)
 
     def _record(self, error: BaseException | None) -> None:
         """Record how a part of the run ended, or raise."""
@@ -282,7 +317,7 @@ class Run:
             return
         if isinstance(error, DownloadCancelled):
             self._tidy(self.abandon)
-        elif error is not None and error is not self.recorded:
+        elif error is not None and error is not self.recorded_error:
             try:
                 self._record_failure(error)
             except Exception:
@@ -303,16 +338,18 @@ class Run:
         errors = self._reported[0] if self._reported else error_text.for_owner(error)
         recorded = self.fail(errors, detail=error_text.for_staff(error))
         # What the body of a task raises, the queue sees as it is.
-        saving = isinstance(error, Exception) and (self._depth or not self.hosting)
+        saving = isinstance(error, Exception) and (self._depth or not self.runs_task)
         complete = {"claim": self.token, "state": DownloadState.COMPLETE}
         if saving and not recorded and not self._exists(**complete):
             raise self._lost() from error
-        self.recorded = error
+        self.recorded_error = error
 
     def _purge_if_cleared(self) -> None:
         """Remove a download whose row was locked when its owner cleared it."""
         if self._cleared():
-            durably(lambda: purge(downloads().filter(pk=self.download.pk, claim=self.token)))
+            retry_on_outage(
+                lambda: purge(downloads().filter(pk=self.download.pk, claim=self.token))
+            )
 
     def _tidy(self, work: Callable[[], object]) -> None:
         """Do what must not hide how the run ended."""
@@ -322,7 +359,7 @@ class Run:
             logger.exception("Download %s was not cleared up", self.download.download_key)
 
     def _unfinished(self) -> bool:
-        return durably(lambda: self.held.unfinished().exists())
+        return retry_on_outage(lambda: self.held.unfinished().exists())
 
     @property
     def _rows(self) -> dict[str, int | None]:
@@ -330,7 +367,7 @@ class Run:
 
     def _exists(self, **columns: object) -> bool:
         rows = downloads().filter(pk=self.download.pk, **columns)
-        return durably(lambda: as_others_see(lambda: rows.exists()))
+        return retry_on_outage(lambda: read_committed(lambda: rows.exists()))
 
     def _cleared(self) -> bool:
         return cache_entries.is_cleared(self.download.download_key)
@@ -345,7 +382,7 @@ class Run:
         Raises:
             DownloadCancelled: The claim is lost.
         """
-        self.next_beat = time.monotonic() + _pause()
+        self.next_heartbeat = time.monotonic() + _pause()
         inside = in_transaction()
         try:
             if inside:
@@ -368,7 +405,7 @@ class Run:
         statement: Callable[[], int],
         change: str,
         *,
-        by: Callable[[Callable[[], bool]], bool] = retried,
+        by: Callable[[Callable[[], bool]], bool] = retry_on_new_connection,
     ) -> bool:
         """Change the row and publish the change; return whether the claim still stood."""
 
@@ -393,6 +430,6 @@ def _pause() -> float:
     return min(HEARTBEAT_SECONDS, settings.STALLED_AFTER / 4)
 
 
-_registry: Final[Registry[Run]] = Registry()
+_registry: Final[Registry[Attempt]] = Registry()
 
-current_run: Final = _registry.current
+current_attempt: Final = _registry.current

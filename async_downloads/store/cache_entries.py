@@ -23,24 +23,24 @@ from django.db import connections, router
 from django.utils import timezone
 
 from async_downloads import settings
-from async_downloads.utils.circuit_breaker import Breaker
+from async_downloads.utils.circuit_breaker import CircuitBreaker
 
 __all__ = [
     "DownloadEntry",
+    "add_version",
     "delete_entry",
     "end_cleanup",
     "get_entries",
+    "get_entries_and_marks",
     "get_entry",
-    "get_live",
     "get_version",
     "is_cleared",
     "is_shared",
     "last_cleanup",
+    "mark_cancelled",
     "mark_cleared",
     "new_version",
-    "note_cancelled",
-    "note_cleanup",
-    "offer_version",
+    "record_cleanup",
     "renew_cleanup",
     "renew_version",
     "set_entry",
@@ -108,7 +108,7 @@ def get_entries(download_keys: Iterable[str]) -> dict[str, DownloadEntry]:
     return {key: value for key, value in found.items() if _is_entry(value)}
 
 
-def get_live(
+def get_entries_and_marks(
     download_keys: Iterable[str], listed: Iterable[str]
 ) -> tuple[dict[str, DownloadEntry], set[str]]:
     """Return entries, and which downloads are marked as cleared, in one round trip.
@@ -157,7 +157,7 @@ def delete_entry(download_key: str) -> None:
     _attempt(lambda cache: cache.delete_many(keys), None)
 
 
-def note_cancelled(download_key: str) -> None:
+def mark_cancelled(download_key: str) -> None:
     """Mark an unfinished download whose row is gone.
 
     Its writer may be inside a transaction that still sees the row as it was.
@@ -223,7 +223,7 @@ def end_cleanup(scope: str) -> None:
     _attempt(lambda cache: cache.delete(_cleanup_key(scope)), False)
 
 
-def note_cleanup(scope: str) -> None:
+def record_cleanup(scope: str) -> None:
     """Remember that a clean-up came to its end now."""
     key = f"{_cleanup_key(scope)}:last"
     _attempt(lambda cache: cache.set(key, time.time(), LAST_CLEANUP_SECONDS), None)
@@ -270,7 +270,7 @@ def renew_version(collection_key: str) -> None:
         _attempt(lambda cache: cache.set(key, new_version(), VERSION_SECONDS), None)
 
 
-def offer_version(collection_key: str, version: str) -> None:
+def add_version(collection_key: str, version: str) -> None:
     """Set what a page brought as its version, unless a token is there.
 
     For a reader that found that the version still describes the rows. A token
@@ -308,13 +308,13 @@ def _is_entry(value: object) -> TypeGuard[DownloadEntry]:
     return type(percentage) is int and 0 <= percentage <= 100
 
 
-_breakers: Final[dict[str, Breaker]] = {}
+_breakers: Final[dict[str, CircuitBreaker]] = {}
 
 
 def _attempt(operation: Callable[[BaseCache], T], default: T) -> T:
     """Run an operation on the configured cache; answer ``default`` if it cannot be had."""
     alias = _alias()
-    breaker = _breakers.setdefault(alias, Breaker(f"The cache {alias!r}"))
+    breaker = _breakers.setdefault(alias, CircuitBreaker(f"The cache {alias!r}"))
 
     def run() -> T:
         cache = caches[alias]

@@ -1,59 +1,58 @@
-"""What handing out a file leaves on its row: that it was fetched, or that it is missing."""
+"""Record on a row that its file was fetched, or is missing."""
 
-from typing import Any
+from typing import Any, Final
 
 from django.utils.translation import gettext_noop
 
 from async_downloads.files import storage
 from async_downloads.models import Download
-from async_downloads.store.transactions import DatabaseFault, downloads, impatient
-from async_downloads.store.write_through import tell, write_through
+from async_downloads.store.transactions import DatabaseFault, downloads, short_lock_timeout
+from async_downloads.store.write_through import send_signal, write_through
 from async_downloads.utils.log import get_logger
 
-__all__ = ["fetched", "lose"]
+__all__ = ["FILE_MISSING", "record_fetch", "record_missing_file"]
 
 logger = get_logger(__name__)
 
+#: The owner reads this of a complete download whose file is no longer in the storage.
+FILE_MISSING: Final = gettext_noop("The file is no longer there. Please ask for it again.")
 
-def lose(download: Download) -> bool:
+
+def record_missing_file(download: Download) -> bool:
     """Record that the file of a complete download is no longer in the storage.
 
-    The list then says so rather than offer it. A database that is busy is left
-    alone, because the next one who asks for the file finds the same.
+    The list then says so, and no longer offers the file. If the database is busy,
+    nothing is recorded, because the next request for the file finds the same.
 
     Returns:
-        Whether it is gone for good: not where the storage itself is not there.
+        Whether the file is gone for good; False if the storage itself is not there.
     """
     if not storage.is_there(download.filepath):
         logger.error("The storage is not there, and with it %s", download.filepath)
         return False
     rows = downloads().filter(pk=download.pk, filepath=download.filepath)
     try:
-        with impatient():
-            lost = rows.lose(gettext_noop("The file is no longer there. Please ask for it again."))
+        with short_lock_timeout():
+            failed = rows.fail_missing(FILE_MISSING)
     except DatabaseFault:
         logger.warning("The file of %s is gone, unrecorded", download.pk, exc_info=True)
         return True
-    if lost:
+    if failed:
         logger.error("The storage no longer has %s of download %s", download.filepath, download.pk)
         write_through(download.pk, "failed")
     return True
 
 
-def fetched(download: Download, user: Any) -> None:
-    """Count that the file of a download was handed out.
+def record_fetch(download: Download, user: Any) -> None:
+    """Record that the file of a download was sent to a user.
 
-    A database that is busy loses the count rather than keep anybody waiting.
-
-    Args:
-        download: The row.
-        user: To whom.
+    If the database is busy, the fetch is not counted, and the request does not wait.
     """
     try:
-        with impatient():
-            counted = downloads().filter(pk=download.pk).fetched(user.pk)
+        with short_lock_timeout():
+            counted = downloads().filter(pk=download.pk).count_fetch(user.pk)
     except DatabaseFault:
         logger.warning("A fetch of %s was not counted", download.pk, exc_info=True)
         return
     if counted:
-        tell(download, "fetched", user=user)
+        send_signal(download, "fetched", user=user)

@@ -19,29 +19,29 @@ from async_downloads.models import (
     DownloadQuerySet,
     DownloadState,
 )
-from async_downloads.models.texts import underlined, write_text
+from async_downloads.models.texts import as_underscore, write_text
 from async_downloads.models.timing import expiry, stalled_before
 from async_downloads.owners import Owner
 from async_downloads.store import cache_entries
-from async_downloads.store.attempt import Run, current_run
-from async_downloads.store.outages import durably, write_durably
-from async_downloads.store.overdue import SILENT
+from async_downloads.store.attempt import Attempt, current_attempt
+from async_downloads.store.outages import durable_write, retry_on_outage
+from async_downloads.store.overdue import STOPPED_RESPONDING
 from async_downloads.store.registry import canonical_key
 from async_downloads.store.removal import purge
-from async_downloads.store.starts import hold, make, refuse_too_many
+from async_downloads.store.starts import check_active_limit, insert_collection, lock_collection
 from async_downloads.store.transactions import (
     DatabaseFault,
     after_commit,
     database,
     downloads,
     in_transaction,
-    persistently,
+    retry_on_deadlock,
 )
 from async_downloads.store.write_through import (
-    announce,
-    each_of,
-    entry_of,
-    tell,
+    cache_entry_of,
+    publish_change,
+    run_all,
+    send_signal,
     write_progress,
     write_through,
 )
@@ -49,8 +49,8 @@ from async_downloads.utils.log import get_logger
 
 __all__ = [
     "claim",
-    "collection_of",
     "create",
+    "get_or_create_collection",
     "set_error",
     "set_percentage",
 ]
@@ -86,12 +86,12 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
         TooManyDownloadsError: The owner has as many in progress as ``ASYNC_DOWNLOADS_MAX_ACTIVE``.
     """
     # Two that make the same collection, while it is being removed, may block each other.
-    download = persistently(partial(_begin, owner, filename, name))
-    each_of(lambda: cache_entries.set_entry(entry_of(download, user=owner.name)))
+    download = retry_on_deadlock(partial(_begin, owner, filename, name))
+    run_all(lambda: cache_entries.set_entry(cache_entry_of(download, user=owner.name)))
     after_commit(
-        lambda: each_of(
-            lambda: announce(download.collection, "created", download.download_key),
-            lambda: tell(download, "created"),
+        lambda: run_all(
+            lambda: publish_change(download.collection, "created", download.download_key),
+            lambda: send_signal(download, "created"),
         )
     )
     return download
@@ -100,7 +100,7 @@ def create(owner: Owner, *, filename: str, name: str) -> Download:
 def _begin(owner: Owner, filename: str, name: str) -> Download:
     try:
         insert = partial(_insert, owner)
-        return write_text(insert, filename, name, using=database(), instead=underlined)
+        return write_text(insert, filename, name, using=database(), replacement=as_underscore)
     except IntegrityError as error:
         collections = DownloadCollection.objects.using(database())
         if in_transaction() or not collections.filter(pk=owner.collection_id).exists():
@@ -113,14 +113,14 @@ def _insert(owner: Owner, filename: str, name: str) -> Download:
     download = Download(name=name, filename=filename)
     download.filepath = path_for(download.download_key, filename)
     with transaction.atomic(using=database()):
-        download.collection = collection_of(owner)
-        refuse_too_many(download.collection)
+        download.collection = get_or_create_collection(owner)
+        check_active_limit(download.collection)
         download.expires_at = expiry()
         download.save(using=database(), force_insert=True)
     return download
 
 
-def claim(download_key: str, *, superseded: bool = False) -> Run | None:
+def claim(download_key: str, *, superseded: bool = False) -> Attempt | None:
     """Take a download for writing, as soon as it is there to be taken.
 
     One that is with another run is waited for until it is clear what became of
@@ -141,7 +141,7 @@ def claim(download_key: str, *, superseded: bool = False) -> Run | None:
         DownloadUnavailable: The database was away for too long.
     """
     download_key = canonical_key(download_key)
-    download = durably(lambda: _wait_for_row(download_key))
+    download = retry_on_outage(lambda: _wait_for_row(download_key))
     if download is None:
         logger.warning("There is no download %s; nothing was written", download_key)
         return None
@@ -149,7 +149,7 @@ def claim(download_key: str, *, superseded: bool = False) -> Run | None:
         return _join_transaction(download, superseded=superseded)
     if cache_entries.is_cleared(download_key):
         logger.info("Download %s was cleared while its row was locked", download_key)
-        durably(lambda: purge(downloads().filter(pk=download.pk)))
+        retry_on_outage(lambda: purge(downloads().filter(pk=download.pk)))
         return None
     return _take_in_turn(download, superseded=superseded)
 
@@ -165,9 +165,9 @@ def set_percentage(download_key: str, percentage: int) -> None:
         DownloadCancelled: This process is writing the download, and has lost it.
     """
     download_key = canonical_key(download_key)
-    run = current_run(download_key)
+    run = current_attempt(download_key)
     if run is not None:
-        run.progress(percentage)
+        run.set_percentage(percentage)
         return
     rows = _rows(download_key)
     try:
@@ -199,7 +199,7 @@ def set_error(
         DownloadUnavailable: The database was away for too long.
     """
     download_key = canonical_key(download_key)
-    run = current_run(download_key)
+    run = current_attempt(download_key)
     rows = _rows(download_key)
     if unless_ended:
         rows = rows.unclaimed().unfinished()
@@ -210,23 +210,23 @@ def set_error(
             write_through(uuid.UUID(download_key), "failed")
         return changed
 
-    recorded = run.report(errors, detail=detail) if run else write_durably(rows, write) > 0
+    recorded = run.report_error(errors, detail=detail) if run else durable_write(rows, write) > 0
     if not recorded:
-        durably(lambda: _explain_no_row(download_key, rows, "an error"))
+        retry_on_outage(lambda: _explain_no_row(download_key, rows, "an error"))
 
 
-def collection_of(owner: Owner) -> DownloadCollection:
+def get_or_create_collection(owner: Owner) -> DownloadCollection:
     """Return the owner's collection, which nobody can remove until the caller has committed."""
     label = owner.name if owner.user_id is None else ""
     fields: dict[str, Any] = {"key": owner.collection_key, "user_id": owner.user_id, "label": label}
     collections = DownloadCollection.objects.using(database())
-    collection = hold(collections, owner.collection_id)
+    collection = lock_collection(collections, owner.collection_id)
     while collection is None:
         try:
             with transaction.atomic(using=database()):
-                return make(collections, pk=owner.collection_id, **fields)
+                return insert_collection(collections, pk=owner.collection_id, **fields)
         except IntegrityError:
-            collection = hold(collections, owner.collection_id)
+            collection = lock_collection(collections, owner.collection_id)
             if collection is None and not collections.filter(pk=owner.collection_id).exists():
                 # Not that somebody else was faster: the owner is gone.
                 raise
@@ -261,7 +261,7 @@ def _patience(download_key: str) -> float:
     return ROW_WAIT_SECONDS if cache_entries.get_entry(download_key) else BLIND_ROW_WAIT_SECONDS
 
 
-def _join_transaction(download: Download, *, superseded: bool) -> Run | None:
+def _join_transaction(download: Download, *, superseded: bool) -> Attempt | None:
     """Return a run inside a transaction of the caller's, whose claim is not written.
 
     It would hold the row's lock until the caller commits. Nothing is waited for,
@@ -270,10 +270,10 @@ def _join_transaction(download: Download, *, superseded: bool) -> Run | None:
     if _is_with_another(download):
         raise _busy(download)
     refused = _refused(download, superseded=superseded)
-    return None if refused else Run(download, download.claim)
+    return None if refused else Attempt(download, download.claim)
 
 
-def _take_in_turn(download: Download, *, superseded: bool) -> Run | None:
+def _take_in_turn(download: Download, *, superseded: bool) -> Attempt | None:
     """Claim a download once no other run is alive; None if there is nothing left to do."""
     current: Download | None = download
     heard: datetime | None = None
@@ -285,14 +285,14 @@ def _take_in_turn(download: Download, *, superseded: bool) -> Run | None:
             time.sleep(min(TURN_WAIT_STEP, settings.STALLED_AFTER / 4))
         elif _refused(current, superseded=superseded):
             return None
-        elif heard is not None and current.failed and current.errors != SILENT:
+        elif heard is not None and current.failed and current.errors != STOPPED_RESPONDING:
             logger.info("Download %s has failed in the run that was waited for", current.pk)
             return None
         else:
             run = _take(current)
             if run is not None:
                 return run
-        current = durably(_looking_for(download.pk))
+        current = retry_on_outage(_looking_for(download.pk))
     logger.info("Download %s was cleared", download.pk)
     return None
 
@@ -301,7 +301,7 @@ def _looking_for(pk: uuid.UUID) -> Callable[[], Download | None]:
     return lambda: downloads().select_related("collection__user").filter(pk=pk).first()
 
 
-def _take(download: Download) -> Run | None:
+def _take(download: Download) -> Attempt | None:
     """Claim a download, or return None if somebody else was faster."""
     token = uuid.uuid4()
 
@@ -309,13 +309,13 @@ def _take(download: Download) -> Run | None:
         # A connection that died may have died after the write.
         taken = (
             downloads().claim(download.pk, token) > 0
-            or downloads().held(download.pk, token).exists()
+            or downloads().claimed_by(download.pk, token).exists()
         )
         if taken:
             write_through(download.pk, "started")
         return taken
 
-    return Run(download, token) if durably(write) else None
+    return Attempt(download, token) if retry_on_outage(write) else None
 
 
 def _is_with_another(download: Download) -> bool:
@@ -351,10 +351,10 @@ def _refused(download: Download, *, superseded: bool) -> bool:
     if download.failed:
         logger.info("Download %s has failed after %s attempts", download.pk, download.attempts)
         return True
-    holder = current_run(download.download_key)
+    holder = current_attempt(download.download_key)
     if superseded or (holder is not None and holder.token == download.claim):
         raise _busy(download)
-    given_up = downloads().held(download.pk, download.claim).unclaimed()
+    given_up = downloads().claimed_by(download.pk, download.claim).unclaimed()
     text = gettext_noop("Given up: the worker stopped responding each time.")
 
     def write() -> bool:
@@ -363,7 +363,7 @@ def _refused(download: Download, *, superseded: bool) -> bool:
             write_through(download.pk, "failed")
         return failed
 
-    if not durably(write):
+    if not retry_on_outage(write):
         # The run that has the download has given a heartbeat, or ended, since it was looked at.
         raise _busy(download)
     logger.error("Download %s is given up after %s attempts", download.pk, download.attempts)

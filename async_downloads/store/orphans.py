@@ -1,8 +1,8 @@
-"""Files that no row knows: what a worker left that died at the wrong moment.
+"""Find and remove files that have no row: a worker that died at the wrong moment leaves one.
 
-They are looked for only on request. A folder is taken for ours only if it lies
-directly under ``PATH_PREFIX`` and is named by a UUID, and is left alone as long
-as anything in it is young: its row may not have been committed yet.
+The search runs only on request. It looks at folders that lie directly under
+``PATH_PREFIX`` and are named by a UUID, and leaves a folder alone while anything in
+it is young, because the row may not have been committed yet.
 """
 
 import uuid
@@ -20,7 +20,7 @@ __all__ = ["folder_keys", "remove_orphans"]
 
 
 def remove_orphans(*, min_age: timedelta, dry_run: bool = False) -> Iterator[str]:
-    """Remove the files of our folders that have no row, and yield their paths.
+    """Remove the files of folders that have no row, and yield their paths.
 
     Args:
         min_age: How long nothing in a folder may have changed.
@@ -29,16 +29,16 @@ def remove_orphans(*, min_age: timedelta, dry_run: bool = False) -> Iterator[str
     before = timezone.now() - min_age
     for keys in folder_keys():
         known = set(downloads().filter(pk__in=keys).values_list("pk", flat=True))
-        found = {
+        folders = {
             str(key): paths
             for key in sorted(keys - known)
             if (paths := storage.old_files(str(key), before=before))
         }
-        # A storage may have put the file of a download into another folder than ours.
-        paths = [path for paths in found.values() for path in paths]
-        kept = set(downloads().filter(filepath__in=paths).values_list("filepath", flat=True))
-        for name, paths in found.items():
-            if kept.isdisjoint(paths):
+        # A storage may have put the file of a download into the folder of another.
+        paths = [path for paths in folders.values() for path in paths]
+        used = set(downloads().filter(filepath__in=paths).values_list("filepath", flat=True))
+        for name, paths in folders.items():
+            if used.isdisjoint(paths):
                 yield from _remove(name, paths, dry_run=dry_run)
 
 
@@ -52,7 +52,7 @@ def _remove(name: str, paths: list[str], *, dry_run: bool) -> Iterator[str]:
 
 
 def folder_keys() -> Iterator[set[uuid.UUID]]:
-    """Yield the download keys that folders in the storage are named by, in batches."""
+    """Yield the download keys that name folders in the storage, in batches."""
     batch: set[uuid.UUID] = set()
     for name in storage.folders():
         key = download_key_of(name)

@@ -11,10 +11,14 @@ from django.db import Error as DatabaseFault
 from async_downloads import settings
 from async_downloads.exceptions import DownloadUnavailable
 from async_downloads.models import DownloadQuerySet
-from async_downloads.store.transactions import in_transaction, retried, surely
+from async_downloads.store.transactions import (
+    in_transaction,
+    retry_on_new_connection,
+    write_outside_transaction,
+)
 from async_downloads.utils.log import get_logger
 
-__all__ = ["durably", "is_outage", "write_durably"]
+__all__ = ["durable_write", "is_outage", "retry_on_outage"]
 
 logger = get_logger(__name__)
 
@@ -40,7 +44,7 @@ MYSQL_PERMANENT: Final = {
 SQLITE_TRANSIENT: Final = {5, 6, 7, 8, 9, 10, 13, 14, 15, 17}
 
 
-def durably(operation: Callable[[], T]) -> T:
+def retry_on_outage(operation: Callable[[], T]) -> T:
     """Run an operation, and while the database is away run it again, each time on a new connection.
 
     The pauses grow. Inside a transaction of the caller's there is nothing to wait for, as
@@ -54,10 +58,10 @@ def durably(operation: Callable[[], T]) -> T:
         DatabaseFault: An error that waiting does not heal; or any, in a transaction.
         DownloadUnavailable: The database was away for longer than ``DATABASE_WAIT``.
     """
-    return _waiting(lambda: retried(operation), inside=False)
+    return _waiting(lambda: retry_on_new_connection(operation), inside=False)
 
 
-def write_durably(rows: DownloadQuerySet, write: Callable[[], int]) -> int:
+def durable_write(rows: DownloadQuerySet, write: Callable[[], int]) -> int:
     """Write as ``surely`` does, and wait for the database as ``durably`` does.
 
     It waits inside a transaction of the caller's, too, because the write is not a part of it.
@@ -73,7 +77,7 @@ def write_durably(rows: DownloadQuerySet, write: Callable[[], int]) -> int:
         DatabaseFault: An error that waiting does not heal.
         DownloadUnavailable: The database was away for longer than ``DATABASE_WAIT``.
     """
-    return _waiting(lambda: surely(rows, write), inside=True)
+    return _waiting(lambda: write_outside_transaction(rows, write), inside=True)
 
 
 def _waiting(attempt: Callable[[], T], *, inside: bool) -> T:

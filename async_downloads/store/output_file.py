@@ -7,10 +7,10 @@ from async_downloads.files.storage import StoredFile
 from async_downloads.models import Download, DownloadQuerySet, DownloadState
 from async_downloads.store.transactions import downloads
 
-__all__ = ["Target"]
+__all__ = ["OutputFile"]
 
 
-class Target:
+class OutputFile:
     """The file that a run makes.
 
     Attributes:

@@ -1,8 +1,8 @@
-"""Unfinished downloads without a heartbeat for ``TIMEOUT``: they fail, with a reason.
+"""Fail unfinished downloads without a heartbeat for ``TIMEOUT``.
 
-What is unfinished does not expire. It fails first, by the clean-up or by a read of it,
-and is then kept for ``TIMEOUT`` like any other failure. Its claim stays on the row, so that a
-run which comes back after all, or a worker that starts this late, still finishes it.
+An unfinished download does not expire. It fails first, by the clean-up or when it is
+read, and is then kept for ``TIMEOUT`` like any other failure. Its claim stays on the row,
+so that an attempt which comes back, or a worker that starts this late, still finishes it.
 """
 
 import uuid
@@ -15,18 +15,23 @@ from django.utils.translation import gettext_noop
 
 from async_downloads import settings
 from async_downloads.models import Download, DownloadState
-from async_downloads.store.transactions import DatabaseFault, database, downloads, impatient
+from async_downloads.store.transactions import (
+    DatabaseFault,
+    database,
+    downloads,
+    short_lock_timeout,
+)
 from async_downloads.store.write_through import write_through_all
 from async_downloads.utils.log import get_logger
 
-__all__ = ["SILENT", "fail_overdue", "settled", "skips_locked"]
+__all__ = ["STOPPED_RESPONDING", "fail_overdue", "skips_locked", "with_overdue_failed"]
 
 logger = get_logger(__name__)
 
-#: What the owner reads of a run that fell silent.
-SILENT: Final = gettext_noop("The worker stopped responding. Please request it again.")
+#: The owner reads this of an attempt without heartbeats.
+STOPPED_RESPONDING: Final = gettext_noop("The worker stopped responding. Please request it again.")
 
-#: What the owner reads, by what has not happened in time.
+#: The reasons that the owner reads, by the step that is overdue.
 REASONS: Final = (
     (
         Q(state=DownloadState.PENDING, started_at__isnull=True),
@@ -36,7 +41,7 @@ REASONS: Final = (
         Q(state=DownloadState.PENDING, started_at__isnull=False),
         gettext_noop("The task ended without making a file."),
     ),
-    (Q(state=DownloadState.RUNNING), SILENT),
+    (Q(state=DownloadState.RUNNING), STOPPED_RESPONDING),
 )
 
 #: The columns that a failure changes and that a page may show.
@@ -54,31 +59,31 @@ def fail_overdue(download_keys: Iterable[uuid.UUID]) -> int:
     """
     detail = f"There was no heartbeat for ASYNC_DOWNLOADS_TIMEOUT ({settings.TIMEOUT} seconds)."
     with transaction.atomic(using=database()):
-        locked = downloads().overdue().select_for_update(skip_locked=skips_locked())
-        held = list(locked.filter(pk__in=download_keys).values_list("pk", flat=True))
-        rows = downloads().overdue().filter(pk__in=held)
+        rows = downloads().overdue().select_for_update(skip_locked=skips_locked())
+        locked = list(rows.filter(pk__in=download_keys).values_list("pk", flat=True))
+        overdue = downloads().overdue().filter(pk__in=locked)
         failed = sum(
-            rows.filter(condition).fail(reason, detail=f"{reason} {detail}")
+            overdue.filter(condition).fail(reason, detail=f"{reason} {detail}")
             for condition, reason in REASONS
         )
         if failed:
-            write_through_all(held, "failed")
+            write_through_all(locked, "failed")
     return failed
 
 
-def settled(rows: list[Download]) -> list[Download]:
-    """Fail those of some rows that are overdue, and return all of them as they are then.
+def with_overdue_failed(rows: list[Download]) -> list[Download]:
+    """Fail those of some rows that are overdue, and return all rows with their new state.
 
-    A database that is busy leaves them as they are: they are shown as stalled.
+    If the database is busy, they stay as they are, and are shown as stalled.
 
     Args:
-        rows: As they are shown, with the live entries laid over them.
+        rows: Rows with their live percentages.
     """
     overdue = {row.pk: row for row in rows if row.overdue}
     if not overdue:
         return rows
     try:
-        with impatient():
+        with short_lock_timeout():
             fail_overdue(overdue)
             for values in downloads().filter(pk__in=overdue).values("pk", *CHANGED):
                 for name in CHANGED:

@@ -24,7 +24,7 @@ class _Registered(Protocol):
     download: Download
 
     @property
-    def here(self) -> bool: ...
+    def in_this_thread(self) -> bool: ...
 
 
 R = TypeVar("R", bound=_Registered)
@@ -47,7 +47,9 @@ class Registry(Generic[R]):
         run is the one that has begun last: the others have lost.
         """
         runs = self._runs.get(canonical_key(download_key), ())
-        return next((run for run in reversed(runs) if run.here), runs[-1] if runs else None)
+        return next(
+            (run for run in reversed(runs) if run.in_this_thread), runs[-1] if runs else None
+        )
 
     def add(self, run: R) -> None:
         """Add a run that begins."""

@@ -1,18 +1,19 @@
-"""How downloads go away: cleared by their owner, or purged by staff.
+"""Remove downloads: their owner clears them, or staff purge them.
 
-Whatever way a row is deleted, its file goes with it: ``discard`` is called for
+However a row is deleted, its file goes with it: ``discard`` is called for
 each deleted row, those of a cascade included.
 """
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from async_downloads.files import storage
@@ -23,9 +24,9 @@ from async_downloads.store.transactions import (
     after_commit,
     database,
     downloads,
-    impatient,
+    short_lock_timeout,
 )
-from async_downloads.store.write_through import announce, each_of, tell
+from async_downloads.store.write_through import publish_change, run_all, send_signal
 from async_downloads.utils.error_text import storable
 from async_downloads.utils.log import get_logger
 
@@ -46,8 +47,8 @@ logger = get_logger(__name__)
 #: Rows that are deleted in one transaction, at the most.
 BATCH_SIZE: Final = 500
 
-#: Seconds in which a request that clears what has finished begins to delete files, and how
-#: many it deletes first.
+#: Seconds for which a request that clears finished downloads deletes files, and the number of
+#: files in its first batch.
 CLEAR_SECONDS: Final = 0.3
 FIRST_CLEARED: Final = 8
 
@@ -55,33 +56,36 @@ FIRST_CLEARED: Final = 8
 def clear(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str = "") -> bool:
     """Remove one of a user's own downloads, running or not.
 
-    A run that is still writing finds its row gone and stops. Where a transaction
-    of somebody else's has locked the row (or an SQLite) for longer than a person
-    waits, the download is marked instead: it leaves the list at once, and goes
-    with the end of its run or, without one, with the next clean-up after it expires.
+    An attempt that is still writing finds its row gone and stops. If another
+    transaction has locked the row (or an SQLite) for longer than a person waits, the
+    download is marked instead: it leaves the list at once, and is deleted at the end
+    of its attempt or, without one, by the next clean-up after it expires.
 
     Args:
-        user_id: The user who asks.
+        user_id: The user who clears it.
         download_key: Which download.
-        filepath: Which download, by the path on its row. It is only compared,
-            never acted on.
+        filepath: Which download, by the path on its row, which is only compared.
 
     Returns:
-        Whether there was such a download; False both for what does not exist
-        and for what is somebody else's.
+        Whether the user had such a download.
 
     Raises:
-        DatabaseFault: It is locked, and there is no cache that all processes share.
+        DatabaseFault: It is locked, and the processes do not share a cache.
     """
     mine = downloads().for_user(user_id)
     keys = [download_key] if download_key is not None else _keys_by_path(mine, filepath)
-    return _purge_or_mark(mine.filter(pk__in=keys)) > 0
+    rows = mine.filter(pk__in=keys)
+    try:
+        with short_lock_timeout():
+            return purge(rows) > 0
+    except DatabaseFault as fault:
+        return _mark(rows, fault) > 0
 
 
 def _keys_by_path(rows: DownloadQuerySet, filepath: str) -> list[uuid.UUID]:
-    """Return the keys of downloads whose path is this text, not one that a collation takes for it.
+    """Return the keys of downloads with exactly this path, whatever a collation takes for equal.
 
-    A text that no database can compare is the path of none.
+    A text that a database cannot compare is the path of none.
     """
     if storable(filepath) != filepath:
         return []
@@ -90,26 +94,26 @@ def _keys_by_path(rows: DownloadQuerySet, filepath: str) -> list[uuid.UUID]:
 
 
 def clear_finished(user_id: Any) -> int:
-    """Remove a user's own downloads that are complete or have failed; returns how many.
+    """Remove a user's own downloads that are complete or have failed, and return how many.
 
     They leave the list with one statement, however many they are. Their rows and
     files are then deleted for ``CLEAR_SECONDS``; the next clean-up deletes the others.
     If rows are locked, they are marked, as by ``clear``.
 
     Raises:
-        DatabaseFault: They are locked, and there is not a cache that all processes share.
+        DatabaseFault: They are locked, and the processes do not share a cache.
     """
     finished = downloads().for_user(user_id).finished()
     # The clock of another machine may be behind.
     moment = timezone.now() - cache_entries.CLOCK_DIFFERENCE
     try:
-        with impatient():
+        with short_lock_timeout():
             cleared = finished.active().retire(moment)
     except DatabaseFault as fault:
         return _mark(finished, fault)
     if cleared:
         for collection in DownloadCollection.objects.using(database()).filter(user_id=user_id):
-            announce(collection, "removed")
+            publish_change(collection, "removed")
         _purge_for_a_while(finished.expired())
     return cleared
 
@@ -124,7 +128,7 @@ def _purge_for_a_while(rows: DownloadQuerySet) -> None:
     keys = rows.order_by("pk").values_list("pk", flat=True)
     while time.monotonic() < deadline and (batch := list(keys[:size])):
         try:
-            with impatient():
+            with short_lock_timeout():
                 delete(rows.filter(pk__in=batch))
         except DatabaseFault:
             logger.info("Cleared downloads are left to the next clean-up", exc_info=True)
@@ -132,28 +136,18 @@ def _purge_for_a_while(rows: DownloadQuerySet) -> None:
         size = min(size * 2, BATCH_SIZE)
 
 
-def _purge_or_mark(rows: DownloadQuerySet) -> int:
-    """Delete rows, or mark them as cleared where somebody has them locked; return how many."""
-    try:
-        with impatient():
-            return purge(rows)
-    except DatabaseFault as fault:
-        return _mark(rows, fault)
-
-
 def _mark(rows: DownloadQuerySet, fault: DatabaseFault) -> int:
-    """Mark rows as cleared that could not be changed, and return how many.
+    """Mark rows as cleared that are locked, and return how many.
 
     Raises:
-        DatabaseFault: The one that kept them from being changed, if no other process
-            would find the marks.
+        DatabaseFault: The given one, if other processes could not see the marks.
     """
     marked = dict(rows.values_list("pk", "collection_id"))
     if not cache_entries.mark_cleared(str(pk) for pk in marked):
         raise fault
     collections = DownloadCollection.objects.using(database())
     for collection in collections.filter(pk__in=set(marked.values())):
-        announce(collection, "removed")
+        publish_change(collection, "removed")
     return len(marked)
 
 
@@ -166,8 +160,8 @@ def purge(queryset: DownloadQuerySet) -> int:
     return sum(delete(downloads().filter(pk__in=batch)) for batch in in_batches(queryset))
 
 
-def in_batches(queryset: DownloadQuerySet) -> Iterator[list[uuid.UUID]]:
-    """Yield the keys of downloads, at most ``BATCH_SIZE`` at a time, whatever becomes of them."""
+def in_batches(queryset: QuerySet[Any]) -> Iterator[list[uuid.UUID]]:
+    """Yield primary keys, at most ``BATCH_SIZE`` at a time, even if their rows are deleted."""
     keys = queryset.using(database()).order_by("pk").values_list("pk", flat=True)
     batch = list(keys[:BATCH_SIZE])
     while batch:
@@ -176,17 +170,17 @@ def in_batches(queryset: DownloadQuerySet) -> Iterator[list[uuid.UUID]]:
 
 
 def collections_by_key(collection_key: str) -> list[DownloadCollection]:
-    """Return the collections that go by a collection key.
+    """Return the collections with this collection key.
 
     A text can have the same key as the user whose primary key it spells.
     """
     collections = DownloadCollection.objects.using(database())
-    # Not those whose key a collation takes for this one.
+    # A collation may take another key for this one.
     return [each for each in collections.filter(key=collection_key) if each.key == collection_key]
 
 
 def delete(queryset: DownloadQuerySet) -> int:
-    """Delete rows in one transaction, tell their owners' pages, and return how many there were."""
+    """Delete rows in one transaction, publish the change, and return how many there were."""
     with transaction.atomic(using=database()):
         collections = list(
             DownloadCollection.objects.using(database()).filter(
@@ -195,12 +189,12 @@ def delete(queryset: DownloadQuerySet) -> int:
         )
         removed = queryset.delete()[1].get(Download._meta.label, 0)
 
-        def tell_pages() -> None:
+        def publish() -> None:
             for collection in collections:
-                announce(collection, "removed")
+                publish_change(collection, "removed")
 
         if removed:
-            after_commit(tell_pages)
+            after_commit(publish)
     return removed
 
 
@@ -209,11 +203,11 @@ _files_first: ContextVar[bool] = ContextVar("files_first", default=False)
 
 @contextmanager
 def files_first() -> Iterator[None]:
-    """Delete files before the rows' deletion commits, inside this context.
+    """Delete files before the deletion of their rows commits, inside this context.
 
-    For rows that nobody can see any more. A process that is killed half-way then
-    leaves rows without files, which the next clean-up finds, and never a file
-    without a row, which it does not.
+    For rows that no list shows. A process that is killed half-way then leaves rows
+    without files, which the next clean-up finds, and never a file without a row,
+    which it does not.
     """
     token = _files_first.set(True)
     try:
@@ -223,7 +217,7 @@ def files_first() -> Iterator[None]:
 
 
 def discard(download: Download, *, using: str) -> None:
-    """Remove the file and the entry of a row that was deleted, once that is committed.
+    """Remove the file and the cache entry of a deleted row, once the deletion is committed.
 
     Args:
         download: The deleted row.
@@ -241,9 +235,11 @@ def discard(download: Download, *, using: str) -> None:
     def remove_entry() -> None:
         cache_entries.delete_entry(key)
         if gone.unfinished:
-            cache_entries.note_cancelled(key)
+            cache_entries.mark_cancelled(key)
 
+    steps: list[Callable[[], object]] = [remove_entry, lambda: send_signal(gone, change)]
     if expired:
         remove_file()
-    steps = (*(() if expired else (remove_file,)), remove_entry, lambda: tell(gone, change))
-    after_commit(lambda: each_of(*steps), using=using)
+    else:
+        steps.insert(0, remove_file)
+    after_commit(lambda: run_all(*steps), using=using)

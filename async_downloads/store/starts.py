@@ -14,27 +14,31 @@ from async_downloads.models import (
     DownloadCollectionQuerySet,
     DownloadState,
 )
-from async_downloads.store.listing import overlaid
+from async_downloads.store.listing import with_live_progress
 from async_downloads.store.transactions import database, downloads
 
-__all__ = ["hold", "make", "refuse_too_many"]
+__all__ = ["check_active_limit", "insert_collection", "lock_collection"]
 
 
-def hold(collections: DownloadCollectionQuerySet, pk: uuid.UUID) -> DownloadCollection | None:
+def lock_collection(
+    collections: DownloadCollectionQuerySet, pk: uuid.UUID
+) -> DownloadCollection | None:
     """Return a collection that stays until the transaction ends, or None.
 
     Where downloads in progress are limited, no other start for the same owner gets
     past here before the transaction has ended, so that each counts what is there.
     """
     if settings.MAX_ACTIVE is None:
-        return collections.hold(pk)
+        return collections.lock(pk)
     # Where it can be told apart, a lock that lets a foreign key be checked. An SQLite has
     # only the one lock of its transaction.
     no_key = connections[database()].features.has_select_for_no_key_update
     return collections.select_for_update(no_key=no_key).filter(pk=pk).first()
 
 
-def make(collections: DownloadCollectionQuerySet, **columns: Any) -> DownloadCollection:
+def insert_collection(
+    collections: DownloadCollectionQuerySet, **columns: Any
+) -> DownloadCollection:
     """Insert a collection, and return it.
 
     Raises:
@@ -49,7 +53,7 @@ def make(collections: DownloadCollectionQuerySet, **columns: Any) -> DownloadCol
     return collection
 
 
-def refuse_too_many(collection: DownloadCollection) -> None:
+def check_active_limit(collection: DownloadCollection) -> None:
     """Let one more download of a collection begin, or not.
 
     A download counts while it waits for a worker, for however long, and while a run is
@@ -67,7 +71,7 @@ def refuse_too_many(collection: DownloadCollection) -> None:
         return
     rows = downloads().filter(collection=collection).unfinished()
     # A run inside a caller's transaction gives its heartbeats in the entry alone.
-    if sum(map(_counts, overlaid(list(rows.defer("error_detail"))))) < most:
+    if sum(map(_counts, with_live_progress(list(rows.defer("error_detail"))))) < most:
         return
     raise TooManyDownloadsError(
         ngettext(

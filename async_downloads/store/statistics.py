@@ -1,42 +1,57 @@
-"""How things stand, for whoever watches over a site."""
+"""Count downloads by their condition, and report problems that need an operator."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Count, Min, Q, Sum
+from django.db.models import Case, CharField, Count, F, Min, Q, QuerySet, Sum, Value, When
 from django.utils import timezone
 
-from async_downloads.models import DownloadState
-from async_downloads.models.conditions import has_expired
-from async_downloads.models.timing import stalled_before
+from async_downloads.models import DownloadQuerySet, DownloadState
+from async_downloads.models.conditions import STALLED, has_expired, has_stalled
 from async_downloads.store.cleanup import last_cleanup
-from async_downloads.store.listing import overlaid
+from async_downloads.store.listing import with_live_progress
 from async_downloads.store.transactions import downloads
 
-__all__ = ["Amount", "Status", "Tolerance", "read_status"]
+__all__ = ["STALLED", "Status", "Tolerance", "Total", "read_status", "total_by_condition"]
 
-#: Rows that are looked up in the cache, at the most, before they are called stalled.
+#: The order in which staff read the totals: first those that need them.
+ORDER: Final = (
+    STALLED,
+    DownloadState.FAILED,
+    DownloadState.RUNNING,
+    DownloadState.PENDING,
+    DownloadState.COMPLETE,
+)
+
+#: The most rows whose heartbeat in the cache is read before they are reported as stalled.
 MAX_LOOKED_UP: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Amount:
-    """So many downloads, and the bytes of their files as far as the rows know."""
+class Total:
+    """The number of downloads in one condition.
 
-    downloads: int = 0
+    Attributes:
+        condition: A state, ``"stalled"`` or ``"expired"``.
+        count: How many there are.
+        size: Bytes of their files, as far as the rows know.
+    """
+
+    condition: str
+    count: int = 0
     size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """How much of what goes wrong is put up with.
+    """The limits above which a problem is reported.
 
     Attributes:
-        stalled: Downloads whose worker has fallen silent.
-        pending: For how long one may have waited for a worker.
-        expired: For how long one may have been expired and still be there.
-        failed: Downloads that have failed and not expired yet; None for any number.
+        stalled: The number of downloads whose worker stopped responding.
+        pending: How long one may have waited for a worker.
+        expired: How long ago one may have expired and still be there.
+        failed: The number of failed downloads that have not expired; None for any number.
     """
 
     stalled: int = 0
@@ -47,98 +62,115 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How things stand.
+    """The state of all downloads at one moment.
 
     Attributes:
-        states: What there is in each state, expired or not.
-        failed: Downloads that have failed and not expired yet.
-        stalled: Downloads that a worker took up and has fallen silent on.
-        oldest_pending: When the one was asked for that has waited longest for a worker.
-        expired: What is there and has expired.
+        states: A total for each state, with the expired downloads.
+        failed: The number of failed downloads that have not expired.
+        stalled: The number of downloads whose worker stopped responding.
+        oldest_pending: When the one that has waited longest for a worker was requested.
+        expired: The total of the expired downloads that are still there.
         oldest_expired: When the first of these expired.
-        last_cleanup: When a clean-up last came to its end, if the cache knows.
-        read_at: When all this was so.
+        last_cleanup: When a clean-up last finished, if the cache knows.
+        read_at: When the rows were read.
     """
 
-    states: dict[str, Amount]
+    states: dict[str, Total]
     failed: int
     stalled: int
     oldest_pending: datetime | None
-    expired: Amount
+    expired: Total
     oldest_expired: datetime | None
     last_cleanup: datetime | None
     read_at: datetime
 
     def problems(self, tolerance: Tolerance) -> dict[str, str]:
-        """Return what is wrong, each by a short name with a text that says what to look at."""
-        found = {}
+        """Return the problems by short names, each with a text that says where to look."""
+        problems = {}
         if self.stalled > tolerance.stalled:
-            found["stalled"] = f"{self.stalled} stalled: a worker took them up and fell silent."
+            problems["stalled"] = f"{self.stalled} stalled: their workers stopped responding."
         if self._is_over(self.oldest_pending, tolerance.pending):
-            found["pending"] = "Nothing picks up what is waiting: does a worker run?"
+            problems["pending"] = "No worker picks up the waiting downloads: does a worker run?"
         if self._is_over(self.oldest_expired, tolerance.expired):
-            found["cleanup"] = "What has expired is not removed: does the clean-up run?"
+            problems["cleanup"] = "Expired downloads are not removed: does the clean-up run?"
         if tolerance.failed is not None and self.failed > tolerance.failed:
-            found["failed"] = f"{self.failed} failed: the admin and the log say why."
-        return found
+            problems["failed"] = f"{self.failed} failed: the admin and the log say why."
+        return problems
 
-    def _is_over(self, since: datetime | None, tolerated: timedelta) -> bool:
-        return since is not None and self.read_at - since > tolerated
+    def _is_over(self, since: datetime | None, limit: timedelta) -> bool:
+        return since is not None and self.read_at - since > limit
+
+
+def total_by_condition(queryset: DownloadQuerySet) -> list[Total]:
+    """Count downloads by their state, with the stalled ones apart, in one query."""
+    condition = Case(
+        When(has_stalled(), then=Value(STALLED)), default=F("state"), output_field=CharField()
+    )
+    plain: QuerySet[Any, Any] = queryset.select_related(None).order_by()
+    rows: Any = (
+        plain.annotate(condition=condition)
+        .values("condition")
+        .annotate(count=Count("pk"), bytes=Sum("size", default=0))
+    )
+    totals = {
+        row["condition"]: Total(row["condition"], row["count"], int(row["bytes"])) for row in rows
+    }
+    return [totals[name] for name in ORDER if name in totals]
 
 
 def read_status() -> Status:
-    """Read how things stand.
+    """Read the state of all downloads.
 
-    It takes one query, and one more with a read of the cache where something
-    looks stalled: an export inside a caller's transaction is heard there alone.
+    It takes one query. If something looks stalled, it takes one more, and a read of
+    the cache, because an export inside a caller's transaction gives its heartbeats there.
     """
     now = timezone.now()
     expired = has_expired(now)
-    waiting = Q(state=DownloadState.PENDING, started_at__isnull=True, percentage=0)
-    taken_up = Q(state=DownloadState.RUNNING) | Q(
-        state=DownloadState.PENDING, started_at__isnull=False
+    waiting = Q(state=DownloadState.PENDING, started_at__isnull=True)
+    # Without a worker, one that waits has not stalled: it only waits for long.
+    stalled = has_stalled() & ~waiting
+    rows: Any = downloads().order_by().values("state")  # an order would be grouped by as well
+    groups: list[dict[str, Any]] = list(
+        rows.annotate(
+            count=Count("*"),
+            bytes=Sum("size", default=0),
+            stalled=Count("pk", filter=stalled),
+            oldest_waiting=Min("timestamp", filter=waiting & Q(percentage=0)),
+            expired=Count("pk", filter=expired),
+            expired_bytes=Sum("size", filter=expired, default=0),
+            oldest_expired=Min("expires_at", filter=expired),
+        )
     )
-    silent = taken_up & Q(heard_at__lt=stalled_before())
-    # No order of the model's, by which it would group as well.
-    rows = downloads().order_by().values("state")
-    found: Any = rows.annotate(
-        count=Count("*"),
-        bytes=Sum("size", default=0),
-        silent=Count("pk", filter=silent),
-        oldest_waiting=Min("timestamp", filter=waiting),
-        gone=Count("pk", filter=expired),
-        gone_bytes=Sum("size", filter=expired, default=0),
-        oldest_gone=Min("expires_at", filter=expired),
-    )
-    groups: list[dict[str, Any]] = list(found)
-    of_state = {group["state"]: group for group in groups}
-    failed = of_state.get(DownloadState.FAILED, {"count": 0, "gone": 0})
-    looks_stalled = sum(group["silent"] for group in groups)
+    states = {state: Total(state) for state in DownloadState.values}
+    failed = 0
+    for group in groups:
+        state = group["state"]
+        states[state] = Total(state, group["count"], int(group["bytes"]))
+        if state == DownloadState.FAILED:
+            failed = group["count"] - group["expired"]
     return Status(
-        states={
-            state: Amount(of_state[state]["count"], int(of_state[state]["bytes"]))
-            if state in of_state
-            else Amount()
-            for state in DownloadState.values
-        },
-        failed=failed["count"] - failed["gone"],
-        stalled=looks_stalled - _heard_of(silent) if looks_stalled else 0,
+        states=states,
+        failed=failed,
+        stalled=_count_stalled(stalled, sum(group["stalled"] for group in groups)),
         oldest_pending=_first(groups, "oldest_waiting"),
-        expired=Amount(
-            sum(group["gone"] for group in groups),
-            sum(int(group["gone_bytes"]) for group in groups),
+        expired=Total(
+            "expired",
+            sum(group["expired"] for group in groups),
+            sum(int(group["expired_bytes"]) for group in groups),
         ),
-        oldest_expired=_first(groups, "oldest_gone"),
+        oldest_expired=_first(groups, "oldest_expired"),
         last_cleanup=last_cleanup(),
         read_at=now,
     )
 
 
-def _heard_of(silent: Q) -> int:
-    """Return how many of those that look stalled are none: heard, or cleared and locked."""
-    rows = list(downloads().filter(silent).defer("error_detail", "errors")[:MAX_LOOKED_UP])
+def _count_stalled(stalled: Q, count: int) -> int:
+    """Return how many have stalled, less those with a heartbeat or a deletion in the cache."""
+    if not count:
+        return 0
+    rows = list(downloads().filter(stalled).defer("error_detail", "errors")[:MAX_LOOKED_UP])
     looked_up = len(rows)
-    return looked_up - sum(row.stalled for row in overlaid(rows))
+    return count - looked_up + sum(row.stalled for row in with_live_progress(rows))
 
 
 def _first(groups: list[dict[str, Any]], name: str) -> datetime | None:

@@ -20,16 +20,16 @@ from async_downloads.utils.log import get_logger
 __all__ = [
     "DatabaseFault",
     "after_commit",
-    "apart",
-    "as_others_see",
     "database",
     "downloads",
-    "harmlessly",
-    "impatient",
+    "in_savepoint",
     "in_transaction",
-    "persistently",
-    "retried",
-    "surely",
+    "on_separate_connection",
+    "read_committed",
+    "retry_on_deadlock",
+    "retry_on_new_connection",
+    "short_lock_timeout",
+    "write_outside_transaction",
 ]
 
 logger = get_logger(__name__)
@@ -86,7 +86,7 @@ def after_commit(callback: Callable[[], Any], *, using: str | None = None) -> No
         transaction.on_commit(callback, using=using, robust=True)
 
 
-def retried(write: Callable[[], T]) -> T:
+def retry_on_new_connection(write: Callable[[], T]) -> T:
     """Write (or read), and if this connection cannot, do it on a new one.
 
     A connection that died cannot. Nor can one of SQLite that reads rows while it
@@ -103,7 +103,7 @@ def retried(write: Callable[[], T]) -> T:
         connection = connections[database()]
         if not in_transaction():
             if connection.connection is None or connection.is_usable():
-                return apart(write)
+                return on_separate_connection(write)
             # It is dead, so that nobody else can be using it, and the task gets a new one too.
             connection.close()
             return write()
@@ -112,13 +112,13 @@ def retried(write: Callable[[], T]) -> T:
 
         def write_soon() -> T:
             # It may be the caller's own transaction that locks it.
-            with impatient():
+            with short_lock_timeout():
                 return write()
 
-        return apart(write_soon)
+        return on_separate_connection(write_soon)
 
 
-def persistently(transact: Callable[[], T]) -> T:
+def retry_on_deadlock(transact: Callable[[], T]) -> T:
     """Run a transaction, and run it again if the database gave it up for another one.
 
     Servers end a deadlock in that way. A wait for a lock that lasted longer than
@@ -137,7 +137,7 @@ def persistently(transact: Callable[[], T]) -> T:
             time.sleep(DEADLOCK_PAUSE)
 
 
-def surely(rows: DownloadQuerySet, write: Callable[[], int]) -> int:
+def write_outside_transaction(rows: DownloadQuerySet, write: Callable[[], int]) -> int:
     """Write what must not be lost, whatever becomes of the caller's transaction.
 
     Inside a transaction it is written beside it, so that neither a rollback nor
@@ -155,19 +155,19 @@ def surely(rows: DownloadQuerySet, write: Callable[[], int]) -> int:
         DatabaseFault: It could be written in neither way.
     """
     if not in_transaction():
-        return retried(write)
+        return retry_on_new_connection(write)
 
     def write_if_seen() -> int | None:
         # Without a look first, rows that were made in the transaction would be waited for.
-        with impatient():
+        with short_lock_timeout():
             return write() if rows.all().exists() else None
 
     try:
-        written = apart(write_if_seen)
+        written = on_separate_connection(write_if_seen)
     except DatabaseFault:
-        return harmlessly(write)
+        return in_savepoint(write)
     try:
-        return written or harmlessly(write)
+        return written or in_savepoint(write)
     except OperationalError:
         if written is None:
             # The transaction still sees rows that were removed on another connection.
@@ -175,19 +175,19 @@ def surely(rows: DownloadQuerySet, write: Callable[[], int]) -> int:
         raise
 
 
-def harmlessly(write: Callable[[], T]) -> T:
+def in_savepoint(write: Callable[[], T]) -> T:
     """Write, so that an error of the database does not break the caller's transaction."""
     inside = connections[database()].in_atomic_block
     with transaction.atomic(using=database()) if inside else nullcontext():
         return write()
 
 
-def as_others_see(read: Callable[[], T]) -> T:
+def read_committed(read: Callable[[], T]) -> T:
     """Read what is committed, whatever the caller's transaction still sees or has changed."""
-    return apart(read) if in_transaction() else read()
+    return on_separate_connection(read) if in_transaction() else read()
 
 
-def apart(write: Callable[[], T]) -> T:
+def on_separate_connection(write: Callable[[], T]) -> T:
     """Write on a new connection, whatever the state of the caller's.
 
     It is none of a pool's, which may have no other one while the caller has theirs.
@@ -217,7 +217,7 @@ def _unpooled(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
 
 
 @contextmanager
-def impatient() -> Iterator[None]:
+def short_lock_timeout() -> Iterator[None]:
     """Fail with a ``DatabaseFault`` rather than wait long for somebody else's lock.
 
     Inside a transaction of the caller's it changes nothing.

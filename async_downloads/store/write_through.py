@@ -15,15 +15,15 @@ from async_downloads.models import Download, DownloadCollection
 from async_downloads.signals import download_changed
 from async_downloads.store import cache_entries
 from async_downloads.store.cache_entries import DownloadEntry
-from async_downloads.store.outages import durably
-from async_downloads.store.transactions import after_commit, downloads, retried
+from async_downloads.store.outages import retry_on_outage
+from async_downloads.store.transactions import after_commit, downloads, retry_on_new_connection
 from async_downloads.utils.log import get_logger
 
 __all__ = [
-    "announce",
-    "each_of",
-    "entry_of",
-    "tell",
+    "cache_entry_of",
+    "publish_change",
+    "run_all",
+    "send_signal",
     "write_progress",
     "write_through",
     "write_through_all",
@@ -49,7 +49,7 @@ SIGNALS: Final = {
 }
 
 
-def each_of(*steps: Callable[[], object]) -> None:
+def run_all(*steps: Callable[[], object]) -> None:
     """Take steps that do not depend on each other: one that raises is logged and passed over."""
     for step in steps:
         try:
@@ -58,7 +58,7 @@ def each_of(*steps: Callable[[], object]) -> None:
             logger.exception("A change was not published as a whole")
 
 
-def entry_of(download: Download, *, user: str | None = None) -> DownloadEntry:
+def cache_entry_of(download: Download, *, user: str | None = None) -> DownloadEntry:
     """Return a download as plain values, in the documented shape.
 
     Args:
@@ -107,7 +107,7 @@ def write_through_all(download_keys: Sequence[uuid.UUID], change: str) -> None:
     def make_visible() -> None:
         changed = downloads().select_related("collection__user").filter(pk__in=download_keys)
         # A step of its life is told once; of progress there will be more.
-        read = durably if change in SIGNALS else retried
+        read = retry_on_outage if change in SIGNALS else retry_on_new_connection
         for download in read(lambda: list(changed)):
             publish(download, change)
 
@@ -121,10 +121,10 @@ def publish(download: Download, change: str) -> None:
         download: The row, with ``collection__user`` selected.
         change: What happened, in the words of ``signals``.
     """
-    each_of(
-        lambda: cache_entries.set_entry(entry_of(download)),
-        lambda: announce(download.collection, change, download.download_key),
-        lambda: tell(download, change),
+    run_all(
+        lambda: cache_entries.set_entry(cache_entry_of(download)),
+        lambda: publish_change(download.collection, change, download.download_key),
+        lambda: send_signal(download, change),
     )
 
 
@@ -141,15 +141,17 @@ def write_progress(download: Download, percentage: int) -> None:
     """
 
     def set_entry() -> None:
-        entry = entry_of(download)
+        entry = cache_entry_of(download)
         entry["percentage"] = percentage
         entry["stamp"] = timezone.now().isoformat()
         cache_entries.set_entry(entry)
 
-    each_of(set_entry, lambda: announce(download.collection, "progressed", download.download_key))
+    run_all(
+        set_entry, lambda: publish_change(download.collection, "progressed", download.download_key)
+    )
 
 
-def announce(collection: DownloadCollection, change: str, download_key: str = "") -> None:
+def publish_change(collection: DownloadCollection, change: str, download_key: str = "") -> None:
     """Renew the collection's version token and send the signal, in this order."""
     arguments: dict[str, Any] = {
         "download_key": download_key,
@@ -157,13 +159,13 @@ def announce(collection: DownloadCollection, change: str, download_key: str = ""
         "user_id": collection.user_id,
         "change": change,
     }
-    each_of(
+    run_all(
         lambda: cache_entries.renew_version(collection.key),
         lambda: download_changed.send_robust(sender=Download, **arguments),
     )
 
 
-def tell(download: Download, change: str, **arguments: Any) -> None:
+def send_signal(download: Download, change: str, **arguments: Any) -> None:
     """Log a change of one download and send the signal that it has of its own, if it has one.
 
     Args:
@@ -176,7 +178,7 @@ def tell(download: Download, change: str, **arguments: Any) -> None:
         return
     key = download.download_key
     details = {name: getattr(download, name) for name in LOGGED}
-    each_of(
+    run_all(
         lambda: lifecycle_log.info(
             "Download %s: %s", key, change, extra={"change": change, **details}
         ),

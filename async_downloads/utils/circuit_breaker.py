@@ -1,4 +1,4 @@
-"""What keeps a server that is down from costing more than a moment."""
+"""A circuit breaker, so that a server that is down costs no more than a moment."""
 
 import time
 from collections.abc import Callable
@@ -6,29 +6,28 @@ from typing import Final, TypeVar
 
 from async_downloads.utils.log import get_logger
 
-__all__ = ["Breaker"]
+__all__ = ["CircuitBreaker"]
 
 logger = get_logger(__name__)
 
 T = TypeVar("T")
 
-#: Seconds that a server is left alone after it failed.
+#: Seconds without calls after a failure.
 RECOVERY_SECONDS: Final = 5.0
 
-#: How many times as long as a failing call took it is left alone besides, so that a
-#: server that hangs costs a tenth of the time at the most.
-COST: Final = 10
+#: The further wait after a failure, as a multiple of the duration of the call: a server that
+#: hangs takes at most a tenth of the time.
+BACKOFF: Final = 10
 
-#: Seconds that a server is left alone at the most.
+#: The most seconds without calls.
 LONGEST_SECONDS: Final = 60.0
 
 
-class Breaker:
-    """Calls to one server, for what may fail without harm.
+class CircuitBreaker:
+    """Guard the calls to one server that may fail without harm.
 
-    A call that fails answers a default, and for ``RECOVERY_SECONDS`` no other
-    call is made; for longer, the longer the call took. Of a series of failures
-    one line is logged.
+    A failing call returns a default. No other call is made for ``RECOVERY_SECONDS``,
+    and for longer if the call took long. The first of a series of failures is logged.
     """
 
     def __init__(self, server: str) -> None:
@@ -37,7 +36,7 @@ class Breaker:
         self._failing = False
 
     def call(self, operation: Callable[[], T], default: T) -> T:
-        """Return what the operation returns, or ``default`` if the server is not to be had."""
+        """Return what the operation returns, or ``default`` if the server fails or is down."""
         began = time.monotonic()
         if self._failing and began < self._resume_at:
             return default
@@ -45,9 +44,9 @@ class Breaker:
             result = operation()
         except Exception as error:  # noqa: BLE001 (each client has errors of its own)
             now = time.monotonic()
-            self._resume_at = now + min(RECOVERY_SECONDS + COST * (now - began), LONGEST_SECONDS)
+            self._resume_at = now + min(RECOVERY_SECONDS + BACKOFF * (now - began), LONGEST_SECONDS)
             if not self._failing:
-                logger.warning("%s failed and is left alone for a moment: %r", self._server, error)
+                logger.warning("%s failed and is not called for a moment: %r", self._server, error)
             self._failing = True
             return default
         self._failing = False

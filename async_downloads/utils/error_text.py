@@ -1,4 +1,4 @@
-"""How an exception is told: in short to the owner, in full to staff."""
+"""The texts of an exception: a short one for the owner, a full one for staff."""
 
 import traceback
 from typing import Final
@@ -9,16 +9,16 @@ from async_downloads.exceptions import DownloadError
 
 __all__ = ["for_owner", "for_staff", "storable"]
 
-#: Characters of one text that are kept: the beginning and the end of it.
+#: Characters that a text keeps: those of its beginning and of its end.
 MAX_CHARACTERS: Final = 100_000
 
 
 def for_owner(error: BaseException) -> str:
-    """Return what the owner may read of an exception.
+    """Return the text of an exception that the owner may read.
 
-    Its own text may hold table names, hosts or credentials, so only that of a
-    ``DownloadError`` is told. A text of ours is translated when it is read, into
-    the language of whoever reads it.
+    The exception's own text may hold table names, hosts or credentials, so only that
+    of a ``DownloadError`` is returned. Any other text is translated when it is shown,
+    into the language of the reader.
     """
     if isinstance(error, DownloadError) and str(error):
         return str(error)
@@ -33,9 +33,9 @@ def for_staff(error: BaseException) -> str:
 
 
 def storable(text: str) -> str:
-    """Return a text that every database takes: no NUL, no half of a surrogate pair, no megabytes.
+    """Return a text that every database accepts: no NUL, no lone surrogate, no megabytes.
 
-    A server closes the connection on what is larger than its packets.
+    A server closes the connection on a text that is larger than its packets.
     """
     if len(text) > MAX_CHARACTERS:
         half = MAX_CHARACTERS // 2

@@ -1,8 +1,9 @@
-"""Records of the log that say which download they are about.
+"""Loggers whose records name the download that they are about.
 
-Each record of this package has the attribute ``download_key``, so that a
-formatter or a log server can find what was said of one download: text, or None
-where no download is meant.
+Each record of this package has the attribute ``download_key``, so that a formatter or
+a log server can find all records of one download. It is the first argument of the
+message that is a UUID, as text; None without one. A call that logs a download therefore
+needs no ``extra``, and cannot forget it.
 """
 
 import logging
@@ -16,20 +17,17 @@ _KEY: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return the logger of a module.
-
-    Args:
-        name: The module's.
-    """
+    """Return the logger of the module with this name."""
     logger = logging.getLogger(name)
-    logger.addFilter(_keyed)
+    logger.addFilter(_add_key)
     return logger
 
 
-def _keyed(record: logging.LogRecord) -> bool:
-    """Give a record the key that its message names, and let it pass."""
+def _add_key(record: logging.LogRecord) -> bool:
+    """Set the attribute of a record, and let it pass."""
     arguments = record.args if isinstance(record.args, tuple) else ()
-    record.download_key = next((str(each) for each in arguments if _is_key(each)), None)
+    keys = (str(argument) for argument in arguments if _is_key(argument))
+    record.download_key = next(keys, None)
     return True
 
 

@@ -298,7 +298,7 @@ def test_deleting_a_user_takes_the_files_along(admin: Client) -> None:
 def test_an_extension_that_is_misspelt_is_shown_to_staff_and_to_nobody_for_a_file(
     admin: Client,
 ) -> None:
-    warning = "This extension means no format: the rows are CSV. Is .xlsx meant?"
+    warning = "Unknown extension, so the rows are CSV. Did you mean .xlsx?"
     rows = DownloadFactory(complete=True, filename="orders.xslx", rows_written=5)
     assert warning in text(admin, detail(rows))
     for fine in (

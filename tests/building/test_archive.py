@@ -100,14 +100,14 @@ def test_a_byte_order_mark_begins_each_member(user: Any) -> None:
 
 def test_without_rows_none_are_counted(user: Any) -> None:
     download = made(user, {"a.txt": "a"})
-    assert (download.rows_written, download.cut_short) == (None, False)
+    assert (download.rows_written, download.truncated) == (None, False)
     assert unpacked(made(user, {})) == {}
 
 
 def test_it_tells_if_there_are_fewer_rows_than_were_expected(user: Any) -> None:
     download = made(user, {"a.csv": [[1]], "b.csv": [[2]]}, expected_rows=lambda: 3)
     assert (download.rows_written, download.rows_expected) == (2, 3)
-    assert download.cut_short
+    assert download.truncated
 
 
 def test_rows_are_counted_across_members_while_they_are_written(user: Any, hasty: None) -> None:

@@ -59,7 +59,7 @@ def test_a_header_counts_towards_the_limit_of_rows(key: str, settings: Any) -> N
 def test_an_export_that_ends_early_is_never_plainly_complete(key: str, expected: Any) -> None:
     cache.save_download(key, three_rows(), expected_rows=expected)
     download = Download.objects.get()
-    assert (download.complete, download.cut_short) == (True, True)
+    assert (download.complete, download.truncated) == (True, True)
     assert download.status_text == "Ended early: 3 of 5 rows"
 
 

@@ -13,7 +13,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, get_channel_layer
 
 from async_downloads.centre import push
-from async_downloads.utils.circuit_breaker import Breaker
+from async_downloads.utils.circuit_breaker import CircuitBreaker
 from tests import services
 from tests.pace import PATIENCE
 
@@ -56,7 +56,7 @@ def use_layer(settings: Any, backend: str, **config: Any) -> None:
 @pytest.fixture(autouse=True)
 def pushed(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # What one test breaks is not left alone in the next.
-    monkeypatch.setattr(push, "_breaker", Breaker("The channel layer"))
+    monkeypatch.setattr(push, "_breaker", CircuitBreaker("The channel layer"))
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     use_layer(settings, "channels.layers.InMemoryChannelLayer")
 

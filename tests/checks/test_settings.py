@@ -114,7 +114,7 @@ def test_e004_is_silent_on_a_folder_inside_it(settings: Any, value: str) -> None
 
 @pytest.mark.parametrize(
     "path",
-    ["no.such.module", "may_fetch", "tests.runs.no_such_name", "tests.settings.SECRET_KEY", 5],
+    ["no.such.module", "may_fetch", "tests.attempts.no_such_name", "tests.settings.SECRET_KEY", 5],
 )
 def test_e006_a_function_that_is_not_there(settings: Any, path: Any) -> None:
     settings.ASYNC_DOWNLOADS_MAY_FETCH = path
@@ -122,7 +122,7 @@ def test_e006_a_function_that_is_not_there(settings: Any, path: Any) -> None:
     assert repr(path) in messages()[0].msg
 
 
-@pytest.mark.parametrize("path", ["", "tests.runs.claimed"])
+@pytest.mark.parametrize("path", ["", "tests.attempts.claimed"])
 def test_e006_is_silent_on_one_that_is_and_on_none(settings: Any, path: str) -> None:
     settings.ASYNC_DOWNLOADS_MAY_FETCH = path
     assert ids() == []

@@ -55,7 +55,9 @@ class OwnMiddleware(AuthenticationMiddleware):
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 
-@pytest.mark.parametrize("instead", [[], ["no.such.Middleware"], ["tests.runs.claimed"]], ids=str)
+@pytest.mark.parametrize(
+    "instead", [[], ["no.such.Middleware"], ["tests.attempts.claimed"]], ids=str
+)
 def test_w010_nobody_says_who_is_signed_in(settings: Any, instead: list[str]) -> None:
     settings.MIDDLEWARE = [path for path in settings.MIDDLEWARE if path != AUTHENTICATION] + instead
     assert ids() == ["W010"]

@@ -19,8 +19,8 @@ from async_downloads.executors.runner import supervise
 from async_downloads.models import Download
 from async_downloads.store import lifecycle
 from tests import pace
+from tests.attempts import stall_all
 from tests.factories import DownloadFactory
-from tests.runs import fall_silent
 from tests.store.test_lifecycle import closing
 from tests.test_cache import stored_names
 
@@ -184,9 +184,9 @@ class TestItsEnd:
         def body() -> None:
             calls.append(1)
             if len(calls) == 1:
-                fall_silent()
+                stall_all()
                 assert store.claim(key) is not None
-                fall_silent()
+                stall_all()
             cache.save_download(key, [["row"], ["row"]])
 
         run(key, body)
@@ -197,10 +197,10 @@ class TestItsEnd:
         self, key: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def body() -> None:
-            fall_silent()
+            stall_all()
             other = store.claim(key)
             assert other is not None
-            monkeypatch.setattr(lifecycle.time, "sleep", lambda seconds: other.beat())
+            monkeypatch.setattr(lifecycle.time, "sleep", lambda seconds: other.heartbeat())
             cache.set_percentage(key, 50)
 
         with pytest.raises(DownloadBusy):
@@ -209,7 +209,7 @@ class TestItsEnd:
 
     def test_a_run_that_was_taken_over_says_nothing(self, key: str) -> None:
         def body() -> None:
-            fall_silent()
+            stall_all()
             assert store.claim(key) is not None
             raise LookupError("late")
 

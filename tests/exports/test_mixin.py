@@ -173,7 +173,7 @@ def test_the_message_leads_to_the_downloads(client: Client) -> None:
     response = client.post(EXPORT, follow=True)
     page = response.content.decode()
     link = '<a href="/async_downloads/list/">Your downloads</a>'
-    assert f'<li class="success">The export is being made. {link}</li>' in page
+    assert f'<li class="success">The export has been requested. {link}</li>' in page
 
 
 @pytest.mark.django_db(transaction=True)
@@ -213,7 +213,7 @@ def test_above_the_limit_the_person_is_told(client: Client, settings: Any) -> No
 @pytest.mark.django_db(transaction=True)
 def test_filters_that_there_are_not_start_nothing(client: Client) -> None:
     ((level, text),) = told(client.post(f"{EXPORT}?no_such=1"))
-    assert (level, text) == ("error", "There are no such filters, so nothing was exported.")
+    assert (level, text) == ("error", "These filters do not exist, so nothing was exported.")
     assert client.post(f"{EXPORT}?customer__name__startswith=A").status_code == 400
     assert not Download.objects.exists()
 
@@ -243,7 +243,7 @@ def test_without_the_urls_of_the_downloads_the_message_has_no_link(
     client: Client, settings: Any
 ) -> None:
     settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": [path("admin/", admin.site.urls)]})
-    assert told(client.post(EXPORT)) == [("success", "The export is being made.")]
+    assert told(client.post(EXPORT)) == [("success", "The export has been requested.")]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -347,7 +347,7 @@ def test_rights_are_those_of_the_moment_of_the_worker(gone: str, changed: Any) -
 def test_filters_that_have_gone_are_told(staff_user: Any) -> None:
     for query in ("no_such=1", "customer__name__startswith=A"):
         download = run(selection(staff_user, query), staff_user)
-        assert download.errors == "The list has other filters by now. Please export it anew."
+        assert download.errors == "The filters of the list have changed. Please export it again."
 
 
 @pytest.mark.django_db

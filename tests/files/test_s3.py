@@ -16,9 +16,9 @@ from async_downloads import cache, owners, store, tasks
 from async_downloads.legacy import adoption
 from async_downloads.models import Download
 from tests import s3
+from tests.attempts import long_ago
 from tests.legacy import old_downloads
 from tests.pace import PATIENCE
-from tests.runs import long_ago
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
@@ -153,7 +153,7 @@ def test_a_file_that_was_removed_behind_our_back_is_410(
     download = made(user)
     on_s3.delete_object(Bucket=s3.BUCKET, Key=download.filepath)
     assert signed_in.get(download.url).status_code == 410
-    assert Download.objects.get().lost
+    assert Download.objects.get().file_missing
     assert signed_in.get(download.url).status_code == 410
 
 

@@ -16,9 +16,9 @@ from async_downloads import cache, owners, signals, store
 from async_downloads.files import storage
 from async_downloads.legacy import adoption
 from async_downloads.models import Download, DownloadCollection
+from tests.attempts import claimed
 from tests.factories import DownloadFactory, UserFactory
 from tests.legacy import old_downloads
-from tests.runs import claimed
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

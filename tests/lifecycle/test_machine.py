@@ -19,6 +19,7 @@ from async_downloads import cache, owners, shortcuts, store, tasks
 from async_downloads.exceptions import DownloadBusy, DownloadCancelled, DownloadError
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.store import Listing, Version, cache_entries
+from tests.attempts import long_ago
 from tests.lifecycle.actors import Process, park
 from tests.lifecycle.model import HEARTBEAT, Expected, Shown
 from tests.lifecycle.world import (
@@ -33,7 +34,6 @@ from tests.lifecycle.world import (
     search,
     stored,
 )
-from tests.runs import long_ago
 
 pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 

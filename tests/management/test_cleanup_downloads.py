@@ -19,9 +19,9 @@ from async_downloads import cache
 from async_downloads.files import storage
 from async_downloads.models import Download
 from async_downloads.store import cache_entries
+from tests.attempts import long_ago
 from tests.factories import DownloadFactory, UserFactory
 from tests.management.test_console import Terminal
-from tests.runs import long_ago
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,9 +12,9 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from async_downloads import store
+from tests.attempts import long_ago
 from tests.demo.test_production import run as run_demo
 from tests.factories import DownloadFactory
-from tests.runs import long_ago
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 

@@ -96,7 +96,7 @@ def test_complete_is_final() -> None:
     assert rows.fail("late") == 0
     assert rows.progress(5) == 0
     assert Download.objects.claim(download.pk, uuid.uuid4()) == 0
-    assert not Download.objects.held(download.pk, download.claim).exists()
+    assert not Download.objects.claimed_by(download.pk, download.claim).exists()
 
 
 def test_one_that_was_tried_too_often_is_not_to_be_had(settings: Any) -> None:
@@ -107,11 +107,11 @@ def test_one_that_was_tried_too_often_is_not_to_be_had(settings: Any) -> None:
 
 def test_whoever_does_not_hold_the_claim_changes_nothing() -> None:
     download = DownloadFactory(running=True)
-    stranger = Download.objects.held(download.pk, uuid.uuid4())
+    stranger = Download.objects.claimed_by(download.pk, uuid.uuid4())
     assert stranger.heartbeat() == 0
     assert stranger.progress(5) == 0
     assert stranger.complete(path="x", size=1) == 0
-    assert Download.objects.held(download.pk, download.claim).progress(5) == 1
+    assert Download.objects.claimed_by(download.pk, download.claim).progress(5) == 1
 
 
 def test_every_write_is_a_sign_of_life(settings: Any) -> None:

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from async_downloads import cache
 from async_downloads.exceptions import DownloadError
 from async_downloads.models import Download
-from async_downloads.models.texts import backslashed, underlined, write_text
+from async_downloads.models.texts import as_escape, as_underscore, write_text
 from tests.factories import DownloadFactory, UserFactory
 
 #: Texts, and what is kept of each where only MySQL's older UTF-8 is known, or only Latin-1.
@@ -153,8 +153,10 @@ class TestWriteText:
             text.encode("ascii")
             return text
 
-        assert write_text(write, "\u00e9.csv", using="default", instead=underlined) == "_.csv"
-        assert write_text(write, "\u00e9", using="default", instead=backslashed) == "\\xe9"
+        assert (
+            write_text(write, "\u00e9.csv", using="default", replacement=as_underscore) == "_.csv"
+        )
+        assert write_text(write, "\u00e9", using="default", replacement=as_escape) == "\\xe9"
 
     def test_a_text_larger_than_any_packet_keeps_its_beginning_and_its_end(self) -> None:
         DownloadFactory()

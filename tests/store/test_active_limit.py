@@ -12,8 +12,8 @@ from async_downloads.exceptions import DownloadError, TooManyDownloadsError
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.signals import download_changed
 from async_downloads.store import cache_entries
+from tests.attempts import claimed, stall_all
 from tests.factories import DownloadCollectionFactory, DownloadFactory
-from tests.runs import claimed, fall_silent
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -79,7 +79,7 @@ def test_a_run_that_has_stalled_does_not_count(user: Any) -> None:
     DownloadFactory.create_batch(2, collection=DownloadCollectionFactory(user=user), running=True)
     with pytest.raises(TooManyDownloadsError):
         start(user)
-    fall_silent()
+    stall_all()
     start(user)
 
 
@@ -88,7 +88,7 @@ def test_what_waits_for_a_worker_counts_for_however_long(user: Any) -> None:
     for _ in range(8):
         with suppress(TooManyDownloadsError):
             start(user)
-        fall_silent()
+        stall_all()
     assert Download.objects.count() == 2
     assert store.clear(user.pk, download_key=Download.objects.all()[0].pk)
     start(user)
@@ -98,14 +98,14 @@ def test_what_is_overdue_does_not_count(user: Any) -> None:
     """Nobody is locked out for ever by what no worker has started in time."""
     start(user)
     start(user)
-    fall_silent()
+    stall_all()
     Download.objects.update(expires_at=timezone.now())
     start(user)
 
 
 def test_a_run_that_is_heard_of_in_the_cache_alone_counts(user: Any, shared_cache: str) -> None:
     keys = [start(user), start(user)]
-    fall_silent()
+    stall_all()
     for key in keys:
         # As inside a transaction of a task's own.
         with transaction.atomic():

@@ -141,7 +141,7 @@ def test_a_file_that_is_done_after_the_mark_is_not_handed_out(user: Any) -> None
     assert claimed is not None
     with pytest.raises(DownloadCancelled), claimed:
         store.mark_failed(Download.objects.all(), by="ada")
-        claimed.complete(storage.StoredFile(claimed.target.path, 3))
+        claimed.complete(storage.StoredFile(claimed.output.path, 3))
     assert Download.objects.get().state == DownloadState.FAILED
 
 

@@ -19,21 +19,62 @@ from async_downloads.files import storage
 from async_downloads.models import Download, DownloadQuerySet
 from async_downloads.signals import download_changed
 from async_downloads.store import cache_entries
+from tests.attempts import claimed, long_ago, stall_all
 from tests.factories import DownloadFactory, OrderFactory
-from tests.runs import claimed, fall_silent, long_ago
 from tests.shop.models import Order
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
+
+
+class TestProgress:
+    def recorded(self, total: int, *, stride: int = 1) -> list[int]:
+        """Return the percentages that an attempt records while it writes this many rows."""
+        attempt, percentages = claimed(DownloadFactory()), []
+
+        def listen(download_key: str, **_: object) -> None:
+            percentages.append(Download.objects.get(pk=download_key).percentage)
+
+        download_changed.connect(listen)
+        attempt.begin_file("orders.csv")
+        for current in range(0, total, stride):
+            attempt.report_progress(total, current)
+        download_changed.disconnect(listen)
+        return percentages
+
+    def test_each_tenth_is_recorded_once(self) -> None:
+        assert self.recorded(100) == list(range(10, 101, 10))
+        assert self.recorded(3) == [30, 60, 100]
+
+    def test_a_stride_records_the_tenth_it_lands_in(self) -> None:
+        assert self.recorded(100, stride=33) == [30, 60, 100]
+
+    def test_more_rows_than_were_counted_stay_at_all_of_them(self) -> None:
+        attempt = claimed(DownloadFactory())
+        for current in range(20):
+            attempt.report_progress(10, current)
+        assert Download.objects.get().percentage == 100
+
+    def test_without_a_total_nothing_is_recorded(self) -> None:
+        attempt = claimed(DownloadFactory())
+        attempt.report_progress(0, 5)
+        assert Download.objects.get().percentage == 0
+
+    def test_a_second_file_begins_anew(self) -> None:
+        attempt = claimed(DownloadFactory())
+        attempt.report_progress(10, 9)
+        attempt.begin_file("orders.csv")
+        attempt.report_progress(10, 4)
+        assert Download.objects.get().percentage == 50
 
 
 class TestTheRun:
     def test_a_loser_stops_at_its_next_beat_and_leaves_the_winner_alone(self) -> None:
         download = DownloadFactory()
         loser = claimed(download)
-        fall_silent()
+        stall_all()
         winner = claimed(download)
         with pytest.raises(DownloadCancelled), loser:
-            list(loser.watch([["row"]]))
+            list(loser.with_heartbeats([["row"]]))
         winner.complete(storage.save(download.filepath, ContentFile(b"winner")))
         loser.abandon()
         download.refresh_from_db()
@@ -43,7 +84,7 @@ class TestTheRun:
     def test_a_late_loser_cannot_overwrite_a_winner(self) -> None:
         download = DownloadFactory()
         loser = claimed(download)
-        fall_silent()
+        stall_all()
         winner = claimed(download)
         winner.complete(storage.save(download.filepath, ContentFile(b"winner")))
         with pytest.raises(DownloadCancelled):
@@ -60,7 +101,7 @@ class TestTheRun:
         def begin_again(change: str, **_: Any) -> None:
             if change == "failed":
                 winner = claimed(download)
-                winner.complete(storage.save(winner.target.path, ContentFile(b"winner")))
+                winner.complete(storage.save(winner.output.path, ContentFile(b"winner")))
 
         download_changed.connect(begin_again)
         try:
@@ -79,11 +120,11 @@ class TestTheRun:
         settings.STORAGES = {**settings.STORAGES, "default": options}
         download = DownloadFactory()
         loser = claimed(download)
-        fall_silent()
+        stall_all()
         winner = claimed(download)
-        winner.complete(storage.save(winner.target.path, ContentFile(b"winner")))
+        winner.complete(storage.save(winner.output.path, ContentFile(b"winner")))
         with pytest.raises(DownloadCancelled):
-            loser.complete(storage.save(loser.target.path, ContentFile(b"loser")))
+            loser.complete(storage.save(loser.output.path, ContentFile(b"loser")))
         loser.abandon()
         with default_storage.open(Download.objects.get().filepath) as file:
             assert file.read() == b"winner"
@@ -208,7 +249,7 @@ class TestTheRun:
         run = claimed(download)
         Download.objects.update(heard_at=long_ago())
         with transaction.atomic():
-            run.beat()
+            run.heartbeat()
             assert Download.objects.get().stalled
         listing = store.read_listing(download.collection.owner)
         assert [d.stalled for d in listing.downloads] == [False]

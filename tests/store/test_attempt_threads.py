@@ -16,9 +16,9 @@ from async_downloads.exceptions import DownloadBusy
 from async_downloads.executors.runner import supervise
 from async_downloads.models import Download
 from async_downloads.store import lifecycle
+from tests.attempts import claimed, stall_all
 from tests.factories import DownloadFactory
 from tests.pace import PATIENCE
-from tests.runs import claimed, fall_silent
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
 
@@ -84,22 +84,22 @@ def test_a_task_without_a_decorator_does_not_save_in_the_run_of_another_delivery
 
 def test_a_thread_keeps_to_its_own_run_when_another_has_taken_over(key: str) -> None:
     with claimed(Download.objects.get()) as lost:
-        fall_silent()
-        found: list[store.Run | None] = []
+        stall_all()
+        found: list[store.Attempt | None] = []
 
-        def take_over() -> store.Run:
+        def take_over() -> store.Attempt:
             with claimed(Download.objects.get()) as winner:
-                found.append(store.current_run(key))
+                found.append(store.current_attempt(key))
                 # A thread without a run helps a task: the one that has not lost.
-                found.append(elsewhere(lambda: store.current_run(key)))
+                found.append(elsewhere(lambda: store.current_attempt(key)))
                 winner.fail("enough", detail="")
             return winner
 
         winner = elsewhere(take_over)
         assert found == [winner, winner]
-        assert store.current_run(key) is lost
-        assert elsewhere(lambda: store.current_run(key)) is lost
-    assert store.current_run(key) is None
+        assert store.current_attempt(key) is lost
+        assert elsewhere(lambda: store.current_attempt(key)) is lost
+    assert store.current_attempt(key) is None
 
 
 def test_what_a_helper_thread_reports_belongs_to_the_run(key: str) -> None:
@@ -134,7 +134,7 @@ def test_two_deliveries_of_a_silent_body_take_turns_and_are_never_shown_as_faile
     def until_begun(number: int) -> None:
         deadline = time.monotonic() + 60
         while len(begun) < number and time.monotonic() < deadline:
-            fall_silent()
+            stall_all()
             time.sleep(0.05)
         assert len(begun) == number
 
@@ -147,7 +147,7 @@ def test_two_deliveries_of_a_silent_body_take_turns_and_are_never_shown_as_faile
     until_begun(3)
     go[1].set()
     while second.is_alive():
-        fall_silent()
+        stall_all()
         second.join(timeout=0.05)
     assert Download.objects.get().state == "running"
     go[2].set()

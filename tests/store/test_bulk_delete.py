@@ -13,8 +13,8 @@ from async_downloads import cache, store
 from async_downloads.exceptions import DownloadCancelled
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.store import Selection, bulk_delete, cleanup
+from tests.attempts import claimed, long_ago
 from tests.factories import DownloadCollectionFactory, DownloadFactory, UserFactory
-from tests.runs import claimed, long_ago
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -127,7 +127,7 @@ def test_a_running_one_that_is_removed_is_cancelled() -> None:
     run = claimed(download)
     assert store.remove_selected(Selection(states=frozenset({"running"}))).downloads == 1
     with pytest.raises(DownloadCancelled):
-        run.beat()
+        run.heartbeat()
 
 
 def test_it_works_in_batches_and_tells_after_each(monkeypatch: pytest.MonkeyPatch) -> None:

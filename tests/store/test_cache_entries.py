@@ -77,7 +77,7 @@ def test_every_fault_is_a_miss(broken: type[BrokenCache]) -> None:
     assert cache_entries.get_entry(KEY) is None
     assert cache_entries.get_version("collection") is None
     cache_entries.renew_version("collection")
-    cache_entries.offer_version("collection", "abc")
+    cache_entries.add_version("collection", "abc")
 
 
 def test_a_cache_that_fails_is_left_alone_and_logged_once(
@@ -147,11 +147,11 @@ class TestVersions:
         assert first != cache_entries.get_version("collection")
 
     def test_an_offer_stands_back_for_what_a_writer_set(self, shared_cache: str) -> None:
-        cache_entries.offer_version("collection", "offered")
+        cache_entries.add_version("collection", "offered")
         assert cache_entries.get_version("collection") == "offered"
         cache_entries.renew_version("collection")
         written = cache_entries.get_version("collection")
-        cache_entries.offer_version("collection", "offered")
+        cache_entries.add_version("collection", "offered")
         assert cache_entries.get_version("collection") == written
 
     def test_they_live_for_seconds(
@@ -161,7 +161,7 @@ class TestVersions:
         monkeypatch.setattr(caches["file"], "set", lambda *args: timeouts.append(args[2]))
         monkeypatch.setattr(caches["file"], "add", lambda *args: timeouts.append(args[2]))
         cache_entries.renew_version("collection")
-        cache_entries.offer_version("collection", "offered")
+        cache_entries.add_version("collection", "offered")
         assert all(0 < timeout <= 10 for timeout in timeouts)
 
     def test_what_0_6_left_under_the_key_is_a_miss_and_stays(self, shared_cache: str) -> None:
@@ -169,7 +169,7 @@ class TestVersions:
         caches["file"].set("async_downloads/1", [KEY])
         assert cache_entries.get_version("async_downloads/1") is None
         cache_entries.renew_version("async_downloads/1")
-        cache_entries.offer_version("async_downloads/1", "offered")
+        cache_entries.add_version("async_downloads/1", "offered")
         assert caches["file"].get("async_downloads/1") == [KEY]
 
     @pytest.mark.parametrize("key", ["async_downloads/" + "ü" * 300, "with spaces", "x" * 500])
@@ -192,12 +192,12 @@ def test_live_entries_and_marks_come_in_one_answer(any_cache: str) -> None:
     other = KEY.replace("0b", "0c")
     cache_entries.set_entry(ENTRY)
     cache_entries.mark_cleared([other])
-    assert cache_entries.get_live([KEY], [KEY, other]) == ({KEY: ENTRY}, {other})
+    assert cache_entries.get_entries_and_marks([KEY], [KEY, other]) == ({KEY: ENTRY}, {other})
     assert (cache_entries.is_cleared(KEY), cache_entries.is_cleared(other)) == (False, True)
 
 
 def test_without_keys_nobody_is_asked(broken: type[BrokenCache]) -> None:
-    assert cache_entries.get_live([], []) == ({}, set())
+    assert cache_entries.get_entries_and_marks([], []) == ({}, set())
     assert broken.calls == 0
 
 

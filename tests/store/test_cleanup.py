@@ -13,8 +13,8 @@ from async_downloads import cache, owners, store, tasks
 from async_downloads.files import storage
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.store import cache_entries, cleanup
+from tests.attempts import long_ago
 from tests.factories import DownloadCollectionFactory, DownloadFactory
-from tests.runs import long_ago
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -115,13 +115,13 @@ class TestCleanUp:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         download = DownloadFactory(running=True, expired=True, heard_at=long_ago())
-        real = cleanup.overlaid
+        real = cleanup.with_live_progress
 
         def beat_meanwhile(rows: list[Download]) -> list[Download]:
             Download.objects.filter(pk=download.pk).heartbeat()
             return real(rows)
 
-        monkeypatch.setattr(cleanup, "overlaid", beat_meanwhile)
+        monkeypatch.setattr(cleanup, "with_live_progress", beat_meanwhile)
         assert store.clean_up().failed == 0
         assert Download.objects.get().state == "running"
 

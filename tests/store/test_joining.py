@@ -11,9 +11,9 @@ from async_downloads import cache, store
 from async_downloads.exceptions import DownloadCancelled
 from async_downloads.executors.runner import supervise
 from async_downloads.models import Download
+from tests.attempts import stall_all
 from tests.factories import DownloadFactory
 from tests.pace import PATIENCE
-from tests.runs import fall_silent
 from tests.test_cache import stored_names
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
@@ -96,7 +96,7 @@ def test_a_file_beside_another_is_refused_at_once(key: str, first_in_a_thread: b
 def test_a_file_that_was_finished_while_the_run_was_joined_is_not_written_again(key: str) -> None:
     run = store.claim(key)
     assert run is not None
-    run.hosting = True
+    run.runs_task = True
     with run:
         joined = store.join(key, any_thread=True)
         assert joined is run
@@ -134,9 +134,9 @@ def test_a_run_that_failed_after_it_was_taken_over_stays_behind_the_other(key: s
         def read(self, size: int = -1) -> bytes:
             if not size:
                 return b""
-            fall_silent()
+            stall_all()
             assert store.claim(key) is not None
-            fall_silent()
+            stall_all()
             raise LookupError("late")
 
     def body() -> None:

@@ -21,9 +21,9 @@ from async_downloads.files import storage
 from async_downloads.files.names import path_for
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
 from async_downloads.store import cache_entries, lifecycle
+from tests.attempts import claimed, long_ago, stall_all
 from tests.factories import DownloadFactory, UserFactory
 from tests.pace import PATIENCE
-from tests.runs import claimed, fall_silent, long_ago
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
 
@@ -106,7 +106,7 @@ class TestClaim:
             "complete": lambda: first.complete(
                 storage.save(download.filepath, ContentFile(b"first"))
             ),
-            "fail": lambda: first.report("No orders", detail=""),
+            "fail": lambda: first.report_error("No orders", detail=""),
             "clear": lambda: Download.objects.all().delete(),
             "release": first.release,
             "die": lambda: None,
@@ -131,7 +131,7 @@ class TestClaim:
     ) -> None:
         download = DownloadFactory()
         first = claimed(download)
-        monkeypatch.setattr(lifecycle.time, "sleep", lambda seconds: first.beat())
+        monkeypatch.setattr(lifecycle.time, "sleep", lambda seconds: first.heartbeat())
         with pytest.raises(DownloadBusy):
             store.claim(download.download_key)
         with pytest.raises(DownloadBusy), transaction.atomic():
@@ -150,7 +150,7 @@ class TestClaim:
                 run = store.claim(download.download_key)
                 if run is not None:
                     won.append(number)
-                    run.complete(storage.save(run.target.path, ContentFile(b"whole")))
+                    run.complete(storage.save(run.output.path, ContentFile(b"whole")))
             finally:
                 connection.close()
 
@@ -220,13 +220,13 @@ class TestClaim:
         """Between the look at the row and the write that would fail it."""
         settings.ASYNC_DOWNLOADS_MAX_ATTEMPTS = 2
         download = DownloadFactory(running=True, attempts=2, heard_at=long_ago())
-        real = lifecycle.current_run
+        real = lifecycle.current_attempt
 
-        def beat_meanwhile(download_key: str) -> store.Run | None:
+        def beat_meanwhile(download_key: str) -> store.Attempt | None:
             Download.objects.filter(pk=download.pk).heartbeat()
             return real(download_key)
 
-        monkeypatch.setattr(lifecycle, "current_run", beat_meanwhile)
+        monkeypatch.setattr(lifecycle, "current_attempt", beat_meanwhile)
         with pytest.raises(DownloadBusy):
             store.claim(download.download_key)
         assert Download.objects.get().state == "running"
@@ -235,7 +235,7 @@ class TestClaim:
         settings.ASYNC_DOWNLOADS_MAX_ATTEMPTS = 1
         key = DownloadFactory().download_key
         with claimed(Download.objects.get()):
-            fall_silent()
+            stall_all()
             with ThreadPoolExecutor() as thread, pytest.raises(DownloadBusy):
                 thread.submit(closing, lambda: store.claim(key)).result()
             assert Download.objects.get().state == "running"

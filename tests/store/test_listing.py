@@ -228,12 +228,12 @@ class TestVersion:
 
 def test_a_page_that_waits_for_long_is_told_to_look_less_often(owner: Owner, key: str) -> None:
     listing = store.read_listing(owner)
-    assert listing.patience == 0
-    for minutes, patience in ((2, 1), (20, 2)):
+    assert listing.polling_tier == 0
+    for minutes, polling_tier in ((2, 1), (20, 2)):
         # Nothing is written: the time passes, and that is all.
         Download.objects.update(timestamp=timezone.now() - timedelta(minutes=minutes))
         changed = store.read_changes(owner, listing.version)
         assert changed is not None
-        assert changed.patience == patience
+        assert changed.polling_tier == polling_tier
         listing = changed
         assert store.read_changes(owner, listing.version) is None

@@ -18,7 +18,7 @@ from django.db import (
 
 from async_downloads.exceptions import DownloadUnavailable
 from async_downloads.models import Download
-from async_downloads.store.outages import durably, is_outage, write_durably
+from async_downloads.store.outages import durable_write, is_outage, retry_on_outage
 from tests.factories import DownloadFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -74,7 +74,9 @@ def test_only_what_may_be_over_soon_is_waited_for(name: str) -> None:
 
 def test_a_statement_that_is_wrong_is_not_waited_for() -> None:
     with pytest.raises(DatabaseError) as raised:
-        durably(lambda: connection.cursor().execute("SELECT no_such_column FROM no_such_table"))
+        retry_on_outage(
+            lambda: connection.cursor().execute("SELECT no_such_column FROM no_such_table")
+        )
     assert not is_outage(raised.value)
 
 
@@ -108,7 +110,7 @@ class Away:
 def test_it_is_tried_until_the_database_is_back(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     away = Away(5)
-    assert durably(away) == 1
+    assert retry_on_outage(away) == 1
     assert away.calls == 6
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
@@ -116,27 +118,27 @@ def test_it_is_tried_until_the_database_is_back(caplog: pytest.LogCaptureFixture
 def test_after_the_time_it_is_raised_with_its_cause(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_DATABASE_WAIT = 0.3
     with pytest.raises(DownloadUnavailable, match=r"within 0\.3 seconds") as raised:
-        durably(Away(float("inf")))
+        retry_on_outage(Away(float("inf")))
     assert isinstance(raised.value.__cause__, OperationalError)
 
 
 def test_without_waiting_it_is_tried_on_a_new_connection_at_once(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_DATABASE_WAIT = 0
-    assert durably(Away(1)) == 1
+    assert retry_on_outage(Away(1)) == 1
     away = Away(2)
     with pytest.raises(DownloadUnavailable):
-        durably(away)
+        retry_on_outage(away)
     assert away.calls == 2
 
 
 def test_in_a_transaction_of_the_callers_there_is_nothing_to_wait_for() -> None:
     with transaction.atomic(), pytest.raises(OperationalError):
-        durably(Away(float("inf")))
+        retry_on_outage(Away(float("inf")))
 
 
 def test_a_write_beside_a_transaction_waits() -> None:
     DownloadFactory()
     away = Away(3)
     with transaction.atomic():
-        assert write_durably(Download.objects.all(), away) == 1
+        assert durable_write(Download.objects.all(), away) == 1
     assert away.calls > 3

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from async_downloads.models import Download
-from async_downloads.store.output_file import Target
+from async_downloads.store.output_file import OutputFile
 
 TOKEN = uuid.UUID("0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e")
 
 
-def target(token: uuid.UUID | None = TOKEN, **columns: Any) -> Target:
+def target(token: uuid.UUID | None = TOKEN, **columns: Any) -> OutputFile:
     asked = {"filename": "a.csv", "name": "a.csv", "filepath": "downloads/key/a.csv"}
-    return Target(Download(**asked, **columns), token)
+    return OutputFile(Download(**asked, **columns), token)
 
 
 def test_the_file_goes_where_it_was_asked_for() -> None:
@@ -29,7 +29,9 @@ def test_under_another_name_it_stays_in_the_folder() -> None:
 
 
 def test_a_name_in_the_list_that_was_chosen_stays() -> None:
-    found = Target(Download(filename="a.csv", name="Open orders", filepath="d/key/a.csv"), TOKEN)
+    found = OutputFile(
+        Download(filename="a.csv", name="Open orders", filepath="d/key/a.csv"), TOKEN
+    )
     found.rename("a.xlsx")
     assert found.names == {"filename": "a.xlsx", "name": "Open orders"}
 

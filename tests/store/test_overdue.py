@@ -15,8 +15,8 @@ from async_downloads.models import Download
 from async_downloads.shortcuts import download_task
 from async_downloads.store import cache_entries, lifecycle, overdue
 from tests import jobs
+from tests.attempts import long_ago, stall_all
 from tests.factories import DownloadFactory
-from tests.runs import fall_silent, long_ago
 from tests.store.test_transactions import locked_elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -85,7 +85,7 @@ class TestReading:
     def test_never_without_a_timeout(self, user: Any, settings: Any) -> None:
         settings.ASYNC_DOWNLOADS_TIMEOUT = None
         _, key = cache.init_download(user, "a.csv")
-        fall_silent()
+        stall_all()
         [download] = store.read_listing(owners.resolve(user)).downloads
         assert (download.state, download.stalled) == ("pending", True)
         assert store.clean_up().failed == 0
@@ -141,7 +141,7 @@ class TestStartingLate:
         key = DownloadFactory(running=True).download_key
 
         def wait(seconds: float) -> None:
-            fall_silent()
+            stall_all()
             Download.objects.update(expires_at=timezone.now())
             assert store.clean_up().failed == 1
 

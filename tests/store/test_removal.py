@@ -168,7 +168,7 @@ class TestClearFinished:
         else:
             storage.remove(download.filepath)
             # By somebody who has begun to fetch it before it was cleared.
-            assert store.lose(download)
+            assert store.record_missing_file(download)
         assert store.read_listing(resolve(user)).downloads == []
         assert store.clean_up().downloads == 1
 
@@ -177,7 +177,7 @@ class TestClearFinished:
         run = store.claim(download.download_key)
         assert run is not None
         with pytest.raises(DownloadCancelled), run:
-            run.report("first", detail="")
+            run.report_error("first", detail="")
             assert store.clear_finished(user.pk) == 1
             run.resume()
             stored = storage.save(download.filepath, ContentFile(b"late"))

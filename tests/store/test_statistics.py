@@ -12,8 +12,8 @@ from django.utils import timezone
 from async_downloads import cache, store
 from async_downloads.models import Download
 from async_downloads.store import Amount, Tolerance, cache_entries
+from tests.attempts import long_ago
 from tests.factories import DownloadFactory
-from tests.runs import long_ago
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -108,7 +108,7 @@ def test_it_costs_one_query_and_another_if_something_looks_stalled() -> None:
 
 @pytest.mark.parametrize("said", ["soon", None, -1.0, 1e12, float("nan"), 5])
 def test_what_is_no_time_of_a_cleanup_is_no_time(shared_cache: str, said: Any) -> None:
-    cache_entries.note_cleanup("here")
+    cache_entries.record_cleanup("here")
     assert cache_entries.last_cleanup("here") is not None
     caches[shared_cache].set(f"{cache_entries._cleanup_key('here')}:last", said)
     assert cache_entries.last_cleanup("here") is None
@@ -118,7 +118,7 @@ def test_what_is_no_time_of_a_cleanup_is_no_time(shared_cache: str, said: Any) -
 @pytest.mark.parametrize("use_tz", [True, False])
 def test_the_time_of_a_cleanup_can_be_compared_with_now(settings: Any, use_tz: bool) -> None:
     settings.USE_TZ = use_tz
-    cache_entries.note_cleanup("here")
+    cache_entries.record_cleanup("here")
     found = cache_entries.last_cleanup("here")
     assert found is not None
     assert abs(timezone.now() - found) < timedelta(minutes=1)

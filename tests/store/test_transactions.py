@@ -16,11 +16,11 @@ from async_downloads import cache, store
 from async_downloads.models import Download
 from async_downloads.store.transactions import (
     after_commit,
-    apart,
-    impatient,
     in_transaction,
-    retried,
-    surely,
+    on_separate_connection,
+    retry_on_new_connection,
+    short_lock_timeout,
+    write_outside_transaction,
 )
 from tests.factories import DownloadFactory
 from tests.pace import PATIENCE
@@ -123,12 +123,12 @@ class TestRetried:
                 raise DatabaseError("the server closed the connection")
             return True
 
-        assert retried(write)
+        assert retry_on_new_connection(write)
         assert len(used) == 2
 
     def test_what_fails_there_too_is_raised(self) -> None:
         with pytest.raises(DatabaseError):
-            retried(_failing)
+            retry_on_new_connection(_failing)
 
     def test_in_a_transaction_of_a_server_it_is_raised_at_once(self) -> None:
         if connection.vendor == "sqlite":
@@ -140,14 +140,14 @@ class TestRetried:
             raise DatabaseError("aborted")
 
         with pytest.raises(DatabaseError), transaction.atomic():
-            retried(write)
+            retry_on_new_connection(write)
         assert calls == [1]
 
 
 class TestSurely:
     def test_without_a_transaction_it_is_written(self) -> None:
         DownloadFactory()
-        assert surely(Download.objects.all(), rename("told")) == 1
+        assert write_outside_transaction(Download.objects.all(), rename("told")) == 1
         assert Download.objects.get().name == "told"
 
     def test_a_rollback_does_not_take_it_along(self) -> None:
@@ -155,7 +155,7 @@ class TestSurely:
             pytest.skip("SQLite lets nobody write beside a transaction that has its lock")
         DownloadFactory()
         with transaction.atomic():
-            assert surely(Download.objects.all(), rename("told")) == 1
+            assert write_outside_transaction(Download.objects.all(), rename("told")) == 1
             transaction.set_rollback(True)
         assert Download.objects.get().name == "told"
 
@@ -167,27 +167,27 @@ class TestSurely:
             try:
                 Download.objects.update(percentage=101)
             finally:
-                assert surely(Download.objects.all(), rename("told")) == 1
+                assert write_outside_transaction(Download.objects.all(), rename("told")) == 1
         assert Download.objects.get().name == "told"
 
     def test_a_row_of_the_same_transaction_is_written_inside_it(self) -> None:
         with transaction.atomic():
             DownloadFactory()
-            assert surely(Download.objects.all(), rename("told")) == 1
+            assert write_outside_transaction(Download.objects.all(), rename("told")) == 1
             assert Download.objects.get().name == "told"
 
     def test_a_row_that_the_caller_has_locked_is_written_inside_it(self) -> None:
         DownloadFactory()
         with transaction.atomic():
             rename("locked")()
-            assert surely(Download.objects.all(), rename("told")) == 1
+            assert write_outside_transaction(Download.objects.all(), rename("told")) == 1
         assert Download.objects.get().name == "told"
 
 
 class TestImpatient:
     def test_it_fails_soon_where_somebody_else_has_the_lock(self) -> None:
         DownloadFactory(name="before")
-        with locked_elsewhere(), pytest.raises(DatabaseError), impatient():
+        with locked_elsewhere(), pytest.raises(DatabaseError), short_lock_timeout():
             rename("never")()
         assert Download.objects.get().name == "before"
 
@@ -204,12 +204,12 @@ class TestImpatient:
                 return cursor.fetchone()
 
         before = wait()
-        with impatient():
+        with short_lock_timeout():
             assert wait() != before
         assert wait() == before
 
     def test_inside_a_transaction_it_changes_nothing(self) -> None:
-        with transaction.atomic(), impatient():
+        with transaction.atomic(), short_lock_timeout():
             assert Download.objects.count() == 0
 
 
@@ -218,7 +218,7 @@ def test_apart_is_another_connection() -> None:
         return id(connection.connection) if connection.connection else 0
 
     Download.objects.count()
-    assert apart(number) != number()
+    assert on_separate_connection(number) != number()
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "elsewhere"])
@@ -229,7 +229,7 @@ def test_apart_leaves_no_connection_open() -> None:
                 cursor.execute("SELECT 1")
         return connections.all(initialized_only=True)
 
-    assert [used.connection for used in apart(ask_both)] == [None, None]
+    assert [used.connection for used in on_separate_connection(ask_both)] == [None, None]
 
 
 class TestClearingWhatIsLocked:

@@ -21,7 +21,7 @@ from async_downloads.files import storage
 from async_downloads.models import Download
 from async_downloads.signals import download_changed
 from async_downloads.store import cache_entries
-from async_downloads.utils.circuit_breaker import Breaker
+from async_downloads.utils.circuit_breaker import CircuitBreaker
 from tests.factories import DownloadFactory
 
 pytestmark = [
@@ -170,7 +170,7 @@ def broken(what: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterato
                 "a layer that cancels": asyncio.CancelledError,
             }
             Refusing.error = kinds[what]("It is meant to fail.")
-            monkeypatch.setattr(push, "_breaker", Breaker("The channel layer"))
+            monkeypatch.setattr(push, "_breaker", CircuitBreaker("The channel layer"))
         yield
 
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from async_downloads.utils import circuit_breaker
-from async_downloads.utils.circuit_breaker import Breaker
+from async_downloads.utils.circuit_breaker import CircuitBreaker
 
 
 class Clock:
@@ -45,7 +45,7 @@ class Server:
 def test_the_longer_a_call_took_to_fail_the_longer_the_server_is_left_alone(
     took: float, left_alone: float, clock: Clock
 ) -> None:
-    calls, server = Breaker("It"), Server(clock, took)
+    calls, server = CircuitBreaker("It"), Server(clock, took)
     assert calls.call(server, "default") == "default"
     clock.now += left_alone - 0.1
     assert calls.call(server, "default") == "default"
@@ -60,7 +60,7 @@ def test_a_series_of_failures_is_logged_once(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    calls, server = Breaker("It"), Server(clock, 0)
+    calls, server = CircuitBreaker("It"), Server(clock, 0)
     for _ in range(3):
         calls.call(server, None)
         clock.now += 6

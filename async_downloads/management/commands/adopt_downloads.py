@@ -1,4 +1,4 @@
-"""``manage.py adopt_downloads``: take over what 0.6 kept in its cache and in the storage."""
+"""``manage.py adopt_downloads``: adopt the downloads of 0.6, and their files."""
 
 from argparse import ArgumentParser
 from collections import Counter
@@ -8,14 +8,15 @@ from django.core.management.base import BaseCommand, CommandError
 
 from async_downloads import owners
 from async_downloads.legacy import adoption
+from async_downloads.management.console import counted
 from async_downloads.store import cache_entries
 
-#: The states in which downloads are adopted, as they are told.
+#: The states in which downloads are adopted, with the words for them.
 STATES: Final = {"complete": "complete", "failed": "failed", "pending": "in progress"}
 
 
 class Command(BaseCommand):
-    """The last step of moving over from 0.6; may be repeated."""
+    """The last step of the upgrade from 0.6; may be repeated."""
 
     help = "Adopts the downloads that version 0.6 kept in the cache, with their files."
 
@@ -29,13 +30,13 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="KEY",
-            help="Also look at the list under this collection key, for downloads of a text that "
-            "is no user. May be given more than once.",
+            help="Also read the list under this collection key, for downloads whose owner is a "
+            "text. May be given more than once.",
         )
         parser.add_argument(
             "--owner",
             metavar="USER",
-            help="Give this user the files of which nothing tells any more whose they are.",
+            help="Give this user the files whose owner is unknown.",
         )
 
     def handle(
@@ -46,27 +47,27 @@ class Command(BaseCommand):
         owner: str | None,
         **options: Any,
     ) -> None:
-        """Adopt, and tell what was found."""
+        """Adopt, and print the findings."""
         if not cache_entries.is_shared():
             self.stderr.write(
-                "The cache is one that each process has for itself, so that nothing is known of "
-                "what 0.6 kept there. Only files can be found."
+                "The processes do not share this cache, so that the entries of 0.6 cannot be "
+                "read. Only files can be found."
             )
         findings = adoption.adopt(collection_keys=collection, owner=_owner(owner), dry_run=dry_run)
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         people: set[str] = set()
         try:
             for finding in findings:
-                found[finding.outcome] += 1
+                counts[finding.outcome] += 1
                 if finding.adopted:
                     people.add(finding.owner)
                 if not finding.adopted or dry_run or options["verbosity"] > 1:
-                    self._tell(finding)
+                    self._print(finding)
         except adoption.UnreadableCacheError as error:
             raise CommandError(f"{error}. Bring it back, and run this again.") from error
-        self._sum_up(found, len(people), dry_run=dry_run)
+        self._sum_up(counts, len(people), dry_run=dry_run)
 
-    def _tell(self, finding: adoption.Finding) -> None:
+    def _print(self, finding: adoption.Finding) -> None:
         if finding.adopted:
             state = STATES[finding.outcome]
             self.stdout.write(f"  {finding.owner}: {finding.name} ({state})")
@@ -76,19 +77,19 @@ class Command(BaseCommand):
             whose = f" of {finding.owner!r}" if finding.owner else ""
             self.stdout.write(f"  left alone: {finding.path}{whose}: {finding.reason}")
 
-    def _sum_up(self, found: Counter[str], people: int, *, dry_run: bool) -> None:
-        adopted = sum(found[state] for state in STATES)
+    def _sum_up(self, counts: Counter[str], people: int, *, dry_run: bool) -> None:
+        adopted = sum(counts[state] for state in STATES)
         verb = "Would adopt" if dry_run else "Adopted"
-        text = f"{verb} {_count(adopted, 'download')} of {_count(people, 'owner')}"
-        told = [f"{found[state]} {words}" for state, words in STATES.items() if found[state]]
-        self.stdout.write(f"{text}: {', '.join(told)}." if told else f"{text}.")
-        if found["known"]:
-            self.stdout.write(f"{_count(found['known'], 'download')} adopted before.")
-        if found["refused"]:
-            self.stdout.write(f"{_count(found['refused'], 'download')} left alone, see above.")
-        if found["ownerless"]:
+        text = f"{verb} {counted(adopted, 'download')} of {counted(people, 'owner')}"
+        states = [f"{counts[state]} {words}" for state, words in STATES.items() if counts[state]]
+        self.stdout.write(f"{text}: {', '.join(states)}." if states else f"{text}.")
+        if counts["known"]:
+            self.stdout.write(f"{counted(counts['known'], 'download')} adopted before.")
+        if counts["refused"]:
+            self.stdout.write(f"{counted(counts['refused'], 'download')} left alone, see above.")
+        if counts["ownerless"]:
             self.stdout.write(
-                f"{_count(found['ownerless'], 'file')} without an owner. "
+                f"{counted(counts['ownerless'], 'file')} without an owner. "
                 "With --owner USER they are adopted for that user; "
                 "cleanup_downloads --orphans removes them."
             )
@@ -102,9 +103,5 @@ def _owner(name: str | None) -> owners.Owner | None:
     except ValueError as error:
         raise CommandError(f"--owner: {error}") from error
     if owner.user_id is None:
-        raise CommandError(f"There is no user called {name!r}. Give --owner a user name.")
+        raise CommandError(f"No user is called {name!r}. Give --owner a user name.")
     return owner
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

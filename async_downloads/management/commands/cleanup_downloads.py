@@ -1,4 +1,4 @@
-"""``manage.py cleanup_downloads``: remove what has expired, or what is asked for."""
+"""``manage.py cleanup_downloads``: remove expired downloads, or selected ones."""
 
 import json
 from argparse import ArgumentParser
@@ -17,11 +17,11 @@ from async_downloads.management.console import (
     counted,
     moment,
     number,
+    plain_errors,
     readable_size,
-    told_plainly,
 )
 
-#: Hours: older than a task that is still at work, younger than what nobody remembers.
+#: Hours after which a file without a row is an orphan: longer than any task is likely to take.
 ORPHAN_HOURS: Final = 24.0
 
 EXPIRED: Final = store.Selection(states=frozenset({"expired"}))
@@ -29,7 +29,7 @@ EXPIRED: Final = store.Selection(states=frozenset({"expired"}))
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was removed, or would be; collections are None where that cannot be foretold."""
+    """The numbers of what was removed, or would be; ``collections`` is None if unknown."""
 
     noun: str
     downloads: int
@@ -40,7 +40,7 @@ class Result:
 
 
 class Command(BaseCommand):
-    """The periodic clean-up, by hand; any other one; the search for files that no row knows."""
+    """Run the clean-up, or remove selected downloads, or files that have no row."""
 
     help = (
         "Removes the downloads that have expired, with their files. With --owner, --state, "
@@ -52,39 +52,42 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument(
-            "--owner", help="Only what this user asked for, by user name, or a text that is none."
+            "--owner",
+            help="Only the downloads of this owner: a user name, or a text that names no user.",
         )
         parser.add_argument(
             "--state",
             action="append",
             choices=store.SELECTABLE,
             default=[],
-            help="Only what is in this state; may be given several times.",
+            help="Only downloads in this state; may be given several times.",
         )
-        for name, said in (("before", "before this time"), ("after", "at this time or later")):
+        for name, when in (("before", "before this time"), ("after", "at this time or later")):
             parser.add_argument(
                 f"--{name}",
                 type=moment,
                 metavar="TIME",
-                help=f"Only what was asked for {said}: an ISO date or time, in the time zone of "
+                help=f"Only downloads requested {when}: an ISO date or time, in the time zone of "
                 "the site.",
             )
         parser.add_argument(
-            "--dry-run", action="store_true", help="Remove nothing, and tell what would be removed."
+            "--dry-run",
+            action="store_true",
+            help="Remove nothing, and print the numbers.",
         )
         parser.add_argument(
             "--no-input",
             "--noinput",
             action="store_false",
             dest="interactive",
-            help="Do not ask before something goes that has not expired.",
+            help="Do not ask before removing downloads that have not expired.",
         )
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
         parser.add_argument(
             "--orphans",
             action="store_true",
             help="Also remove files that belong to no download, and list them. Only folders that "
-            "are named like a download are looked into.",
+            "are named like a download are searched.",
         )
         parser.add_argument(
             "--min-age",
@@ -95,9 +98,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Clean up and tell what was done."""
+        """Clean up, and print the numbers."""
         dry_run: bool = options["dry_run"]
-        with told_plainly():
+        with plain_errors():
             selection = self._selection(options)
             if selection is None:
                 result = self._remove_expired(dry_run=dry_run)
@@ -107,15 +110,15 @@ class Command(BaseCommand):
             if options["orphans"]:
                 age = timedelta(hours=options["min_age"])
                 orphans = store.remove_orphans(min_age=age, dry_run=dry_run)
-            tell = self._print_json if options["json"] else self._print
-            tell(result, orphans, dry_run=dry_run)
+            show = self._print_json if options["json"] else self._print
+            show(result, orphans, dry_run=dry_run)
 
     def _selection(self, options: dict[str, Any]) -> store.Selection | None:
-        """Return which downloads the options ask for; None for those that have expired."""
+        """Return the selection that the options describe; None without such options."""
         owner, before, after = options["owner"], options["before"], options["after"]
         if owner is None and before is None and after is None and not options["state"]:
             return None
-        # What is begun from now on was not there to be asked about.
+        # Downloads that start during the question are not part of it.
         now = timezone.now()
         before = now if before is None else min(before, now)
         if after is not None and after >= before:
@@ -127,14 +130,14 @@ class Command(BaseCommand):
         except (LookupError, ValueError) as error:
             raise CommandError(f"--owner: {error}", returncode=ExitCode.USAGE) from None
         return store.Selection(
-            asked_from=after,
-            asked_before=before,
+            requested_from=after,
+            requested_before=before,
             collections=collections,
             states=frozenset(options["state"]),
         )
 
     def _remove_expired(self, *, dry_run: bool) -> Result:
-        # Only a terminal is worth counting for.
+        # The count is for the progress bar only.
         total = store.survey(EXPIRED).downloads if self.stderr.isatty() else 0
         with Progress(self.stderr, total) as progress:
             done = store.clean_up(
@@ -145,28 +148,28 @@ class Command(BaseCommand):
         )
 
     def _remove(self, selection: store.Selection, interactive: bool, *, dry_run: bool) -> Result:
-        found = store.survey(selection)
+        survey = store.survey(selection)
         if dry_run:
-            return Result("download", found.downloads, found.size, None)
-        if interactive and found.active:
-            self._confirm(found)
-        with Progress(self.stderr, found.downloads) as progress:
+            return Result("download", survey.downloads, survey.size, None)
+        if interactive and survey.active:
+            self._confirm(survey)
+        with Progress(self.stderr, survey.downloads) as progress:
             done = store.remove_selected(
                 selection, after_each=lambda done: progress.show(done.downloads)
             )
         return Result("download", done.downloads, done.size, done.collections, done.left)
 
-    def _confirm(self, found: store.Survey) -> None:
-        """Ask whether something may go that people still see.
+    def _confirm(self, survey: store.Survey) -> None:
+        """Ask whether to remove downloads that their owners still see.
 
         Raises:
-            CommandError: Nobody said yes.
+            CommandError: The answer is not "yes".
         """
-        what = f"{counted(found.downloads, 'download')} ({readable_size(found.size)})"
-        question = f"This removes {what}, of which {found.active} not expired"
-        if found.in_progress:
-            question += f" and {found.in_progress} in progress, to be cancelled"
-        # Not where the result goes.
+        total = f"{counted(survey.downloads, 'download')} ({readable_size(survey.size)})"
+        question = f"This removes {total}, of which {survey.active} not expired"
+        if survey.in_progress:
+            question += f" and {survey.in_progress} in progress, to be cancelled"
+        # Standard output is for the result.
         self.stderr.write(f'{question}. Type "yes" to go on: ', style_func=str, ending="")
         self.stderr.flush()
         try:
@@ -176,7 +179,7 @@ class Command(BaseCommand):
             self.stderr.write("", style_func=str)
         if answer.strip() != "yes":
             raise CommandError(
-                "Not confirmed, so nothing was removed. Where nobody is there to answer, give "
+                "Not confirmed, so nothing was removed. To run without the question, give "
                 "--no-input.",
                 returncode=ExitCode.WRONG,
             )
@@ -188,7 +191,7 @@ class Command(BaseCommand):
         if result.left:
             self.stdout.write(
                 f"{'Would leave' if dry_run else 'Left'} {counted(result.left, 'download')} that "
-                "somebody is writing to, or that changed meanwhile."
+                "is being written, is locked or has changed meanwhile."
             )
         if result.failed:
             failed = f"{'Would fail' if dry_run else 'Failed'} {counted(result.failed, 'download')}"
@@ -196,25 +199,25 @@ class Command(BaseCommand):
         if result.collections:
             self.stdout.write(f"{verb} {counted(result.collections, 'empty collection')}.")
         if orphans is not None:
-            found = 0
+            count = 0
             for path in orphans:
-                found += 1
+                count += 1
                 self.stdout.write(f"  {path}")
-            self.stdout.write(f"{verb} {counted(found, 'orphan file')}.")
+            self.stdout.write(f"{verb} {counted(count, 'orphan file')}.")
 
     def _print_json(self, result: Result, orphans: Iterable[str] | None, *, dry_run: bool) -> None:
-        told = {
+        numbers = {
             "dry_run": dry_run,
             "downloads": result.downloads,
             "bytes": result.size,
             "collections": result.collections,
             "left": result.left,
         }
-        text = json.dumps(told)
+        text = json.dumps(numbers)
         if orphans is None:
             self.stdout.write(text)
             return
-        # Path by path, as there may be any number of them.
+        # Path by path, because there may be millions.
         self.stdout.write(f'{text[:-1]}, "orphans": [', ending="")
         for index, path in enumerate(orphans):
             self.stdout.write(f"{', ' * bool(index)}{json.dumps(path)}", ending="")

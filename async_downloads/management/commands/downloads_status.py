@@ -1,4 +1,4 @@
-"""``manage.py downloads_status``: how things stand, for people and for monitoring."""
+"""``manage.py downloads_status``: print counts and problems, for people and for monitoring."""
 
 import json
 from argparse import ArgumentParser
@@ -9,22 +9,17 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.timesince import timesince
 
 from async_downloads import store
-from async_downloads.management.console import (
-    ExitCode,
-    number,
-    readable_size,
-    told_plainly,
-)
+from async_downloads.management.console import ExitCode, number, plain_errors, readable_size
 
 DEFAULT: Final = store.Tolerance()
 
 
 class Command(BaseCommand):
-    """Counts, bytes, what is stuck, and an exit code that says whether something is wrong."""
+    """Print counts, sizes and problems, and exit with 1 if there is a problem."""
 
     help = (
-        "Tells how many downloads there are in each state, and what is wrong. Exit status: 0 all "
-        "is well, 1 something is wrong, 2 wrong options, 3 the database cannot be used."
+        "Prints how many downloads there are in each state, and the problems. Exit status: 0 no "
+        "problem, 1 a problem, 2 wrong options, 3 the database cannot be used."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -35,21 +30,21 @@ class Command(BaseCommand):
             type=int,
             default=DEFAULT.stalled,
             metavar="NUMBER",
-            help="How many may have a worker that has fallen silent (default: %(default)s).",
+            help="How many may have a worker that stopped responding (default: %(default)s).",
         )
         parser.add_argument(
             "--max-pending",
             type=number,
             default=DEFAULT.pending / timedelta(minutes=1),
             metavar="MINUTES",
-            help="How long one may wait to be picked up by a worker (default: %(default)g).",
+            help="How long one may wait for a worker (default: %(default)g).",
         )
         parser.add_argument(
             "--max-expired",
             type=number,
             default=DEFAULT.expired / timedelta(hours=1),
             metavar="HOURS",
-            help="How long one may have been expired and not be removed (default: %(default)g: "
+            help="How long ago one may have expired without being removed (default: %(default)g: "
             "a clean-up runs once a day at least).",
         )
         parser.add_argument(
@@ -60,10 +55,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Tell how things stand.
+        """Print the status.
 
         Raises:
-            CommandError: Something is wrong.
+            CommandError: There is a problem.
         """
         tolerance = store.Tolerance(
             stalled=options["max_stalled"],
@@ -71,7 +66,7 @@ class Command(BaseCommand):
             expired=timedelta(hours=options["max_expired"]),
             failed=options["max_failed"],
         )
-        with told_plainly():
+        with plain_errors():
             status = store.read_status()
         problems = status.problems(tolerance)
         if options["json"]:
@@ -82,11 +77,11 @@ class Command(BaseCommand):
             raise CommandError(" ".join(problems.values()), returncode=ExitCode.WRONG)
 
     def _print(self, status: store.Status) -> None:
-        for state, amount in status.states.items():
-            self.stdout.write(f"{state:<10}{amount.downloads:>10}  {readable_size(amount.size)}")
+        for state, total in status.states.items():
+            self.stdout.write(f"{state:<10}{total.count:>10}  {readable_size(total.size)}")
         size = readable_size(status.expired.size)
         oldest = _age(status, status.oldest_expired)
-        self.stdout.write(f"{'expired':<10}{status.expired.downloads:>10}  {size}{oldest}")
+        self.stdout.write(f"{'expired':<10}{status.expired.count:>10}  {size}{oldest}")
         self.stdout.write(f"{'stalled':<10}{status.stalled:>10}")
         waiting = _age(status, status.oldest_pending).removeprefix(", ") or "nothing waits"
         self.stdout.write(f"Longest wait for a worker: {waiting}.")
@@ -109,13 +104,13 @@ def _as_json(status: store.Status, problems: dict[str, str]) -> dict[str, Any]:
         "ok": not problems,
         "problems": problems,
         "states": {
-            state: {"downloads": amount.downloads, "bytes": amount.size}
-            for state, amount in status.states.items()
+            state: {"downloads": total.count, "bytes": total.size}
+            for state, total in status.states.items()
         },
         "stalled": status.stalled,
         "oldest_pending": since(status.oldest_pending),
         "expired": {
-            "downloads": status.expired.downloads,
+            "downloads": status.expired.count,
             "bytes": status.expired.size,
             "oldest": since(status.oldest_expired),
         },

@@ -9,7 +9,7 @@ from async_downloads.models import Download
 from async_downloads.store import cache_entries
 
 
-def claimed(download: Download) -> store.Run:
+def claimed(download: Download) -> store.Attempt:
     """Return a run that has just claimed a download."""
     run = store.claim(download.download_key)
     assert run is not None
@@ -21,7 +21,7 @@ def long_ago() -> datetime:
     return timezone.now() - timedelta(hours=1)
 
 
-def fall_silent() -> None:
+def stall_all() -> None:
     """Let it be long ago that anything was heard of any download, by row or by entry."""
     for key in Download.objects.values_list("pk", flat=True):
         cache_entries.delete_entry(str(key))
