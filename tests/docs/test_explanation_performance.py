@@ -10,9 +10,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from async_downloads.models import Download
+from tests.attempts import long_ago
 from tests.docs.helpers import rows_of
 from tests.factories import DownloadFactory
-from tests.runs import long_ago
 from tests.snippets import PAGES
 
 pytestmark = pytest.mark.any_database

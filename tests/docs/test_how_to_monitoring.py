@@ -18,9 +18,9 @@ from django.urls import resolve
 
 from async_downloads import cache, signals
 from async_downloads.models import Download
+from tests.attempts import long_ago
 from tests.docs.helpers import executed, rows_of
 from tests.factories import DownloadFactory, OrderFactory
-from tests.runs import long_ago
 from tests.snippets import PAGES
 
 PAGE = "docs/how-to/monitoring.md"

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import get_commands
 
 from async_downloads import settings as package_settings
-from tests import test_demo_production
+from tests.demo import test_production
 from tests.docs.helpers import ROOT, problems
 from tests.snippets import PAGES
 
@@ -26,7 +26,7 @@ COVERED = {
 
 
 def test_the_demo_passes_the_checks() -> None:
-    assert test_demo_production.test_nothing_is_wrong_with_them
+    assert test_production.test_nothing_is_wrong_with_them
     assert "demo/production.py" in CHECKLIST.text
     assert (ROOT / "demo/production.py").is_file()
 

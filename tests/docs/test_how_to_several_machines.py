@@ -1,6 +1,6 @@
 """The demo on several machines, as the page starts it.
 
-tests/test_demo_distributed.py checks its settings, and tests/faults/test_distributed.py runs it
+tests/demo/test_distributed.py checks its settings, and tests/faults/test_distributed.py runs it
 and kills a cluster.
 """
 
@@ -11,7 +11,7 @@ import shlex
 import pytest
 from django.core.management import get_commands
 
-from tests import test_demo_distributed
+from tests.demo import test_distributed
 from tests.docs.helpers import ROOT
 from tests.snippets import PAGES
 
@@ -46,7 +46,7 @@ def environment() -> dict[str, str]:
 
 def test_the_environment_has_what_the_settings_need() -> None:
     variables = environment()
-    assert set(test_demo_distributed.ENVIRON) <= set(variables)
+    assert set(test_distributed.ENVIRON) <= set(variables)
     assert [value for value in variables.values() if "#" in value or " " in value] == []
 
 
