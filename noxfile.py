@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tests import services
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["tests", "faults", "browser", "lint", "types", "layers", "wheel"]
+nox.options.sessions = ["tests", "faults", "browser", "lint", "types", "layers", "docs", "wheel"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
@@ -33,7 +33,10 @@ IN_PARALLEL = (
 )
 
 #: What the browser tests try the download centre with, and on.
-FRONT_END = ("axe-core@4", "bootstrap-4@npm:bootstrap@4", "bootstrap-5@npm:bootstrap@5")
+FRONT_END = (
+    *("axe-core@4", "bootstrap-4@npm:bootstrap@4", "bootstrap-5@npm:bootstrap@5"),
+    "tailwindcss@4",
+)
 
 #: What a newcomer runs, on the first database and on any other one, and what takes long: see the
 #: markers in pyproject.toml.
@@ -75,7 +78,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Break real parts: processes, servers, databases, storages; and follow the README."""
+    """Break real parts: processes, servers, databases, storages; and follow the documentation."""
     install_tests(session)
     fetch_old_package(session)
     # They use every database that there is, and are not run once for each.
@@ -123,7 +126,7 @@ def summarise(session: nox.Session, ends: dict[str, str]) -> None:
 
 
 def install_front_end(session: nox.Session) -> None:
-    """Install axe-core and Bootstrap for the browser tests, where there is npm and a browser."""
+    """Install what the browser tests try pages with, where there is npm and a browser."""
     if not (services.chromium() and shutil.which("npm")):
         return
     folder = Path(".nox", "front-end").absolute()
@@ -198,6 +201,16 @@ def layers(session: nox.Session) -> None:
     """Check that imports point down the rooms."""
     session.install("-e", ".", *group("lint"))
     session.run("lint-imports")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, with warnings as errors; ``-- --links`` looks up links."""
+    session.install("-e", ".[ws,celery,import-export,testing]", *group("docs"))
+    builder = "linkcheck" if "--links" in session.posargs else "html"
+    # From nothing: of a page that is not read anew, no warning is repeated.
+    options = ("--fresh-env", "--nitpicky", "--fail-on-warning", "--keep-going")
+    session.run("sphinx-build", *options, "--builder", builder, "docs", f"docs/_build/{builder}")
 
 
 @nox.session

@@ -2,9 +2,10 @@
 
 Each is looked for on its usual loopback port, or where an environment variable
 says: TEST_POSTGRES_URL, TEST_MARIADB_URL, TEST_REDIS_URL, TEST_CHROMIUM. Some are
-no servers that run: "redis-server" and "nginx" are programs, for tests that start
-ones of their own, "root" is the right to mount a small disk that can be filled, and
-"front-end" the packages of npm (axe-core, Bootstrap 4 and 5) in TEST_NODE_MODULES, and
+no servers that run: "redis-server", "nginx" and "apache" (with mod_xsendfile) are programs, for
+tests that start ones of their own, "root" is the right to mount a small disk that can be
+filled, "front-end" the packages of npm (axe-core, Bootstrap 4 and 5, Tailwind) in
+TEST_NODE_MODULES, and
 "old-package" the wheels of a site on 0.6.0, which is then upgraded, in TEST_OLD_PACKAGE. What
 TESTS_REQUIRE names (such as "postgres,mariadb,redis,chromium") must be there.
 """
@@ -27,7 +28,7 @@ ENGINES = {
 }
 SERVICES = (
     *("postgres", "mariadb", "redis", "chromium"),
-    *("redis-server", "nginx", "root", "front-end", "old-package"),
+    *("redis-server", "nginx", "apache", "root", "front-end", "old-package"),
 )
 
 #: What a site has installed that is on 0.6.0, on the last Django of its time.
@@ -66,6 +67,21 @@ def nginx() -> str | None:
     return shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
 
 
+def apache() -> str | None:
+    """Return the path of an installed Apache that has mod_xsendfile."""
+    found = map(shutil.which, ("apache2", "httpd", "/usr/sbin/apache2", "/usr/sbin/httpd"))
+    program = next(filter(None, found), None)
+    return program if program and (apache_modules() / "mod_xsendfile.so").is_file() else None
+
+
+def apache_modules() -> Path:
+    """Return the folder of Apache's modules, which is below that of its program."""
+    program = shutil.which("apache2") or shutil.which("httpd") or "/usr/sbin/apache2"
+    root = Path(program).parent.parent
+    folders = [root / "lib/apache2/modules", root / "lib64/httpd/modules"]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+
 def available(service: str) -> bool:
     """Return whether a service answers."""
     if service in _LOCAL:
@@ -85,6 +101,7 @@ _LOCAL = {
     "chromium": lambda: chromium() is not None,
     "redis-server": lambda: shutil.which("redis-server") is not None,
     "nginx": lambda: nginx() is not None,
+    "apache": lambda: apache() is not None,
     "root": lambda: os.geteuid() == 0,
 }
 

@@ -1,28 +1,39 @@
-"""The blocks of the README, and where each of them says that it goes."""
+"""The pages of the documentation, their code blocks, and the file that each block belongs to."""
 
+import posixpath
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Final
 
-from tests.faults.processes import ROOT
+__all__ = ["PAGES", "QUICK_START", "ROOT", "TUTORIAL", "Block", "Page", "file_after", "slug"]
 
-__all__ = ["BLOCKS", "README", "Block", "in_chapter", "placed", "snippet", "snippets"]
+ROOT: Final = Path(__file__).resolve().parent.parent
 
-README: Final = (ROOT / "README.md").read_text()
+TUTORIAL: Final = "docs/tutorial/first-export.md"
+
+#: The chapter of the README that makes a site.
+QUICK_START: Final = "Quick start"
+
+#: A paragraph that ends with the path of a file, and perhaps with where in the file.
+FILE: Final = r"(?:.*?[,:.]\**\s)?`([^`\s]*[/.][^`\s]*)`(, at the end)?(?:, .*)?:"
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block, and what stands above it.
+    """A fenced block of a page.
 
     Attributes:
-        chapter: The heading that it is below.
-        above: The paragraph above it, in one line, which says where it goes.
-        language: What it is written in.
+        page: The path of its page.
+        chapter: The heading above it.
+        above: The paragraph above it, in one line, which says where the block goes.
+        language: The language after the fence.
         body: The text between the fences.
     """
 
+    page: str
     chapter: str
     above: str
     language: str
@@ -35,68 +46,142 @@ class Block:
 
     @property
     def at_the_end(self) -> bool:
-        """Whether it comes after what is in the file, and is not the whole of it."""
+        """Whether it is appended to the file; otherwise it is the whole file."""
         return bool(self._place and self._place[2])
 
     @property
-    def terminal(self) -> str:
-        """The terminal that it is typed in: "a" for the first, "another", or none."""
-        found = re.search(r"\b[Ii]n (a|another) terminal\b[^:]*:$", self.above)
-        return found[1] if found else ""
+    def in_the_site(self) -> bool:
+        """Whether it goes into a file of the reader's site, rather than of the system."""
+        return bool(self.file) and not self.file.startswith("/")
 
     @property
-    def after(self) -> list[str]:
-        """The chapters that the paragraph above it refers to, which come first."""
-        return [
-            chapter
-            for link in re.findall(r"\]\(#([\w-]+)\)", self.above)
-            for chapter in dict.fromkeys(block.chapter for block in BLOCKS)
-            if re.sub(r"[^\w-]", "", chapter.lower().replace(" ", "-")) == link
-        ]
+    def terminal(self) -> str:
+        """The terminal that it is typed in: "a" for the first, "another", or an empty text."""
+        match = re.search(r"\b[Ii]n (a|another) terminal\b[^:]*:$", self.above)
+        return match[1] if match else ""
+
+    @property
+    def after(self) -> list["Block"]:
+        """The blocks that come first: those of the pages and chapters linked in `above`."""
+        blocks: list[Block] = []
+        for path, anchor in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", self.above):
+            name = posixpath.normpath(posixpath.join(posixpath.dirname(self.page), path))
+            page = PAGES.get(name if path else self.page)
+            if page is None or (not path and not anchor):
+                continue
+            blocks += [
+                block for block in page.blocks if not anchor or slug(block.chapter) == anchor
+            ]
+        return blocks
 
     @property
     def _place(self) -> re.Match[str] | None:
-        return re.fullmatch(r"`([^`]+)`(, at the end)?(?:, .*)?:", self.above)
+        return re.fullmatch(FILE, self.above)
 
 
-def _blocks() -> Iterator[Block]:
-    parts = re.split(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-    chapter = ""
-    for prose, language, body in zip(parts[::3], parts[1::3], parts[2::3], strict=False):
-        chapter = [chapter, *re.findall(r"^#+ (.*)$", prose, re.MULTILINE)][-1]
-        above = prose.strip().rpartition("\n\n")[2].replace("\n", " ")
-        yield Block(chapter, above, language, body)
+@dataclass(frozen=True)
+class Page:
+    """A page of the documentation.
 
-
-BLOCKS: Final = tuple(_blocks())
-
-
-def in_chapter(chapter: str) -> list[Block]:
-    """Return the blocks below a heading, in their order."""
-    return [block for block in BLOCKS if block.chapter == chapter]
-
-
-def snippets(language: str) -> list[str]:
-    """Return the bodies of the blocks in a language."""
-    return [block.body for block in BLOCKS if block.language == language]
-
-
-def snippet(containing: str) -> str:
-    """Return the body of the one block that holds a text."""
-    (block,) = [block for block in BLOCKS if containing in block.body]
-    return block.body
-
-
-def placed(containing: str) -> str:
-    """Return the file that a reader has who has put the block with this text where it goes.
-
-    That is the block, below what the quick start has in this file if it comes at the end.
+    Attributes:
+        path: Its path from the folder of the project.
+        text: Its Markdown.
     """
-    (block,) = [block for block in BLOCKS if containing in block.body]
-    assert block.file, f"The line above does not say where this goes:\n{block.body}"
-    before = [
-        each.body
-        for each in in_chapter("Quick start")
-        if block.at_the_end and each.file == block.file and each != block
-    ]
-    return "\n\n".join([*before, block.body])
+
+    path: str
+    text: str = field(repr=False)
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """Its fenced blocks in their order; directives of Sphinx are not blocks."""
+        return tuple(self._read())
+
+    @cached_property
+    def headings(self) -> tuple[str, ...]:
+        """Its headings in their order."""
+        prose = "".join(_split(self.text)[::3])
+        return tuple(re.findall(r"^#+ (.*)$", prose, re.MULTILINE))
+
+    @property
+    def module(self) -> str:
+        """The name of the module that tests it."""
+        name = self.path.removeprefix("docs/").removesuffix(".md").lower()
+        return f"tests.docs.test_{re.sub('[^a-z0-9]+', '_', name)}"
+
+    @property
+    def continues(self) -> tuple[Block, ...]:
+        """The blocks of the site that it continues.
+
+        That is the tutorial's site if the page says so, and otherwise the quick start's.
+        """
+        says_so = re.search(r"continues the site of \[the tutorial\]", self.text)
+        if says_so and TUTORIAL in PAGES:
+            return PAGES[TUTORIAL].blocks
+        return () if self.path == TUTORIAL else tuple(PAGES["README.md"].in_chapter(QUICK_START))
+
+    def in_chapter(self, heading: str) -> list[Block]:
+        """Return the blocks directly below a heading."""
+        return [block for block in self.blocks if block.chapter == heading]
+
+    def snippets(self, language: str) -> list[str]:
+        """Return the bodies of the blocks in a language."""
+        return [block.body for block in self.blocks if block.language == language]
+
+    def snippet(self, containing: str) -> str:
+        """Return the body of the one block that contains a text."""
+        return self._block(containing).body
+
+    def placed(self, containing: str) -> str:
+        """Return the file of a reader who has added the one block that contains a text.
+
+        A block that goes at the end of a file comes after what the site that the
+        page continues has in this file.
+        """
+        block = self._block(containing)
+        assert block.file, f"The line above does not say where this goes:\n{block.body}"
+        before = [other for other in self.continues if other != block]
+        return file_after(block.file, [*before, block])
+
+    def _block(self, containing: str) -> Block:
+        blocks = [block for block in self.blocks if containing in block.body]
+        assert len(blocks) == 1, f"{len(blocks)} blocks of {self.path} contain {containing!r}"
+        return blocks[0]
+
+    def _read(self) -> Iterator[Block]:
+        parts = _split(self.text)
+        chapter = ""
+        for prose, language, body in zip(parts[::3], parts[1::3], parts[2::3], strict=False):
+            chapter = [chapter, *re.findall(r"^#+ (.*)$", prose, re.MULTILINE)][-1]
+            above = prose.strip().rpartition("\n\n")[2].replace("\n", " ")
+            if not language.startswith("{"):
+                yield Block(self.path, chapter, above, language, body)
+
+
+def file_after(path: str, blocks: Iterable[Block]) -> str:
+    """Return the text of a file of a reader who has followed blocks in their order."""
+    parts: list[str] = []
+    for block in blocks:
+        if block.file == path:
+            parts = [*parts, block.body] if block.at_the_end else [block.body]
+    return "\n\n".join(parts)
+
+
+def slug(heading: str) -> str:
+    """Return the anchor that GitHub and MyST give a heading."""
+    return re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-"))
+
+
+def _split(text: str) -> list[str]:
+    """Return prose, language and body by turns, with prose at both ends."""
+    return re.split(r"^```([\w{}-]+)[^\n]*\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _pages() -> Iterator[Page]:
+    built = ROOT / "docs/_build"
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        if not path.is_relative_to(built):
+            yield Page(path.relative_to(ROOT).as_posix(), path.read_text())
+
+
+#: The pages by their paths.
+PAGES: Final = {page.path: page for page in _pages()}

@@ -96,8 +96,8 @@ def _without_template() -> CheckMessage | None:
         return Error(
             f"ASYNC_DOWNLOADS_DOWNLOAD_TEMPLATE is {name!r}, which cannot be rendered: "
             f"{type(error).__name__}: {error}",
-            hint="It must name a template that an engine in TEMPLATES finds; one with APP_DIRS finds "
-            "those of the package.",
+            hint="It must name a template that an engine in TEMPLATES finds. One with APP_DIRS "
+            "finds those of the package.",
             id="async_downloads.E011",
         )
     return None

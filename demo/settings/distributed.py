@@ -3,7 +3,7 @@
 Besides the variables of ``demo.settings.production``, these are required: ``DEMO_DATABASE_URL``
 (``postgresql://user:password@host:5432/name``), ``DEMO_REDIS`` (``redis://host:6379/0``) and
 ``DEMO_S3_BUCKET``. boto3 itself reads ``AWS_ENDPOINT_URL_S3``, ``AWS_ACCESS_KEY_ID``,
-``AWS_SECRET_ACCESS_KEY`` and ``AWS_DEFAULT_REGION``. docs/more-than-one-machine.md lists the
+``AWS_SECRET_ACCESS_KEY`` and ``AWS_DEFAULT_REGION``. docs/how-to/several-machines.md lists the
 optional ones. All machines get the same values.
 """
 

@@ -10,10 +10,11 @@ from django.conf import settings
 from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 from tests import pace, services
+from tests.snippets import ROOT
 
-#: Where pictures are kept; UPDATE_SCREENSHOTS=1 puts those of the README where it looks for them.
+#: Where pictures are kept; UPDATE_SCREENSHOTS=1 replaces those of the documentation.
 SHOTS = Path(__file__).parent / "shots"
-PICTURES = Path(__file__).parents[2] / "docs" if os.environ.get("UPDATE_SCREENSHOTS") else SHOTS
+PICTURES = ROOT / "docs/images" if os.environ.get("UPDATE_SCREENSHOTS") else SHOTS
 
 ARGUMENTS = [
     # Chromium's own sandbox does not start for root, as in most containers.

@@ -1,33 +1,39 @@
-"""What the README says of customising, on a page in a real browser."""
+"""What the documentation says of customising, on a page in a real browser."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.staticfiles import finders
 from playwright.sync_api import Page, expect
 
 from async_downloads import cache
+from tests import services
 from tests.browser.conftest import PICTURES, take_picture
 from tests.factories import DownloadCollectionFactory, DownloadFactory
-from tests.snippets import BLOCKS, snippets
+from tests.snippets import PAGES
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
+
+PAGE = "docs/how-to/front-end.md"
+
+#: A text in each block with a template.
+TEMPLATES = ("{% block icon %}", "{% block status %}")
 
 
 @pytest.fixture
 def customised(tmp_path: Path, settings: Any) -> str:
-    """Install the templates of the README; returns its style sheet."""
-    folder = tmp_path / "async_downloads"
-    folder.mkdir()
-    for name in ("download_centre.html", "download.html"):
-        (template,) = [
-            block for block in BLOCKS if block.file == f"templates/async_downloads/{name}"
-        ]
-        (folder / name).write_text(template.body)
+    """Install the templates of the page; returns its style sheet."""
+    documented = PAGES[PAGE]
+    for containing in TEMPLATES:
+        (template,) = [block for block in documented.blocks if containing in block.body]
+        path = tmp_path / template.file.removeprefix("templates/")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(template.body)
     (engine,) = settings.TEMPLATES
     settings.TEMPLATES = [{**engine, "DIRS": [tmp_path, *engine["DIRS"]]}]
-    (style,) = snippets("css")
-    return style
+    return documented.snippet("rebeccapurple")
 
 
 def test_a_customised_centre_looks_like_the_site_and_still_works(
@@ -48,7 +54,89 @@ def test_a_customised_centre_looks_like_the_site_and_still_works(
     cache.set_percentage(key, 30)
     orders = menu.locator(".download-container", has_text="Orders")
     expect(orders.get_by_role("progressbar")).to_have_js_property("value", 30)
-    expect(orders).to_contain_text("In progress, asked for 0\xa0minutes ago")
+    expect(orders).to_contain_text("In progress, requested 0\xa0minutes ago")
     take_picture(page, PICTURES / "customised.png")
     page.get_by_role("button", name="Clear Customers").click()
     expect(menu.get_by_text("Customers")).to_have_count(0)
+
+
+@pytest.fixture
+def served(tmp_path: Path, settings: Any) -> Iterator[Path]:
+    """A folder of static files of the site."""
+    settings.STATICFILES_DIRS = [tmp_path / "static"]
+    finders.get_finder.cache_clear()
+    yield tmp_path / "static"
+    finders.get_finder.cache_clear()
+
+
+def framework(name: str) -> str:
+    """Return the stylesheet of a site, without what Tailwind makes of the classes in templates."""
+    if name == "none":
+        return ""
+    paths = {"bootstrap-5": "dist/css/bootstrap.min.css", "tailwindcss": "preflight.css"}
+    path = services.node_modules() / name / paths[name]
+    if not path.is_file():
+        pytest.skip(f"{path} is missing")
+    if name == "bootstrap-5":
+        return path.read_text()
+    # As its build does with them, as far as the download centre can meet them.
+    theme = (path.parent / "theme.css").read_text().replace("@theme default", ":root")
+    own = PAGES[PAGE].snippet('@import "tailwindcss"').partition(":root")
+    return f"{theme}\n@layer base {{ {path.read_text()} }}\n{own[1]}{own[2]}"
+
+
+@pytest.mark.parametrize(
+    ("containing", "name", "path"),
+    [
+        ("<ul>\n      <li>", "none", "css/site.css"),
+        ("navbar-nav ms-auto", "bootstrap-5", "bootstrap/css/bootstrap.min.css"),
+        ('<ul class="flex', "tailwindcss", "css/site.css"),
+    ],
+)
+@pytest.mark.parametrize("dark", [False, True])
+def test_each_layout_of_the_page_has_a_menu_below_its_button(
+    page: Page,
+    live_server: Any,
+    user: Any,
+    settings: Any,
+    tmp_path: Path,
+    served: Path,
+    containing: str,
+    name: str,
+    path: str,
+    dark: bool,
+) -> None:
+    sheet = served / path
+    sheet.parent.mkdir(parents=True)
+    sheet.write_text(framework(name))
+    markup = PAGES[PAGE].snippet(containing)
+    if dark:
+        # As each framework has it: by a class, by an attribute, or by the page alone.
+        markup = markup.replace('data-bs-theme="light"', 'data-bs-theme="dark"')
+        markup = markup.replace('<html lang="en">', '<html lang="en" class="dark">')
+        if name == "none":
+            meta = '<meta name="color-scheme" content="dark">'
+            markup = markup.replace("</head>", f"{meta}</head>")
+    (tmp_path / "home.html").write_text(markup)
+    (engine,) = settings.TEMPLATES
+    settings.TEMPLATES = [{**engine, "DIRS": [tmp_path, *engine["DIRS"]]}]
+    DownloadFactory(collection__user=user, running=True, percentage=60, name="Yearly report")
+    page.goto(live_server.url)
+    button = page.get_by_role("button", name="Downloads")
+    button.click()
+    menu = page.locator("#downloads-dropdown")
+    expect(menu).to_be_visible()
+    above, below = button.bounding_box(), menu.bounding_box()
+    assert above is not None
+    assert below is not None
+    assert below["y"] >= above["y"] + above["height"]
+    assert below["width"] == 22 * 16
+    assert (
+        menu.evaluate("menu => getComputedStyle(menu.querySelector('.progress')).height") == "6px"
+    )
+    text = menu.evaluate(
+        "menu => { const canvas = document.createElement('canvas').getContext('2d');"
+        " canvas.fillStyle = getComputedStyle(menu).color; canvas.fillRect(0, 0, 1, 1);"
+        " return canvas.getImageData(0, 0, 1, 1).data[0]; }"
+    )
+    assert (text > 128) is dark

@@ -1,17 +1,11 @@
 """The settings of the demo on several machines come from the environment."""
 
-import re
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.demo.test_production import ROOT, SECRET, check, run
-
-GUIDE: Final = (ROOT / "docs" / "more-than-one-machine.md").read_text()
-
-#: Variables between processes of the demo, or of the other settings.
-INTERNAL: Final = {"DEMO_LOCAL_S3", "DEMO_REPORT_SECONDS"}
+from tests.demo.test_production import SECRET, check, run
 
 ENVIRON: Final = {
     "DJANGO_SETTINGS_MODULE": "demo.settings.distributed",
@@ -72,18 +66,3 @@ def test_each_required_variable_is_missed_by_its_name(missing: str) -> None:
 def test_an_unknown_broker_is_refused() -> None:
     result = run("-c", SCRIPT, **ENVIRON, DEMO_BROKER="rabbitmq")
     assert "DEMO_BROKER is 'rabbitmq'; it must be 'orm' or 'redis'." in result.stderr
-
-
-def test_the_guide_names_every_variable_and_no_others() -> None:
-    read = {
-        name
-        for path in (ROOT / "demo").rglob("*.py")
-        for name in re.findall(r'"(DEMO_[A-Z_0-9]+)"', path.read_text())
-    }
-    assert set(re.findall(r"DEMO_[A-Z_0-9]+", GUIDE)) == read - INTERNAL
-
-
-def test_the_links_of_the_guide_lead_to_files() -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", GUIDE)
-    assert links
-    assert [link for link in links if not (ROOT / "docs" / link).exists()] == []

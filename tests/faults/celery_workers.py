@@ -6,7 +6,7 @@ from tests.faults.harness import Child, Site, eventually
 
 __all__ = ["CAREFUL", "send", "start_celery"]
 
-#: The options of a task that the README asks for; exceptions by their dotted paths.
+#: The options of a task that the documentation recommends; exceptions by their dotted paths.
 CAREFUL: Final[dict[str, Any]] = {
     "acks_late": True,
     "reject_on_worker_lost": True,

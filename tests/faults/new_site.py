@@ -72,7 +72,7 @@ class Reader:
         """
         printed = ""
         for block in blocks:
-            if block.file and not block.file.startswith("/"):
+            if block.in_the_site:
                 self._write(block)
             elif block.terminal == "a":
                 printed = self.type(block.body)

@@ -1,19 +1,22 @@
-"""A real nginx, with the configuration that the README shows."""
+"""A real nginx, with the configuration that the documentation shows."""
 
 import os
-import re
 import shutil
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import pytest
+
 from tests import services
 from tests.faults.client import Client
-from tests.faults.processes import ROOT, Child, eventually
+from tests.faults.processes import Child, eventually
+from tests.snippets import PAGES
 
-__all__ = ["Nginx"]
+__all__ = ["TRIES", "Nginx", "free_port", "parsed_by_nginx"]
 
 #: What a distribution has around the server's block; here, all that it writes is ours.
 AROUND: Final = """
@@ -35,7 +38,8 @@ http {{
 #: Ports that are tried: somebody may take one before nginx does.
 TRIES: Final = 5
 
-README: Final = (ROOT / "README.md").read_text()
+#: The page that shows the configuration.
+PAGE: Final = "docs/how-to/web-server-and-storage.md"
 
 
 class Nginx:
@@ -44,7 +48,7 @@ class Nginx:
     Args:
         behind: The address of Django's server.
         media: The folder of the storage.
-        locations: The locations of another server's block than the README's.
+        locations: The locations of another server's block than the page's.
     """
 
     def __init__(self, behind: str, media: Path, *, locations: str = ""):
@@ -98,10 +102,10 @@ class Nginx:
         return Child(arguments, env=os.environ, log=self._folder / "log")
 
     def _server(self) -> str:
-        """Return the README's block with the places of this site, or the one with our locations."""
+        """Return the page's block with the places of this site, or one with the locations given."""
         if self._locations:
             return f"server {{ listen 127.0.0.1:{self._port}; {self._locations} }}"
-        (block,) = re.findall(r"^```nginx\n(server {\n.*?)^```$", README, re.MULTILINE | re.DOTALL)
+        block = PAGES[PAGE].snippet("    internal;")
         for shown, here in (
             ("listen 80;", f"listen 127.0.0.1:{self._port};"),
             ("http://127.0.0.1:8000;", f"{self._behind};"),
@@ -110,6 +114,28 @@ class Nginx:
             assert block.count(shown) == 1, shown
             block = block.replace(shown, here)
         return str(block)
+
+
+def parsed_by_nginx(server: str, folder: Path) -> None:
+    """Have nginx read the block of a server, or skip the test if there is no nginx.
+
+    Args:
+        server: The configuration.
+        folder: Where the files of a server may lie.
+
+    Raises:
+        AssertionError: nginx does not understand it.
+    """
+    program = services.nginx()
+    if program is None:
+        pytest.skip("no nginx is installed")
+    path = folder / "nginx.conf"
+    # It binds the port, which only root may do with one below 1024.
+    server = server.replace("listen 80;", "listen 127.0.0.1:8080;")
+    path.write_text(AROUND.format(folder=folder, user="", server=server))
+    arguments = [program, "-t", "-p", str(folder), "-e", "stderr", "-c", str(path)]
+    tested = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert tested.returncode == 0, tested.stderr
 
 
 def free_port() -> int:

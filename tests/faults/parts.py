@@ -14,6 +14,9 @@ ASGI: Final = "tests.faults.site.asgi:application"
 OLD_ASGI: Final = "tests.faults.site.old_asgi:application"
 ASGI_WITHOUT_ROUTE: Final = "tests.faults.site.old_asgi:without_route"
 
+#: Programs that tests start, and what to say if one is not there.
+PROGRAMS: Final = {"nginx": "nginx", "apache": "Apache with mod_xsendfile"}
+
 #: Web servers by their kind: what Python runs.
 SERVERS: Final = {
     "threads": ("-m", "tests.faults.site.wsgi_server"),
@@ -89,8 +92,8 @@ def missing(need: str) -> str:
         return RedisServer.missing()
     if need == "redis":
         return "" if services.available("redis") else f"no Redis at {services.redis_url()}"
-    if need == "nginx":
-        return "" if services.available("nginx") else "no nginx is installed"
+    if need in PROGRAMS:
+        return "" if services.available(need) else f"no {PROGRAMS[need]} is installed"
     if need == "old-package":
         there = services.available("old-package")
         return "" if there else f"no wheels of 0.6.0 in {services.old_wheels()}"

@@ -91,6 +91,12 @@ class Child:
         self._popen.kill()
         self._popen.wait()
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C in its terminal, and wait until it has ended."""
+        os.killpg(self.pid, signal.SIGINT)
+        self.wait()
+        self.close()
+
     def terminate_all(self) -> None:
         """Ask all of its group to end, as a service manager does."""
         os.killpg(self.pid, signal.SIGTERM)

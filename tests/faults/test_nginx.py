@@ -1,4 +1,4 @@
-"""Files that a real nginx sends, with the README's configuration."""
+"""Files that a real nginx sends, with the configuration of the documentation."""
 
 from collections.abc import Iterator
 from typing import Any, Final

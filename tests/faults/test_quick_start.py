@@ -1,18 +1,21 @@
-"""The README, followed word by word on a new site, in a new environment.
+"""The README's quick start and the tutorial, followed word by word on new sites.
 
-Nothing here is a line of the site: what it is made of, and how it is started, is in the README.
+Each site is in a new environment. Nothing here is a line of a site: the pages say
+what it consists of and how it is started.
 """
 
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from html import unescape
 from html.parser import HTMLParser
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+import django
 import pytest
 from websockets import Origin
 from websockets.sync.client import connect
@@ -22,15 +25,45 @@ from tests.faults.conftest import needs
 from tests.faults.new_site import Reader, pack
 from tests.faults.processes import Child, eventually
 from tests.pace import PATIENCE
-from tests.snippets import BLOCKS, README, in_chapter
+from tests.snippets import PAGES, QUICK_START, TUTORIAL, Block, Page
 
-#: Where the README says that the site is.
+#: The address of the site on the pages.
 ADDRESS = "http://127.0.0.1:8000"
 
-#: The file that the quick start's orders make.
-EXPECTED = "Reference,Customer,Total\n" + "".join(
-    f"R{number},Ada,{number}.00\n" for number in range(100_000)
+WEBSOCKETS = "docs/how-to/websockets.md"
+
+BUTTON = "Export the open orders"
+
+#: The chapters of the tutorial that make the site, and those that change it while it runs.
+SETTING_UP = (
+    "Make a site",
+    "Add the settings",
+    "Add the models",
+    "Write the task",
+    "Start it from a page",
+    "Fill the database",
+    "Start the worker and the server",
 )
+BREAKING = ("See it fail", "Say what the person can do", "Make it quick")
+
+#: The pages whose blocks go into the tutorial's site, and which tests/docs tests one by one.
+CONTINUING = sorted(
+    path
+    for path, page in PAGES.items()
+    if page.continues == PAGES[TUTORIAL].blocks and any(block.in_the_site for block in page.blocks)
+)
+
+#: Blocks that are not followed: they need what the tests do not install.
+NOT_FOLLOWED: set[tuple[str, str]] = {
+    ("docs/how-to/monitoring.md", "import Histogram"),
+    ("docs/how-to/task-queues.md", "from rq import"),
+}
+
+
+def expected(orders: int) -> str:
+    """Return the file of the first orders that the pages make."""
+    rows = "".join(f"R{number},Ada,{number}.00\n" for number in range(orders))
+    return f"Reference,Customer,Total\n{rows}"
 
 
 def free_port() -> int:
@@ -41,25 +74,37 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the README has its readers install, from this environment and this source."""
+    """The packages that the pages install, from this environment and this source."""
     folder = tmp_path_factory.mktemp("wheels")
-    lines = [block.body for block in BLOCKS if block.language == "console"]
+    blocks = [*PAGES["README.md"].in_chapter(QUICK_START), *PAGES[TUTORIAL].blocks]
+    blocks += [block for path in CONTINUING for block in PAGES[path].blocks]
+    lines = [block.body for block in blocks if block.language == "console" and block.terminal]
     wanted = re.findall(r"^pip install (.*)$", "\n".join(lines), re.MULTILINE)
-    pack({name.strip('"') for line in wanted for name in line.split() if "&&" not in line}, folder)
+    pack({name.strip("\"'") for line in wanted for name in line.split()}, folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Reader:
-    """A reader who has done all of the quick start, up to what runs in terminals of its own."""
+def quick_start(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Reader:
+    """A reader who has followed the quick start, up to the processes that go on."""
     needs("proc")
-    reader = Reader(tmp_path_factory.mktemp("reader"), free_port(), wheels)
-    reader.follow(in_chapter("Quick start"))
+    reader = Reader(tmp_path_factory.mktemp("quick-start"), free_port(), wheels)
+    reader.follow(PAGES["README.md"].in_chapter(QUICK_START))
+    return reader
+
+
+@pytest.fixture(scope="module")
+def tutorial(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Reader:
+    """A reader who has followed the tutorial up to the processes that go on."""
+    needs("proc")
+    reader = Reader(tmp_path_factory.mktemp("tutorial"), free_port(), wheels)
+    for chapter in SETTING_UP:
+        reader.follow(PAGES[TUTORIAL].in_chapter(chapter))
     return reader
 
 
 class Forms(HTMLParser):
-    """The forms of a page: where each leads, what it holds, and the text of its button."""
+    """The forms of a page: where each leads, its values, and the text of its button."""
 
     def __init__(self, page: str):
         super().__init__()
@@ -67,13 +112,15 @@ class Forms(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        said = dict(attrs)
+        values = dict(attrs)
         if tag == "form":
-            self.found.append({"action": said.get("action"), "values": {}, "text": ""})
-        elif tag == "input" and self.found:
-            self.found[-1]["text"] += said.get("value") or ""
-            if name := said.get("name"):
-                self.found[-1]["values"][name] = said.get("value") or ""
+            self.found.append({"action": values.get("action"), "values": {}, "text": ""})
+        elif self.found and tag == "button":
+            self.found[-1]["text"] += values.get("aria-label") or ""
+        elif self.found and tag == "input":
+            self.found[-1]["text"] += values.get("value") or ""
+            if name := values.get("name"):
+                self.found[-1]["values"][name] = values.get("value") or ""
 
     def handle_data(self, data: str) -> None:
         if self.found:
@@ -81,7 +128,7 @@ class Forms(HTMLParser):
 
 
 def submit(person: Client, page: str, button: str, **values: str) -> str:
-    """Press a button as a browser does, with what its form holds; return the page that follows."""
+    """Press a button as a browser does, with the values of its form; return the next page."""
     (form,) = [form for form in Forms(page).found if button in form["text"]]
     # No header: a form without its token is refused.
     answer = person.post(form["action"], form["values"] | values, X_CSRFToken="")
@@ -89,96 +136,258 @@ def submit(person: Client, page: str, button: str, **values: str) -> str:
     return answer.text
 
 
-@contextmanager
-def started(reader: Reader) -> Iterator[Client]:
-    """Run what the quick start has in terminals of its own; gives a person who has signed in."""
-    blocks = [block for block in in_chapter("Quick start") if block.terminal == "another"]
-    with ExitStack() as stack:
-        children = [stack.enter_context(reader.start(block)) for block in blocks]
-        person = Client(reader.read(ADDRESS))
-        page = eventually(lambda: home(person, children), why="a web server that answers")
-        (name, password) = re.findall(r"sign in as `(\w+)` with `([\w-]+)`", README)[0]
-        page = submit(person, page, "Log in", username=name, password=password)
+class Running:
+    """A site whose processes run as its page starts them, and a person who has signed in.
+
+    Attributes:
+        person: Ada.
+    """
+
+    def __init__(self, reader: Reader, page: Page, blocks: list[Block]):
+        self._reader = reader
+        self._blocks = [block for block in blocks if block.terminal == "another"]
+        assert self._blocks, f"{page.path} starts no process"
+        self._children: list[Child] = []
+        self._page = page
+        self.person = Client(reader.read(ADDRESS))
+
+    def start(self) -> None:
+        """Start the processes, and sign in."""
+        self._children = [self._reader.start(block) for block in self._blocks]
+        page = eventually(self._home, why="a web server that answers")
+        (name, password) = re.findall(r"sign in as `(\w+)` with `([\w-]+)`", self._page.text)[0]
+        page = submit(self.person, page, "Log in", username=name, password=password)
         assert 'id="async-downloads"' in page
+
+    def change(self, chapter: str) -> None:
+        """Follow a chapter that changes code, and restart the worker as it says.
+
+        The web server restarts by itself.
+        """
+        index = self._index("qcluster")
+        web = self._children[self._index("runserver")]
+        starts = len(web.lines("Starting development server"))
+        self._reader.follow(self._page.in_chapter(chapter))
+        eventually(
+            lambda: len(web.lines("Starting development server")) > starts,
+            why="a web server that has noticed the change",
+        )
+        self._children[index].interrupt()
+        self._children[index] = self._reader.start(self._blocks[index])
+        eventually(self._home, why="a web server that answers again")
+
+    def close(self) -> None:
+        """Kill the processes."""
+        for child in self._children:
+            child.close()
+
+    @property
+    def logs(self) -> list[str]:
+        """What the processes have printed last."""
+        return [child.log[-5_000:] for child in self._children]
+
+    def export(self) -> None:
+        """Press the button."""
+        submit(self.person, self.person.get("/").text, BUTTON)
+
+    def newest(self) -> dict[str, Any]:
+        """Return the newest download of the list."""
+        return dict(self.person.update()["downloads"][0])
+
+    def ended(self) -> dict[str, Any]:
+        """Wait until the newest download has ended, and return it."""
+
+        def newest() -> Any:
+            download = self.newest()
+            return download["state"] in {"complete", "failed"} and download
+
+        return dict(eventually(newest, why="the end of the newest download"))
+
+    def fetched(self) -> str:
+        """Wait for the newest download, and return its file."""
+        download = self.ended()
+        assert download["complete"], download
+        answer = self.person.get(download["url"])
+        assert answer.status == 200, answer.text
+        return answer.text
+
+    def menu(self) -> str:
+        """Return the text of the menu."""
+        html = self.person.update()["html"]
+        return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+
+    def _index(self, command: str) -> int:
+        (index,) = [index for index, block in enumerate(self._blocks) if command in block.body]
+        return index
+
+    def _home(self) -> str:
+        for child in self._children:
+            assert child.alive, child.log
         try:
-            yield person
-        except BaseException as error:
-            for child in children:
-                error.add_note(child.log)
-            raise
+            answer = self.person.get("/", timeout=PATIENCE)
+        except URLError:
+            return ""
+        assert answer.status == 200, answer.text
+        return answer.text
 
 
-def home(person: Client, children: list[Child]) -> str:
-    """Return the site's first page; an empty text if no server answers yet."""
-    for child in children:
-        assert child.alive, child.log
+@contextmanager
+def started(reader: Reader, path: str, blocks: list[Block]) -> Iterator[Running]:
+    """Run the processes that blocks of a page start in terminals of their own."""
+    running = Running(reader, PAGES[path], blocks)
     try:
-        answer = person.get("/", timeout=PATIENCE)
-    except URLError:
-        return ""
-    assert answer.status == 200, answer.text
-    return answer.text
+        running.start()
+        yield running
+    except BaseException as error:
+        for log in running.logs:
+            error.add_note(log)
+        raise
+    finally:
+        running.close()
 
 
-def fetched(person: Client) -> str:
-    """Wait for the newest download, and return its file."""
-
-    def finished() -> Any:
-        newest = person.update()["downloads"][0]
-        assert not newest["errors"], newest
-        return newest["complete"] and newest
-
-    answer = person.get(eventually(finished, why="a complete file")["url"])
-    assert answer.status == 200, answer.text
-    return answer.text
+def quotes(chapter: str) -> list[str]:
+    """Return the quoted texts of a chapter of the tutorial."""
+    body = PAGES[TUTORIAL].text.partition(f"\n## {chapter}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^> (.*)$", body, re.MULTILINE)
 
 
-def test_the_quick_start_ends_with_a_file(site: Reader) -> None:
-    assert "no issues" in site.type("python manage.py check")
-    with started(site) as person:
-        submit(person, person.get("/").text, "Export the open orders")
-        assert fetched(person) == EXPECTED
+def test_the_quick_start_ends_with_a_file(quick_start: Reader) -> None:
+    assert "no issues" in quick_start.type("python manage.py check")
+    blocks = PAGES["README.md"].in_chapter(QUICK_START)
+    with started(quick_start, "README.md", blocks) as site:
+        site.export()
+        assert site.fetched() == expected(100_000)
 
 
-def test_the_websocket_chapter_pushes_until_the_file_is_there(site: Reader, tmp_path: Path) -> None:
+def test_the_tutorial_watches_cancels_and_fails(tutorial: Reader, tmp_path: Path) -> None:
+    reader = tutorial.copy(tmp_path, free_port())
+    page = PAGES[TUTORIAL]
+    with started(reader, TUTORIAL, page.in_chapter(SETTING_UP[-1])) as site:
+        watch(site)
+        cancel(site, reader.folder / "media")
+        for chapter, act in zip(BREAKING, (fail, explain, finish), strict=True):
+            site.change(chapter)
+            site.export()
+            act(site, quotes(chapter))
+
+
+def watch(site: Running) -> None:
+    in_progress, rows = quotes("Watch it grow")
+    site.export()
+    seen = set()
+
+    def grown() -> bool:
+        seen.add(site.newest()["percentage"])
+        return len(seen - {0, 100}) > 1
+
+    eventually(grown, why="two steps of progress")
+    assert in_progress in site.menu()
+    assert site.fetched() == expected(600)
+    assert rows in site.menu()
+
+
+def cancel(site: Running, media: Path) -> None:
+    files = sorted(path for path in media.rglob("*") if path.is_file())
+    site.export()
+    eventually(lambda: site.newest()["state"] == "running", why="a worker that has begun")
+    key = site.newest()["download_key"]
+    submit(site.person, site.person.get("/").text, "Cancel Open orders")
+    assert key not in site.person.listed()
+    # The worker is free for the next one.
+    site.export()
+    assert site.fetched() == expected(600)
+    (new,) = {path for path in media.rglob("*") if path.is_file()} - set(files)
+    assert new.read_text() == expected(600)
+
+
+def fail(site: Running, quoted: list[str]) -> None:
+    for_owner, for_staff = quoted
+    download = site.ended()
+    assert download["state"] == "failed"
+    assert for_owner in site.menu()
+    assert for_staff not in site.menu()
+    listed = site.person.get("/admin/async_downloads/download/").text
+    (link,) = re.findall(rf'href="([^"]*{download["download_key"]}/change/[^"]*)"', listed)
+    assert for_staff in unescape(site.person.get(unescape(link)).text)
+
+
+def explain(site: Running, quoted: list[str]) -> None:
+    (for_owner,) = quoted
+    assert site.ended()["state"] == "failed"
+    assert for_owner in site.menu()
+
+
+def finish(site: Running, quoted: list[str]) -> None:
+    (rows,) = quoted
+    assert site.fetched() == expected(100_000)
+    assert rows in site.menu()
+
+
+@pytest.fixture(scope="module")
+def finished_tutorial(tmp_path_factory: pytest.TempPathFactory, tutorial: Reader) -> Reader:
+    """A reader who has followed all of the tutorial."""
+    reader = tutorial.copy(tmp_path_factory.mktemp("finished"), free_port())
+    for chapter in BREAKING:
+        reader.follow(PAGES[TUTORIAL].in_chapter(chapter))
+    return reader
+
+
+def test_the_websocket_page_pushes_until_the_file_is_there(
+    finished_tutorial: Reader, tmp_path: Path
+) -> None:
     needs("redis")
-    reader = site.copy(tmp_path, free_port())
-    reader.follow(in_chapter("Websockets"))
+    reader = finished_tutorial.copy(tmp_path, free_port())
+    reader.follow(PAGES[WEBSOCKETS].in_chapter("Set it up"))
     assert "no issues" in reader.type("python manage.py check")
-    with started(reader) as person:
-        page = person.get("/").text
+    with started(reader, TUTORIAL, PAGES[TUTORIAL].in_chapter(SETTING_UP[-1])) as site:
+        page = site.person.get("/").text
         (path,) = re.findall(r'ws-connect="([^"]+)"', page)
         with connect(
-            person.address.replace("http", "ws") + unescape(path),
-            additional_headers={"Cookie": f"sessionid={person.cookie('sessionid')}"},
-            origin=Origin(person.address),
+            site.person.address.replace("http", "ws") + unescape(path),
+            additional_headers={"Cookie": f"sessionid={site.person.cookie('sessionid')}"},
+            origin=Origin(site.person.address),
         ) as connection:
-            submit(person, page, "Export the open orders")
-            states = []
+            submit(site.person, page, BUTTON)
+            states: list[str] = []
             while "complete" not in states:
                 states += [state for _, state in SHOWN.findall(str(connection.recv(PATIENCE)))]
-        assert fetched(person) == EXPECTED
+        assert site.fetched() == expected(100_000)
 
 
-#: Those whose files go into a site; what each does there is tried in tests/test_readme.py.
-CHAPTERS = sorted(
-    {block.chapter for block in BLOCKS if block.file and not block.file.startswith("/")}
-    - {"Quick start", "Websockets"}
-)
-
-
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_the_files_of_a_chapter_fit_into_the_site(
-    site: Reader, tmp_path: Path, chapter: str
+@pytest.mark.parametrize("path", CONTINUING)
+def test_the_blocks_of_a_page_fit_into_the_site(
+    finished_tutorial: Reader, tmp_path: Path, path: str
 ) -> None:
-    reader = site.copy(tmp_path, free_port())
-    blocks = in_chapter(chapter)
-    for block in blocks:
-        for other in set(block.after) - {"Quick start"}:
-            reader.follow(in_chapter(other))
-        reader.follow([block])
-    python = {block.file for block in blocks if block.file.endswith(".py")}
-    names = ", ".join(sorted(path.removesuffix(".py").replace("/", ".") for path in python))
-    assert "no issues" in reader.type("python manage.py check")
-    if names:
-        reader.type(f"python manage.py shell -c 'import {names}'")
+    reader = finished_tutorial.copy(tmp_path, free_port())
+    for chapter in chapters(PAGES[path]):
+        modules: set[str] = set()
+        for block in chapter:
+            reader.follow(block for block in block.after if block not in PAGES[TUTORIAL].blocks)
+            name = block.file.removesuffix(".py").replace("/", ".")
+            if name in modules:
+                # It replaces an alternative, which has to work as well.
+                reader.type(f"python manage.py shell -c 'import {name}'")
+            reader.follow([block])
+            if block.in_the_site and block.file.endswith(".py"):
+                modules.add(name.removesuffix(".__init__"))
+        assert "no issues" in reader.type("python manage.py check")
+        if modules:
+            reader.type(f"python manage.py shell -c 'import {', '.join(sorted(modules))}'")
+
+
+def chapters(page: Page) -> list[list[Block]]:
+    """Return the blocks of a page, chapter by chapter, that this environment can follow."""
+    followed = [
+        block
+        for block in page.blocks
+        if not any(block.page == path and text in block.body for path, text in NOT_FOLLOWED)
+        and django_of(block) <= django.VERSION
+    ]
+    return [list(group) for _, group in groupby(followed, lambda block: block.chapter)]
+
+
+def django_of(block: Block) -> tuple[int, ...]:
+    """Return the version of Django that a block needs, if the line above it says so."""
+    match = re.search(r"on Django (\d+)\.(\d+) or newer", block.above)
+    return tuple(map(int, match.groups())) if match else ()

@@ -1,0 +1,1 @@
+"""The snippets and the claims of the documentation, a module for each page."""
