@@ -159,6 +159,11 @@ class Running:
         page = submit(self.person, page, "Log in", username=name, password=password)
         assert 'id="async-downloads"' in page
 
+    @property
+    def processed(self) -> list[str]:
+        """The lines of the worker about the exports that it has ended."""
+        return self._children[self._index("qcluster")].lines("Processed '", "run_task")
+
     def change(self, chapter: str) -> None:
         """Follow a chapter that changes code, and restart the worker as it says.
 
@@ -288,17 +293,15 @@ def watch(site: Running) -> None:
 
 
 def cancel(site: Running, media: Path) -> None:
-    files = sorted(path for path in media.rglob("*") if path.is_file())
+    files = {path for path in media.rglob("*") if path.is_file()}
+    eventually(lambda: len(site.processed) == 1, why="a worker that has built the first one")
     site.export()
     eventually(lambda: site.newest()["state"] == "running", why="a worker that has begun")
     key = site.newest()["download_key"]
     submit(site.person, site.person.get("/").text, "Cancel Open orders")
     assert key not in site.person.listed()
-    # The worker is free for the next one.
-    site.export()
-    assert site.fetched() == expected(600)
-    (new,) = {path for path in media.rglob("*") if path.is_file()} - set(files)
-    assert new.read_text() == expected(600)
+    eventually(lambda: len(site.processed) == 2, why="a worker that is free again")
+    assert {path for path in media.rglob("*") if path.is_file()} == files
 
 
 def fail(site: Running, quoted: list[str]) -> None:
