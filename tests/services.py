@@ -4,7 +4,7 @@ Each is looked for on its usual loopback port, or where an environment variable
 says: TEST_POSTGRES_URL, TEST_MARIADB_URL, TEST_REDIS_URL, TEST_CHROMIUM. Some are
 no servers that run: "redis-server" and "nginx" are programs, for tests that start
 ones of their own, "root" is the right to mount a small disk that can be filled, and
-"front-end" the packages of npm (axe-core, Bootstrap 4 and 5, Tailwind) in TEST_NODE_MODULES, and
+"front-end" the packages of npm (axe-core, Bootstrap 4 and 5) in TEST_NODE_MODULES, and
 "old-package" the wheels of a site on 0.6.0, which is then upgraded, in TEST_OLD_PACKAGE. What
 TESTS_REQUIRE names (such as "postgres,mariadb,redis,chromium") must be there.
 """
