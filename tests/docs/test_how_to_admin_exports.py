@@ -23,8 +23,8 @@ COVERED = {
     "def is_open": "test_a_list_is_exported",
     "def has_export_permission": "test_the_right_and_the_columns_are_narrowed",
     "def get_export_state": "test_what_a_middleware_has_set_is_restored",
-    "export_with_celery = ": "test_celery_runs_the_export",
-    "export_task = export_with_celery": "test_celery_runs_the_export",
+    "export_list_with_celery = ": "test_celery_runs_the_export",
+    "export_task = export_list_with_celery": "test_celery_runs_the_export",
 }
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -108,10 +108,10 @@ def test_celery_runs_the_export(
     quick_start: Any, page: Page, documented: Any, request_of: Any, admin_of_all: Any
 ) -> None:
     pytest.importorskip("celery")
-    tasks = quick_start("orders.tasks", page.placed("export_with_celery = "))
-    model_admin = documented("export_task = export_with_celery")
+    tasks = quick_start("orders.tasks", page.placed("export_list_with_celery = "))
+    model_admin = documented("export_task = export_list_with_celery")
     OrderFactory(reference="R1", customer__name="Ada")
-    task = tasks.export_with_celery
+    task = tasks.export_list_with_celery
     assert task.name == "async_downloads.exports.tasks.export_changelist"
     conf = task.app.conf
     before, conf.task_always_eager = conf.task_always_eager, True

@@ -7,9 +7,10 @@ from typing import Any
 
 import openpyxl
 import pytest
+from django.core.files.storage import default_storage
 from django.test import RequestFactory
 
-from async_downloads import cache, files
+from async_downloads import cache
 from async_downloads.formats import registry
 from async_downloads.models import Download
 from tests import queues
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def stored(download: Download) -> bytes:
     assert download.complete, download.error_detail
-    with files.storage().open(download.filepath) as file:
+    with default_storage.open(download.filepath) as file:
         return bytes(file.read())
 
 

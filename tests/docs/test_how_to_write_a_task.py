@@ -4,10 +4,11 @@ import gzip
 from typing import Any
 
 import pytest
+from django.core.files.storage import default_storage
 from django.db import transaction
 from django.test import RequestFactory
 
-from async_downloads import cache, files
+from async_downloads import cache
 from async_downloads.models import Download
 from tests import queues
 from tests.docs.helpers import content, posted
@@ -74,7 +75,7 @@ def test_a_file_without_rows(user: Any, quick_start: Any, page: Page) -> None:
     tasks.export_references(made(user, "references.txt.gz"))
     download = Download.objects.get()
     assert download.complete, download.error_detail
-    with files.storage().open(download.filepath) as file:
+    with default_storage.open(download.filepath) as file:
         assert gzip.decompress(file.read()) == b"R1\nR2\n"
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import openpyxl
 import pytest
+from django.core.files.storage import default_storage
 
-from async_downloads import cache, files
+from async_downloads import cache
 from async_downloads.models import Download
 from tests.factories import OrderFactory
 from tests.snippets import Page
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def archive() -> zipfile.ZipFile:
     download = Download.objects.get()
     assert download.complete, download.error_detail
-    with files.storage().open(download.filepath) as file:
+    with default_storage.open(download.filepath) as file:
         return zipfile.ZipFile(io.BytesIO(file.read()))
 
 
