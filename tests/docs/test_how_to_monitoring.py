@@ -23,6 +23,8 @@ from tests.factories import DownloadFactory, OrderFactory
 from tests.runs import long_ago
 from tests.snippets import PAGES
 
+pytestmark = pytest.mark.any_database
+
 PAGE = "docs/how-to/monitoring.md"
 
 MONITORING = PAGES[PAGE]

@@ -22,7 +22,7 @@ from tests.factories import OrderFactory, UserFactory
 from tests.runs import long_ago
 from tests.snippets import PAGES
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 PAGE = "docs/how-to/one-file-for-many.md"
 
