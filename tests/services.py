@@ -47,8 +47,8 @@ def redis_url() -> str:
 
 def chromium() -> str | None:
     """Return the path of an installed Chromium or Chrome."""
-    told = os.environ.get("TEST_CHROMIUM")
-    names = [told] if told else ["chromium", "chromium-browser", "google-chrome"]
+    named = os.environ.get("TEST_CHROMIUM")
+    names = [named] if named else ["chromium", "chromium-browser", "google-chrome"]
     return next((path for name in names if (path := shutil.which(name))), None)
 
 

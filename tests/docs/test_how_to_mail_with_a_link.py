@@ -14,7 +14,7 @@ from async_downloads.models import Download
 from tests.docs.helpers import executed
 from tests.snippets import PAGES
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 PAGE = "docs/how-to/mail-with-a-link.md"
 

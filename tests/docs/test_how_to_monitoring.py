@@ -20,8 +20,11 @@ from async_downloads import cache, signals
 from async_downloads.models import Download
 from tests.attempts import long_ago
 from tests.docs.helpers import executed, rows_of
+from tests.docs.times import an_hour_ago
 from tests.factories import DownloadFactory, OrderFactory
 from tests.snippets import PAGES
+
+pytestmark = pytest.mark.any_database
 
 PAGE = "docs/how-to/monitoring.md"
 
@@ -68,8 +71,8 @@ def test_prometheus_reads_the_numbers(metrics: ModuleType) -> None:
     DownloadFactory(complete=True)
     DownloadFactory(complete=True, expired=True)
     DownloadFactory(failed=True)
-    DownloadFactory(running=True, heard_at=long_ago())
-    DownloadFactory(timestamp=long_ago(), heard_at=long_ago())
+    DownloadFactory(running=True, heard_at=an_hour_ago())
+    DownloadFactory(timestamp=an_hour_ago(), heard_at=an_hour_ago())
     numbers = read(metrics)
     waiting = numbers.pop("downloads_oldest_pending_seconds")
     # An hour, and the seconds that the test took to get here.
@@ -120,7 +123,7 @@ def test_durations_are_observed_in_the_worker(user: Any, quick_start: Any) -> No
     module = quick_start("orders.durations", MONITORING.placed("def observe"))
     try:
         _, key = cache.init_download(user, "orders.csv")
-        Download.objects.filter(pk=key).update(timestamp=long_ago())
+        Download.objects.filter(pk=key).update(timestamp=an_hour_ago())
         cache.save_download(key, [["a"]])
     finally:
         signals.download_completed.disconnect(module.observe)

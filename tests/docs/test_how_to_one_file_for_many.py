@@ -19,10 +19,11 @@ from tests import queues
 from tests.attempts import long_ago
 from tests.docs.helpers import content
 from tests.docs.people import person_who_may_view_orders
+from tests.docs.times import an_hour_ago
 from tests.factories import OrderFactory, UserFactory
 from tests.snippets import PAGES
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 PAGE = "docs/how-to/one-file-for-many.md"
 
@@ -93,7 +94,7 @@ def test_other_people_do_not_get_it(rf: Any, views: Any, shared: Any, client: Cl
 def test_an_expired_report_is_not_served(rf: Any, views: Any, shared: Any) -> None:
     shared.build_shared_report()
     queues.run_waiting()
-    Download.objects.update(expires_at=long_ago())
+    Download.objects.update(expires_at=an_hour_ago())
     with pytest.raises(Http404):
         views.shared_report(request_of(rf, person_who_may_view_orders()))
 

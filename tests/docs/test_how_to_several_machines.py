@@ -1,17 +1,17 @@
 """The demo on several machines, as the page starts it.
 
-tests/demo/test_distributed.py checks its settings, and tests/faults/test_distributed.py runs it
-and kills a cluster.
+tests/faults/test_distributed.py runs it, and kills a cluster.
 """
 
 import configparser
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from django.core.management import get_commands
 
-from tests.demo import test_distributed
+from tests.docs.demos import SECRET, checked
 from tests.docs.helpers import ROOT
 from tests.snippets import PAGES
 
@@ -44,10 +44,11 @@ def environment() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
 
 
-def test_the_environment_has_what_the_settings_need() -> None:
+def test_the_environment_has_what_the_settings_need(tmp_path: Path) -> None:
     variables = environment()
-    assert set(test_distributed.ENVIRON) <= set(variables)
     assert [value for value in variables.values() if "#" in value or " " in value] == []
+    assert variables["DEMO_SECRET_KEY"] == "..."
+    assert "no issues" in checked(**variables | {"DEMO_SECRET_KEY": SECRET}, DEMO_VAR=str(tmp_path))
 
 
 def test_the_page_names_every_variable_and_no_other() -> None:

@@ -23,6 +23,8 @@ from tests.factories import DownloadFactory, OrderFactory
 from tests.faults.celery_workers import CAREFUL
 from tests.snippets import PAGES
 
+pytestmark = pytest.mark.any_database
+
 PAGE = "docs/how-to/task-queues.md"
 
 QUEUES = PAGES[PAGE]

@@ -19,6 +19,8 @@ from tests.docs.people import person_who_may_view_orders
 from tests.factories import OrderFactory, UserFactory
 from tests.snippets import PAGES
 
+pytestmark = pytest.mark.any_database
+
 PAGE = "docs/how-to/weekly-report.md"
 
 REPORT = PAGES[PAGE]

@@ -103,7 +103,7 @@ class Apache:
 
 
 def parsed_by_apache(block: str, folder: Path) -> None:
-    """Have Apache read the block of a site, or skip the test if there is none.
+    """Have Apache read the block of a site, or skip the test without one.
 
     Args:
         block: The configuration.

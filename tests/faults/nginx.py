@@ -35,7 +35,7 @@ http {{
 }}
 """
 
-#: Ports that are tried: somebody may take one before nginx does.
+#: Ports that are tried: another process may take one before nginx does.
 TRIES: Final = 5
 
 #: The page that shows the configuration.
@@ -78,7 +78,7 @@ class Nginx:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def client(self, username: str = "ada") -> Client:
-        """Return somebody who is signed in."""
+        """Return a person who is signed in."""
         client = Client(self.address)
         assert client.get(f"/sign-in/{username}/").status == 200
         return client
@@ -92,7 +92,7 @@ class Nginx:
 
     def _start(self) -> Child:
         path = self._folder / "nginx.conf"
-        # As root it would hand its work to somebody who may not read the folders of the tests.
+        # As root it would hand its work to a user who may not read the folders of the tests.
         user = "user root;" if os.geteuid() == 0 else ""
         server = self._server()
         path.write_text(AROUND.format(folder=self._folder, user=user, server=server))
@@ -117,7 +117,7 @@ class Nginx:
 
 
 def parsed_by_nginx(server: str, folder: Path) -> None:
-    """Have nginx read the block of a server, or skip the test if there is no nginx.
+    """Have nginx read the block of a server, or skip the test without one.
 
     Args:
         server: The configuration.
@@ -139,7 +139,7 @@ def parsed_by_nginx(server: str, folder: Path) -> None:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at just now."""
+    """Return a port that no process listens on just now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
