@@ -334,7 +334,7 @@ def test_a_queue_that_cannot_be_reached_fails_the_download_and_not_the_view(
         _, key = init_generic_csv_download(task, user, "Orders")
     download = get(key)
     assert download.failed
-    assert download.errors == "The export could not be queued. Please try again later."
+    assert download.errors == "The download could not be queued. Please request it again later."
     # Staff see what went wrong, and where.
     assert download.error_detail.startswith("Traceback")
     assert "DownloadError" not in download.error_detail

@@ -68,7 +68,9 @@ def _attempt(run: store.Attempt, body: Callable[[], object], *, makes_file: bool
 def _conclude(run: store.Attempt, *, makes_file: bool) -> None:
     """Say what becomes of a download that the run neither finished nor failed."""
     if makes_file:
-        run.fail_without_file(gettext_noop("The task ended without making a file."))
+        run.fail_without_file(
+            gettext_noop("The task ended without a file. Please request it again.")
+        )
     else:
         run.release()
 

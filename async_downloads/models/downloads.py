@@ -263,13 +263,19 @@ class Download(models.Model):
         _("rows expected"),
         null=True,
         blank=True,
-        help_text=_("Rows that there were at the start, if known."),
+        help_text=_("Rows counted at the start, if known."),
     )
     errors = models.TextField(
-        _("error"), blank=True, default="", help_text=_("The reason that the owner reads.")
+        _("error"),
+        blank=True,
+        default="",
+        help_text=_("The reason for a failure, as the owner reads it."),
     )
     error_detail = models.TextField(
-        _("error detail"), blank=True, default="", help_text=_("The reason that only staff read.")
+        _("error detail"),
+        blank=True,
+        default="",
+        help_text=_("The reason for a failure, for staff only."),
     )
     claim = models.UUIDField(
         _("claim"),

@@ -15,7 +15,7 @@ __all__ = ["FILE_MISSING", "record_fetch", "record_missing_file"]
 logger = get_logger(__name__)
 
 #: The owner reads this of a complete download whose file is no longer in the storage.
-FILE_MISSING: Final = gettext_noop("The file is no longer there. Please ask for it again.")
+FILE_MISSING: Final = gettext_noop("The file is missing. Please request it again.")
 
 
 def record_missing_file(download: Download) -> bool:

@@ -27,12 +27,12 @@ def test_who_may_goes_to_the_file_the_collection_and_the_user() -> None:
     client = staff_with("view_download", "fetch_download", "view_downloadcollection", "view_user")
     links = tools(text(client, detail(download)))
     user = download.collection.user
-    assert links["Fetch the file"] == download.url
+    assert links["Download the file"] == download.url
     assert links["Collection"] == detail(download.collection)
     assert links["User"] == reverse("admin:auth_user_change", args=[user.pk])
     for name in ("Collection", "User"):
         assert client.get(links[name]).status_code == 200
-    response = client.get(links["Fetch the file"])
+    response = client.get(links["Download the file"])
     assert b"".join(response) == b"a,b\n"  # type: ignore[arg-type]
 
 
@@ -44,10 +44,10 @@ def test_who_may_only_look_is_shown_no_way_out() -> None:
 def test_the_file_is_offered_to_whoever_the_view_would_give_it_to(settings: Any) -> None:
     client = staff_with("view_download", "fetch_download")
     download = DownloadFactory(complete=True)
-    assert "Fetch the file" in tools(text(client, detail(download)))
-    assert "Fetch the file" not in tools(text(client, detail(DownloadFactory(running=True))))
+    assert "Download the file" in tools(text(client, detail(download)))
+    assert "Download the file" not in tools(text(client, detail(DownloadFactory(running=True))))
     settings.ASYNC_DOWNLOADS_MAY_FETCH = "tests.admin.test_links.refuse"
-    assert "Fetch the file" not in tools(text(client, detail(download)))
+    assert "Download the file" not in tools(text(client, detail(download)))
     assert client.get(download.url).status_code == 404
 
 
@@ -61,8 +61,8 @@ def test_staff_are_offered_their_own_files_without_the_permission() -> None:
     user = get_user_model().objects.get()
     own = DownloadFactory(complete=True, collection__user=user)
     label = DownloadFactory(complete=True, collection__user=None, collection__label="team")
-    assert tools(text(client, detail(own)))["Fetch the file"] == own.url
-    assert "Fetch the file" not in tools(text(client, detail(label)))
+    assert tools(text(client, detail(own)))["Download the file"] == own.url
+    assert "Download the file" not in tools(text(client, detail(label)))
 
 
 def test_a_label_has_no_user_and_an_unregistered_model_no_page(

@@ -91,9 +91,9 @@ def test_whatever_changes_is_shown(changed: dict[str, Any]) -> None:
 
 def test_a_complete_one_that_ended_early_says_so() -> None:
     download = DownloadFactory(complete=True, rows_written=3, rows_expected=3)
-    assert "Ended early" not in shown(download)
+    assert "Truncated" not in shown(download)
     download.rows_expected = 4
-    assert "Ended early" in shown(download)
+    assert "Truncated" in shown(download)
 
 
 def test_each_answer_has_its_own_token_and_its_own_page() -> None:

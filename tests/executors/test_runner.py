@@ -155,7 +155,10 @@ class TestItsEnd:
 
     def test_without_a_file_it_has_failed(self, key: str) -> None:
         run(key, lambda: None)
-        assert (now().state, now().errors) == ("failed", "The task ended without making a file.")
+        assert (now().state, now().errors) == (
+            "failed",
+            "The task ended without a file. Please request it again.",
+        )
 
     def test_a_failure_that_save_download_has_recorded_stands(self, key: str) -> None:
         run(key, lambda: cache.save_download(key, (1 / 0 for _ in [1])))  # type: ignore[arg-type, misc]
@@ -265,7 +268,10 @@ class TestTransactionsInside:
 
 def test_a_body_that_only_says_that_it_was_cancelled_has_made_no_file(key: str) -> None:
     run(key, raising(DownloadCancelled("elsewhere")), makes_file=False)
-    assert (now().state, now().errors) == ("failed", "The task ended without making a file.")
+    assert (now().state, now().errors) == (
+        "failed",
+        "The task ended without a file. Please request it again.",
+    )
 
 
 def _closing(work: Callable[[], object]) -> Callable[[], None]:

@@ -213,7 +213,10 @@ def test_above_the_limit_the_person_is_told(client: Client, settings: Any) -> No
 @pytest.mark.django_db(transaction=True)
 def test_filters_that_there_are_not_start_nothing(client: Client) -> None:
     ((level, text),) = told(client.post(f"{EXPORT}?no_such=1"))
-    assert (level, text) == ("error", "These filters do not exist, so nothing was exported.")
+    assert (level, text) == (
+        "error",
+        "These filters do not exist, so nothing was exported. Choose them again.",
+    )
     assert client.post(f"{EXPORT}?customer__name__startswith=A").status_code == 400
     assert not Download.objects.exists()
 

@@ -353,7 +353,7 @@ def test_a_row_that_is_too_wide_is_an_error_and_loses_nothing(
 ) -> None:
     monkeypatch.setattr(xlsx, "MAX_COLUMNS", 3)
     assert sheets([["a"] * 3]) == [[["a"] * 3]]
-    with pytest.raises(DownloadError, match=r"more cells than .* 3"):
+    with pytest.raises(DownloadError, match="more than 3 cells"):
         written([["a"] * cells], header=header)
 
 

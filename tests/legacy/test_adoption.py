@@ -70,7 +70,7 @@ def test_one_whose_file_is_gone_has_failed_and_says_so() -> None:
     old_downloads.store("ada")
     download = adopted(old_downloads.begin("ada", complete=True, percentage=100, url="/media/x"))
     assert download.failed
-    assert download.errors == "The file is no longer there. Please ask for it again."
+    assert download.errors == "The file is missing. Please request it again."
 
 
 def test_a_complete_one_waits_for_a_storage_that_is_not_there() -> None:

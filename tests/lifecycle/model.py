@@ -6,8 +6,8 @@ from typing import Any, Final
 from tests.lifecycle.world import MAX_ATTEMPTS, STALLED_AFTER, TIMEOUT
 
 GIVEN_UP: Final = "Given up: the worker stopped responding each time."
-NOT_STARTED: Final = "No worker has started it in time. Please request it again."
-NO_FILE: Final = "The task ended without making a file."
+NOT_STARTED: Final = "No worker started it in time. Please request it again."
+NO_FILE: Final = "The task ended without a file. Please request it again."
 NOT_FINISHED: Final = "The worker stopped responding. Please request it again."
 
 #: Seconds of silence after which a run gives a sign of life between two rows.

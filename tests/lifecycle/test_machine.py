@@ -44,9 +44,9 @@ class NothingToDo(Exception):  # noqa: N818 (it is no error)
 
 #: How a task may fail, and what the owner is told of it.
 FAILURES: Final[dict[type[BaseException], str]] = {
-    RuntimeError: "Something went wrong while the file was being made.",
+    RuntimeError: "Something went wrong while creating the file. Please request it again.",
     DownloadError: "The month is not closed.",
-    SystemExit: "The file took too long, or its worker was stopped.",
+    SystemExit: "It took too long, or the worker was stopped. Please request it again.",
 }
 
 #: What may lie in a cache under the key of an entry without being one.
@@ -455,7 +455,7 @@ class Lifecycle(World):
             self.expect_another_turn(run, before)
             return
         if one.state == "running" and run.call == "as download_task":
-            one.fail("The task ended without making a file.", self.now)
+            one.fail("The task ended without a file. Please request it again.", self.now)
         elif one.state == "running":
             one.release(self.now)
         self.expect_end(run)

@@ -30,7 +30,7 @@ def ago(**kwargs: float) -> Any:
         ({"running": True}, True, False, "In progress"),
         ({"complete": True}, False, False, "Complete"),
         ({"failed": True}, False, False, "Failed"),
-        ({"heard_at": ago(hours=1)}, False, True, "nothing has picked it up"),
+        ({"heard_at": ago(hours=1)}, False, True, "no worker has started it"),
         ({"running": True, "heard_at": ago(hours=1)}, False, True, "stopped responding"),
         ({"complete": True, "heard_at": ago(hours=1)}, False, False, "Complete"),
         ({"failed": True, "heard_at": ago(hours=1)}, False, False, "Failed"),

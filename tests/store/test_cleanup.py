@@ -72,9 +72,9 @@ class TestCleanUp:
         done = store.clean_up()
         assert (done.downloads, done.failed, done.left) == (0, 3, 0)
         reasons = {
-            waiting: "No worker has started it in time. Please request it again.",
+            waiting: "No worker started it in time. Please request it again.",
             running: "The worker stopped responding. Please request it again.",
-            ended: "The task ended without making a file.",
+            ended: "The task ended without a file. Please request it again.",
         }
         for download, reason in reasons.items():
             download.refresh_from_db()

@@ -14,14 +14,20 @@ def test_a_failure_that_is_meant_for_people_is_told_to_them() -> None:
 
 @pytest.mark.parametrize("error", [LookupError("secret"), DownloadError()], ids=type)
 def test_of_any_other_the_owner_learns_only_that_it_happened(error: Exception) -> None:
-    assert error_text.for_owner(error) == "Something went wrong while the file was being made."
+    assert (
+        error_text.for_owner(error)
+        == "Something went wrong while creating the file. Please request it again."
+    )
 
 
 @pytest.mark.parametrize("error", [SystemExit("secret"), KeyboardInterrupt("secret")], ids=type)
 def test_of_what_ends_the_process_the_owner_learns_that_the_worker_was_stopped(
     error: BaseException,
 ) -> None:
-    assert error_text.for_owner(error) == "The file took too long, or its worker was stopped."
+    assert (
+        error_text.for_owner(error)
+        == "It took too long, or the worker was stopped. Please request it again."
+    )
 
 
 def test_staff_are_told_everything() -> None:
