@@ -11,9 +11,9 @@ from django.urls import URLPattern, path, reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_safe
 
-from async_downloads import store
+from async_downloads import intervals, store
 from async_downloads.admin.display import badge, grouped, live_cells
-from async_downloads.centre import htmx_assets, intervals
+from async_downloads.centre import htmx_assets
 from async_downloads.models import Download
 from async_downloads.utils.model_admins import ModelAdminMixin
 
