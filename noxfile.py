@@ -68,7 +68,7 @@ def group(name: str) -> list[str]:
 def tests(session: nox.Session) -> None:
     """Run the quick tests on SQLite, and on every database server that answers.
 
-    Servers get what a database could tell apart. A failure on one does not keep
+    Servers get the tests for which the database matters. A failure on one does not keep
     the others from running. Redis is used where it is there. What TESTS_REQUIRE
     names must be. Arguments go to pytest.
     """
