@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import nox
 from nox.command import CommandFailed
@@ -21,6 +22,10 @@ nox.options.sessions = ["tests", "faults", "browser", "lint", "types", "layers",
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
+# Python and pytest keep what they have compiled, even where the machine's default is not to: the
+# tests are a thousand asserts for pytest to rewrite, in every process of every session.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 PROJECT = nox.project.load_toml("pyproject.toml")
 DATABASES = ("sqlite", "postgres", "mariadb")
 FAILED = "failed"
@@ -31,6 +36,12 @@ IN_PARALLEL = (
     *("-n", str(1 + (os.cpu_count() or 1))),
     *("--dist", "loadscope", "--no-loadscope-reorder"),
 )
+
+#: The same for what waits for other processes, and leaves the processors alone meanwhile.
+WAITING = ("-n", str(1 + 2 * (os.cpu_count() or 1)), *IN_PARALLEL[2:])
+
+#: One environment for all sessions that run the tests on this Python, as it takes long to install.
+SHARED = Path(".nox", "shared").absolute()
 
 #: What the browser tests try the download centre with, and on.
 FRONT_END = (
@@ -56,11 +67,11 @@ def group(name: str) -> list[str]:
     return nox.project.dependency_groups(PROJECT, name)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the quick tests on SQLite, and on every database server that answers.
 
-    Servers get what a database could tell apart. A failure on one does not keep
+    Servers get the tests for which the database matters. A failure on one does not keep
     the others from running. Redis is used where it is there. What TESTS_REQUIRE
     names must be. Arguments go to pytest.
     """
@@ -76,7 +87,7 @@ def tests(session: nox.Session) -> None:
     summarise(session, ends)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def faults(session: nox.Session) -> None:
     """Break real parts: processes, servers, databases, storages; and follow the documentation."""
     install_tests(session)
@@ -84,29 +95,54 @@ def faults(session: nox.Session) -> None:
     # They use every database that there is, and are not run once for each.
     lacking = {database: missing(session, database) for database in DATABASES}
     ends = {name: f"not there, so skipped: {why}" for name, why in lacking.items() if why}
-    ends["faults"] = end_of(session, session.posargs or [*LONG, *IN_PARALLEL], "sqlite")
+    ends["faults"] = end_of(session, session.posargs or [*LONG, *WAITING], "sqlite")
     summarise(session, ends)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def browser(session: nox.Session) -> None:
     """Use the download centre in a real Chromium, where there is one."""
     install_tests(session)
     install_front_end(session)
-    arguments = session.posargs or ["tests/browser", *IN_PARALLEL]
+    arguments = session.posargs or ["tests/browser", *WAITING]
     summarise(session, {"browser": end_of(session, arguments, "sqlite")})
 
 
+@nox.session(venv_backend="none")
+def coverage(session: nox.Session) -> None:
+    """Run the quick tests on SQLite, and show which lines and branches of the package they reach.
+
+    Children that a test starts are not measured. There is no threshold.
+    """
+    install_tests(session)
+    arguments = [*QUICK, *IN_PARALLEL, "--cov", "--cov-report=term:skip-covered"]
+    summarise(session, {"coverage": end_of(session, session.posargs or arguments, "sqlite")})
+
+
 def install_tests(session: nox.Session) -> None:
-    """Install the package and what its tests need."""
-    session.install("-e", ".[ws,celery]", *group("tests"))
+    """Install the package and what its tests need, unless that has been done."""
+    wanted = ["-e", ".[ws,celery]", *group("tests")]
+    done = SHARED / "installed.txt"
+    state = "\n".join([sys.version, str(Path.cwd()), *wanted, Path("pyproject.toml").read_text()])
+    if done.is_file() and done.read_text() == state:
+        return
+    session.run(sys.executable, "-m", "venv", "--clear", str(SHARED))
+    run_shared(session, "-m", "pip", "install", "-q", *wanted)
+    done.write_text(state)
+
+
+def run_shared(session: nox.Session, *arguments: str, **options: Any) -> Any:
+    """Run the Python of the shared environment."""
+    folder = SHARED / "bin"
+    env = {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", **options.pop("env", {})}
+    return session.run(str(folder / "python"), *arguments, env=env, **options)
 
 
 def end_of(session: nox.Session, arguments: Iterable[str], database: str) -> str:
     """Run pytest on a database, and return how that ended."""
     began = time.monotonic()
     try:
-        session.run("pytest", *arguments, env={"TEST_DATABASE": database})
+        run_shared(session, "-m", "pytest", *arguments, env={"TEST_DATABASE": database})
     except CommandFailed:
         end = FAILED
     else:
@@ -143,7 +179,7 @@ def fetch_old_package(session: nox.Session) -> None:
     if services.available("old-package"):
         return
     arguments = ("download", "-q", "-d", str(services.old_wheels()), *services.OLD_PACKAGE)
-    session.run("python", "-m", "pip", *arguments, success_codes=[0, 1], silent=True)
+    run_shared(session, "-m", "pip", *arguments, success_codes=[0, 1], silent=True)
 
 
 def missing(session: nox.Session, database: str) -> str:
@@ -163,9 +199,12 @@ def missing(session: nox.Session, database: str) -> str:
 
 def installed_mysqlclient(session: nox.Session) -> bool:
     """Install the driver, which is built from source, and return whether that worked."""
-    session.install("mysqlclient>=2.2.1", success_codes=[0, 1], silent=True)
-    attempt = "import MySQLdb; print('it is there')"
-    found = session.run("python", "-c", attempt, success_codes=[0, 1], silent=True, log=False)
+    attempt = ("-c", "import MySQLdb; print('it is there')")
+    quietly: dict[str, Any] = {"success_codes": [0, 1], "silent": True}
+    if "it is there" in str(run_shared(session, *attempt, **quietly, log=False)):
+        return True
+    run_shared(session, "-m", "pip", "install", "mysqlclient>=2.2.1", **quietly)
+    found = run_shared(session, *attempt, **quietly, log=False)
     return "it is there" in str(found)
 
 
@@ -176,8 +215,9 @@ def installed_mysqlclient(session: nox.Session) -> bool:
     ids=[f"python{python}-django{django}" for python, django in MATRIX],
 )
 def matrix(session: nox.Session, django: str) -> None:
-    """Run the tests on SQLite with each Python that is installed and its Djangos."""
-    session.install("-e", ".[ws,celery]", *group("tests"), f"django~={django}.0")
+    """Run the tests on each Python that is installed and its Django; TEST_DATABASE names one."""
+    driver = ["mysqlclient>=2.2.1"] if os.environ.get("TEST_DATABASE") == "mariadb" else []
+    session.install("-e", ".[ws,celery]", *group("tests"), f"django~={django}.0", *driver)
     session.run("pytest", *(session.posargs or [*QUICK, *IN_PARALLEL]))
 
 
