@@ -244,7 +244,7 @@ def test_a_download_that_starts_during_the_question_stays(monkeypatch: pytest.Mo
 
 
 def test_an_unknown_owner_is_refused() -> None:
-    with pytest.raises(CommandError, match="no user 'adaa'") as refused:
+    with pytest.raises(CommandError, match="no user is called 'adaa'") as refused:
         run("--owner", "adaa")
     assert refused.value.returncode == 2
 

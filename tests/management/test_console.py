@@ -73,7 +73,7 @@ def test_a_terminal_shows_a_progress_bar() -> None:
 
 
 @pytest.mark.parametrize("stream", [StringIO(), Terminal()], ids=["no terminal", "nothing to do"])
-def test_without_a_terminal_or_work_there_is_no_progress_bar(stream: StringIO) -> None:
+def test_a_progress_bar_needs_a_terminal_and_work(stream: StringIO) -> None:
     with Progress(OutputWrapper(stream), 0 if stream.isatty() else 4) as progress:
         progress.show(1)
     assert stream.getvalue() == ""

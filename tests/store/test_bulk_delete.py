@@ -82,7 +82,7 @@ def test_a_name_selects_the_user_and_the_text() -> None:
     assert set(store.collections_of("ada")) == {label.pk, own.pk}
     # A user without downloads exists all the same.
     assert store.collections_of(UserFactory(username="grace").username) == ()
-    with pytest.raises(LookupError, match="no user 'adaa'"):
+    with pytest.raises(LookupError, match="no user is called 'adaa'"):
         store.collections_of("adaa")
     for name in ("", " ", "a\0"):
         with pytest.raises(ValueError, match="user"):
@@ -124,10 +124,10 @@ def test_a_deletion_is_logged_as_expired_or_cancelled(
 
 def test_removing_a_running_download_cancels_it() -> None:
     download = DownloadFactory()
-    run = claimed(download)
+    attempt = claimed(download)
     assert store.remove_selected(Selection(states=frozenset({"running"}))).downloads == 1
     with pytest.raises(DownloadCancelled):
-        run.beat()
+        attempt.beat()
 
 
 def test_the_callback_runs_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:

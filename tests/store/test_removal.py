@@ -172,14 +172,14 @@ class TestClearFinished:
         self, user: Any, no_time: None
     ) -> None:
         download = DownloadFactory(collection__user=user)
-        run = store.claim(download.download_key)
-        assert run is not None
-        with pytest.raises(DownloadCancelled), run:
-            run.report("first", detail="")
+        attempt = store.claim(download.download_key)
+        assert attempt is not None
+        with pytest.raises(DownloadCancelled), attempt:
+            attempt.report("first", detail="")
             assert store.clear_finished(user.pk) == 1
-            run.resume()
+            attempt.resume()
             stored = storage.save(download.filepath, ContentFile(b"late"))
-            run.complete(stored)
+            attempt.complete(stored)
         assert store.read_listing(resolve(user)).downloads == []
         store.clean_up()
         assert not exists(download)
