@@ -1,4 +1,4 @@
-"""The runs of this process, for calls that only know a download key."""
+"""The attempts of this process, for callers that have only a download key."""
 
 import threading
 import uuid
@@ -10,9 +10,9 @@ __all__ = ["Registry", "canonical_key"]
 
 
 def canonical_key(download_key: object) -> str:
-    """Return a download key as ``init_download`` returned it, whether it is one or a UUID.
+    """Return a download key as ``init_download`` returned it, given that text or a UUID.
 
-    What cannot be a key is returned as text, under which nothing is found.
+    Anything else is returned as text, which is the key of no download.
     """
     try:
         return str(uuid.UUID(str(download_key)))
@@ -27,39 +27,38 @@ class _Registered(Protocol):
     def in_this_thread(self) -> bool: ...
 
 
-R = TypeVar("R", bound=_Registered)
+A = TypeVar("A", bound=_Registered)
 
 
-class Registry(Generic[R]):
-    """Runs by their download keys.
+class Registry(Generic[A]):
+    """Attempts by their download keys.
 
-    There is more than one of a key where a queue with threads has delivered a task again.
+    A key has several attempts if a queue with threads has delivered a task again.
     """
 
     def __init__(self) -> None:
-        self._runs: dict[str, tuple[R, ...]] = {}
+        self._attempts: dict[str, tuple[A, ...]] = {}
         self._lock = threading.Lock()
 
-    def current(self, download_key: str) -> R | None:
-        """Return the run of this process that is writing a download, if there is one.
+    def current(self, download_key: str) -> A | None:
+        """Return the attempt of this process at a download, if there is one.
 
-        That of this thread comes first. A thread without one helps a task, and its
-        run is the one that has begun last: the others have lost.
+        An attempt of this thread comes first. A thread without one helps a task, so it gets
+        the latest attempt: the earlier ones have lost their claims.
         """
-        runs = self._runs.get(canonical_key(download_key), ())
-        return next(
-            (run for run in reversed(runs) if run.in_this_thread), runs[-1] if runs else None
-        )
+        attempts = self._attempts.get(canonical_key(download_key), ())
+        own = (attempt for attempt in reversed(attempts) if attempt.in_this_thread)
+        return next(own, attempts[-1] if attempts else None)
 
-    def add(self, run: R) -> None:
-        """Add a run that begins."""
-        key = run.download.download_key
+    def add(self, attempt: A) -> None:
+        """Add an attempt that begins."""
+        key = attempt.download.download_key
         with self._lock:
-            self._runs[key] = (*self._runs.get(key, ()), run)
+            self._attempts[key] = (*self._attempts.get(key, ()), attempt)
 
-    def remove(self, run: R) -> None:
-        """Remove a run that has ended."""
-        key = run.download.download_key
+    def remove(self, attempt: A) -> None:
+        """Remove an attempt that has ended."""
+        key = attempt.download.download_key
         with self._lock:
-            if left := tuple(other for other in self._runs.pop(key, ()) if other is not run):
-                self._runs[key] = left
+            if left := tuple(each for each in self._attempts.pop(key, ()) if each is not attempt):
+                self._attempts[key] = left

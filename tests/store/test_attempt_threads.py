@@ -15,7 +15,7 @@ from async_downloads import cache, signals, store
 from async_downloads.exceptions import DownloadBusy
 from async_downloads.executors.runner import supervise
 from async_downloads.models import Download
-from async_downloads.store import lifecycle
+from async_downloads.store import claiming
 from tests.attempts import claimed, stall_all
 from tests.factories import DownloadFactory
 from tests.pace import PATIENCE
@@ -59,7 +59,7 @@ def test_a_task_without_a_decorator_does_not_save_in_the_run_of_another_delivery
     key: str, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes while the first has written its rows, and hands the file to the storage."""
-    monkeypatch.setattr(lifecycle, "TURN_WAIT_STEP", 0.05)
+    monkeypatch.setattr(claiming, "TURN_WAIT_STEP", 0.05)
     backend = f"{WaitingStorage.__module__}.{WaitingStorage.__qualname__}"
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": backend}}
     WaitingStorage.entered.clear()
@@ -112,7 +112,7 @@ def test_two_deliveries_of_a_silent_body_take_turns_and_are_never_shown_as_faile
     key: str, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each takes over from the other, until no attempt is left; the last one finishes."""
-    monkeypatch.setattr(lifecycle, "TURN_WAIT_STEP", 0.05)
+    monkeypatch.setattr(claiming, "TURN_WAIT_STEP", 0.05)
     failures: list[str] = []
 
     def note(download: Download, **_: Any) -> None:
