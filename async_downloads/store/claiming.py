@@ -61,7 +61,7 @@ def claim(download_key: str, *, superseded: bool = False) -> Attempt | None:
     download_key = canonical_key(download_key)
     download = retry_on_outage(lambda: _wait_for_row(download_key))
     if download is None:
-        logger.warning("There is no download %s; nothing was written", download_key)
+        logger.warning("Download %s does not exist; nothing was written", download_key)
         return None
     if in_transaction():
         return _join_transaction(download, superseded=superseded)

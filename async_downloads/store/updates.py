@@ -75,4 +75,4 @@ def _log_ignored(download_key: str, rows: DownloadQuerySet, report: str) -> None
     if rows.exists():
         logger.info("Download %s is finished; %s came too late", download_key, report)
     else:
-        logger.warning("There is no download %s; %s was not recorded", download_key, report)
+        logger.warning("Download %s does not exist; %s was not recorded", download_key, report)

@@ -1,4 +1,4 @@
-"""A claim: who gets it, who waits, who is refused."""
+"""Claims: which attempt gets one, which waits, which is refused."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 def closing(work: Callable[[], object]) -> object:
-    """Do something in a thread of its own, and close its connections."""
+    """Work in a thread, and close its connections."""
     try:
         return work()
     finally:
@@ -45,10 +45,10 @@ def test_a_claim_counts_the_attempt_and_starts_afresh() -> None:
     ("end", "attempts"),
     [("complete", 1), ("fail", 1), ("clear", 0), ("release", 1), ("die", 2)],
 )
-def test_where_another_run_was_heard_of_it_waits_for_what_becomes_of_that(
+def test_a_claim_waits_for_the_end_of_a_live_attempt(
     end: str, attempts: int, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes over from a run that died or gave back, and leaves the rest as it ended."""
+    """It takes over after a release or a death, and leaves any other end as it is."""
     settings.ASYNC_DOWNLOADS_STALLED_AFTER = 1
     download = DownloadFactory()
     first = claimed(download)
@@ -59,25 +59,23 @@ def test_where_another_run_was_heard_of_it_waits_for_what_becomes_of_that(
         "release": first.release,
         "die": lambda: None,
     }
-    looks: list[float] = []
+    pauses: list[float] = []
 
-    def look(seconds: float) -> None:
-        looks.append(seconds)
-        if len(looks) == 2:
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
             ends[end]()
         time_sleep(0.3)
 
     time_sleep = time.sleep
-    monkeypatch.setattr(claiming.time, "sleep", look)
+    monkeypatch.setattr(claiming.time, "sleep", pause)
     second = store.claim(download.download_key)
     assert (second is not None) == (end in {"release", "die"})
-    assert len(looks) >= 2
+    assert len(pauses) >= 2
     assert [row.attempts for row in Download.objects.all()] == [attempts] * (end != "clear")
 
 
-def test_of_a_run_that_is_alive_the_queue_is_told(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_claim_raises_while_another_attempt_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     download = DownloadFactory()
     first = claimed(download)
     monkeypatch.setattr(claiming.time, "sleep", lambda seconds: first.heartbeat())
@@ -88,7 +86,7 @@ def test_of_a_run_that_is_alive_the_queue_is_told(
     assert Download.objects.get().attempts == 1
 
 
-def test_of_two_that_claim_at_once_one_wins(settings: Any) -> None:
+def test_one_of_two_simultaneous_claims_wins(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_STALLED_AFTER = 4
     download = DownloadFactory()
     barrier = threading.Barrier(2)
@@ -97,10 +95,10 @@ def test_of_two_that_claim_at_once_one_wins(settings: Any) -> None:
     def race(number: int) -> None:
         barrier.wait()
         try:
-            run = store.claim(download.download_key)
-            if run is not None:
+            attempt = store.claim(download.download_key)
+            if attempt is not None:
                 won.append(number)
-                run.complete(storage.save(run.output.path, ContentFile(b"whole")))
+                attempt.complete(storage.save(attempt.output.path, ContentFile(b"whole")))
         finally:
             connection.close()
 
@@ -110,22 +108,22 @@ def test_of_two_that_claim_at_once_one_wins(settings: Any) -> None:
     assert Download.objects.get().attempts == 1
 
 
-def test_a_run_that_is_heard_through_the_cache_alone_is_alive(
+def test_an_attempt_with_heartbeats_in_the_cache_alone_is_alive(
     shared_cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So is an export inside a transaction, whose row nobody touches."""
+    """An export inside a transaction does not write to its row."""
     download = DownloadFactory(running=True, heard_at=long_ago())
     with transaction.atomic():
         cache.set_percentage(download.download_key, 50)
-    looks: list[float] = []
+    pauses: list[float] = []
 
-    def look(seconds: float) -> None:
-        looks.append(seconds)
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
         cache_entries.delete_entry(download.download_key)
 
-    monkeypatch.setattr(claiming.time, "sleep", look)
+    monkeypatch.setattr(claiming.time, "sleep", pause)
     assert store.claim(download.download_key) is not None
-    assert len(looks) == 1
+    assert len(pauses) == 1
 
 
 def test_a_claim_whose_answer_was_lost_is_a_claim(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +144,7 @@ def test_a_claim_whose_answer_was_lost_is_a_claim(monkeypatch: pytest.MonkeyPatc
     assert Download.objects.get().attempts == 1
 
 
-def test_after_a_crash_it_is_taken_over_and_the_left_over_is_removed() -> None:
+def test_a_download_is_taken_over_after_a_crash_and_the_partial_file_is_deleted() -> None:
     download = DownloadFactory(running=True, heard_at=long_ago())
     default_storage.save(download.filepath, ContentFile(b"half"))
     cache.save_download(download.download_key, [["whole"]])
@@ -158,7 +156,7 @@ def test_after_a_crash_it_is_taken_over_and_the_left_over_is_removed() -> None:
     ]
 
 
-def test_a_complete_one_is_final() -> None:
+def test_a_complete_download_is_final() -> None:
     download = DownloadFactory(complete=True)
     cache.save_download(download.download_key, [["again"]])
     cache.set_error(download.download_key, "too late")
@@ -167,25 +165,25 @@ def test_a_complete_one_is_final() -> None:
     assert (download.state, download.percentage, download.size) == ("complete", 100, 4)
 
 
-def test_a_run_that_gives_a_heartbeat_is_not_given_up(
+def test_an_attempt_that_gives_a_heartbeat_is_not_given_up(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look at the row and the write that would fail it."""
+    """The heartbeat comes between the read of the row and the write that would fail it."""
     settings.ASYNC_DOWNLOADS_MAX_ATTEMPTS = 2
     download = DownloadFactory(running=True, attempts=2, heard_at=long_ago())
     real = claiming.current_attempt
 
-    def beat_meanwhile(download_key: str) -> store.Attempt | None:
+    def heartbeat_meanwhile(download_key: str) -> store.Attempt | None:
         Download.objects.filter(pk=download.pk).heartbeat()
         return real(download_key)
 
-    monkeypatch.setattr(claiming, "current_attempt", beat_meanwhile)
+    monkeypatch.setattr(claiming, "current_attempt", heartbeat_meanwhile)
     with pytest.raises(DownloadBusy):
         store.claim(download.download_key)
     assert Download.objects.get().state == "running"
 
 
-def test_a_silent_run_of_this_process_is_not_given_up(settings: Any) -> None:
+def test_an_attempt_of_this_process_is_not_given_up(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_MAX_ATTEMPTS = 1
     key = DownloadFactory().download_key
     with claimed(Download.objects.get()):
@@ -205,40 +203,38 @@ def test_too_many_attempts_end_in_failure_without_an_exception(settings: Any) ->
     assert "Attempts: 2" in download.error_detail
 
 
-def test_a_worker_that_is_early_waits_for_the_row(shared_cache: str) -> None:
+def test_a_worker_waits_for_a_row_that_is_not_committed(shared_cache: str) -> None:
     user = UserFactory()
-    made, done = threading.Event(), threading.Event()
+    created = threading.Event()
     keys: list[str] = []
 
     def request() -> None:
         try:
             with transaction.atomic():
                 keys.append(cache.init_download(user, "early.csv")[1])
-                made.set()
+                created.set()
                 time.sleep(0.3)
         finally:
             connection.close()
-            done.set()
 
     thread = threading.Thread(target=request)
     thread.start()
-    assert made.wait(timeout=PATIENCE)
+    assert created.wait(timeout=PATIENCE)
     cache.save_download(keys[0], [["worth waiting for"]])
     thread.join()
     assert Download.objects.get().state == "complete"
 
 
-def test_rows_are_claimed_beside_each_other_on_other_connections() -> None:
-    """The connection of another thread sees a claim at once."""
+def test_another_connection_sees_a_claim_at_once() -> None:
     download = DownloadFactory()
     claimed(download)
     seen: list[str] = []
 
-    def look() -> None:
+    def read() -> None:
         seen.append(Download.objects.get().state)
         connections.close_all()
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=read)
     thread.start()
     thread.join()
     assert seen == ["running"]

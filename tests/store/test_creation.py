@@ -22,12 +22,12 @@ def test_a_known_collection_costs_two_queries(user: Any) -> None:
     store.create(owner, filename="a.csv", name="a")
     with CaptureQueriesContext(connection) as queries:
         store.create(owner, filename="b.csv", name="b")
-    # Databases differ in whether BEGIN and COMMIT are counted.
+    # Only some databases count BEGIN and COMMIT.
     kinds = [query["sql"].split(maxsplit=1)[0] for query in queries.captured_queries]
     assert [kind for kind in kinds if kind in {"SELECT", "INSERT"}] == ["SELECT", "INSERT"]
 
 
-def test_the_entry_is_there_before_the_commit(user: Any, shared_cache: str) -> None:
+def test_the_cache_entry_is_set_before_the_commit(user: Any, shared_cache: str) -> None:
     with transaction.atomic():
         download = store.create(owners.resolve(user), filename="a.csv", name="a")
         assert cache_entries.get_entry(download.download_key) is not None
@@ -50,7 +50,7 @@ def test_without_a_timeout_it_never_expires(user: Any, settings: Any) -> None:
     assert Download.objects.active().count() == 1
 
 
-def test_fifty_at_once_are_all_listed(shared_cache: str) -> None:
+def test_fifty_created_at_once_are_all_listed(shared_cache: str) -> None:
     user = UserFactory()
 
     def start(number: int) -> None:

@@ -11,8 +11,7 @@ from async_downloads.models import Download
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
 
 
-def test_a_row_is_not_brought_back_by_anything(user: Any) -> None:
-    """A deleted row stays deleted, whatever its writers still say."""
+def test_no_report_brings_back_a_deleted_row(user: Any) -> None:
     _, key = cache.init_download(user, "orders.csv")
     Download.objects.filter(pk=uuid.UUID(key)).delete()
     cache.set_percentage(key, 50)
