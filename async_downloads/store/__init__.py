@@ -3,7 +3,7 @@
 | Modules | Purpose |
 | --- | --- |
 | ``creation``, ``claiming``, ``updates`` | create, claim, report on a download |
-| ``attempt``, ``output_file``, ``registry``, ``joining`` | one attempt at building the file |
+| ``attempt``, ``output_file``, ``joining`` | one attempt at building the file |
 | ``listing``, ``fetches`` | what the owner sees, and the files that are handed out |
 | ``admin_operations``, ``bulk_delete`` | changes by staff |
 | ``statistics``, ``totals`` | numbers for staff and operators |

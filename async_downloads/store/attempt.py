@@ -17,11 +17,11 @@ from async_downloads.models import Download, DownloadQuerySet, DownloadState
 from async_downloads.store import cache_entries
 from async_downloads.store.outages import retry_on_outage
 from async_downloads.store.output_file import OutputFile
-from async_downloads.store.registry import Registry
 from async_downloads.store.removal import purge
 from async_downloads.store.transactions import (
     DatabaseFault,
     after_commit,
+    canonical_key,
     downloads,
     in_savepoint,
     in_transaction,
@@ -48,12 +48,18 @@ HEARTBEAT_SECONDS: Final = 2.0
 #: How many times the progress of a file is recorded.
 STEPS: Final = 10
 
+_lock: Final = threading.Lock()
+
+#: The attempts of this process by their download keys: several if a queue with threads has
+#: delivered a task again.
+_attempts: "Final[dict[str, tuple[Attempt, ...]]]" = {}
+
 
 class Attempt:
     """One attempt at building a file, with a claim on the row of the download.
 
-    Each write requires that the claim is still on the row. An attempt that has lost its
-    claim removes what it wrote and raises ``DownloadCancelled``.
+    Each write requires that the claim is still on the row. Heartbeats, progress and the end
+    raise ``DownloadCancelled`` once it is lost, and what the attempt wrote is removed.
 
     It is a context manager that records an exception on its way out. It may be entered again
     inside itself: the body of a task is one block, and each file that it saves another.
@@ -97,7 +103,7 @@ class Attempt:
             if self.download.attempts:
                 # A file that an earlier attempt has left would take the name of this one.
                 self._sweep()
-            _registry.add(self)
+            self._register()
         self._depth += 1
         return self
 
@@ -112,7 +118,7 @@ class Attempt:
             self._record(error)
         finally:
             if not self._depth:
-                _registry.remove(self)
+                self._unregister()
 
     @property
     def in_this_thread(self) -> bool:
@@ -141,11 +147,7 @@ class Attempt:
         self.output.rename(filename)
 
     def with_heartbeats(self, parts: Iterable[Part]) -> Iterator[Part]:
-        """Yield the parts of a file, with a heartbeat between two of them when one is due.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
-        """
+        """Yield the parts of a file, with a heartbeat between two of them when one is due."""
         monotonic = time.monotonic
         with self.writing():
             for part in parts:
@@ -163,19 +165,11 @@ class Attempt:
             self.is_writing = False
 
     def heartbeat(self) -> None:
-        """Record that the attempt is alive, and check the claim.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
-        """
+        """Record that the attempt is alive, and check the claim."""
         self._write(lambda: self.own_row.heartbeat(**self._row_counts))
 
     def report_rows(self, rows: int) -> None:
-        """Record how many rows are written, if a heartbeat is due.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
-        """
+        """Record how many rows are written, if a heartbeat is due."""
         if time.monotonic() < self.next_heartbeat:
             return
         self.rows_written = rows
@@ -189,9 +183,6 @@ class Attempt:
         Args:
             total: How many rows there will be in all. Nothing is recorded of 0.
             current: The index of the row that was just written, counted from 0.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
         """
         if current < self._next_step or not total:
             return
@@ -202,11 +193,7 @@ class Attempt:
             self.set_percentage(step * 100 // STEPS)
 
     def set_percentage(self, percentage: int) -> None:
-        """Record progress.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
-        """
+        """Record progress."""
         self._percentage = percentage
         self._write(lambda: self.own_row.progress(percentage), "progressed")
 
@@ -374,9 +361,6 @@ class Attempt:
 
         Inside a caller's transaction it is harmful: the row would stay locked until the
         commit. A database that is away, or locked for long, must not fail the export.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
         """
         self.next_heartbeat = time.monotonic() + _heartbeat_interval()
         try:
@@ -401,16 +385,33 @@ class Attempt:
     def _sweep(self, keep: str = "") -> None:
         storage.sweep(self.download.filepath, download_key=str(self.download.pk), keep=keep)
 
+    def _register(self) -> None:
+        key = self.download.download_key
+        with _lock:
+            _attempts[key] = (*_attempts.get(key, ()), self)
+
+    def _unregister(self) -> None:
+        key = self.download.download_key
+        with _lock:
+            if others := tuple(each for each in _attempts.pop(key, ()) if each is not self):
+                _attempts[key] = others
+
     def _lost_claim(self) -> DownloadCancelled:
         key = self.download.pk
         return DownloadCancelled(f"Download {key} was cleared or taken over by another attempt.")
 
 
+def current_attempt(download_key: str) -> Attempt | None:
+    """Return the attempt of this process at a download, if there is one.
+
+    An attempt of this thread comes first. A thread without one helps a task, so it gets the
+    latest attempt: the earlier ones have lost their claims.
+    """
+    attempts = _attempts.get(canonical_key(download_key), ())
+    own = (attempt for attempt in reversed(attempts) if attempt.in_this_thread)
+    return next(own, attempts[-1] if attempts else None)
+
+
 def _heartbeat_interval() -> float:
     """Return the seconds between two heartbeats: several before an attempt counts as stalled."""
     return min(HEARTBEAT_SECONDS, settings.STALLED_AFTER / 4)
-
-
-_registry: Final[Registry[Attempt]] = Registry()
-
-current_attempt: Final = _registry.current

@@ -15,9 +15,13 @@ from async_downloads.store import cache_entries
 from async_downloads.store.attempt import Attempt, current_attempt
 from async_downloads.store.outages import retry_on_outage
 from async_downloads.store.overdue import SILENT
-from async_downloads.store.registry import canonical_key
 from async_downloads.store.removal import purge
-from async_downloads.store.transactions import downloads, in_transaction, row_with_key
+from async_downloads.store.transactions import (
+    canonical_key,
+    downloads,
+    in_transaction,
+    row_with_key,
+)
 from async_downloads.store.write_through import write_and_publish
 from async_downloads.utils.log import get_logger
 

@@ -65,13 +65,7 @@ def durable_write(rows: DownloadQuerySet, write: Callable[[], int]) -> int:
     """Write outside the caller's transaction, and repeat it while the database is away.
 
     It waits inside a caller's transaction, too, because the write does not belong to it.
-
-    Args:
-        rows: The rows to change.
-        write: Changes them, and returns how many it has changed.
-
-    Returns:
-        The number of rows that were changed.
+    Arguments and result are those of ``write_outside_transaction``.
 
     Raises:
         DatabaseFault: An error other than an outage.

@@ -20,6 +20,7 @@ from async_downloads.models import Download, DownloadQuerySet
 __all__ = [
     "DatabaseFault",
     "after_commit",
+    "canonical_key",
     "database",
     "downloads",
     "in_savepoint",
@@ -58,6 +59,17 @@ def database() -> str:
 def downloads() -> DownloadQuerySet:
     """Return all downloads, on the primary database."""
     return Download.objects.using(database())
+
+
+def canonical_key(download_key: object) -> str:
+    """Return a download key as ``init_download`` returned it, given that text or a UUID.
+
+    Anything else is returned as text, which is the key of no download.
+    """
+    try:
+        return str(uuid.UUID(str(download_key)))
+    except ValueError:
+        return str(download_key)
 
 
 def row_with_key(download_key: str) -> DownloadQuerySet:

@@ -3,8 +3,12 @@
 from async_downloads.models import DownloadQuerySet
 from async_downloads.store.attempt import current_attempt
 from async_downloads.store.outages import retry_on_outage
-from async_downloads.store.registry import canonical_key
-from async_downloads.store.transactions import DatabaseFault, in_transaction, row_with_key
+from async_downloads.store.transactions import (
+    DatabaseFault,
+    canonical_key,
+    in_transaction,
+    row_with_key,
+)
 from async_downloads.store.write_through import fail_and_publish, write_and_publish, write_progress
 from async_downloads.utils.log import get_logger
 

@@ -93,7 +93,7 @@ class World(RuleBasedStateMachine):
                 STORAGES={**project_settings.STORAGES, "default": options},
             )
         )
-        for module, name in ((attempt._registry, "_attempts"), (progress, "_steps")):
+        for module, name in ((attempt, "_attempts"), (progress, "_steps")):
             self._end.enter_context(mock.patch.object(module, name, OfThisProcess()))
         cache_entries._breakers.clear()
         self.users = [get_user_model().objects.get_or_create(username=n)[0] for n in ("ada", "bo")]

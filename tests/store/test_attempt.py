@@ -257,6 +257,20 @@ class TestAttempt:
         listing = store.read_listing(download.collection.owner)
         assert [row.stalled for row in listing.downloads] == [False]
 
+    def test_an_attempt_whose_download_was_cleared_while_locked_does_not_complete_it(
+        self, shared_cache: str
+    ) -> None:
+        download = DownloadFactory()
+
+        def rows() -> Iterator[list[str]]:
+            yield ["one"]
+            assert cache_entries.mark_cleared([download.download_key])
+
+        with pytest.raises(DownloadCancelled):
+            cache.save_download(download.download_key, rows())
+        assert not Download.objects.exists()
+        assert not default_storage.exists(download.filepath)
+
     def test_a_storage_that_cannot_list_does_no_harm(self, settings: Any) -> None:
         options = {"BACKEND": "tests.storages.StorageWithoutList"}
         settings.STORAGES = {**settings.STORAGES, "default": options}

@@ -25,7 +25,7 @@ def test_an_attempt_is_current_from_its_beginning_to_its_end() -> None:
     assert current_attempt(download.download_key) is None
 
 
-def test_the_registry_forgets_an_attempt_that_has_made_its_file() -> None:
+def test_an_attempt_that_has_made_its_file_is_not_current() -> None:
     download = DownloadFactory()
     cache.save_download(download.download_key, [["row"]])
     assert current_attempt(download.download_key) is None
