@@ -16,6 +16,7 @@ from async_downloads import cache, owners, store, tasks
 from async_downloads.legacy import adoption
 from async_downloads.models import Download
 from tests import s3
+from tests.attempts import long_ago
 from tests.legacy import legacy_downloads
 from tests.pace import PATIENCE
 

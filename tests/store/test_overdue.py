@@ -13,7 +13,7 @@ from django.utils import timezone, translation
 from async_downloads import cache, owners, store, tasks
 from async_downloads.models import Download
 from async_downloads.shortcuts import download_task
-from async_downloads.store import cache_entries, lifecycle, overdue
+from async_downloads.store import cache_entries, claiming, overdue
 from tests import jobs
 from tests.attempts import long_ago, stall_all
 from tests.factories import DownloadFactory
@@ -149,7 +149,7 @@ class TestStartingLate:
             Download.objects.update(expires_at=timezone.now())
             assert store.clean_up().failed == 1
 
-        monkeypatch.setattr(lifecycle.time, "sleep", wait)
+        monkeypatch.setattr(claiming.time, "sleep", wait)
         cache.save_download(key, [["row"]])
         assert Download.objects.get().complete
 
