@@ -14,8 +14,8 @@ from django.db import connections
 from django.test import Client
 
 from async_downloads.building import progress
-from async_downloads.store import attempt, cache_entries, lifecycle
-from tests import services
+from async_downloads.store import attempt, cache_entries, claiming, removal
+from tests import flushing, pace, services
 from tests.factories import UserFactory
 
 pytest_plugins = ["async_downloads.testing"]
@@ -75,10 +75,13 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """Make the table of the database cache along with the rest."""
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Make the table of the database cache along with the rest, and flush quickly."""
     with django_db_blocker.unblock():
         call_command("createcachetable", verbosity=0)
+        initial = flushing.contents()
+    with flushing.replaced(initial):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +99,12 @@ def clean_slate(request: pytest.FixtureRequest) -> Iterator[None]:
     shutil.rmtree(project_settings.MEDIA_ROOT, ignore_errors=True)
     yield
     cache_entries._breakers.clear()
+
+
+@pytest.fixture(autouse=True)
+def time_to_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let "Clear finished" delete all there is, however busy the machine is."""
+    monkeypatch.setattr(removal, "CLEAR_SECONDS", pace.PATIENCE)
 
 
 @pytest.fixture(params=CACHES)
@@ -126,7 +135,7 @@ def shared_cache(settings: Any) -> str:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beat at every row, and wait for no row for long."""
     monkeypatch.setattr(attempt, "HEARTBEAT_SECONDS", 0.0)
-    monkeypatch.setattr(lifecycle, "BLIND_ROW_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(claiming, "BLIND_ROW_WAIT_SECONDS", 0.05)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from django.urls import URLPattern, reverse
 
 from async_downloads import urls
 from async_downloads.centre import push
-from async_downloads.centre.intervals import SOCKET_MINIMUM
+from async_downloads.intervals import SOCKET_MINIMUM
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.routing import websocket_urlpatterns
 from async_downloads.ws_consumers import DownloadsConsumer

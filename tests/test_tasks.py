@@ -141,7 +141,7 @@ def test_a_task_whose_download_was_cleared_does_nothing(
     db: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     tasks.run_task("tests.jobs.export", "0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e")
-    assert "There is no download" in caplog.text
+    assert "does not exist; nothing was written" in caplog.text
     assert stored_files() == []
 
 

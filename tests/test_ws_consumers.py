@@ -14,8 +14,8 @@ from django.urls import re_path
 
 from async_downloads import cache, store
 from async_downloads.centre import push
-from async_downloads.centre.intervals import SOCKET_MINIMUM
 from async_downloads.centre.websocket_address import ANY_NAME
+from async_downloads.intervals import SOCKET_MINIMUM
 from async_downloads.models import Download
 from async_downloads.routing import websocket_urlpatterns
 from async_downloads.ws_consumers import DownloadsConsumer

@@ -11,8 +11,8 @@ from django.middleware.csrf import _does_token_match
 from django.test import Client
 from django.utils import timezone
 
-from async_downloads import cache, ws_consumers
-from async_downloads.centre import intervals, push
+from async_downloads import cache, intervals, ws_consumers
+from async_downloads.centre import push
 from async_downloads.models import Download
 from tests.pace import PATIENCE
 from tests.sockets import (

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -19,13 +19,9 @@ from django.utils.translation import gettext_lazy as _
 from async_downloads import store
 from async_downloads.admin.display import badge, grouped
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
+from async_downloads.utils.model_admins import ModelAdminMixin
 
 __all__ = ["ACTION_LIMIT", "BulkAction", "CollectionActions", "DownloadActions"]
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = object
 
 #: Downloads that one request may act on, so that it ends before a server's time limit.
 ACTION_LIMIT: Final = 10_000
@@ -177,7 +173,7 @@ def _shown_at(request: HttpRequest) -> datetime:
         return now
 
 
-class ConfirmedActions(ModelAdmin):
+class ConfirmedActions(ModelAdminMixin):
     """Bulk actions that run once they are confirmed."""
 
     def confirm_and_act(

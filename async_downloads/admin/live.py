@@ -2,9 +2,8 @@
 
 import uuid
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -12,23 +11,19 @@ from django.urls import URLPattern, path, reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_safe
 
-from async_downloads import store
+from async_downloads import intervals, store
 from async_downloads.admin.display import badge, grouped, live_cells
-from async_downloads.centre import htmx_assets, intervals
+from async_downloads.centre import htmx_assets
 from async_downloads.models import Download
+from async_downloads.utils.model_admins import ModelAdminMixin
 
 __all__ = ["LiveViews"]
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = object
 
 #: Downloads that one request may poll: as many as a page of the list shows.
 MAX_POLLED: Final = 100
 
 
-class LiveViews(ModelAdmin):
+class LiveViews(ModelAdminMixin):
     """Two views for users who may view the list."""
 
     def get_urls(self) -> list[URLPattern]:

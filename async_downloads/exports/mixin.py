@@ -1,6 +1,6 @@
 """Exports of any list of the admin, built by a worker."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -19,21 +19,16 @@ from async_downloads.exports.changelist_columns import Columns
 from async_downloads.exports.changelist_request import Selection, WorkerRequest, matching
 from async_downloads.exports.resources import resource_from
 from async_downloads.shortcuts import init_generic_csv_download
+from async_downloads.utils.model_admins import ModelAdminMixin
 
 __all__ = ["ExportInBackgroundMixin"]
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    # The site chooses the ModelAdmin that the mixin extends.
-    ModelAdmin = object
 
 ACTION: Final = "export_in_background"
 
 TEMPLATE: Final = "async_downloads/admin/change_list.html"
 
 
-class ExportInBackgroundMixin(ModelAdmin):
+class ExportInBackgroundMixin(ModelAdminMixin):
     """Adds exports to a ModelAdmin: built by a worker, delivered in the download centre.
 
     An action exports the ticked rows; a button above the list exports all rows that

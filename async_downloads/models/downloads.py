@@ -196,8 +196,8 @@ class DownloadQuerySet(models.QuerySet["Download"]):
 
     def fail(self, errors: str, *, detail: str = "") -> int:
         """Record a failure on downloads that are not complete, nor have failed and expired."""
-        gone = Q(state=DownloadState.FAILED, expires_at__lte=timezone.now())
-        return self.exclude(Q(state=DownloadState.COMPLETE) | gone)._fail(errors, detail)
+        expired = Q(state=DownloadState.FAILED, expires_at__lte=timezone.now())
+        return self.exclude(Q(state=DownloadState.COMPLETE) | expired)._fail(errors, detail)
 
     def stop(self, errors: str, *, detail: str = "") -> int:
         """Fail unfinished downloads, and take their claims from the attempts that hold them."""

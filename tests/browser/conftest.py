@@ -1,12 +1,14 @@
 """A real Chromium, driven by Playwright."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 from tests import pace, services
@@ -48,12 +50,12 @@ def take_picture(page: Page, path: Path) -> None:
     page.screenshot(path=path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium, once for the tests of a module.
+    """Chromium, once for all of these tests.
 
     Playwright keeps an event loop in the thread for as long, and asynchronous
-    tests of other modules need one of their own.
+    tests of other packages need one of their own.
     """
     path = services.chromium()
     if path is None:
@@ -68,10 +70,15 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A browser without a past."""
+    with new_context(browser) as context:
+        yield context
+
+
+def new_context(browser: Browser) -> BrowserContext:
+    """Return a browser without a past, to be closed."""
     context = browser.new_context(viewport={"width": 1280, "height": 720})
     context.set_default_timeout(timeout())
-    yield context
-    context.close()
+    return context
 
 
 @pytest.fixture
@@ -85,15 +92,36 @@ def page(
     context: BrowserContext, live_server: Any, signed_in: Any, complaints: list[str]
 ) -> Iterator[Page]:
     """A page of the site, signed in as ``user``; a complaint in its console fails the test."""
-    session = signed_in.cookies[settings.SESSION_COOKIE_NAME].value
-    context.add_cookies(
-        [{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": live_server.url}]
-    )
+    yield new_page(context, live_server.url, signed_in, complaints)
+    assert complaints == []
+
+
+def new_page(context: BrowserContext, url: str, client: Client, complaints: list[str]) -> Page:
+    """Return a page of the site, signed in as a client is; its console fills ``complaints``."""
+    session = client.cookies[settings.SESSION_COOKIE_NAME].value
+    context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": url}])
     page = context.new_page()
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on(
         "console",
         lambda message: message.type == "error" and complaints.append(message.text),
     )
-    yield page
-    assert complaints == []
+    return page
+
+
+#: Takes a user, and returns a page that is signed in as that user, with its complaints.
+OpenPage = Callable[[Any], tuple[Page, list[str]]]
+
+
+@pytest.fixture
+def open_page(browser: Browser, live_server: Any) -> Iterator[OpenPage]:
+    """Open pages of several people, side by side."""
+    with ExitStack() as stack:
+
+        def open_for(user: Any) -> tuple[Page, list[str]]:
+            client, complaints = Client(), list[str]()
+            client.force_login(user)
+            context = stack.enter_context(new_context(browser))
+            return new_page(context, live_server.url, client, complaints), complaints
+
+        yield open_for

@@ -5,16 +5,22 @@ version fails the first test until it is tried here.
 """
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import pytest
 from django.contrib.staticfiles import finders
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Error, Page, Route, expect
 
 from async_downloads import cache
 from async_downloads.models import Download
+from tests.browser.conftest import OpenPage
 from tests.browser.test_download_centre import open_menu
+from tests.factories import UserFactory
 from tests.shop import views
+
+#: Visits pages, given by what each says: see ``views.SAID``.
+SeePages = Callable[[dict[str, dict[str, Any]]], None]
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
 
@@ -167,16 +173,19 @@ def test_each_setting_of_htmx_is_tried(version: int) -> None:
 
 
 class Visit:
-    """A page that says something about itself, and what its browser is seen to do."""
+    """A page with a configuration, and what its browser is seen to do."""
 
-    def __init__(self, page: Page, address: str, user: Any, **said: Any):
-        self.page, self.user, self.sent = page, user, []  # type: tuple[Page, Any, list[str]]
+    def __init__(
+        self, name: str, page: Page, complaints: list[str], address: str, user: Any, **said: Any
+    ):
+        self.name, self.page, self.complaints = name, page, complaints
+        self.sent: list[str] = []
         page.on("request", self._note)
         page.on("dialog", lambda dialog: dialog.dismiss())
-        keys = [cache.init_download(user, "orders.csv", name)[1] for name in ("First", "Second")]
-        self.first, self.second = keys
-        views.SAID.clear()
-        views.SAID.update(said)
+        keys = [cache.init_download(user, "orders.csv", name) for name in ("First", "Second")]
+        (collection, self.first), (_, self.second) = keys
+        self.downloads = Download.objects.filter(collection__key=collection)
+        views.SAID[user.get_username()] = said
         self.address = f"{address}/outspoken/"
         page.goto(self.address)
         page.wait_for_function("() => Boolean(window.htmx)")
@@ -196,22 +205,26 @@ class Visit:
             sent = (request.method, request.url, request.post_data, *request.headers.values())
             self.sent.append(" ".join(map(str, sent)))
 
-    def works(self) -> None:
-        """See that it polls, shows, clears, and does nothing else."""
+    def works(self) -> Iterator[None]:
+        """See that it polls, shows, clears, and does nothing else; pauses where it would wait."""
         page = self.page
         open_menu(page)
         menu = page.locator("#downloads-dropdown")
         for percentage in (30, 60):
             cache.set_percentage(self.first, percentage)
+            yield
             expect(menu).to_contain_text(f"{percentage} %")
         page.get_by_role("button", name="Cancel First").click()
+        yield
         expect(menu.get_by_text("First")).to_have_count(0)
         expect(menu.get_by_text("Second")).to_be_visible()
         cache.save_download(self.second, [["R1"]])
+        yield
         expect(menu.get_by_role("link", name="Second", exact=True)).to_be_visible()
         page.get_by_role("button", name="Clear finished").click()
+        yield
         expect(menu).to_contain_text("No downloads")
-        assert not Download.objects.exists()
+        assert not self.downloads.exists()
         # Nothing of it was about the rest of the page, or said anything of it.
         assert page.url == self.address
         assert page.locator("#canary").inner_text() == "Orders"
@@ -219,53 +232,98 @@ class Visit:
         assert page.evaluate("window.transitions") == 0
         assert len(self.sent) >= 4
         assert [sent for sent in self.sent if "canary" in sent] == []
+        assert self.complaints == []
+
+
+def see_that_all_work(visits: Iterable[Visit]) -> None:
+    """Take the steps of all visits side by side, and fail with each that did not work."""
+    errors = []
+    steps = {visit: visit.works() for visit in visits}
+    assert steps
+    while steps:
+        for visit, step in list(steps.items()):
+            try:
+                next(step)
+            except StopIteration:
+                del steps[visit]
+            except (AssertionError, Error) as error:
+                error.add_note(f"The page: {visit.name}")
+                errors.append(error)
+                del steps[visit]
+    if errors:
+        raise ExceptionGroup("pages that do not work", errors)
+
+
+@pytest.fixture
+def see_pages(open_page: OpenPage, live_server: Any) -> Iterator[SeePages]:
+    """Visit pages of people of their own, which spend most of the time on waiting for polls."""
+
+    def see(pages: dict[str, dict[str, Any]]) -> None:
+        visits = []
+        for number, (name, said) in enumerate(pages.items()):
+            user = UserFactory(username=f"ada{number}")
+            visits.append(Visit(name, *open_page(user), live_server.url, user, **said))
+        see_that_all_work(visits)
+
+    yield see
+    views.SAID.clear()
 
 
 #: How an attribute gets from a page to what is below it.
 WAYS: Final = ["2", "4 inherited", "4 implicit"]
 
+#: How many pages a browser has open at once.
+TOGETHER: Final = 9
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", [*HARMFUL, *HARMFUL_IN_4])
-def test_an_attribute_of_the_page_is_not_the_menus(
-    page: Page, live_server: Any, user: Any, complaints: list[str], way: str, name: str
-) -> None:
-    version = int(way[0])
-    if version == 2 and name in HARMFUL_IN_4:
-        pytest.skip(HARMLESS[name])
-    value = (HARMFUL | HARMFUL_IN_4)[name]
+
+def page_with(way: str, name: str, value: str) -> dict[str, Any]:
+    """Return what a page says that has an attribute."""
     # The page itself sends nothing.
     quiet = {"hx-trigger": "canary"} if value == "/canary/" else {}
     suffix = ":inherited" if way == "4 inherited" else ""
     config = {"implicitInheritance": True} if way == "4 implicit" else {}
-    body = {**quiet, name + suffix: value}
-    Visit(page, live_server.url, user, version=version, body=body, config=config).works()
+    return {"version": int(way[0]), "body": {**quiet, name + suffix: value}, "config": config}
+
+
+def harmful(version: int) -> dict[str, str]:
+    """Return the attributes that do harm in a version of htmx."""
+    return HARMFUL | (HARMFUL_IN_4 if version == 4 else {})
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("start", range(0, len(HARMFUL | HARMFUL_IN_4), TOGETHER))
+def test_an_attribute_of_the_page_is_not_the_menus(
+    see_pages: SeePages, way: str, start: int
+) -> None:
+    attributes = list(harmful(int(way[0])).items())[start : start + TOGETHER]
+    see_pages({name: page_with(way, name, value) for name, value in attributes})
 
 
 @pytest.mark.parametrize(
-    ("version", "name"),
+    ("version", "names"),
     [
-        (2, "{}"),
-        (2, "data-{}"),
-        (4, "{}:inherited"),
-        (4, "data-{}:inherited"),
-        (4, "{}:inherited:append"),
-        # With the extension of htmx 4 that brings back what elements inherit in 2.
-        (4, "{}"),
+        (2, ["{}", "data-{}"]),
+        # With the extension of htmx 4 that brings back what elements inherit in 2: the last one.
+        (4, ["{}:inherited", "data-{}:inherited", "{}:inherited:append", "{}"]),
     ],
 )
 def test_all_of_them_together_are_not_either(
-    page: Page, live_server: Any, user: Any, version: int, name: str
+    see_pages: SeePages, version: int, names: list[str]
 ) -> None:
-    harmful = HARMFUL | (HARMFUL_IN_4 if version == 4 else {})
-    body = {name.format(key): value for key, value in harmful.items()}
-    compatible = version == 4 and name == "{}"
-    visit = Visit(page, live_server.url, user, version=version, body=body, compatible=compatible)
-    visit.works()
+    see_pages(
+        {
+            name: {
+                "version": version,
+                "body": {name.format(key): value for key, value in harmful(version).items()},
+                "compatible": version == 4 and name == "{}",
+            }
+            for name in names
+        }
+    )
 
 
 def test_htmx_may_look_at_the_page_before_our_script_is_there(
-    page: Page, live_server: Any, user: Any
+    page: Page, complaints: list[str], live_server: Any, user: Any
 ) -> None:
     def hold(route: Route) -> None:
         # Until htmx has looked.
@@ -273,8 +331,10 @@ def test_htmx_may_look_at_the_page_before_our_script_is_there(
         route.continue_()
 
     page.route("**/async_downloads_centre.js", hold)
-    body = {f"{key}:inherited": value for key, value in (HARMFUL | HARMFUL_IN_4).items()}
-    Visit(page, live_server.url, user, version=4, body=body).works()
+    body = {f"{key}:inherited": value for key, value in harmful(4).items()}
+    see_that_all_work(
+        [Visit("late", page, complaints, live_server.url, user, version=4, body=body)]
+    )
 
 
 #: Settings that others would hide, or be hidden by.
@@ -287,19 +347,9 @@ ALONE: Final = {
 }
 
 
-@pytest.mark.parametrize(
-    ("version", "name"), [(version, name) for version in ALONE for name in ALONE[version]]
-)
-def test_a_setting_of_the_page_is_not_the_menus(
-    page: Page, live_server: Any, user: Any, version: int, name: str
-) -> None:
-    config = {name: CONFIGS[version][name]}
-    Visit(page, live_server.url, user, version=version, config=config).works()
-
-
 @pytest.mark.parametrize("version", CONFIGS)
-def test_all_other_settings_together_are_not_either(
-    page: Page, live_server: Any, user: Any, version: int
-) -> None:
-    others = {key: said for key, said in CONFIGS[version].items() if key not in ALONE[version]}
-    Visit(page, live_server.url, user, version=version, config=others).works()
+def test_a_setting_of_the_page_is_not_the_menus(see_pages: SeePages, version: int) -> None:
+    configs = {name: {name: CONFIGS[version][name]} for name in ALONE[version]}
+    others = {key: said for key, said in CONFIGS[version].items() if key not in configs}
+    pages = configs | {"all others together": others}
+    see_pages({name: {"version": version, "config": config} for name, config in pages.items()})

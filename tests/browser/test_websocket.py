@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 
-from async_downloads.centre.intervals import SOCKET_MINIMUM
+from async_downloads.intervals import SOCKET_MINIMUM
 from tests import pace
 from tests.faults.conftest import needs
 from tests.faults.harness import RedisServer, Server, Site

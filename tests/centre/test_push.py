@@ -258,7 +258,7 @@ def test_a_layer_that_recovers_is_used_again_and_the_next_outage_is_told(
     settings: Any, warnings: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("async_downloads.utils.circuit_breaker.RECOVERY_SECONDS", 0.0)
-    monkeypatch.setattr("async_downloads.utils.circuit_breaker.COST", 0)
+    monkeypatch.setattr("async_downloads.utils.circuit_breaker.BACKOFF", 0)
     use_layer(settings, f"{__name__}.BrokenLayer")
     push.hint(1)
     use_layer(settings, "channels.layers.InMemoryChannelLayer")

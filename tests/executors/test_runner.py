@@ -17,11 +17,11 @@ from async_downloads import cache, store
 from async_downloads.exceptions import DownloadBusy, DownloadCancelled, DownloadError
 from async_downloads.executors.runner import supervise
 from async_downloads.models import Download
-from async_downloads.store import lifecycle
+from async_downloads.store import claiming
 from tests import pace
 from tests.attempts import stall_all
 from tests.factories import DownloadFactory
-from tests.store.test_lifecycle import closing
+from tests.store.test_claiming import closing
 from tests.test_cache import stored_names
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
@@ -203,7 +203,7 @@ class TestItsEnd:
             stall_all()
             other = store.claim(key)
             assert other is not None
-            monkeypatch.setattr(lifecycle.time, "sleep", lambda seconds: other.heartbeat())
+            monkeypatch.setattr(claiming.time, "sleep", lambda seconds: other.heartbeat())
             cache.set_percentage(key, 50)
 
         with pytest.raises(DownloadBusy):

@@ -13,9 +13,9 @@ from async_downloads import cache
 from async_downloads.shortcuts import wake_menu
 from tests import services
 
-#: What a page tells htmx: the ``version`` of it, whether it is ``compatible`` with 2, attributes of
-#: the ``body``, and the configuration in ``config``. Tests set it; the server is their process.
-SAID: dict[str, Any] = {}
+#: By user name, how a page configures htmx: its ``version``, whether it is ``compatible`` with 2,
+#: attributes of the ``body``, and ``config``. Tests set it; the server is their process.
+SAID: dict[str, dict[str, Any]] = {}
 
 #: Nothing from elsewhere, nothing inline: what a careful site allows.
 STRICT_CSP = "default-src 'self'"
@@ -43,9 +43,10 @@ def boosted(request: HttpRequest, *, strange: bool) -> HttpResponse:
 
 def outspoken(request: HttpRequest) -> HttpResponse:
     """Show the page of a site that tells htmx much about itself, as ``SAID`` says."""
-    attributes = format_html_join("", ' {}="{}"', SAID.get("body", {}).items())
-    config = json.dumps(SAID.get("config", {}))
-    context = {**SAID, "attributes": attributes, "config": config}
+    said = SAID[request.user.get_username()]
+    attributes = format_html_join("", ' {}="{}"', said.get("body", {}).items())
+    config = json.dumps(said.get("config", {}))
+    context = {**said, "attributes": attributes, "config": config}
     return render(request, "outspoken.html", context)
 
 
