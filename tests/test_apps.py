@@ -15,7 +15,7 @@ import async_downloads
 from async_downloads import receivers
 from async_downloads.models import Download
 from async_downloads.signals import download_changed
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 #: Runs in a process of its own, on a site with as little as possible.
 PRELUDE = """
@@ -103,7 +103,7 @@ def in_new_process(code: str, tmp_path: Path, *, blocked: set[str]) -> str:
         [sys.executable, "-W", "error", "-c", prelude + textwrap.dedent(code)],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=LONGEST_WAIT,
         check=False,
         # Where this package lies, so that another one that is installed is not tried instead.
         cwd=Path(async_downloads.__file__).parent.parent,
@@ -179,6 +179,6 @@ def test_importing_the_package_itself_needs_nothing() -> None:
     subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         check=True,
-        timeout=PATIENCE,
+        timeout=LONGEST_WAIT,
         cwd=Path(async_downloads.__file__).parent.parent,
     )

@@ -15,7 +15,7 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer, get_channel_
 from async_downloads.centre import push
 from async_downloads.utils.circuit_breaker import CircuitBreaker
 from tests import services
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 ODD_KEYS = [
     1,
@@ -46,7 +46,7 @@ class HungLayer(BaseChannelLayer):
     """A layer whose server takes the connection and never answers, as a stopped Redis."""
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        await asyncio.sleep(PATIENCE)
+        await asyncio.sleep(LONGEST_WAIT)
 
 
 def use_layer(settings: Any, backend: str, **config: Any) -> None:
@@ -258,7 +258,7 @@ def test_a_layer_that_recovers_is_used_again_and_the_next_outage_is_told(
     settings: Any, warnings: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("async_downloads.utils.circuit_breaker.RECOVERY_SECONDS", 0.0)
-    monkeypatch.setattr("async_downloads.utils.circuit_breaker.COST", 0)
+    monkeypatch.setattr("async_downloads.utils.circuit_breaker.BACKOFF", 0)
     use_layer(settings, f"{__name__}.BrokenLayer")
     push.hint(1)
     use_layer(settings, "channels.layers.InMemoryChannelLayer")
@@ -277,5 +277,5 @@ def test_a_layer_that_hangs_costs_a_moment_and_not_the_export(
     started = time.monotonic()
     for _ in range(3):
         push.hint(1)
-    assert time.monotonic() - started < PATIENCE
+    assert time.monotonic() - started < LONGEST_WAIT
     assert len(warnings()) == 1

@@ -95,7 +95,7 @@ def test_an_outage_is_one_line_however_long_it_lasts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(circuit_breaker, "RECOVERY_SECONDS", 0.0)
-    monkeypatch.setattr(circuit_breaker, "COST", 0)
+    monkeypatch.setattr(circuit_breaker, "BACKOFF", 0)
     for _ in range(5):
         assert cache_entries.is_shared() is False
         cache_entries.get_version("collection")
@@ -119,7 +119,7 @@ def test_a_cache_that_recovers_is_used_again(
     broken: type[BrokenCache], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(circuit_breaker, "RECOVERY_SECONDS", 0.0)
-    monkeypatch.setattr(circuit_breaker, "COST", 0)
+    monkeypatch.setattr(circuit_breaker, "BACKOFF", 0)
     cache_entries.get_entry(KEY)
     monkeypatch.setattr(broken, "get_many", BaseCache.get_many)
     monkeypatch.setattr(broken, "get", LocMemCache.get)

@@ -23,7 +23,7 @@ from async_downloads.models import Download, DownloadCollection, DownloadQuerySe
 from async_downloads.store import cache_entries, lifecycle
 from tests.attempts import claimed, long_ago, stall_all
 from tests.factories import DownloadFactory, UserFactory
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
 
@@ -266,7 +266,7 @@ class TestClaim:
 
         thread = threading.Thread(target=request)
         thread.start()
-        assert made.wait(timeout=PATIENCE)
+        assert made.wait(timeout=LONGEST_WAIT)
         cache.save_download(keys[0], [["worth waiting for"]])
         thread.join()
         assert Download.objects.get().state == "complete"
