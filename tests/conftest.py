@@ -104,7 +104,7 @@ def clean_slate(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def time_to_clear(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let "Clear finished" delete all there is, however busy the machine is."""
-    monkeypatch.setattr(removal, "CLEAR_SECONDS", pace.PATIENCE)
+    monkeypatch.setattr(removal, "CLEAR_SECONDS", pace.LONGEST_WAIT)
 
 
 @pytest.fixture(params=CACHES)
@@ -168,11 +168,11 @@ MEASURED = "measured"
 
 
 #: Takes a title and lines.
-Tell = Callable[[str, list[str]], None]
+Report = Callable[[str, list[str]], None]
 
 
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Tell:
+def report(record_property: Callable[[str, object], None]) -> Report:
     """Print at the end of the run what a test has measured and does not judge."""
     return lambda title, lines: record_property(MEASURED, "\n".join([title, *lines]))
 

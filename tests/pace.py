@@ -1,7 +1,7 @@
 """How long things may take on this machine, which may be slow, or busy with other tests.
 
 What is waited for is an event, and an end to the waiting is only for what never comes: that
-is ``PATIENCE``. What a test makes shorter than it is in earnest, such as a time-out of a
+is ``LONGEST_WAIT``. What a test makes shorter than it is in earnest, such as a time-out of a
 queue, is a race against the work that has to be done meanwhile, and is ``stretched``.
 """
 
@@ -13,10 +13,10 @@ import sys
 import time
 from typing import Final
 
-__all__ = ["PATIENCE", "slowness", "stretched", "whole"]
+__all__ = ["LONGEST_WAIT", "slowness", "stretched", "whole"]
 
 #: Seconds after which an event is taken for one that never comes.
-PATIENCE: Final = 300.0
+LONGEST_WAIT: Final = 300.0
 
 #: Seconds that a process takes to begin and import Django, on a usual machine that is quiet.
 USUAL_SECONDS: Final = 1.0

@@ -16,7 +16,7 @@ from django.test import Client
 from async_downloads.models import Download
 from async_downloads.routing import websocket_urlpatterns
 from tests.factories import DownloadCollectionFactory, DownloadFactory
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 
 @pytest.fixture(autouse=True)
@@ -36,19 +36,19 @@ async def no_connection_left_behind(pushed: None) -> AsyncIterator[None]:
 class Socket(WebsocketCommunicator):
     """A socket of which all that is expected is waited for as long as it takes."""
 
-    async def connect(self, timeout: float = PATIENCE) -> tuple[bool, Any]:
+    async def connect(self, timeout: float = LONGEST_WAIT) -> tuple[bool, Any]:
         return await super().connect(timeout)
 
-    async def receive_output(self, timeout: float = PATIENCE) -> dict[str, Any]:
+    async def receive_output(self, timeout: float = LONGEST_WAIT) -> dict[str, Any]:
         return await super().receive_output(timeout)
 
-    async def receive_from(self, timeout: float = PATIENCE) -> Any:
+    async def receive_from(self, timeout: float = LONGEST_WAIT) -> Any:
         return await super().receive_from(timeout)
 
-    async def disconnect(self, code: int = 1000, timeout: float = PATIENCE) -> None:
+    async def disconnect(self, code: int = 1000, timeout: float = LONGEST_WAIT) -> None:
         await super().disconnect(code, timeout)
 
-    async def wait(self, timeout: float = PATIENCE) -> None:
+    async def wait(self, timeout: float = LONGEST_WAIT) -> None:
         await super().wait(timeout)
 
 

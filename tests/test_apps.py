@@ -15,7 +15,7 @@ import async_downloads
 from async_downloads import receivers
 from async_downloads.models import Download
 from async_downloads.signals import download_changed
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 #: The settings of a minimal site, which runs in its own process.
 PRELUDE = """
@@ -103,7 +103,7 @@ def in_new_process(code: str, tmp_path: Path, *, blocked: set[str]) -> str:
         [sys.executable, "-W", "error", "-c", prelude + textwrap.dedent(code)],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=LONGEST_WAIT,
         check=False,
         # The root of this package, so that an installed one is not imported instead.
         cwd=Path(async_downloads.__file__).parent.parent,
@@ -179,6 +179,6 @@ def test_importing_the_package_does_not_import_django() -> None:
     subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         check=True,
-        timeout=PATIENCE,
+        timeout=LONGEST_WAIT,
         cwd=Path(async_downloads.__file__).parent.parent,
     )

@@ -9,7 +9,7 @@ from django.urls import path, re_path
 
 from async_downloads.routing import websocket_urlpatterns
 from async_downloads.ws_consumers import DownloadsConsumer
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 
 async def route(pattern_list: Any, path: str) -> dict[str, Any]:
@@ -21,7 +21,7 @@ async def route(pattern_list: Any, path: str) -> dict[str, Any]:
 
     patterns = [re_path(pattern.pattern.regex.pattern, consumer) for pattern in pattern_list]
     scope = {"type": "websocket", "path": path}
-    await ApplicationCommunicator(URLRouter(patterns), scope).wait(PATIENCE)
+    await ApplicationCommunicator(URLRouter(patterns), scope).wait(LONGEST_WAIT)
     return caught
 
 

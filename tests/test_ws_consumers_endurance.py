@@ -14,7 +14,7 @@ from django.utils import timezone
 from async_downloads import cache, intervals, ws_consumers
 from async_downloads.centre import push
 from async_downloads.models import Download
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 from tests.sockets import (
     Socket,
     communicator,
@@ -187,7 +187,7 @@ async def test_a_page_that_goes_while_it_is_told_of_a_change_is_no_error(
 
     page = Socket(application, "/ws/downloads/")
     assert (await page.connect())[0]
-    await asyncio.wait_for(tried.wait(), PATIENCE)
+    await asyncio.wait_for(tried.wait(), LONGEST_WAIT)
     assert await page.receive_nothing()
     await page.disconnect()
     assert [record for record in caplog.records if record.levelname != "DEBUG"] == []

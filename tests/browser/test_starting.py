@@ -11,7 +11,7 @@ from async_downloads import cache
 from async_downloads.models import Download
 from tests.browser.test_download_centre import open_menu, requests_of
 from tests.browser.test_menu import until_htmx
-from tests.conftest import Tell
+from tests.conftest import Report
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
@@ -82,7 +82,7 @@ def test_the_whole_job_needs_no_mouse(page: Page, live_server: Any, opens: str) 
 
 
 def test_a_page_polls_once_a_second_and_gets_nothing_while_nothing_changes(
-    page: Page, live_server: Any, user: Any, tell: Tell
+    page: Page, live_server: Any, user: Any, report: Report
 ) -> None:
     asked: list[tuple[float, Request]] = []
 
@@ -107,7 +107,7 @@ def test_a_page_polls_once_a_second_and_gets_nothing_while_nothing_changes(
         sizes.append((response.status, request.sizes()["responseBodySize"]))
     unchanged = [size for status, size in sizes if status == 204]
     line = f"{EXPORT_SECONDS} s: {len(asked)} requests, {len(unchanged)} of them empty"
-    tell("One export, by the browser's own count", [line])
+    report("One export, by the browser's own count", [line])
     assert len(asked) <= asked[-1][0] - asked[0][0] + 2
     assert len(unchanged) >= len(asked) - steps - 2
     assert set(unchanged) == {0}

@@ -19,7 +19,7 @@ from tests.faults.conftest import needs
 from tests.faults.harness import RedisServer, Server, Site
 
 #: Milliseconds, as the browser counts.
-PATIENCE = int(pace.PATIENCE * 1000)
+LONGEST_WAIT = int(pace.LONGEST_WAIT * 1000)
 
 WORKER = """
 import time
@@ -154,7 +154,7 @@ def visit(context: BrowserContext, address: str, user: str, seen: Seen, path: st
 
 def until(page: Page, condition: Any, why: str) -> None:
     """Wait for something that the page does."""
-    for _ in range(PATIENCE // 50):
+    for _ in range(LONGEST_WAIT // 50):
         if condition():
             return
         page.wait_for_timeout(50)

@@ -19,7 +19,7 @@ from async_downloads.testing.conformance import Worker
 from async_downloads.testing.performing import perform
 from tests import services
 from tests.faults.processes import ROOT, Child, Cluster, eventually
-from tests.pace import PATIENCE, whole
+from tests.pace import LONGEST_WAIT, whole
 
 __all__ = ["STALLED_AFTER", "celery", "django_q", "own_tasks", "threads"]
 
@@ -138,7 +138,7 @@ def threads(folder: Path) -> Iterator[Worker]:
 
     yield Worker(Remembered(perform), endings, AT_ONCE)
     for _, future in futures:
-        future.exception(timeout=PATIENCE)
+        future.exception(timeout=LONGEST_WAIT)
 
 
 def environment(**more: Any) -> dict[str, str]:

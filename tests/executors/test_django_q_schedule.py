@@ -16,7 +16,7 @@ from async_downloads.executors import django_q_schedule
 from async_downloads.models import Download
 from tests import queues
 from tests.factories import DownloadFactory
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -252,7 +252,7 @@ def in_threads(work: Callable[[], None], count: int) -> None:
 
     def run() -> None:
         try:
-            barrier.wait(timeout=PATIENCE)
+            barrier.wait(timeout=LONGEST_WAIT)
             work()
         except BaseException as error:
             errors.append(error)
@@ -263,7 +263,7 @@ def in_threads(work: Callable[[], None], count: int) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=PATIENCE)
+        thread.join(timeout=LONGEST_WAIT)
     assert errors == []
 
 
@@ -312,7 +312,7 @@ def test_an_older_row_that_is_committed_late_is_not_lost() -> None:
         first_is_done.set()
 
     def second() -> None:
-        first_holds.wait(timeout=PATIENCE)
+        first_holds.wait(timeout=LONGEST_WAIT)
         with connection.execute_wrapper(wait_before_the_removal):
             django_q_schedule.install("default")
 

@@ -19,7 +19,7 @@ from async_downloads.models import Download
 from async_downloads.shortcuts import init_generic_csv_download
 from tests import jobs, queues
 from tests.factories import DownloadFactory
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 #: What django-q2 takes for its own if it is handed along with the task's arguments.
 QUEUE_OPTIONS = {
@@ -78,7 +78,7 @@ def test_a_celery_task_waits_on_the_broker_for_a_worker() -> None:
     assert jobs.calls == []
     with jobs.celery_app.connection_for_read() as connection:
         queue = connection.SimpleQueue("celery")
-        message = queue.get(timeout=PATIENCE)
+        message = queue.get(timeout=LONGEST_WAIT)
         message.ack()
         queue.close()
     assert message.headers["task"] == "tests.jobs.celery_remember"
@@ -110,7 +110,7 @@ def test_a_django_task_goes_to_its_backend(package: str) -> None:
 def test_a_task_of_a_thread_gets_one(user: Any, task: Any) -> None:
     _, key = cache.init_download(user, "orders.csv")
     future: Any = enqueuer_for(task)(key, 1, period="2026")
-    assert future.result(timeout=PATIENCE) is None
+    assert future.result(timeout=LONGEST_WAIT) is None
     assert jobs.calls == [((key, 1), {"period": "2026"})]
     assert jobs.threads == [f"download {key}"]
 
@@ -119,7 +119,7 @@ def test_a_task_of_a_thread_gets_one(user: Any, task: Any) -> None:
 def test_what_a_thread_raises_is_recorded_and_told_to_who_asks(user: Any) -> None:
     _, key = cache.init_download(user, "orders.csv")
     with pytest.raises(LookupError):
-        thread_task(jobs.fail).enqueue(key).result(timeout=PATIENCE)
+        thread_task(jobs.fail).enqueue(key).result(timeout=LONGEST_WAIT)
     assert Download.objects.get().failed
 
 

@@ -80,7 +80,7 @@ class TestTheClaim:
             cache.save_download(key, [["row"]])
 
         run(key, body)
-        second.join(timeout=pace.PATIENCE)
+        second.join(timeout=pace.LONGEST_WAIT)
         assert not second.is_alive()
         assert (now().state, now().attempts) == ("complete", 1)
 

@@ -72,7 +72,7 @@ from tests.faults.databases import DATABASES, Database
 from tests.faults.parts import missing
 from tests.faults.processes import ROOT, Child, Cluster, alive, cont, eventually, kill, stop
 from tests.faults.redis_server import RedisServer
-from tests.pace import PATIENCE, whole
+from tests.pace import LONGEST_WAIT, whole
 
 __all__ = [
     "Child",
@@ -226,7 +226,7 @@ class Site:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=LONGEST_WAIT,
             check=False,
         )
         assert done.returncode == 0, f"The child ended with {done.returncode}:\n{done.stderr}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.conftest import Tell
+from tests.conftest import Report
 from tests.faults.harness import Child, NewSite, RedisServer, Server, Site, eventually, missing
 from tests.faults.pages import Page
 
@@ -138,7 +138,7 @@ def nothing() -> None:
 
 
 def test_case_31_a_redis_that_fails_loses_nothing_and_costs_a_moment(
-    new_site: NewSite, redis_server: RedisServer, tell: Tell
+    new_site: NewSite, redis_server: RedisServer, report: Report
 ) -> None:
     """Case 31: refused, hung, full, flushed and failing over, mid-export and mid-poll."""
     redis_server.maxmemory = "3mb"
@@ -158,18 +158,18 @@ def test_case_31_a_redis_that_fails_loses_nothing_and_costs_a_moment(
         "failed over": (redis_server.restart, nothing),
     }
     measured = {name: export(site, fault, mend) for name, (fault, mend) in faults.items()}
-    tell(TITLE, table(measured))
+    report(TITLE, table(measured))
     assert measured["healthy"].page.unchanged
 
 
 def test_case_31_a_table_of_the_cache_that_goes_missing_loses_nothing(
-    new_site: NewSite, tell: Tell
+    new_site: NewSite, report: Report
 ) -> None:
     """Case 31: a cache in the database, whose table is dropped mid-export and mid-poll."""
     site = new_site(DATABASE, cache="database")
     measured = {"healthy": export(site, nothing, nothing)}
     measured["dropped"] = export(site, lambda: site.query("DROP TABLE faults_cache"), nothing)
-    tell(TITLE, table(measured))
+    report(TITLE, table(measured))
     assert measured["healthy"].page.unchanged
 
 

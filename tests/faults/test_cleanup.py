@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.conftest import Tell
+from tests.conftest import Report
 from tests.faults.harness import Child, NewSite, RedisServer, Site, cont, eventually, missing, stop
 from tests.pace import stretched
 
@@ -174,7 +174,7 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_case_47_a_clean_up_that_is_killed_half_way_is_finished_by_the_next(
-    new_site: NewSite, tell: Tell
+    new_site: NewSite, report: Report
 ) -> None:
     """Case 47: constant memory, a steady number of queries, no orphan either way."""
     site = new_site("sqlite" if missing("postgres") else "postgres")
@@ -204,7 +204,7 @@ def test_case_47_a_clean_up_that_is_killed_half_way_is_finished_by_the_next(
     assert folders(site) <= keys(site)
     rest = clean(site)
     note("the rest", before, rest)
-    tell(TITLE, lines)
+    report(TITLE, lines)
     assert Stock.of(site) == left
     assert set(site.files()) == kept
     assert max(killed[0], rest[0]) <= few[0] * 1.2

@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.client import Client
 from tests.faults.harness import NewSite, Site
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 THERE, GONE = True, False
 
@@ -73,7 +73,7 @@ def save(site: Site, *, size: int) -> str:
 @contextmanager
 def fetching(person: Client, key: str) -> Iterator[http.client.HTTPResponse]:
     """Fetch a file, as slowly as one reads."""
-    connection = http.client.HTTPConnection(urlsplit(person.address).netloc, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(urlsplit(person.address).netloc, timeout=LONGEST_WAIT)
     cookie = f"sessionid={person.cookie('sessionid')}"
     try:
         connection.request("GET", f"/async_downloads/download/{key}/", headers={"Cookie": cookie})

@@ -24,7 +24,7 @@ import pytest
 from tests import services
 from tests.faults.conftest import needs
 from tests.faults.processes import ROOT, Child, eventually
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 #: Bytes that have to be free in memory for the whole of it to be made there.
 MEMORY_BYTES: Final = 1 << 30
@@ -129,7 +129,7 @@ class Site:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=LONGEST_WAIT,
             check=False,
         )
         assert done.returncode == 0, f"{command} ended:\n{done.stdout}\n{done.stderr}"

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.conftest import Tell
+from tests.conftest import Report
 from tests.faults.harness import NewSite, Server, Site, eventually
 from tests.faults.slow import SlowClient
 
@@ -56,7 +56,7 @@ def has_open(server: Server, path: Path) -> bool:
 
 
 def test_measured_large_files_are_sent_in_constant_memory(
-    new_site: NewSite, kind: str, tell: Tell
+    new_site: NewSite, kind: str, report: Report
 ) -> None:
     """Case 29: four slow people at once; then one of them takes it as fast as it comes."""
     site = new_site("sqlite")
@@ -81,7 +81,7 @@ def test_measured_large_files_are_sent_in_constant_memory(
         eventually(lambda: not has_open(server, path), why="a file that nobody fetches closed")
         assert not server.lines("ERROR")
     megabytes = [f"{each / MEGABYTE:.1f} MB" for each in (before, growth, growth_at_speed)]
-    tell(
+    report(
         f"{kind}: four slow clients of a 400 MB file",
         ["before {}, growth {}; with one of them at full speed {}".format(*megabytes)],
     )

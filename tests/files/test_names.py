@@ -20,7 +20,7 @@ from async_downloads.files.names import path_for, shortened, shown_name
 from async_downloads.models import Download
 from async_downloads.serving.attachment import MAX_NAME_BYTES
 from tests import file_names, s3
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 pytestmark = pytest.mark.any_database
 
@@ -69,7 +69,7 @@ def from_django(response: Any) -> tuple[bytes, str]:
 
 
 def from_storage(response: Any) -> tuple[bytes, str]:
-    with urllib.request.urlopen(response["Location"], timeout=PATIENCE) as answer:  # noqa: S310 (our own)
+    with urllib.request.urlopen(response["Location"], timeout=LONGEST_WAIT) as answer:  # noqa: S310 (our own)
         return answer.read(), answer.headers["Content-Disposition"]
 
 

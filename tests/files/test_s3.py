@@ -18,7 +18,7 @@ from async_downloads.models import Download
 from tests import s3
 from tests.attempts import long_ago
 from tests.legacy import legacy_downloads
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
@@ -65,7 +65,7 @@ def made(user: Any, filename: str = "orders.csv", **how: Any) -> Download:
 def fetched(url: str, **headers: str) -> Any:
     """Fetch what the storage has; the answer, with its bytes as ``content``."""
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 (our own)
-    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 (our own)
+    with urllib.request.urlopen(request, timeout=LONGEST_WAIT) as answer:  # noqa: S310 (our own)
         answer.content = answer.read()
         return answer
 

@@ -14,10 +14,10 @@ from unittest import mock
 from django.core.files.storage import FileSystemStorage
 from django.db import connection, connections
 
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
-#: Real seconds after which a process that does not stop is stuck.
-STUCK_AFTER: Final = PATIENCE
+#: Real seconds after which a process that gives no answer is stuck.
+STUCK_AFTER: Final = LONGEST_WAIT
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001
 _START: Final = datetime(2026, 1, 31, 9, 5)  # noqa: DTZ001

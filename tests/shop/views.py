@@ -52,7 +52,7 @@ def outspoken(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def start(request: HttpRequest) -> HttpResponse:
-    """Make the record of a download, for a button of htmx or for a plain form."""
+    """Create a download, for a button with htmx or for a plain form."""
     cache.init_download(request.user, "orders.csv", "Orders")
     if request.headers.get("HX-Request"):
         return wake_menu(HttpResponse("It is being made."))
@@ -60,7 +60,7 @@ def start(request: HttpRequest) -> HttpResponse:
 
 
 def node_module(request: HttpRequest, path: str) -> FileResponse | HttpResponse:
-    """Hand out a file of a package of npm."""
+    """Send a file of an npm package."""
     return serve(request, path, document_root=services.node_modules())
 
 
@@ -70,7 +70,7 @@ def as_0_6(request: HttpRequest) -> HttpResponse:
 
 
 def as_0_6_own(request: HttpRequest) -> HttpResponse:
-    """Show the page of such a site with a download centre that is its own, without our script."""
+    """Show the page of such a site with its own download centre, without the app's script."""
     return page(request, "as_0_6_own.html")
 
 
@@ -84,5 +84,5 @@ def page(
 
 
 def favicon(request: HttpRequest) -> HttpResponse:
-    """Answer what every browser asks for, so that its console has nothing to complain of."""
+    """Answer the request that every browser sends, so that its console stays empty."""
     return HttpResponse(status=204)

@@ -18,7 +18,7 @@ from async_downloads.models import Download
 from async_downloads.store import claiming
 from tests.attempts import claimed, stall_all
 from tests.factories import DownloadFactory
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
 
@@ -33,7 +33,7 @@ class WaitingStorage(FileSystemStorage):
 
     def _save(self, name: str, content: Any) -> str:
         self.entered.set()
-        self.go.wait(timeout=PATIENCE)
+        self.go.wait(timeout=LONGEST_WAIT)
         return super()._save(name, content)
 
 
@@ -68,7 +68,7 @@ def test_a_task_without_a_decorator_does_not_save_in_the_attempt_of_another_deli
         target=elsewhere, args=(lambda: cache.save_download(key, [["first"]]),)
     )
     first.start()
-    assert WaitingStorage.entered.wait(timeout=PATIENCE)
+    assert WaitingStorage.entered.wait(timeout=LONGEST_WAIT)
 
     def rows() -> Iterator[list[str]]:
         WaitingStorage.go.set()
@@ -77,7 +77,7 @@ def test_a_task_without_a_decorator_does_not_save_in_the_attempt_of_another_deli
 
     threading.Timer(0.3, WaitingStorage.go.set).start()
     cache.save_download(key, rows())
-    first.join(timeout=PATIENCE)
+    first.join(timeout=LONGEST_WAIT)
     download = Download.objects.get()
     assert (download.state, download.attempts) == ("complete", 1)
 

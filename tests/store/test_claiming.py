@@ -19,7 +19,7 @@ from async_downloads.models import Download, DownloadQuerySet
 from async_downloads.store import cache_entries, claiming
 from tests.attempts import claimed, long_ago, stall_all
 from tests.factories import DownloadFactory, UserFactory
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
 
@@ -219,7 +219,7 @@ def test_a_worker_waits_for_a_row_that_is_not_committed(shared_cache: str) -> No
 
     thread = threading.Thread(target=request)
     thread.start()
-    assert created.wait(timeout=PATIENCE)
+    assert created.wait(timeout=LONGEST_WAIT)
     cache.save_download(keys[0], [["worth waiting for"]])
     thread.join()
     assert Download.objects.get().state == "complete"

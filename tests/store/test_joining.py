@@ -13,7 +13,7 @@ from async_downloads.executors.runner import supervise
 from async_downloads.models import Download
 from tests.attempts import stall_all
 from tests.factories import DownloadFactory
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 from tests.test_cache import stored_names
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
@@ -70,7 +70,7 @@ def test_a_file_beside_another_is_refused_at_once(key: str, first_in_a_thread: b
 
     def save_beside() -> None:
         thread = in_a_thread(lambda: cache.save_download(key, [["second"]]), raised)
-        thread.join(timeout=PATIENCE)
+        thread.join(timeout=LONGEST_WAIT)
 
     def rows() -> Iterator[list[str]]:
         yield ["first"]
@@ -79,7 +79,7 @@ def test_a_file_beside_another_is_refused_at_once(key: str, first_in_a_thread: b
 
     def body() -> None:
         if first_in_a_thread:
-            in_a_thread(lambda: cache.save_download(key, rows()), raised).join(timeout=PATIENCE)
+            in_a_thread(lambda: cache.save_download(key, rows()), raised).join(timeout=LONGEST_WAIT)
         else:
             cache.save_download(key, rows())
 

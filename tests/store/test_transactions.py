@@ -23,7 +23,7 @@ from async_downloads.store.transactions import (
     write_outside_transaction,
 )
 from tests.factories import DownloadFactory
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,14 +42,14 @@ def locked_elsewhere() -> Iterator[None]:
             with transaction.atomic():
                 rename("locked")()
                 locked.set()
-                enough.wait(timeout=PATIENCE)
+                enough.wait(timeout=LONGEST_WAIT)
                 transaction.set_rollback(True)
         finally:
             connection.close()
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert locked.wait(timeout=PATIENCE)
+    assert locked.wait(timeout=LONGEST_WAIT)
     try:
         yield
     finally:

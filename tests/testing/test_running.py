@@ -191,7 +191,7 @@ BROKEN: dict[str, tuple[Breaking, str]] = {
 def test_the_suite_fails_for_an_executor_that_breaks_a_promise(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, breaking: Breaking, case: str
 ) -> None:
-    monkeypatch.setattr(conformance, "PATIENCE", 0.5)
+    monkeypatch.setattr(conformance, "LONGEST_WAIT", 0.5)
     suite = ExecutorConformance()
     suite.worker = Worker(breaking(perform))
     suite.notes = conformance.Notes(str(tmp_path))
