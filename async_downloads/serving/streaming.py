@@ -60,7 +60,7 @@ def stream(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
     Raises:
         FileNotFoundError: The storage no longer has the file.
     """
-    size, headers = storage.size_of(attachment.path, told=attachment.size), attachment.headers
+    size, headers = storage.size_of(attachment.path, default=attachment.size), attachment.headers
     stored = storage.storage().open(attachment.path, "rb")
     response = _without_bytes(request, attachment, size)
     if response is None:
