@@ -176,7 +176,8 @@ class Batches(Iterable[Row]):
                             simple = self._take is None
                     ended = len(batch) < size_before + untimed
                     now = time.monotonic()
-                    if now - then > QUICK_SECONDS or self._report(before + size_before, now):
+                    reported = self._report(before + size_before, now)
+                    if reported or now - then > QUICK_SECONDS:
                         untimed = 1
                     elif untimed < MAX_UNTIMED_ROWS:
                         untimed *= 2
