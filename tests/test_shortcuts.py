@@ -150,7 +150,7 @@ def test_prefetched_objects_are_not_fetched_again(db: None) -> None:
 def test_prefetches_are_kept_from_one_chunk_to_the_next(
     key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("async_downloads.shortcuts.CHUNK_SIZE", 3)
+    monkeypatch.setattr("async_downloads.building.content.CHUNK_SIZE", 3)
     for _ in range(8):
         OrderFactory.create_batch(2, customer=CustomerFactory())
     customers = Customer.objects.prefetch_related("orders").order_by("pk")
