@@ -1,6 +1,7 @@
 """What the import contracts cannot see."""
 
 import ast
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -32,6 +33,7 @@ WITHOUT_ALL = {
 }
 
 
+@functools.cache
 def sources() -> dict[str, ast.Module]:
     """Return the syntax trees of all modules but the migrations, by their path."""
     return {
