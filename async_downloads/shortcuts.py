@@ -204,7 +204,7 @@ def _enqueue_on_commit(
             logger.exception("The task of download %s could not be queued", download_key)
             if isinstance(error, ARGUMENT_ERRORS):
                 argument_errors.append(error)
-            text = gettext_noop("The export could not be queued. Please try again later.")
+            text = gettext_noop("The download could not be queued. Please request it again later.")
             _record(download_key, text, error_text.for_staff(error))
         else:
             raised, detail = executors.failure_of(result)

@@ -37,7 +37,7 @@ class Spool(SpooledTemporaryFile[bytes]):
         """
         if self._limit is not None and self.tell() + len(data) > self._limit:
             raise DownloadError(
-                _("The file would be larger than %(size)s, which is the limit.")
+                _("The file would exceed the limit of %(size)s. Please request less data.")
                 % {"size": filesizeformat(self._limit)}
             )
         return super().write(data)
@@ -67,8 +67,8 @@ def _refuse_more(iterator: Iterator[Row], limit: int) -> Iterator[Row]:
     for _row in iterator:
         raise DownloadError(
             ngettext(
-                "The file would have more than %(count)s row, which is the limit.",
-                "The file would have more than %(count)s rows, which is the limit.",
+                "The file would exceed the limit of %(count)s row. Please request fewer rows.",
+                "The file would exceed the limit of %(count)s rows. Please request fewer rows.",
                 limit,
             )
             % {"count": limit}

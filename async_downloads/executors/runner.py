@@ -84,7 +84,9 @@ def _run(attempt: store.Attempt, body: Callable[[], object], *, makes_file: bool
 def _conclude(attempt: store.Attempt, *, makes_file: bool) -> None:
     """End an attempt that has neither finished nor failed."""
     if makes_file:
-        attempt.fail_without_file(gettext_noop("The task ended without making a file."))
+        attempt.fail_without_file(
+            gettext_noop("The task ended without a file. Please request it again.")
+        )
     else:
         attempt.release()
 

@@ -343,5 +343,8 @@ def _no_column() -> Iterator[str]:
 
 
 def _too_wide() -> DownloadError:
-    text = _("A row has more cells than a sheet of a workbook has columns, which is %(most)s.")
-    return DownloadError(text % {"most": MAX_COLUMNS})
+    text = _(
+        "A row has more than %(limit)s cells, the limit of an Excel sheet. "
+        "Please request fewer columns, or another format."
+    )
+    return DownloadError(text % {"limit": MAX_COLUMNS})

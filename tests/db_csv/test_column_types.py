@@ -354,7 +354,7 @@ def model_of(field: models.Field[Any, Any]) -> Any:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_type_of_the_column_decides_and_not_that_of_the_field(name: str) -> None:
+def test_the_type_of_the_column_decides_and_not_the_field(name: str) -> None:
     field, kind, values, is_fast = CASES[name]
     rows = cast("Any", model_of(field))._default_manager
     querysets = {

@@ -309,19 +309,19 @@ FALLS_BACK_ON_SQLITE: dict[str, Callable[[], QuerySet[Any]]] = {
 
 
 @pytest.mark.parametrize("name", FALLS_BACK)
-def test_what_does_not_make_rows_of_what_it_selects_has_no_text(name: str) -> None:
+def test_a_queryset_that_changes_its_rows_takes_the_row_path(name: str) -> None:
     assert db_csv.writer_for(FALLS_BACK[name]()) is None
 
 
 @pytest.mark.skipif(VENDOR == "mysql", reason="MariaDB's driver makes values of them")
 @pytest.mark.parametrize("name", FALLS_BACK_ELSEWHERE)
-def test_what_is_not_known_to_print_the_same_has_no_text(name: str) -> None:
+def test_an_unknown_column_takes_the_row_path(name: str) -> None:
     assert db_csv.writer_for(FALLS_BACK_ELSEWHERE[name]()) is None
 
 
 @fast
 @pytest.mark.parametrize("name", FALLS_BACK_ON_SQLITE)
-def test_what_a_database_tells_of_its_columns_is_enough(shop: list[Order], name: str) -> None:
+def test_the_columns_that_a_database_describes_are_enough(shop: list[Order], name: str) -> None:
     queryset = FALLS_BACK_ON_SQLITE[name]()
     if VENDOR == "sqlite":
         assert db_csv.writer_for(queryset) is None
@@ -330,7 +330,7 @@ def test_what_a_database_tells_of_its_columns_is_enough(shop: list[Order], name:
 
 
 @fast
-def test_a_union_has_text_where_the_database_tells_of_its_columns_beforehand(
+def test_a_union_is_printed_if_the_database_describes_its_columns(
     shop: list[Order],
 ) -> None:
     if VENDOR == "postgresql":
@@ -340,12 +340,12 @@ def test_a_union_has_text_where_the_database_tells_of_its_columns_beforehand(
 
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_TEXT))
-def test_a_field_without_proof_takes_its_whole_export_to_the_row_path(name: str) -> None:
+def test_one_unknown_field_makes_the_whole_export_take_the_row_path(name: str) -> None:
     assert db_csv.writer_for(Specimen.objects.values_list("pk", name)) is None
 
 
 @fast
-def test_moments_are_naive_where_a_site_has_no_time_zones(settings: Any) -> None:
+def test_moments_are_naive_without_time_zones(settings: Any) -> None:
     settings.USE_TZ = False
     settings.TIME_ZONE = "Europe/Berlin"
     Specimen.objects.bulk_create(
@@ -375,7 +375,7 @@ def test_any_encoding_is_written_as_the_row_path_writes_it(encoding: str) -> Non
 
 
 @fast
-def test_a_character_that_the_encoding_lacks_is_told_with_its_row() -> None:
+def test_a_character_that_the_encoding_lacks_is_an_error_with_its_row() -> None:
     Customer.objects.bulk_create([Customer(name=name) for name in ("a", "b", "名", "c")])
     write_rows = db_csv.writer_for(Customer.objects.order_by("pk").values_list("name", "pk"))
     assert write_rows is not None
@@ -386,7 +386,7 @@ def test_a_character_that_the_encoding_lacks_is_told_with_its_row() -> None:
 
 @fast
 @pytest.mark.parametrize("inside", [False, True])
-def test_beats_may_make_queries_and_the_connection_is_fit_after_a_cancellation(
+def test_reports_may_make_queries_and_a_cancellation_leaves_the_connection_usable(
     inside: bool,
 ) -> None:
     if inside and VENDOR == "mysql":
@@ -414,7 +414,7 @@ def test_beats_may_make_queries_and_the_connection_is_fit_after_a_cancellation(
 
 @fast
 @postgres
-def test_a_copy_needs_no_cursor_of_the_servers(shop: list[Order], monkeypatch: Any) -> None:
+def test_copy_needs_no_server_side_cursor(shop: list[Order], monkeypatch: Any) -> None:
     monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
     rows = Order.objects.order_by("pk").values_list("pk", "total")
     assert_same(rows)
@@ -424,7 +424,7 @@ def test_a_copy_needs_no_cursor_of_the_servers(shop: list[Order], monkeypatch: A
 
 @fast
 @postgres
-def test_no_second_connection_is_asked_of_a_pool(shop: list[Order]) -> None:
+def test_a_pool_gives_no_second_connection(shop: list[Order]) -> None:
     pytest.importorskip("psycopg_pool")
     usual, pooled = connections["default"], connection.copy()
     pooled.settings_dict["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 1, "timeout": 0.5}}
@@ -450,7 +450,7 @@ def test_no_second_connection_is_asked_of_a_pool(shop: list[Order]) -> None:
         ("SET ROLE pg_monitor", "SELECT current_user"),
     ],
 )
-def test_beats_find_the_tables_that_the_session_was_told_of(
+def test_reports_see_the_tables_of_the_session(
     shop: list[Order], statement: str, question: str
 ) -> None:
     def answer() -> Any:
@@ -473,7 +473,7 @@ def test_beats_find_the_tables_that_the_session_was_told_of(
 
 
 @fast
-def test_a_connection_of_another_kind_is_the_only_one_that_is_asked(shop: list[Order]) -> None:
+def test_a_connection_of_a_sites_own_class_has_no_second_one(shop: list[Order]) -> None:
     usual = connections["default"]
     own = type("Own", (type(usual),), {"__module__": "tenants"})(usual.settings_dict, usual.alias)
     connections["default"] = own
@@ -495,7 +495,7 @@ def test_a_connection_of_another_kind_is_the_only_one_that_is_asked(shop: list[O
     "statement",
     ["SET datestyle TO 'German'", "SET timezone TO 'Asia/Tokyo'"],
 )
-def test_a_session_that_prints_dates_otherwise_has_no_text(statement: str) -> None:
+def test_a_session_with_another_date_style_takes_the_row_path(statement: str) -> None:
     rows = Specimen.objects.values_list("moment")
     assert db_csv.writer_for(rows) is not None
     try:
@@ -513,7 +513,7 @@ def test_inside_a_transaction_mariadb_would_have_to_hold_all_rows() -> None:
 
 
 @mysql
-def test_no_mode_of_sql_changes_what_is_printed(shop: list[Order]) -> None:
+def test_no_sql_mode_changes_the_text(shop: list[Order]) -> None:
     Specimen.objects.create(text="a\\'b", moment=datetime(2026, 1, 1, tzinfo=UTC), uid=uuid.uuid4())
     try:
         with connection.cursor() as cursor:
@@ -550,7 +550,7 @@ ODD_VALUES = [
 
 @sqlite
 @pytest.mark.parametrize(("name", "value"), ODD_VALUES)
-def test_what_sqlite_should_not_hold_is_printed_as_the_row_path_prints_it(
+def test_odd_values_in_sqlite_are_printed_as_the_row_path_prints_them(
     name: str, value: str
 ) -> None:
     Specimen.objects.create()
@@ -560,7 +560,7 @@ def test_what_sqlite_should_not_hold_is_printed_as_the_row_path_prints_it(
 
 
 @sqlite
-def test_what_sqlite_holds_that_is_no_value_fails_as_in_the_row_path() -> None:
+def test_invalid_values_in_sqlite_fail_as_in_the_row_path() -> None:
     Specimen.objects.create()
     with connection.cursor() as cursor:
         cursor.execute("UPDATE shop_specimen SET uid = 'no uuid'")
@@ -572,7 +572,7 @@ def test_what_sqlite_holds_that_is_no_value_fails_as_in_the_row_path() -> None:
 
 
 @fast
-def test_a_second_database_makes_text_of_its_own() -> None:
+def test_a_second_database_makes_its_own_csv() -> None:
     Customer.objects.using("elsewhere").create(name="there, away")
     rows = Customer.objects.using("elsewhere").values_list("name", "pk")
     with CaptureQueriesContext(connections["elsewhere"]) as captured:
@@ -582,7 +582,7 @@ def test_a_second_database_makes_text_of_its_own() -> None:
 
 
 @fast
-def test_the_caller_may_be_in_the_middle_of_another_result(shop: list[Order]) -> None:
+def test_the_caller_may_be_reading_another_result(shop: list[Order]) -> None:
     others = Order.objects.order_by("pk").iterator(chunk_size=2)
     next(others)
     assert_same(Order.objects.order_by("pk").values_list("reference", "total"))

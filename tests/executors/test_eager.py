@@ -88,7 +88,7 @@ def around(request: pytest.FixtureRequest) -> Callable[[], Any]:
     [celery_fail, celery_supervised_fail, celery_bound_fail],
     ids=["bare", "supervised", "bound"],
 )
-def test_celery_that_is_eager_tells_staff_what_the_task_raised(
+def test_staff_see_the_error_of_an_eager_celery_task(
     user: Any, around: Callable[[], Any], task: Any, propagates: bool
 ) -> None:
     with propagating(propagates), around():
@@ -96,7 +96,7 @@ def test_celery_that_is_eager_tells_staff_what_the_task_raised(
     assert_is_the_tasks_own(Download.objects.get())
 
 
-def test_a_text_for_the_person_is_told_from_an_eager_queue_too(
+def test_the_owner_sees_the_download_error_of_an_eager_queue(
     user: Any, around: Callable[[], Any]
 ) -> None:
     for propagates in (False, True):
@@ -105,7 +105,7 @@ def test_a_text_for_the_person_is_told_from_an_eager_queue_too(
         assert Download.objects.get(pk=key).errors == "Choose a shorter period."
 
 
-def test_what_is_complete_stays_so(user: Any, around: Callable[[], Any]) -> None:
+def test_a_complete_download_stays_complete(user: Any, around: Callable[[], Any]) -> None:
     for propagates in (False, True):
         with propagating(propagates), around():
             _, key = init_generic_csv_download(celery_save_and_fail, user, "Orders")
@@ -113,7 +113,7 @@ def test_what_is_complete_stays_so(user: Any, around: Callable[[], Any]) -> None
 
 
 @pytest.mark.parametrize("name", ["fail", "supervised_fail"])
-def test_django_q_in_sync_mode_tells_staff_what_the_task_raised(
+def test_staff_see_the_error_of_django_q_in_sync_mode(
     user: Any, around: Callable[[], Any], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Conf, "SYNC", True)
@@ -123,7 +123,7 @@ def test_django_q_in_sync_mode_tells_staff_what_the_task_raised(
 
 
 @pytest.mark.parametrize("function", [fail, supervised_fail], ids=["bare", "supervised"])
-def test_the_immediate_backend_tells_staff_what_the_task_raised(
+def test_staff_see_the_error_of_the_immediate_backend(
     user: Any, around: Callable[[], Any], function: Callable[[str], None]
 ) -> None:
     task = django_task(function)
@@ -164,7 +164,7 @@ QUEUES = [
 
 
 @pytest.mark.parametrize("queue", QUEUES)
-def test_what_cannot_be_queued_is_raised_in_the_view_before_anything_is_written(
+def test_invalid_arguments_are_an_error_in_the_view_before_anything_is_written(
     user: Any, around: Callable[[], Any], queue: str
 ) -> None:
     task, argument = unserialisable(queue)
@@ -174,7 +174,7 @@ def test_what_cannot_be_queued_is_raised_in_the_view_before_anything_is_written(
 
 
 @pytest.mark.parametrize("queue", QUEUES)
-def test_a_record_that_is_there_is_failed_with_the_traceback(user: Any, queue: str) -> None:
+def test_an_existing_record_is_failed_with_the_traceback(user: Any, queue: str) -> None:
     task, argument = unserialisable(queue)
     _, key = cache.init_download(user, "report.csv")
     with pytest.raises(Exception, match=r"(?i)serial|pickle|json|type|argument"):
@@ -186,7 +186,7 @@ def test_a_record_that_is_there_is_failed_with_the_traceback(user: Any, queue: s
     assert "check_arguments" in download.error_detail
 
 
-def test_a_queue_of_the_sites_own_that_cannot_carry_it_raises_in_the_view(user: Any) -> None:
+def test_a_sites_own_queue_raises_in_the_view(user: Any) -> None:
     class Queue:
         def delay(self, *args: Any) -> None:
             raise TypeError("Object of type User is not JSON serializable")
@@ -199,7 +199,7 @@ def test_a_queue_of_the_sites_own_that_cannot_carry_it_raises_in_the_view(user: 
 
 
 @pytest.mark.parametrize("argument", [1, "text", [1, {"a": None}], 1.5], ids=str)
-def test_what_can_be_queued_passes(argument: Any) -> None:
+def test_valid_arguments_pass(argument: Any) -> None:
     tasks = ("tests.jobs.remember", jobs.celery_remember, jobs.Backend(), jobs.in_thread)
     for task in (*tasks, django_task(jobs.remember)):
         check_arguments(task, ("key", argument), {"named": argument})

@@ -90,7 +90,7 @@ def test_all_names_on_s3(settings: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_name_goes_all_the_way_from_the_task_to_the_browser(signed_in: Client, user: Any) -> None:
+def test_a_name_passes_from_the_task_to_the_browser(signed_in: Client, user: Any) -> None:
     for name in islice(file_names.fuzzed(COUNT), 25):
         _, key = cache.init_download(user, name or "x")
         cache.save_download(key, [["a"], [1]])

@@ -88,7 +88,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("filename", "wanted"), CASES)
-def test_the_person_gets_the_format_by_its_name_and_type(
+def test_the_file_has_the_name_type_and_rows_of_its_format(
     user: Any, signed_in: Client, filename: str, wanted: str | None
 ) -> None:
     name, content_type, read = CASES[filename, wanted]
@@ -134,14 +134,14 @@ def test_rows_under_a_misspelt_extension_are_logged(
         assert record.download_key == key  # type: ignore[attr-defined]
 
 
-def test_a_name_of_its_own_stays_when_the_file_is_renamed(user: Any) -> None:
+def test_the_name_in_the_list_stays_when_the_file_is_renamed(user: Any) -> None:
     key = cache.init_download(user, "a.csv", "Open orders")[1]
     cache.save_download(key, ROWS, format="xlsx")
     download = Download.objects.get()
     assert (download.filename, download.name) == ("a.xlsx", "Open orders")
 
 
-def test_it_is_renamed_once_it_is_whole_and_not_before(user: Any) -> None:
+def test_a_file_is_renamed_once_it_is_complete(user: Any) -> None:
     key = cache.init_download(user, "a.csv")[1]
     cache.save_download(key, (1 / 0 for _ in ROWS), format="xlsx")  # type: ignore[arg-type, misc]
     download = Download.objects.get()
@@ -151,7 +151,7 @@ def test_it_is_renamed_once_it_is_whole_and_not_before(user: Any) -> None:
     assert (download.complete, download.filename) == (True, "a.csv")
 
 
-def test_a_run_that_takes_over_writes_beside_the_other_under_the_new_extension(user: Any) -> None:
+def test_an_attempt_that_takes_over_writes_another_file_with_the_new_extension(user: Any) -> None:
     download = DownloadFactory(collection__user=user, running=True, filename="a.csv")
     Download.objects.update(heard_at="2020-01-01T00:00Z")
     cache.save_download(download.download_key, ROWS, format="csv.gz")
@@ -175,7 +175,7 @@ def test_a_run_that_takes_over_writes_beside_the_other_under_the_new_extension(u
         ({}, "either"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_written(
+def test_arguments_that_do_not_fit_are_refused_before_anything_is_written(
     user: Any, what: Any, told: str
 ) -> None:
     key = cache.init_download(user, "a.csv")[1]
@@ -199,7 +199,7 @@ def test_a_format_whose_library_is_missing_is_refused_at_once(user: Any) -> None
 
 
 @pytest.mark.usefixtures("without_the_library")
-def test_one_that_the_file_name_means_fails_and_staff_learn_why(user: Any) -> None:
+def test_a_missing_library_for_a_file_name_fails_with_a_reason_for_staff(user: Any) -> None:
     key = cache.init_download(user, "a.xlsx")[1]
     cache.save_download(key, ROWS)
     download = Download.objects.get()
@@ -215,7 +215,7 @@ def test_one_that_the_file_name_means_fails_and_staff_learn_why(user: Any) -> No
 
 @pytest.mark.parametrize("filename", ["a.xlsx", "a.jsonl", "a.tsv.gz", "a.zip"])
 @pytest.mark.parametrize(("setting", "value"), [("MAX_ROWS", 2), ("MAX_BYTES", 30)])
-def test_the_limits_hold_for_every_format(
+def test_the_limits_apply_to_every_format(
     user: Any, settings: Any, filename: str, setting: str, value: int
 ) -> None:
     setattr(settings, f"ASYNC_DOWNLOADS_{setting}", value)
@@ -227,7 +227,7 @@ def test_the_limits_hold_for_every_format(
 
 
 @pytest.mark.parametrize(("filename", "cell"), [("a.tsv", "'=1"), ("a.xlsx", "=1")])
-def test_formulas_are_escaped_where_a_spreadsheet_would_read_them(
+def test_formulas_are_escaped_in_formats_that_a_spreadsheet_opens(
     user: Any, settings: Any, filename: str, cell: str
 ) -> None:
     settings.ASYNC_DOWNLOADS_ESCAPE_FORMULAS = True
@@ -279,7 +279,7 @@ def test_a_format_of_a_site(user: Any, signed_in: Client, monkeypatch: pytest.Mo
     assert told == [Options("a.marks", ["id"], "latin-1", escape_formulas=False)]
 
 
-def test_a_run_gives_signs_of_life_while_the_end_of_the_file_is_written(
+def test_the_attempt_has_heartbeats_while_the_end_of_the_file_is_written(
     user: Any, hasty: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard = []

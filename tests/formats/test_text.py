@@ -33,7 +33,7 @@ def test_a_byte_order_mark_is_written_once_on_every_stream(kind: Any, encoding: 
     assert stream.getvalue() == ("ä" * 30_000).encode(encoding)
 
 
-def test_it_ends_lines_as_it_is_told() -> None:
+def test_line_ends_are_written_unchanged() -> None:
     stream = io.BytesIO()
     layer = text_layer(stream, "utf-8")
     layer.write("a\nb\r\n")
@@ -48,7 +48,7 @@ class Refusing(io.BytesIO):
         raise OSError("no room")
 
 
-def test_what_a_stream_refuses_is_not_offered_again_when_the_layer_is_forgotten() -> None:
+def test_text_that_a_stream_refused_is_not_written_again() -> None:
     refused = Refusing()
     layer = text_layer(refused, "utf-8")
     layer.write("left over")

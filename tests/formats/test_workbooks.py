@@ -25,7 +25,7 @@ def book_of(*sheets: str) -> io.BytesIO:
 ROW = '<row r="1"><c r="A1"><v>1</v></c></row>'
 
 
-def test_each_part_is_xml_and_has_a_kind_and_a_relation() -> None:
+def test_each_part_is_xml_with_a_content_type_and_a_relation() -> None:
     with zipfile.ZipFile(book_of(ROW, ROW)) as found:
         assert found.testzip() is None
         parts = {
@@ -72,7 +72,7 @@ def test_a_sheet_is_full_before_its_size_must_be_announced(monkeypatch: pytest.M
             assert book.is_full
 
 
-def test_no_part_announces_a_size_above_what_it_has() -> None:
+def test_no_part_needs_zip64() -> None:
     stream = book_of(ROW)
     with zipfile.ZipFile(stream) as found:
         # Excel repairs a workbook with parts that need version 4.5, which is ZIP64.

@@ -106,7 +106,7 @@ def same(path: str) -> str:
 
 
 @given(st.lists(NAMES, max_size=12))
-def test_everything_can_be_unpacked_side_by_side(names: list[str]) -> None:
+def test_all_members_can_be_extracted(names: list[str]) -> None:
     paths = [same(path) for path in names_of(*names)]
     folders = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
     assert len(set(paths)) == len(names)
@@ -126,7 +126,7 @@ def test_everything_can_be_unpacked_side_by_side(names: list[str]) -> None:
     ],
     ids=["a name", "in a folder", "a name and a folder", "numbers that are taken"],
 )
-def test_a_name_that_thousands_have_is_looked_up_once_for_each(names: list[str]) -> None:
+def test_thousands_of_equal_names_take_one_lookup_each(names: list[str]) -> None:
     looked_up = 0
 
     class Counting(dict[str, bool]):
@@ -143,7 +143,7 @@ def test_a_name_that_thousands_have_is_looked_up_once_for_each(names: list[str])
     assert looked_up <= 4 * len(names)
 
 
-def test_a_path_is_not_longer_than_it_can_be_unpacked() -> None:
+def test_a_path_is_short_enough_to_be_extracted() -> None:
     (name,) = names_of("/".join(["folder"] * 100_000) + "/a.csv")
     assert name.endswith("folder/a.csv")
     assert len(name) < zipped.MAX_PATH
@@ -151,7 +151,7 @@ def test_a_path_is_not_longer_than_it_can_be_unpacked() -> None:
     assert len(name.encode()) == 200
 
 
-def test_the_directory_says_what_the_members_say() -> None:
+def test_the_central_directory_agrees_with_the_members() -> None:
     """Read the archive as a program does that goes from one member to the next."""
     stream = io.BytesIO()
     with Archive(stream) as archive:
@@ -176,7 +176,7 @@ def test_the_directory_says_what_the_members_say() -> None:
 
 
 @pytest.mark.parametrize("kind", [io.BytesIO, OneWay])
-def test_it_needs_no_stream_that_goes_back(kind: type) -> None:
+def test_a_zip_file_needs_no_seekable_stream(kind: type) -> None:
     stream = kind()
     with Archive(stream) as archive:
         for number in range(3):
@@ -216,7 +216,7 @@ def test_members_and_archives_may_be_larger_than_four_gigabytes(kind: type) -> N
         ("orders.xlsx..zip", "orders.xlsx"),
     ],
 )
-def test_rows_alone_are_an_archive_of_one_member(name: str, member: str) -> None:
+def test_rows_become_an_archive_with_one_member(name: str, member: str) -> None:
     stream = io.BytesIO()
     assert registry.named("zip").write([["a"]], stream, Options(name, ["b"])) == 1
     with zipfile.ZipFile(stream) as found:
@@ -225,7 +225,7 @@ def test_rows_alone_are_an_archive_of_one_member(name: str, member: str) -> None
             assert found.read(found.namelist()[0]) == b"b\na\n"
 
 
-def test_a_failure_is_told_as_it_is() -> None:
+def test_an_error_is_raised_unchanged() -> None:
     with (
         pytest.raises(ZeroDivisionError),
         Archive(io.BytesIO()) as archive,
@@ -234,7 +234,7 @@ def test_a_failure_is_told_as_it_is() -> None:
         raise ZeroDivisionError
 
 
-def test_a_full_disk_is_told_as_it_is() -> None:
+def test_the_error_of_a_full_disk_is_raised_unchanged() -> None:
     class FullDisk(io.BytesIO):
         def write(self, data: Any) -> int:
             if self.tell() > 10_000:
