@@ -45,7 +45,7 @@ def stored_names() -> list[str]:
 
 @pytest.mark.usefixtures("any_cache")
 class TestTheJob:
-    """What a site does from start to end gives the same on every cache."""
+    """A download from start to end gives the same result on every cache."""
 
     def test_init_save_and_read_back(self, user: Any) -> None:
         collection_key, download_key = cache.init_download(user, "orders.csv", "Orders")
@@ -118,13 +118,13 @@ class TestTheJob:
 def test_a_flushed_cache_changes_nothing(
     moment: int, any_cache: str, signed_in: Any, user: Any
 ) -> None:
-    """Whatever moment the cache is lost at, the person sees the same."""
+    """At whatever moment the cache is lost, the owner sees the same."""
 
     def maybe_flush(now: int) -> None:
         if now != moment:
             return
         if any_cache == "redis":
-            # Not clear(): it would flush what else is in this Redis.
+            # Not clear(): it would delete all keys of this Redis.
             keys = [str(pk) for pk in Download.objects.values_list("pk", flat=True)]
             keys.append(f"async_downloads/{user.pk}")
             caches["redis"].delete_many(keys)
@@ -371,7 +371,7 @@ class TestInsideTheCallersTransaction:
             cache.set_percentage(key, 70)
             assert Download.objects.get().percentage == 0
             answer = signed_in.get("/async_downloads/ajax_update/").json()
-        # A cache in the database is part of the transaction itself, so it is left alone.
+        # A cache in the database is part of the transaction, so it is not tested here.
         expected = 0 if any_cache in {"dummy", "database"} else 70
         assert [d["percentage"] for d in answer["downloads"]] == [expected]
 

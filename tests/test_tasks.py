@@ -1,4 +1,4 @@
-"""What a worker runs."""
+"""The tasks of a worker."""
 
 import types
 from collections.abc import Iterator
@@ -55,8 +55,8 @@ def test_without_arguments_it_is_called_with_the_key_alone(download: Download) -
 def test_its_result_is_dropped(download: Download) -> None:
     # The queue would have to store it, and may not be able to.
     assert jobs.remember() is not None
-    done = tasks.run_task("tests.jobs.remember", download.download_key)  # type: ignore[func-returns-value]
-    assert done is None
+    result = tasks.run_task("tests.jobs.remember", download.download_key)  # type: ignore[func-returns-value]
+    assert result is None
 
 
 def test_a_file_that_the_task_saves_is_stored(download: Download) -> None:
@@ -88,7 +88,7 @@ def test_a_failure_of_any_kind_is_recorded_and_raised_again(
     assert download.errors != ""
     raised = "SystemExit" if path.endswith("leave") else error.__name__
     assert raised in download.error_detail or "Error" in download.error_detail
-    # The owner is not told what may hold names, hosts and passwords.
+    # The owner must not see text that may hold names, hosts and passwords.
     assert "secret" not in download.errors
     assert "tests." not in download.errors
 
@@ -159,7 +159,7 @@ def test_the_clean_up_deletes_only_expired_downloads() -> None:
     kept.append(DownloadFactory(complete=True, expires_at=None))
     for state in ({"complete": True}, {"failed": True}):
         DownloadFactory(expired=True, **state)
-    # What is unfinished does not expire.
+    # Unfinished downloads do not expire.
     kept.append(DownloadFactory(expired=True, heard_at=long_ago()))
     assert len(stored_files()) == 3
     for _ in range(2):

@@ -186,7 +186,7 @@ def _run_django(
 
 
 def _package_of(task: Any) -> str:
-    """Return the package of a Django task's class or its bases; empty if it is not a Django task."""
+    """Return the package of a Django task's class or its bases; empty for other tasks."""
     origins = {f"{kind.__module__}." for kind in type(task).__mro__}
     return next(
         (

@@ -98,7 +98,7 @@ def test_each_member_begins_with_a_byte_order_mark(user: Any) -> None:
     assert set(found.values()) == {"ü\n".encode("utf-16")}
 
 
-def test_without_rows_there_is_no_count(user: Any) -> None:
+def test_without_rows_nothing_is_counted(user: Any) -> None:
     download = made(user, {"a.txt": "a"})
     assert (download.rows_written, download.truncated) == (None, False)
     assert unpacked(made(user, {})) == {}

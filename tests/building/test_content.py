@@ -1,4 +1,4 @@
-"""What a download is made of, and how many rows it has."""
+"""The content of a download, and its numbers of rows."""
 
 import io
 from collections.abc import Iterator
@@ -89,7 +89,7 @@ def test_a_queryset_is_counted_and_reports_progress_by_itself(
     key: str, settings: Any, monkeypatch: pytest.MonkeyPatch, made_by: str
 ) -> None:
     if made_by == "rows":
-        # Only who reads the rows can stop at one.
+        # Only code that reads the rows can stop at a limit.
         settings.ASYNC_DOWNLOADS_MAX_ROWS = 1000
     monkeypatch.setattr(content, "PROGRESS_AFTER", 0.0)
     monkeypatch.setattr(output, "BLOCK_ROWS", 2)
@@ -198,7 +198,7 @@ def test_a_file_that_replaces_failed_rows_has_no_row_counts(key: str) -> None:
 
 
 class Uncountable(QuerySet):
-    """As one that Django makes a wrong statement for, or that takes too long to count."""
+    """A queryset whose count fails, as by a wrong statement of Django or by a time-out."""
 
     def count(self) -> int:
         with connection.cursor() as cursor:
@@ -208,7 +208,7 @@ class Uncountable(QuerySet):
 
 @pytest.mark.parametrize("inside", [False, True])
 def test_rows_that_cannot_be_counted_are_exported(key: str, inside: bool, settings: Any) -> None:
-    # So that the rows are read, and counted first.
+    # With a limit on rows, the rows are read and counted first.
     settings.ASYNC_DOWNLOADS_MAX_ROWS = 100
     order = OrderFactory()
     with transaction.atomic() if inside else nullcontext():

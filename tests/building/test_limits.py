@@ -1,4 +1,4 @@
-"""How large a file may grow. Case 44 of the faults, its second half."""
+"""The limits on the size of a file."""
 
 import io
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 
 def made(user: Any, **what: Any) -> Download:
-    """Return what becomes of a download that is saved."""
+    """Save a download, and return its row."""
     key = cache.init_download(user, "orders.csv")[1]
     cache.save_download(key, **what)
     return Download.objects.get(pk=key)
@@ -74,12 +74,12 @@ def test_without_a_limit_the_rows_are_returned_unchanged() -> None:
 @pytest.mark.parametrize("memory", [1, 5_000_000], ids=["disk", "memory"])
 @pytest.mark.parametrize("kind", ["rows", "file"])
 @pytest.mark.parametrize(("size", "fits"), [(100_000, True), (100_001, False)])
-def test_a_file_is_no_larger_than_the_limit(
+def test_a_file_may_not_be_larger_than_the_limit(
     settings: Any, user: Any, size: int, fits: bool, kind: str, memory: int
 ) -> None:
     settings.ASYNC_DOWNLOADS_MAX_BYTES = 100_000
     settings.ASYNC_DOWNLOADS_IN_MEMORY_MAX_SIZE_BYTES = memory
-    # Four bytes a row, and one row that makes up the rest.
+    # Four bytes for each row, and one row for the rest.
     odd = [["a" * (size % 4 + 3)]]
     rows = [["abc"]] * (size // 4 - 1)
     what = {"iterable": [*rows, *odd]} if kind == "rows" else {"file": io.BytesIO(b"a" * size)}

@@ -1,4 +1,4 @@
-"""``update_percentage``: arithmetic, and no more writes than steps."""
+"""``update_percentage``: one write for each step."""
 
 import itertools
 import uuid

@@ -1,4 +1,4 @@
-"""Text that a database makes of plain columns, against what csv.writer makes of Django's values."""
+"""CSV made by the database, compared with the row path."""
 
 import csv
 import io
@@ -27,31 +27,31 @@ postgres = pytest.mark.skipif(VENDOR != "postgresql", reason="PostgreSQL only")
 sqlite = pytest.mark.skipif(VENDOR != "sqlite", reason="SQLite only")
 mysql = pytest.mark.skipif(VENDOR != "mysql", reason="MariaDB only")
 
-# Outside a transaction, where PostgreSQL copies and MariaDB streams. To empty the tables of
-# every app takes longer than a test.
+# Outside a transaction, PostgreSQL copies and MariaDB streams. To empty the tables of every
+# app would take longer than a test.
 pytestmark = pytest.mark.django_db(
     transaction=True, databases=["default", "elsewhere"], available_apps=["tests.shop"]
 )
 
 FIELDS = [field.attname for field in Specimen._meta.concrete_fields]
 
-#: What a database of each kind makes no text of.
+#: The fields for which the database makes no CSV.
 WITHOUT_TEXT: set[str] = {
     "sqlite": {"data"},
     "postgresql": {"data", "blob", "span", "ratio"},
     "mysql": set(),
 }[VENDOR]
 
-#: Whether it is a driver whose rows go the row path whatever they are.
+#: Whether all rows of the driver take the row path.
 OLD_DRIVER = VENDOR == "postgresql" and not hasattr(connection.Database, "ClientCursor")
 
-fast = pytest.mark.skipif(OLD_DRIVER, reason="psycopg2 makes objects of what PostgreSQL prints")
+fast = pytest.mark.skipif(OLD_DRIVER, reason="psycopg2 accepts values that psycopg 3 refuses")
 
 PRINTED = [name for name in FIELDS if name not in WITHOUT_TEXT]
 
 
 def nothing(rows: int) -> None:
-    """Be told of rows and do nothing."""
+    """Take the number of rows, and do nothing."""
 
 
 def ours(queryset: QuerySet[Any], *, escape: bool = False, encoding: str = "utf-8") -> bytes:
@@ -59,7 +59,7 @@ def ours(queryset: QuerySet[Any], *, escape: bool = False, encoding: str = "utf-
     assert write_rows is not None
     stream = io.BytesIO()
     rows = write_rows(stream, encoding, nothing)
-    # Not count(), of which Django makes a wrong statement where there are extra columns.
+    # Not count(): with extra columns, Django makes a wrong statement for it.
     assert rows == len(list(queryset))
     return stream.getvalue()
 
@@ -130,7 +130,7 @@ specimens = st.builds(
 @given(made=st.lists(specimens, min_size=1, max_size=6), escape=st.booleans())
 @settings(
     max_examples=60,
-    # Each example is a few rows of a database; a smaller one would take minutes to find.
+    # Each example inserts a few rows, so shrinking would take minutes.
     phases=[Phase.explicit, Phase.generate],
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -254,11 +254,11 @@ def test_each_shape_of_a_query_gives_the_bytes_of_the_row_path(
 
 
 class OwnText(models.TextField):
-    """Might print anything."""
+    """A subclass that might print anything."""
 
 
 class OwnQuerySet(QuerySet):
-    """Makes rows of its own."""
+    """A queryset that makes its own rows."""
 
     def iterator(self, chunk_size: int | None = None) -> Iterator[Any]:
         return iter([("own",)])
@@ -284,7 +284,7 @@ FALLS_BACK: dict[str, Callable[[], object]] = {
     "a locked row": lambda: Order.objects.select_for_update().values_list("pk"),
 }
 
-#: What is made of the driver's values anyway on MariaDB.
+#: Querysets whose values MariaDB's driver converts in any case.
 FALLS_BACK_ELSEWHERE: dict[str, Callable[[], object]] = {
     "an unknown function": lambda: Order.objects.annotate(
         x=models.Func(F("status"), function="LOWER", output_field=models.IntegerField())
@@ -298,7 +298,7 @@ def a_union() -> QuerySet[Any]:
     return Order.objects.values_list("pk").union(Customer.objects.values_list("pk"))
 
 
-#: What depends on what PostgreSQL, or MariaDB's driver, tells of the columns.
+#: Querysets for which the described types of the columns decide.
 FALLS_BACK_ON_SQLITE: dict[str, Callable[[], QuerySet[Any]]] = {
     "extra columns": lambda: Order.objects.extra(select={"x": "1"}).values_list("x", "pk"),
     "a field of a site's own": lambda: Order.objects.annotate(
@@ -357,7 +357,7 @@ def test_moments_are_naive_without_time_zones(settings: Any) -> None:
     )
     rows = Specimen.objects.order_by("pk").values_list("moment", "pk")
     if VENDOR == "postgresql":
-        # It and Python need not have the same list of a place's offsets.
+        # The database and Python may have different versions of the time zone database.
         assert db_csv.writer_for(rows) is None
         return
     assert_same(rows)
@@ -390,11 +390,11 @@ def test_reports_may_make_queries_and_a_cancellation_leaves_the_connection_usabl
     inside: bool,
 ) -> None:
     if inside and VENDOR == "mysql":
-        pytest.skip("MariaDB has no text inside a transaction")
+        pytest.skip("MariaDB makes no CSV inside a transaction")
     Customer.objects.bulk_create([Customer(name=f"n{number}") for number in range(5000)])
     seen = []
 
-    def beat(rows: int) -> None:
+    def report(rows: int) -> None:
         seen.append((rows, Customer.objects.count()))
         if rows >= 2000:
             raise DownloadCancelled
@@ -403,11 +403,11 @@ def test_reports_may_make_queries_and_a_cancellation_leaves_the_connection_usabl
         write_rows = db_csv.writer_for(Customer.objects.order_by("pk").values_list("pk", "name"))
         assert write_rows is not None
         with pytest.raises(DownloadCancelled):
-            write_rows(io.BytesIO(), "utf-8", beat)
+            write_rows(io.BytesIO(), "utf-8", report)
         assert [row for row, _ in seen] == sorted({row for row, _ in seen})
         assert seen[-1] == (2000, 5000)
         assert Customer.objects.count() == 5000
-    # It was no other connection that is left behind.
+    # The original connection is in its place again.
     assert connections["default"] is connection._connections[connection._alias]  # type: ignore[attr-defined]
     assert len(parsed(ours(Customer.objects.values_list("pk", "name")))) == 5000
 
@@ -463,13 +463,13 @@ def test_reports_see_the_tables_of_the_session(
         with connection.cursor() as cursor:
             cursor.execute("GRANT SELECT ON shop_order TO pg_monitor")
             cursor.execute(statement)
-        told = answer()
+        expected = answer()
         write_rows = db_csv.writer_for(Order.objects.values_list("pk", "total"))
         assert write_rows is not None
         write_rows(io.BytesIO(), "utf-8", lambda _rows: seen.append(answer()))
     finally:
         connection.close()
-    assert seen == [told]
+    assert seen == [expected]
 
 
 @fast

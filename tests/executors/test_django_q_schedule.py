@@ -20,13 +20,13 @@ from tests.pace import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-#: Processes that migrate at once.
+#: Processes that migrate at the same time.
 RACERS = 8
 
 
 @pytest.fixture(autouse=True)
 def as_migrate_leaves_it() -> Iterator[None]:
-    """Begin with one schedule, as every site does, and leave one for the next test."""
+    """Begin with one schedule, as every site does, and restore it for the next test."""
     Schedule.objects.all().delete()
     django_q_schedule.install("default")
     yield
@@ -74,7 +74,7 @@ def test_django_q_runs_it(django_assert_max_num_queries: Any) -> None:
     assert not Download.objects.exists()
 
 
-# What an admin made of it
+# Edits by an admin
 
 EDITS = [
     {"name": "Nightly"},
@@ -85,7 +85,7 @@ EDITS = [
     {"schedule_type": Schedule.DAILY, "minutes": None},
     {"schedule_type": Schedule.CRON, "cron": "0 3 * * *", "minutes": None},
     {"cluster": "elsewhere"},
-    {"hook": "site.tasks.tell"},
+    {"hook": "site.tasks.notify"},
     {"kwargs": "q_options={'timeout': 60}"},
     {"next_run": None},
 ]
@@ -100,7 +100,7 @@ def test_an_edited_row_stays(edit: dict[str, Any]) -> None:
     assert list(Schedule.objects.values()) == [before]
 
 
-# When next_run alone was changed, the setting has the say: it changes by itself.
+# An edit of next_run alone does not count: django-q2 changes it after each run.
 @pytest.mark.parametrize("edit", EDITS[:-1], ids=str)
 @pytest.mark.parametrize("value", [30, "0 3 * * *", None])
 def test_an_edited_row_stays_when_the_setting_changes(
@@ -113,7 +113,7 @@ def test_an_edited_row_stays_when_the_setting_changes(
     assert list(Schedule.objects.values()) == [before]
 
 
-# What the setting says
+# The setting
 
 
 @pytest.mark.parametrize("value", [1, 15, 32_767])
@@ -137,7 +137,7 @@ def test_it_runs_when_a_cron_text_says(settings: Any) -> None:
     assert (schedule.next_run.hour, schedule.next_run.minute) == (3, 15)
     assert timedelta() < schedule.next_run - timezone.now() <= timedelta(days=1)
     schedule.full_clean()
-    # The scheduler itself can read it.
+    # The scheduler can read it.
     schedule_run(schedule)
     assert ours().get().next_run > timezone.now()
 
@@ -154,7 +154,7 @@ def schedule_run(schedule: Schedule) -> None:
 @pytest.mark.parametrize("value", [30, "0 3 * * *", "30 4 * * mon"])
 def test_an_unedited_row_follows_the_setting(settings: Any, value: int | str) -> None:
     pk = ours().get().pk
-    # As it stands after some runs, and after an admin has looked and pressed "save".
+    # The row after some runs, and after an admin has saved the form unchanged.
     ours().update(task="an id", next_run=timezone.now(), hook="", args="", kwargs="")
     for setting in (value, 45, value):
         settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = setting
@@ -242,11 +242,11 @@ def test_other_schedules_stay() -> None:
     }
 
 
-# At once
+# Concurrent installs
 
 
 def in_threads(work: Callable[[], None], count: int) -> None:
-    """Run the same in several threads, each with a connection of its own."""
+    """Run a function in several threads, each with its own connection."""
     errors: list[BaseException] = []
     barrier = threading.Barrier(count)
 
@@ -281,13 +281,13 @@ def test_concurrent_installs_keep_an_existing_row() -> None:
 
 
 def test_an_older_row_that_is_committed_late_is_not_lost() -> None:
-    """Have two installs meet at the worst moment.
+    """Let two installs meet at the worst moment.
 
     The first takes the lower primary key but commits only after the second has
     looked for the oldest row, and before the second removes the others.
     """
     if connection.vendor == "sqlite":
-        pytest.skip("SQLite lets nobody else write before the first has committed")
+        pytest.skip("SQLite allows one writer at a time")
     Schedule.objects.all().delete()
     first_holds, second_looked, first_is_done = (threading.Event() for _ in range(3))
 
@@ -322,7 +322,7 @@ def test_an_older_row_that_is_committed_late_is_not_lost() -> None:
 
 
 def test_concurrent_installs_with_different_settings_end_with_one_row(settings: Any) -> None:
-    # One machine has the new code already, another one has not.
+    # One machine has the new settings, another one has the old ones.
     Schedule.objects.all().delete()
     values = [30, 60, "0 3 * * *", 30, 60, "0 3 * * *"]
 
@@ -336,12 +336,12 @@ def test_concurrent_installs_with_different_settings_end_with_one_row(settings: 
     assert ours().count() == 1
 
 
-# Nowhere
+# Not installed
 
 
 @pytest.mark.parametrize("model", [Schedule, Download])
 def test_it_is_not_installed_while_a_table_is_missing(model: type[models.Model]) -> None:
-    # As after "migrate auth" on a new database, or after migrating one of the two back.
+    # The state after "migrate auth" on a new database, or after migrating an app back.
     table = model._meta.db_table
     if model is Download:
         Schedule.objects.all().delete()

@@ -1,4 +1,4 @@
-"""Queues that run a task at once, and arguments that no queue can carry."""
+"""Queues that run a task at once, and arguments that a queue cannot carry."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -35,17 +35,17 @@ def fail(download_key: str) -> None:
 
 
 def bound_fail(self: Any, download_key: str) -> None:
-    """Fail likewise, as a task that knows itself."""
+    """Fail before anything is saved, as a bound task."""
     fail(download_key)
 
 
 def fail_for_people(download_key: str) -> None:
-    """Fail with a text for the person."""
+    """Fail with a text for the owner."""
     raise DownloadError("Choose a shorter period.")
 
 
 def save_and_fail(download_key: str) -> None:
-    """Fail once the file is there."""
+    """Fail after the file is complete."""
     cache.save_download(download_key, [["row"]])
     raise LookupError("no such table")
 
@@ -61,7 +61,7 @@ celery_save_and_fail = app.task(save_and_fail, name="save_and_fail")
 
 
 def django_task(function: Callable[..., None]) -> Any:
-    """Return a function as a task of Django's framework, on the backend that runs it at once."""
+    """Return a Django task whose backend runs it at once."""
     if not getattr(project_settings, "TASKS_PACKAGE", ""):
         pytest.skip("there are no tasks of Django's")
     return import_string(f"{project_settings.TASKS_PACKAGE}.task")(function)
@@ -78,7 +78,7 @@ def propagating(propagates: bool) -> Iterator[None]:
 
 @pytest.fixture(params=["in a transaction", "at once"])
 def around(request: pytest.FixtureRequest) -> Callable[[], Any]:
-    """What is around the view."""
+    """The transactions around the view."""
     return transaction.atomic if request.param == "in a transaction" else nullcontext
 
 
@@ -139,7 +139,7 @@ def assert_is_the_tasks_own(download: Download) -> None:
     assert "in fail" in download.error_detail
 
 
-# What no queue can carry
+# Arguments that a queue cannot carry
 
 
 def unserialisable(queue: str) -> tuple[Any, Any]:

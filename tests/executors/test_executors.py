@@ -21,7 +21,7 @@ from tests import jobs, queues
 from tests.factories import DownloadFactory
 from tests.pace import PATIENCE
 
-#: What django-q2 takes for its own if it is handed along with the task's arguments.
+#: Options of django-q2, which it would take from the task's keyword arguments.
 QUEUE_OPTIONS = {
     "hook": "a.b",
     "group": "my group",
@@ -39,7 +39,7 @@ QUEUE_OPTIONS = {
     "q_options": {"group": "theirs", "timeout": 1},
 }
 
-#: What our own functions on the way call their arguments.
+#: Names of arguments of the package's own functions on the way.
 OUR_NAMES = {"path": "orders/2026", "args": [1], "kwargs": {"a": 1}, "function": "f", "using": "u"}
 
 
@@ -57,11 +57,11 @@ def no_module_level() -> Any:
 
 @pytest.fixture
 def key(transactional_db: None) -> str:
-    """Return the key of a download that waits for its task; a worker reads what is committed."""
+    """Return the key of a download that waits for its task, committed for a worker."""
     return DownloadFactory().download_key
 
 
-# What the task is
+# Kinds of tasks
 
 
 def test_a_celery_task_goes_to_celery_eagerly_or_not() -> None:
@@ -86,7 +86,7 @@ def test_a_celery_task_waits_on_the_broker_for_a_worker() -> None:
 
 
 def test_the_path_of_a_celery_task_goes_to_celery_too() -> None:
-    # A worker of django-q2 would run it, beside Celery's own workers.
+    # Without this, a worker of django-q2 would run it.
     path = "tests.jobs.celery_remember"
     assert enqueuer_for(path) == enqueuer_for(jobs.celery_remember)
 
@@ -99,7 +99,7 @@ def test_an_object_with_enqueue_is_queued_by_it() -> None:
 @pytest.mark.parametrize("package", ["django.tasks", "django_tasks"])
 def test_a_django_task_goes_to_its_backend(package: str) -> None:
     if package != project_settings.TASKS_PACKAGE:
-        pytest.skip(f"Django's tasks are those of {project_settings.TASKS_PACKAGE or 'nobody'}")
+        pytest.skip(f"Django's tasks are those of {project_settings.TASKS_PACKAGE or 'no package'}")
     task = import_string(f"{package}.task")(jobs.remember)
     enqueuer_for(task)("key", 1, period="2026")
     assert jobs.calls == [(("key", 1), {"period": "2026"})]
@@ -151,7 +151,7 @@ def test_the_group_in_django_q_is_the_path() -> None:
     assert queues.waiting()[0]["group"] == "tests.jobs.remember"
 
 
-# What is no task
+# Objects that are not tasks
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_a_function_with_the_name_of_another_is_refused() -> None:
     def wrapper(download_key: str) -> None:
         """Do something else."""
 
-    # A worker would import the other one.
+    # A worker would import the other function.
     with pytest.raises(ValueError, match=r"tests\.jobs\.remember is not the function"):
         enqueuer_for(wrapper)
 
@@ -211,12 +211,12 @@ def test_a_coroutine_function_that_is_wrapped_is_refused() -> None:
         enqueuer_for(functools.partial(jobs.coroutine))
 
 
-# What its arguments are
+# Arguments
 
 
 @pytest.mark.django_db
 def test_django_q_takes_some_arguments_for_its_options() -> None:
-    # So that the next test means something.
+    # The premise of the next test.
     async_task("tests.jobs.remember", "key", group="my group", hook="a.b", timeout=5)
     assert queues.waiting()[0]["kwargs"] == {}
 
@@ -261,7 +261,7 @@ def test_an_unserialisable_value_is_an_error_at_once() -> None:
     assert queues.waiting() == []
 
 
-# What its end is
+# Ends
 
 
 @pytest.mark.django_db(transaction=True)

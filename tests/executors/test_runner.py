@@ -1,4 +1,4 @@
-"""Running a task's body, so that its end is recorded whatever it is."""
+"""The body of a task, and the record of its end."""
 
 import logging
 import threading
@@ -181,7 +181,7 @@ class TestItsEnd:
         assert (now().state, now().attempts) == ("complete", 1)
 
     def test_a_superseded_attempt_waits_for_the_other(self, key: str) -> None:
-        """The queue must not take the loser's end for the end of the job."""
+        """The queue must not take the end of a superseded attempt for the end of the download."""
         calls: list[int] = []
 
         def body() -> None:
@@ -290,7 +290,7 @@ def content() -> bytes:
 
 
 class TestSavingTwice:
-    """A task makes one file: what it saves after that is refused, not dropped."""
+    """A task makes one file: a second one is refused, not dropped."""
 
     @pytest.mark.parametrize("makes_file", [True, False])
     @pytest.mark.parametrize("from_a_thread", [False, True])
@@ -315,7 +315,7 @@ class TestSavingTwice:
         download = now()
         assert (download.state, download.attempts, download.errors) == ("complete", 1, "")
         assert content() == b"first\n"
-        # Nothing was read of it.
+        # No row of it was read.
         assert next(rows) == ["second"]
 
     def test_a_second_delivery_after_the_end_does_nothing(self, key: str) -> None:

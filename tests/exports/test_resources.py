@@ -1,4 +1,4 @@
-"""Resources of django-import-export as what a file is made of."""
+"""Exports of Resources of django-import-export."""
 
 import sys
 import tracemalloc
@@ -30,7 +30,7 @@ EXPORT = "/admin/shop/order/export-in-background/"
 
 
 class OrderResource(resources.ModelResource):
-    """Orders as this shop hands them out."""
+    """The orders of the shop."""
 
     customer = fields.Field(attribute="customer__name", column_name="Who")
 
@@ -44,7 +44,7 @@ class OrderResource(resources.ModelResource):
         return order.reference.upper()
 
     def filter_export(self, queryset: Any, **kwargs: Any) -> Any:
-        """Leave out what is secret."""
+        """Leave out secret orders."""
         return queryset.exclude(status="secret").select_related("customer")
 
 
@@ -58,7 +58,7 @@ def key(db: None) -> str:
 
 @pytest.fixture
 def changed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Change what the admin of orders is like."""
+    """Change the admin of orders."""
 
     def change(**attributes: Any) -> None:
         for name, value in attributes.items():
@@ -226,14 +226,14 @@ def test_memory_does_not_grow_with_the_rows_of_a_resource(db: None) -> None:
 
     customer = CustomerFactory()
     peak(10)
-    # What is written is held in memory up to a limit of its own, far above this.
+    # The spool is held in memory up to a limit, far above this.
     few, many = peak(100), peak(3000)
     assert many - few < 3 * 3000 * 100
 
 
 def test_another_object_than_a_resource_is_a_type_error(key: str) -> None:
     for wrong in (Order, "OrderResource", None):
-        with pytest.raises(TypeError, match="no Resource of django-import-export"):
+        with pytest.raises(TypeError, match="neither a Resource of django-import-export"):
             export_resource(key, wrong)
     assert Download.objects.get().attempts == 0
 
@@ -257,7 +257,7 @@ def test_without_the_extra_the_error_names_it(key: str, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "import_export", None)
     with pytest.raises(ImproperlyConfigured, match=r"django-async-downloads\[import-export\]"):
         export_resource(key, OrderResource)
-    # Lists of the admin need it not.
+    # Changelists do not need it.
     assert OrderAdmin(Order, admin.site).get_export_resource(HttpRequest()) is None
     assert Download.objects.get().attempts == 0
 
@@ -278,13 +278,13 @@ def test_a_changelist_may_be_exported_by_a_resource(
 
 
 class Both(ExportInBackgroundMixin, ExportMixin, admin.ModelAdmin):
-    """An admin that has exports of both kinds."""
+    """An admin with both kinds of exports."""
 
     resource_classes = [OrderResource]
 
     def get_export_resource_kwargs(self, request: HttpRequest, **kwargs: Any) -> dict[str, Any]:
-        """Tell the resource who asks."""
-        self.told = request.user
+        """Pass the user to the resource."""
+        self.user = request.user
         return {}
 
 
@@ -304,7 +304,7 @@ def test_the_resources_of_an_admin_of_import_export_are_used(
     assert type(model_admin.get_export_resource(request)) is OrderResource
     assert model_admin.may_export(request)
     if kind is Both:
-        assert model_admin.told == staff_user
+        assert model_admin.user == staff_user
 
 
 @pytest.mark.parametrize("kind", [Both, BothTheOtherWay])

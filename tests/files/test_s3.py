@@ -1,4 +1,4 @@
-"""Everything that is done with files, on S3: django-storages against a local server. Case 27."""
+"""All operations on files, on S3: django-storages with a local server."""
 
 import urllib.request
 import uuid
@@ -35,7 +35,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def on_s3(server: str, settings: Any) -> Iterator[Any]:
-    """Keep the files in an empty bucket; yields boto's client."""
+    """Store the files in an empty bucket; yield boto's client."""
     settings.STORAGES = s3.storages(server)
     settings.ASYNC_DOWNLOADS_STORAGE = "s3"
     settings.ASYNC_DOWNLOADS_SERVE = "redirect"
@@ -46,7 +46,7 @@ def on_s3(server: str, settings: Any) -> Iterator[Any]:
 
 
 def keys(client: Any) -> list[str]:
-    """Return what the bucket holds, markers of folders included."""
+    """Return the keys in the bucket, including markers of folders."""
     found = client.list_objects_v2(Bucket=s3.BUCKET).get("Contents", ())
     return [each["Key"] for each in found]
 
@@ -63,7 +63,7 @@ def made(user: Any, filename: str = "orders.csv", **how: Any) -> Download:
 
 
 def fetched(url: str, **headers: str) -> Any:
-    """Fetch what the storage has; the answer, with its bytes as ``content``."""
+    """Fetch a URL of the storage; return the response with its bytes as ``content``."""
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 (our own)
     with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 (our own)
         answer.content = answer.read()
@@ -114,7 +114,7 @@ def test_each_click_gets_a_new_link_that_expires(
     first = signed_in.get(download.url)["Location"]
     signed = parse_qs(urlsplit(first).query)
     assert signed["X-Amz-Expires"] == ["7"]
-    # Time passes for who signs.
+    # Move the clock of the code that signs.
     later = timezone.now() + timedelta(seconds=60)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: later.replace(tzinfo=None))
     second = parse_qs(urlsplit(signed_in.get(download.url)["Location"]).query)
@@ -211,7 +211,7 @@ def test_only_old_files_in_uuid_folders_are_orphans(
         put(on_s3, "downloads/a.csv"),
         put(on_s3, f"elsewhere/{uuid.uuid4()}/a.csv"),
         put(on_s3, f"downloads/{uuid.uuid4()}/folder/a.csv"),
-        # What consoles show as an empty folder.
+        # Consoles show this key as an empty folder.
         put(on_s3, f"downloads/{uuid.uuid4()}/", b""),
     ]
     everything = {kept, orphan, *strangers}
@@ -230,7 +230,7 @@ def test_downloads_of_0_6_are_adopted_with_their_files(
     renamed = old_downloads.begin("ada", "b.csv", complete=True, url="x")
     put(on_s3, f"downloads/{renamed}/b_1.csv")
     nobodys = put(on_s3, f"downloads/{uuid.uuid4()}/c.csv")
-    # What consoles show as an empty folder.
+    # Consoles show this key as an empty folder.
     put(on_s3, f"downloads/{uuid.uuid4()}/", b"")
     outcomes = [finding.outcome for finding in adoption.adopt()]
     assert sorted(outcomes) == ["complete", "complete", "failed", "ownerless"]

@@ -1,4 +1,4 @@
-"""Where files lie, and what they are called there."""
+"""Files in the storage, and their names."""
 
 import io
 import os
@@ -26,7 +26,7 @@ OTHER_KEY = "7d0f4f43-58a4-4b52-8ab2-6bb2f8b0a111"
 
 
 def is_own_child(path: str) -> bool:
-    """Return whether a path is a file right in the download's own folder."""
+    """Return whether a path is a file directly in the download's folder."""
     folder, _, name = path.rpartition("/")
     return folder == f"downloads/{KEY}" and name not in ("", ".", "..")
 
@@ -76,7 +76,7 @@ def check_name(name: str, content: bytes) -> None:
     with storage.storage().open(stored.path) as opened:
         assert opened.read() == content
     assert (folder() / PurePosixPath(stored.path).name).read_bytes() == content
-    # Two names that become the same leave both files there.
+    # Two names with the same stored name are two files.
     assert stored_files() >= {stored.path}
 
 
@@ -177,14 +177,14 @@ def test_a_taken_name_is_not_overwritten() -> None:
 
 
 class RenamingStorage(FileSystemStorage):
-    """A storage that has its own mind about names."""
+    """A storage that chooses its own names."""
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
         return f"elsewhere/{uuid.uuid4().hex}"
 
 
 class ClosingStorage(FileSystemStorage):
-    """A storage that reads from where the file stands, and closes it, as S3's does."""
+    """A storage that reads from the current position and closes the file, as S3's does."""
 
     def _save(self, name: str, content: Any) -> str:
         saved: str = super()._save(name, ContentFile(content.read()))
@@ -204,7 +204,7 @@ class FlatStorage(InMemoryStorage):
 
 
 class BrokenStorage(FileSystemStorage):
-    """A storage that cannot delete just now."""
+    """A storage whose deletions fail."""
 
     def delete(self, name: str) -> None:
         raise ConnectionError("no route to the storage")
@@ -226,7 +226,7 @@ def test_the_path_is_the_one_that_the_storage_returns(use_storage: Any) -> None:
     stored = storage.save(path_for(KEY, "a.csv"), File(io.BytesIO(b"x")))
     assert stored.path.startswith("elsewhere/")
     assert stored_files() == {stored.path}
-    # The folder is not the download's own, so nothing beside the file itself may go.
+    # The folder is not the download's own, so only the file itself may be deleted.
     (folder().parent.parent / "elsewhere" / "neighbour").touch()
     storage.sweep(stored.path, download_key=KEY)
     assert stored_files() == {"elsewhere/neighbour"}
@@ -242,7 +242,7 @@ def test_a_storage_gets_the_file_from_its_beginning_and_may_close_it(use_storage
 
 @pytest.fixture
 def umask() -> Iterator[None]:
-    """Work as a process whose files nobody else may read."""
+    """Use a umask with which only the owner may read files."""
     before = os.umask(0o077)
     yield
     os.umask(before)
@@ -354,7 +354,7 @@ def test_a_sweep_keeps_a_folder_in_the_folder(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     path = put(f"downloads/{KEY}/a.csv")
-    deeper = put(f"downloads/{KEY}/somebody's/b.csv")
+    deeper = put(f"downloads/{KEY}/another/b.csv")
     storage.sweep(path, download_key=KEY)
     assert stored_files() == {deeper}
 

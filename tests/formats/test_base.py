@@ -1,4 +1,4 @@
-"""What a format is."""
+"""The definition of a format."""
 
 import sys
 from typing import Any
@@ -25,15 +25,15 @@ def test_a_format_must_have_a_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("install", "told"), [("", "no_such_module"), ("site[extra]", "site[extra]")]
+    ("install", "named"), [("", "no_such_module"), ("site[extra]", "site[extra]")]
 )
-def test_a_missing_package_is_named_with_its_installation(install: str, told: str) -> None:
+def test_a_missing_package_is_named_with_its_installation(install: str, named: str) -> None:
     found = Format("html", (".html",), "text/html", nothing, "no_such_module", install)
     with pytest.raises(ImproperlyConfigured) as raised:
         found.require()
     assert str(raised.value) == (
         "The format 'html' needs no_such_module, which is not installed. "
-        f'Install it with: pip install "{told}".'
+        f'Install it with: pip install "{named}".'
     )
 
 

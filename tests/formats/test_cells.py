@@ -1,4 +1,4 @@
-"""What a cell of each kind becomes."""
+"""The conversion of cells."""
 
 import base64
 import enum
@@ -33,7 +33,7 @@ class Level(enum.Enum):
     PAIR = (1, 2)
 
 
-class Mixed(str, enum.Enum):  # noqa: UP042 (its own text is another)
+class Mixed(str, enum.Enum):  # noqa: UP042 (it prints another text)
     LOW = "low"
 
 
@@ -178,7 +178,7 @@ def test_a_model_instance_is_its_text() -> None:
     assert flat([customer]) == json.dumps([str(customer)])
 
 
-# What is of libraries that the package does not import
+# Values of libraries that the package does not import
 
 
 @pytest.fixture(params=["psycopg", "psycopg2"])

@@ -30,7 +30,7 @@ def test_the_decompressed_file_is_the_same(name: str, encoding: str) -> None:
 
 
 def test_a_decompressed_workbook_can_be_read() -> None:
-    # gzip cannot go back to where a ZIP file keeps the sizes.
+    # gzip cannot seek back to where a ZIP file keeps the sizes.
     book = openpyxl.load_workbook(io.BytesIO(gzip.decompress(written("xlsx.gz"))))
     assert [[cell.value for cell in row] for row in book.worksheets[0].rows] == ROWS
 

@@ -1,4 +1,4 @@
-"""CSV, byte for byte what ``csv.writer`` writes."""
+"""CSV with the same bytes as ``csv.writer``."""
 
 import codecs
 import csv
@@ -62,7 +62,7 @@ TABLES: dict[str, list[Any]] = {
 }
 
 
-#: OWASP's set, and what Excel makes the same of in some languages.
+#: The signs of OWASP, and those that Excel reads in some languages.
 STARTS = ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
 
 
@@ -71,22 +71,22 @@ class Choice(TextChoices):
 
 
 class Money(Decimal):
-    """A number of a site's own."""
+    """A site's own class of numbers."""
 
 
 def escaped(rows: Iterable[Iterable[Any]]) -> list[list[str]]:
-    """Return the cells that a spreadsheet reads of rows that were escaped."""
+    """Return the cells that a spreadsheet reads from escaped rows."""
     stream = io.BytesIO()
     write(rows, stream, escape_formulas=True)
     return list(csv.reader(io.StringIO(stream.getvalue().decode(), newline="")))
 
 
-# Case 43 of the faults
+# Formulas
 
 
 @pytest.mark.parametrize("start", STARTS, ids=ascii)
 def test_formulas_get_an_apostrophe_if_the_setting_says_so(start: str) -> None:
-    # The comma has csv.writer quote it in any case.
+    # csv.writer quotes a cell with a comma in any case.
     text = f"{start}1+cmd|' /C calc'!A0,"
     assert escaped([["id", text, f" {text}", f"a{text}"], [text]]) == [
         ["id", f"'{text}", f" {text}", f"a{text}"],
@@ -116,7 +116,7 @@ def test_a_byte_order_mark_hides_no_formula(sign: str) -> None:
     assert escaped([[f"\ufeff{sign}1"]]) == [[f"\ufeff'{sign}1"]]
 
 
-#: As people write.
+#: Text as people write it.
 PROSE = [
     "a\r\nb",
     "Sir,\n\nthanks",
@@ -140,7 +140,7 @@ HARMFUL = st.text(st.sampled_from("=+-@\uff1d;,\t|\"\r\n\ufeff' a1"))
 @given(HARMFUL)
 def test_with_any_separator_no_part_of_a_cell_is_a_formula(text: str) -> None:
     ((cell,),) = escaped([[text]])
-    # As LibreOffice does: at any of the signs, and a mark is not seen.
+    # LibreOffice splits at any of the separators, and drops a byte order mark.
     parts = re.split(r'[;,\t|"\r\n]', cell.replace("\ufeff", ""))
     assert not [part for part in parts if part[:1] in SIGNS]
     assert re.sub("'", "", cell) == re.sub("'", "", text)
@@ -177,7 +177,7 @@ def test_numbers_and_harmless_text_stay_unchanged(cell: Any) -> None:
     ids=["number", "phone", "safe", "lazy", "choice", "printed"],
 )
 def test_text_of_any_class_is_escaped(cell: Any) -> None:
-    # A number that comes as text is text, because text from people may go on as it likes.
+    # A number in text is text: text from people may continue in any way.
     assert escaped([[cell]]) == [[f"'{cell}"]]
 
 
@@ -214,7 +214,7 @@ def test_a_site_decides_whether_formulas_are_escaped(
 
 
 def cell_of(cell: object, delimiter: str) -> str:
-    """Return a cell as Python 3.13 writes it, whatever the Python here is."""
+    """Return a cell as Python 3.13 writes it, on any version of Python."""
     text = "" if cell is None else str(cell)
     return '"' + text.replace('"', '""') + '"' if set(text) & {delimiter, *'"\r\n'} else text
 
@@ -222,11 +222,11 @@ def cell_of(cell: object, delimiter: str) -> str:
 def reference(
     rows: Iterable[Iterable[Any]], encoding: str, delimiter: str = ",", line_end: str = "\n"
 ) -> bytes:
-    """Return what Python 3.13's ``csv.writer`` makes of rows."""
+    """Return rows as Python 3.13's ``csv.writer`` writes them."""
     text = ""
     for row in rows:
         cells = [cell_of(cell, delimiter) for cell in row]
-        # An empty line would be no row.
+        # A reader would skip an empty line.
         text += ('""' if cells == [""] else delimiter.join(cells)) + line_end
     return text.encode(encoding)
 
@@ -325,7 +325,7 @@ def test_an_encoding_error_of_the_rows_is_not_taken_for_one_of_the_file() -> Non
         yield ["id"]
         yield [str("名".encode("ascii"))]
 
-    # Its text is the site's own and not meant for people, and utf-8 can write anything.
+    # Its message is not meant for the owner, and utf-8 can write any character.
     with pytest.raises(UnicodeEncodeError, match="ascii"):
         written(rows())
 
@@ -369,7 +369,7 @@ def test_a_spooled_file_may_roll_over_at_any_point(max_size: int, encoding: str)
 
 
 class FullDisk(io.BytesIO):
-    """A disk with room for a little."""
+    """A disk that is soon full."""
 
     def write(self, data: Any) -> int:
         if self.tell() + len(data) > 20_000:
@@ -384,8 +384,8 @@ def test_the_error_of_a_full_disk_is_raised_and_leaves_nothing(count: int) -> No
         write(([number, "abcdefgh"] for number in range(count)), stream)
     assert raised.value.errno == errno.ENOSPC
     del raised
-    # What is left of the text layer must neither close the stream nor complain when it goes:
-    # such a complaint is a warning, and warnings are errors here.
+    # The text layer must neither close the stream nor warn when it is garbage-collected:
+    # warnings are errors here.
     gc.collect()
     assert not stream.closed
 
@@ -434,7 +434,7 @@ def test_tsv_separates_by_tabs_and_quotes_cells_with_tabs() -> None:
 def test_excel_gets_a_byte_order_mark_and_its_line_ends() -> None:
     assert made("csv-excel", [["a", "ü"], ["b\nc"]]) == '\ufeffa,ü\r\n"b\nc"\r\n'.encode()
     assert made("csv-excel", [["ü"]], encoding="UTF8") == "\ufeffü\r\n".encode()
-    # What has a mark of its own, or none, is as it was wished for.
+    # Another encoding is used unchanged, with its own byte order mark or without.
     assert made("csv-excel", [["ü"]], encoding="utf-16") == "ü\r\n".encode("utf-16")
     assert made("csv-excel", [["ü"]], encoding="latin-1") == b"\xfc\r\n"
 
@@ -445,7 +445,7 @@ def test_formulas_are_escaped_in_every_kind_of_csv(name: str) -> None:
     assert content.decode("utf-8-sig").replace("\t", ",").split() == ["'=2", "'=1+1,-5"]
 
 
-#: What is quoted, what is not, and what a parser might trip over.
+#: Cells that are quoted, cells that are not, and hard cases for a parser.
 CELLS = st.text(st.sampled_from(",\t\"\r\n' ab\x00\ufeff\u2028")) | st.text(
     st.characters(exclude_categories=["Cs"])
 )
@@ -454,13 +454,13 @@ KINDS = [("csv", ",", "\n"), ("tsv", "\t", "\n"), ("csv-excel", ",", "\r\n")]
 
 
 def unmarked(name: str, rows: Iterable[Iterable[Any]], **options: Any) -> bytes:
-    """Return a file without the byte order mark that Excel gets."""
+    """Return a file without the byte order mark for Excel."""
     content = made(name, rows, **options)
     return content.removeprefix(codecs.BOM_UTF8) if name == "csv-excel" else content
 
 
 def parsed(text: str, delimiter: str, line_end: str) -> list[list[str]]:
-    """Read a file as RFC 4180 has it, and nothing that it does not allow."""
+    """Parse a file strictly by RFC 4180."""
     cell = rf'"((?:[^"]|"")*)"|([^"\r\n{delimiter}]*)'
     at, rows, row = 0, list[list[str]](), list[str]()
     while at < len(text):

@@ -1,4 +1,4 @@
-"""Each format from the call of a task to the file that a person gets."""
+"""Each format, from the call in a task to the file in the browser."""
 
 import gzip
 import io
@@ -50,12 +50,12 @@ def member_of(content: bytes) -> list[list[Any]]:
 
 
 CASES = {
-    # What is asked for: the file name and format=. What is got: name, type and rows.
+    # Keys: the requested file name and format=. Values: the name, type and rows of the file.
     ("a.csv", None): ("a.csv", "text/csv", text_of),
     ("a.txt", None): ("a.txt", "text/plain", text_of),
     ("a.dat", None): ("a.dat", None, text_of),
     ("a.csv", "csv-excel"): ("a.csv", "text/csv", text_of),
-    # The extension is that of the file in the storage.
+    # The extension is that of the stored file.
     ("a.xlsx.", None): ("a.xlsx.", XLSX, sheet_of),
     ("a.xlsx?", None): ("a.xlsx?", XLSX, sheet_of),
     ("a.xlsx ", None): ("a.xlsx", XLSX, sheet_of),
@@ -124,7 +124,7 @@ def test_rows_under_a_misspelt_extension_are_logged(
     user: Any, caplog: pytest.LogCaptureFixture, filename: str, what: Any, logged: str
 ) -> None:
     key = cache.init_download(user, filename)[1]
-    cache.save_download(key, **what)
+    cache.save_download(key, **arguments)
     assert Download.objects.get().complete
     found = [record for record in caplog.records if "means no format" in record.getMessage()]
     assert len(found) == bool(logged)
@@ -163,9 +163,9 @@ def test_an_attempt_that_takes_over_writes_another_file_with_the_new_extension(u
 
 
 @pytest.mark.parametrize(
-    ("what", "told"),
+    ("arguments", "message"),
     [
-        ({"iterable": ROWS, "format": "pdf"}, "no format 'pdf'"),
+        ({"iterable": ROWS, "format": "pdf"}, "The format 'pdf' is unknown"),
         ({"file": io.BytesIO(b"a"), "format": "csv"}, "stored as it is"),
         ({"members": {}, "format": "csv"}, "ZIP"),
         ({"members": {}, "header": ["a"]}, "formats.Rows"),
@@ -176,11 +176,11 @@ def test_an_attempt_that_takes_over_writes_another_file_with_the_new_extension(u
     ],
 )
 def test_arguments_that_do_not_fit_are_refused_before_anything_is_written(
-    user: Any, what: Any, told: str
+    user: Any, arguments: Any, message: str
 ) -> None:
     key = cache.init_download(user, "a.csv")[1]
-    with pytest.raises(ValueError, match=told):
-        cache.save_download(key, **what)
+    with pytest.raises(ValueError, match=message):
+        cache.save_download(key, **arguments)
     assert Download.objects.get().state == "pending"
 
 
@@ -208,7 +208,7 @@ def test_a_missing_library_for_a_file_name_fails_with_a_reason_for_staff(user: A
         "Something went wrong while the file was being made.",
     )
     assert "needs no_such_module, which is not installed" in download.error_detail
-    # A file that was made by other means needs nothing.
+    # A finished file needs no library.
     cache.save_download(key, file=io.BytesIO(b"PK"))
     assert Download.objects.get().complete
 
@@ -262,10 +262,10 @@ def test_a_queryset_of_values_is_saved_with_its_types(user: Any) -> None:
 
 
 def test_a_format_of_a_site(user: Any, signed_in: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = []
+    options_seen = []
 
     def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
-        told.append(options)
+        options_seen.append(options)
         return stream.write(b"x" * len(list(rows)))
 
     monkeypatch.setattr(registry, "_formats", registry._formats.copy())
@@ -276,7 +276,7 @@ def test_a_format_of_a_site(user: Any, signed_in: Client, monkeypatch: pytest.Mo
     response = signed_in.get(download.url)
     assert (response["Content-Type"], response.getvalue()) == ("text/x-marks", b"xx")
     assert download.rows_written == 2
-    assert told == [Options("a.marks", ["id"], "latin-1", escape_formulas=False)]
+    assert options_seen == [Options("a.marks", ["id"], "latin-1", escape_formulas=False)]
 
 
 def test_the_attempt_has_heartbeats_while_the_end_of_the_file_is_written(

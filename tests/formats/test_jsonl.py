@@ -133,7 +133,7 @@ def test_text_stays_readable() -> None:
 )
 def test_half_a_surrogate_pair_is_replaced(cell: Any, found: Any, encoding: str) -> None:
     text = written([[cell, "名"], [1.5, math.nan]], encoding=encoding)
-    # Another reader takes neither such a half in UTF-8 nor by its number.
+    # Other readers refuse such a half, in UTF-8 as well as escaped.
     assert not re.search(r"(?i)\\ud[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..)\\ud[c-f]", text)
     assert [json.loads(line) for line in text.removeprefix("\ufeff").splitlines()] == [
         [found, "名"],

@@ -1,4 +1,4 @@
-"""Which format a name or a file name means."""
+"""The format that a name or a file name means."""
 
 import io
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget what a test registers."""
+    """Remove the formats that a test registers."""
     monkeypatch.setattr(registry, "_formats", registry._formats.copy())
 
 
@@ -44,14 +44,14 @@ LINES = Format("lines", (".lines", ".geo.txt"), "text/x-lines", write_lines)
         ("orders.csv.gz", "csv.gz"),
         ("orders.XLSX.GZ", "xlsx.gz"),
         ("orders.gz", "csv.gz"),
-        # As ever: what is unknown is CSV.
+        # An unknown extension means CSV.
         ("orders.txt", "csv"),
         ("orders.dat", "csv"),
         ("orders.xls", "csv"),
         ("orders", "csv"),
         ("csv", "csv"),
         ("orders.csv.bak", "csv"),
-        # It is read as the storage gets it.
+        # The name is sanitised first.
         ("orders.xlsx ", "xlsx"),
         ("orders.xlsx.", "xlsx"),
         ("orders.xlsx. . ", "xlsx"),
@@ -93,7 +93,7 @@ def test_the_stored_name_has_the_extension_of_the_format(
 
 
 MISSPELT = {
-    # The extensions of the issue, and each kind of slip with each kind of extension.
+    # Each kind of misspelling with each kind of extension.
     ".xlsx": [
         "xslx",
         "xlxs",
@@ -138,7 +138,7 @@ def test_a_wide_full_stop_is_a_full_stop() -> None:
 @pytest.mark.parametrize(
     "ending",
     [
-        # What 0.6 wrote CSV into, or a file of one's own has.
+        # Extensions into which 0.6 wrote CSV, or of a site's own files.
         *("xls", "txt", "pdf", "dat", "json", "html", "htm", "xml", "bat", "tar", "vcs", "tsx"),
         *("psv", "ssv", "dsv", "usv", "xlsm", "xlsb", "xltx", "xlam", "jsonld", "json5", "jsonc"),
         *("ldjson", "geojson", "css", "cs", "sv", "cv", "ods", "parquet", "gzip", "zipx", "7z"),
@@ -197,7 +197,7 @@ def test_the_extension_means_a_content_type(filename: str, content_type: str | N
         ("a/b.csv?", "xlsx", "ab.xlsx"),
         (".csv", "xlsx", ".xlsx"),
         ("orders.zip", "tsv", "orders.tsv"),
-        # What means nothing may be a part of the name.
+        # An unknown extension may be a part of the name.
         ("orders.2026-11", "xlsx", "orders.2026-11.xlsx"),
         ("v1.0", "csv", "v1.0.csv"),
     ],
@@ -208,7 +208,7 @@ def test_a_file_gets_the_extension_of_its_format(filename: str, wanted: str, giv
 
 @pytest.mark.parametrize("name", ["", "pdf", "CSV", ".csv", "gz", ".gz", "csv.gz.gz", "csv.bz2"])
 def test_an_unknown_name_is_refused_with_the_known_names(name: str) -> None:
-    with pytest.raises(ValueError, match=r"no format .*csv, tsv, csv-excel, jsonl, xlsx, zip"):
+    with pytest.raises(ValueError, match=r"is unknown\. .*csv, tsv, csv-excel, jsonl, xlsx, zip"):
         registry.named(name)
 
 
@@ -257,5 +257,5 @@ def test_a_missing_package_is_an_error_when_its_format_is_chosen() -> None:
     ):
         with pytest.raises(ImproperlyConfigured, match="no_such_module"):
             chosen()
-    # Whoever has made such a file by other means can serve it.
+    # A site that makes such a file in another way can serve it.
     assert registry.content_type_of("orders.xlsx") == XLSX

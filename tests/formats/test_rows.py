@@ -1,4 +1,4 @@
-"""What a row is, in each format and for members of archives."""
+"""Rows, in each format and in members of archives."""
 
 import io
 import re
@@ -65,7 +65,7 @@ def test_the_cells_of_a_row(row: Any, cells: list[Any]) -> None:
 
 
 class Lines:
-    """What has no text and no cells."""
+    """An object without text and without cells."""
 
 
 REFUSED: list[Any] = [
@@ -179,13 +179,13 @@ def content() -> bytes:
 
 
 def by_itself(key: str, rows: Any, header: Any) -> Callable[[], bytes]:
-    """Save rows, and return what reads their file."""
+    """Save rows, and return a function that reads the file."""
     cache.save_download(key, rows, header=header)
     return content
 
 
 def as_member(key: str, rows: Any, header: Any) -> Callable[[], bytes]:
-    """Save rows in an archive, and return what reads their file."""
+    """Save rows in an archive, and return a function that reads the member."""
     cache.save_download(key, members=[("orders.csv", Rows(rows, header))])
 
     def member() -> bytes:
@@ -316,7 +316,7 @@ def one_mapping_for_all() -> Iterator[Any]:
 
 
 def of_late_cells() -> Iterator[Any]:
-    # The number is looked up when a cell is made.
+    # The generator reads the number when it makes a cell.
     return ((number * factor for factor in (1, 2)) for number in range(20))
 
 

@@ -1,4 +1,4 @@
-"""A stream that a library may go on writing to after it has failed."""
+"""A stream that accepts writes after a failure."""
 
 import io
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from async_downloads.formats.text import text_layer, detach
+from async_downloads.formats.text import detach, text_layer
 
 
 class OneWay(io.BytesIO):
-    """A stream that cannot go back, such as the member of an archive."""
+    """A stream that is not seekable, such as a member of an archive."""
 
     def seekable(self) -> bool:
         return False
 
     def tell(self) -> int:
-        raise io.UnsupportedOperation("tell")
+        raise io.UnsupportedOperation
 
 
 @pytest.mark.parametrize("kind", [io.BytesIO, OneWay])
@@ -42,7 +42,7 @@ def test_line_ends_are_written_unchanged() -> None:
 
 
 class Refusing(io.BytesIO):
-    """A stream that takes no byte."""
+    """A stream that refuses each byte."""
 
     def write(self, data: Any) -> int:
         raise OSError("no room")
@@ -54,6 +54,6 @@ def test_text_that_a_stream_refused_is_not_written_again() -> None:
     layer.write("left over")
     with pytest.raises(OSError, match="no room"):
         detach(layer)
-    # An error in here could only be printed, and warnings are errors.
+    # An error during garbage collection would be a warning, and warnings are errors.
     del layer
     gc.collect()

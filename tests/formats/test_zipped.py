@@ -16,7 +16,7 @@ from async_downloads.formats.zipped import Archive
 
 
 class OneWay(io.RawIOBase):
-    """A stream that cannot go back, such as a socket."""
+    """A stream that is not seekable, such as a socket."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ def test_a_path_is_short_enough_to_be_extracted() -> None:
 
 
 def test_the_central_directory_agrees_with_the_members() -> None:
-    """Read the archive as a program does that goes from one member to the next."""
+    """Read the archive from its beginning, without the central directory."""
     stream = io.BytesIO()
     with Archive(stream) as archive:
         for number in range(3):
@@ -168,7 +168,7 @@ def test_the_central_directory_agrees_with_the_members() -> None:
         assert (signature, version, method) == (0x04034B50, info.extract_version, 8)
         assert (info.header_offset, info.flag_bits, info.CRC) == (at, flags, crc)
         assert content[at + 30 : at + 30 + name].decode() == info.filename
-        # Of two times 8 bytes: the sizes, which the 4 bytes of old have no room for.
+        # Twice 8 bytes: the sizes, for which the usual 4 bytes may be too few.
         sizes = struct.unpack_from("<HHQQ", content, at + 30 + name)
         assert (extra, *sizes) == (20, 1, 16, info.file_size, info.compress_size)
         at += 30 + name + extra + info.compress_size
@@ -187,7 +187,7 @@ def test_a_zip_file_needs_no_seekable_stream(kind: type) -> None:
     with zipfile.ZipFile(io.BytesIO(content)) as found:
         assert found.testzip() is None
         assert [info.file_size for info in found.infolist()] == [100_000] * 3
-        # Readable for everybody where it is unpacked, and from our days.
+        # Readable for everyone after the extraction, and with the current date.
         assert {info.external_attr >> 16 for info in found.infolist()} == {0o644}
         assert min(info.date_time for info in found.infolist())[0] > 2020
 
@@ -197,10 +197,10 @@ def test_members_and_archives_may_be_larger_than_four_gigabytes(kind: type) -> N
     stream = kind()
     with Archive(stream) as archive, archive.member("a.txt") as member:
         member.write(b"x")
-        # Python checks it at the end, and not what was really written.
+        # Python checks this at the end, and not the bytes that were written.
         cast("Any", member)._file_size = 5 << 30
-        told = cast("Any", member)._zinfo
-    assert told.file_size == 5 << 30
+        info = cast("Any", member)._zinfo
+    assert info.file_size == 5 << 30
 
 
 @pytest.mark.parametrize(

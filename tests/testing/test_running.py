@@ -1,4 +1,4 @@
-"""What the package gives to the tests of a site: ``run_download``, and a suite that can fail."""
+"""The tools for the tests of a site: ``run_download``, and the conformance suite."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,7 +44,7 @@ KINDS: dict[str, Callable[[Callable[..., object]], Any]] = {
 
 @pytest.fixture(params=KINDS)
 def task_of(request: pytest.FixtureRequest) -> Callable[[Callable[..., object]], Any]:
-    """Make a task of each kind of a function."""
+    """Make a task of each kind from a function."""
     return KINDS[request.param]
 
 
@@ -140,7 +140,7 @@ def test_another_object_than_a_task_is_an_error_before_anything_is_written(
 
 # The suite
 
-#: Makes a worker that breaks a promise, of a task that keeps it.
+#: Functions that make a worker that breaks a rule.
 Breaking = Callable[[Callable[..., object]], Any]
 
 
@@ -175,13 +175,13 @@ def _swallowing(function: Callable[..., object], *args: Any, **kwargs: Any) -> N
 BROKEN: dict[str, tuple[Breaking, str]] = {
     "a worker that is not there": (lazy, "test_the_file_is_whole"),
     "arguments that are lost": (forgetful, "test_arguments_arrive"),
-    "a failure that nobody records": (unsupervised, "test_a_failure_is_recorded"),
-    "a refusal that nobody records": (
+    "a failure without a record": (unsupervised, "test_a_failure_is_recorded"),
+    "a refusal without a record": (
         unsupervised,
         "test_a_refusal_is_shown_to_the_owner",
     ),
-    "no file, and nobody minds": (unsupervised, "test_no_file_is_a_failure"),
-    "an exit that nobody records": (unsupervised, "test_an_exit_does_not_end_the_worker"),
+    "no file, without a failure": (unsupervised, "test_no_file_is_a_failure"),
+    "an exit without a record": (unsupervised, "test_an_exit_does_not_end_the_worker"),
     "a task that is run twice": (repeating, "test_the_file_is_whole"),
 }
 
@@ -191,7 +191,7 @@ BROKEN: dict[str, tuple[Breaking, str]] = {
 def test_the_suite_fails_for_an_executor_that_breaks_a_rule(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, breaking: Breaking, case: str
 ) -> None:
-    monkeypatch.setattr(conformance, "PATIENCE", 0.5)
+    monkeypatch.setattr(conformance, "TIMEOUT", 0.5)
     suite = ExecutorConformance()
     suite.worker = Worker(breaking(perform))
     suite.notes = conformance.Notes(str(tmp_path))
