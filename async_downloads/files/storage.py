@@ -73,7 +73,7 @@ def configured_root() -> str | None:
 
 
 def size_of(path: str, *, default: int) -> int:
-    """Return the size of a file on this machine; ``default`` if it is not there."""
+    """Return the size of a file on this machine's disk; ``default`` if it is not there."""
     try:
         return Path(storage().path(path)).stat().st_size
     except (NotImplementedError, FileNotFoundError):

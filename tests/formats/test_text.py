@@ -10,13 +10,13 @@ from async_downloads.formats.text import detach, text_layer
 
 
 class OneWay(io.BytesIO):
-    """A stream that cannot go back, such as the member of an archive."""
+    """A stream that is not seekable, such as a member of an archive."""
 
     def seekable(self) -> bool:
         return False
 
     def tell(self) -> int:
-        raise io.UnsupportedOperation("tell")
+        raise io.UnsupportedOperation
 
 
 @pytest.mark.parametrize("kind", [io.BytesIO, OneWay])
@@ -33,7 +33,7 @@ def test_a_byte_order_mark_is_written_once_on_every_stream(kind: Any, encoding: 
     assert stream.getvalue() == ("ä" * 30_000).encode(encoding)
 
 
-def test_it_ends_lines_as_it_is_told() -> None:
+def test_line_ends_are_written_unchanged() -> None:
     stream = io.BytesIO()
     layer = text_layer(stream, "utf-8")
     layer.write("a\nb\r\n")
@@ -42,18 +42,18 @@ def test_it_ends_lines_as_it_is_told() -> None:
 
 
 class Refusing(io.BytesIO):
-    """A stream that takes no byte."""
+    """A stream that refuses each byte."""
 
     def write(self, data: Any) -> int:
         raise OSError("no room")
 
 
-def test_what_a_stream_refuses_is_not_offered_again_when_the_layer_is_forgotten() -> None:
+def test_text_that_a_stream_refused_is_not_written_again() -> None:
     refused = Refusing()
     layer = text_layer(refused, "utf-8")
     layer.write("left over")
     with pytest.raises(OSError, match="no room"):
         detach(layer)
-    # An error in here could only be printed, and warnings are errors.
+    # An error during garbage collection would be a warning, and warnings are errors.
     del layer
     gc.collect()
