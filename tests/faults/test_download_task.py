@@ -74,7 +74,7 @@ def test_however_a_task_ends_it_is_recorded(new_site: NewSite) -> None:
     """Exits, failures, no file; and what is for the queue to know is raised again."""
     site = new_site("sqlite")
     ends = {
-        "forget": ("", "without making a file"),
+        "forget": ("", "without a file"),
         "fail": ("LookupError", "Something went wrong"),
         "fail_for_people": ("", "Choose a shorter period."),
         "leave": ("RuntimeError", "stopped"),

@@ -13,7 +13,7 @@ from tests.faults.harness import (
     until_idle,
 )
 
-UNPICKED = "nothing has picked it up"
+UNPICKED = "no worker has started it"
 SILENT = "the worker stopped responding"
 
 
