@@ -1,4 +1,4 @@
-"""What tests of claims and runs share."""
+"""Helpers for tests of claims and attempts."""
 
 from datetime import datetime, timedelta
 
@@ -10,19 +10,19 @@ from async_downloads.store import cache_entries
 
 
 def claimed(download: Download) -> store.Attempt:
-    """Return a run that has just claimed a download."""
-    run = store.claim(download.download_key)
-    assert run is not None
-    return run
+    """Claim a download, and return the attempt."""
+    attempt = store.claim(download.download_key)
+    assert attempt is not None
+    return attempt
 
 
 def long_ago() -> datetime:
-    """Return a time at which anything heard of has stalled since."""
+    """Return a time whose heartbeats count as stalled."""
     return timezone.now() - timedelta(hours=1)
 
 
 def stall_all() -> None:
-    """Let it be long ago that anything was heard of any download, by row or by entry."""
+    """Make all downloads stalled: date back their heartbeats, and delete their cache entries."""
     for key in Download.objects.values_list("pk", flat=True):
         cache_entries.delete_entry(str(key))
     Download.objects.update(heard_at=long_ago())

@@ -1,4 +1,4 @@
-"""What a site relies on: a change here is a change of its code.
+"""The public interface: a change here may require changes in sites.
 
 Names and signatures are pinned as text. A new one is added here and to the
 documentation; one that goes is deprecated first.
@@ -110,7 +110,7 @@ URLS = {
     "script": ("/async_downloads/scripts/htmx-2.min.js", ["htmx-2.min.js"]),
 }
 
-#: What a ModelAdmin with exports lets a site set and override.
+#: The attributes of a ModelAdmin with exports that a site may set and override.
 OF_THE_MIXIN = [
     "export_in_background(self, request, queryset)",
     "get_export_list_display(self, request)",
@@ -148,7 +148,7 @@ TEMPLATES = [
     "toast.html",
 ]
 
-#: What Django's admin looks for by these names, so that a site may replace it in the usual way.
+#: Names that Django's admin defines, which a site may override in the usual way.
 ADMIN_TEMPLATES = [
     "change_list.html",
     "download/change_form.html",
@@ -167,7 +167,7 @@ STATIC_FILES = [
 
 
 def signature(function: Any) -> str:
-    """Return a function's signature without its types, which Python words in several ways."""
+    """Return a function's signature without types, whose text depends on the version of Python."""
     found = inspect.signature(function)
     bare = [
         parameter.replace(annotation=inspect.Parameter.empty)
@@ -242,7 +242,7 @@ def test_the_signals() -> None:
     assert isinstance(signals.download_changed, Signal)
 
 
-def test_what_a_site_makes_formats_with() -> None:
+def test_the_functions_for_custom_formats() -> None:
     assert formats.__all__ == ["Format", "Options", "Rows", "register"]
     assert signature(formats.register) == "register(added)"
     assert {kind: [field.name for field in fields(kind)] for kind in KINDS} == KINDS
@@ -346,7 +346,7 @@ def test_the_management_commands_and_their_options() -> None:
         "async_downloads.views.ajax_clear_download",
     ],
 )
-def test_what_else_a_site_imports(path: str) -> None:
+def test_the_other_names_that_a_site_may_import(path: str) -> None:
     assert import_string(path) is not None
 
 

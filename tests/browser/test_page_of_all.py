@@ -1,4 +1,4 @@
-"""The page of all downloads, in the site's own base template or in ours."""
+"""The page of all downloads, in a base template of the site or in the package's own."""
 
 import re
 from pathlib import Path
@@ -11,14 +11,14 @@ from async_downloads import cache
 from async_downloads.models import Download
 from tests import services
 from tests.browser.conftest import SHOTS, take_picture
-from tests.browser.test_menu import until_htmx
+from tests.browser.test_menu import wait_for_htmx
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
 
 LIST = "/async_downloads/list/"
 
-#: What has a colour of ours on the page.
+#: Elements of the page with colours of the package.
 COLOURED = (
     *("#async-downloads-all", "a.download-name", ".download-timestamp", ".download-error"),
     *(
@@ -29,7 +29,7 @@ COLOURED = (
     ),
 )
 
-#: The colours of elements, and of the focus on them.
+#: Returns the colours of elements, and of their focus outline.
 COLOURS = """selectors => selectors.map(selector => {
     const element = document.querySelector(`#async-downloads-all ${selector}`)
         ?? document.querySelector(selector);
@@ -41,7 +41,7 @@ COLOURS = """selectors => selectors.map(selector => {
 
 @pytest.fixture
 def own_base(tmp_path: Path, settings: Any) -> None:
-    """Let the page extend the base template of the site."""
+    """Make the page extend the base template of the site."""
     folder = tmp_path / "async_downloads"
     folder.mkdir()
     (folder / "base.html").write_text('{% extends "site_base.html" %}')
@@ -51,7 +51,7 @@ def own_base(tmp_path: Path, settings: Any) -> None:
 
 @pytest.fixture(params=["ours", "own"])
 def base(request: pytest.FixtureRequest) -> str:
-    """Which base template there is."""
+    """Return which base template the page extends."""
     if request.param == "own":
         request.getfixturevalue("own_base")
     return str(request.param)
@@ -59,7 +59,7 @@ def base(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def downloads(user: Any) -> None:
-    """More than fit on a page, in every state."""
+    """Create more downloads than fit on a page, in every state."""
     collection = DownloadCollectionFactory(user=user)
     for number in range(24):
         DownloadFactory(collection=collection, complete=True, name=f"Customers {number}")
@@ -69,16 +69,16 @@ def downloads(user: Any) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.usefixtures("downloads")
-def test_in_the_base_template_of_a_site_it_has_the_same_colours(
+def test_the_colours_are_the_same_in_both_base_templates(
     page: Page, live_server: Any, request: pytest.FixtureRequest, scheme: Any
 ) -> None:
     page.emulate_media(color_scheme=scheme)
     page.goto(live_server.url + LIST)
-    until_htmx(page)
+    wait_for_htmx(page)
     ours = page.evaluate(COLOURS, COLOURED)
     request.getfixturevalue("own_base")
     page.goto(live_server.url + LIST)
-    until_htmx(page)
+    wait_for_htmx(page)
     expect(page.locator("#async-downloads")).to_be_visible()
     assert page.evaluate(COLOURS, COLOURED) == ours
     take_picture(page, SHOTS / f"page-in-a-site-{scheme}-1280.png")
@@ -89,10 +89,12 @@ def test_in_the_base_template_of_a_site_it_has_the_same_colours(
         assert found["passes"]
 
 
-def test_it_keeps_up_without_a_reload(page: Page, live_server: Any, user: Any, base: str) -> None:
+def test_the_page_shows_changes_without_a_reload(
+    page: Page, live_server: Any, user: Any, base: str
+) -> None:
     key = cache.init_download(user, "orders.csv", "Orders")[1]
     page.goto(live_server.url + LIST)
-    until_htmx(page)
+    wait_for_htmx(page)
     page.evaluate("window.same = true")
     listed = page.locator("#async-downloads-list")
     button = listed.get_by_role("button", name="Cancel Orders")
@@ -106,7 +108,7 @@ def test_it_keeps_up_without_a_reload(page: Page, live_server: Any, user: Any, b
     expect(link).to_be_visible()
     with page.expect_download():
         link.click()
-    # From now on nothing is asked for, until there is a reason.
+    # The page sends no requests until an event wakes it.
     asked: list[str] = []
     page.on("request", lambda request: "/async_downloads/" in request.url and asked.append("it"))
     page.wait_for_timeout(2500)
@@ -115,7 +117,7 @@ def test_it_keeps_up_without_a_reload(page: Page, live_server: Any, user: Any, b
     page.evaluate("document.body.dispatchEvent(new Event('async-downloads:look'))")
     expect(listed).to_contain_text("More orders")
     assert page.evaluate("window.same")
-    # Its forms are plain ones, and come back to it.
+    # Its forms work without htmx and lead back to it.
     page.get_by_role("button", name="Clear finished").last.click()
     page.wait_for_function("() => !window.same")
     assert page.url.endswith(LIST) or page.url.endswith(f"{LIST}?page=1")
@@ -123,12 +125,12 @@ def test_it_keeps_up_without_a_reload(page: Page, live_server: Any, user: Any, b
 
 
 @pytest.mark.usefixtures("own_base")
-def test_what_the_menu_clears_the_page_shows_no_more(
+def test_a_download_cleared_in_the_menu_leaves_the_page(
     page: Page, live_server: Any, user: Any
 ) -> None:
     DownloadFactory(collection__user=user, complete=True, name="Orders")
     page.goto(live_server.url + LIST)
-    until_htmx(page)
+    wait_for_htmx(page)
     expect(page.locator("#async-downloads-list")).to_contain_text("Orders")
     page.get_by_role("button", name=re.compile("^Downloads")).click()
     page.locator("#downloads-dropdown").get_by_role("button", name="Clear Orders").click()
@@ -138,7 +140,7 @@ def test_what_the_menu_clears_the_page_shows_no_more(
 @pytest.mark.usefixtures("downloads")
 def test_the_second_page_stays_the_second_page(page: Page, live_server: Any, user: Any) -> None:
     page.goto(f"{live_server.url}{LIST}?page=2")
-    until_htmx(page)
+    wait_for_htmx(page)
     names = page.locator("#async-downloads-list .download-name")
     expect(names).to_have_text(["Customers 0"])
     cache.init_download(user, "more.csv", "More orders")
@@ -147,10 +149,10 @@ def test_the_second_page_stays_the_second_page(page: Page, live_server: Any, use
     expect(page.get_by_text("Page 2 of 2")).to_be_visible()
 
 
-def test_a_session_that_ends_ends_the_polling(page: Page, live_server: Any, user: Any) -> None:
+def test_the_polling_stops_when_the_session_ends(page: Page, live_server: Any, user: Any) -> None:
     cache.init_download(user, "orders.csv", "Orders")
     page.goto(live_server.url + LIST)
-    until_htmx(page)
+    wait_for_htmx(page)
     page.context.clear_cookies()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
     asked: list[str] = []
