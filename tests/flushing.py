@@ -28,14 +28,14 @@ class Table:
 
 def contents() -> dict[str, list[Table]]:
     """Return the tables that Django would flush, by the alias of their database."""
-    found: dict[str, list[Table]] = {}
+    tables: dict[str, list[Table]] = {}
     for alias in connections:
         connection = connections[alias]
         names = connection.introspection.django_table_names(only_existing=True, include_views=False)
         with connection.cursor() as cursor:
             quoted = map(connection.ops.quote_name, names)
-            found[alias] = [_read(cursor, name) for name in quoted]
-    return found
+            tables[alias] = [_read(cursor, name) for name in quoted]
+    return tables
 
 
 @contextmanager

@@ -70,8 +70,8 @@ def nginx() -> str | None:
 
 def apache() -> str | None:
     """Return the path of an installed Apache with mod_xsendfile."""
-    found = map(shutil.which, ("apache2", "httpd", "/usr/sbin/apache2", "/usr/sbin/httpd"))
-    program = next(filter(None, found), None)
+    paths = map(shutil.which, ("apache2", "httpd", "/usr/sbin/apache2", "/usr/sbin/httpd"))
+    program = next(filter(None, paths), None)
     return program if program and (apache_modules() / "mod_xsendfile.so").is_file() else None
 
 

@@ -158,8 +158,8 @@ UNNAMED_IN_ADMIN: Final = 1
 
 
 def test_each_url_has_a_row() -> None:
-    ours = [pattern.name for pattern in urls.urlpatterns]
-    assert None not in ours
+    named_urls = [pattern.name for pattern in urls.urlpatterns]
+    assert None not in named_urls
     named, unnamed = set(), []
     for model in (Download, DownloadCollection):
         for pattern in admin.site.get_model_admin(model).get_urls():
@@ -170,7 +170,7 @@ def test_each_url_has_a_row() -> None:
     without = {pattern.name for pattern in admin.ModelAdmin(Order, admin.site).get_urls()}
     named |= with_exports - without
     assert set(TABLE) == {
-        *(f"async_downloads:{name}" for name in ours),
+        *(f"async_downloads:{name}" for name in named_urls),
         *(f"admin:{name}" for name in named),
     }
 

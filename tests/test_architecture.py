@@ -42,9 +42,9 @@ def sources() -> dict[str, ast.Module]:
 
 
 def modules() -> Iterator[ModuleType]:
-    for found in pkgutil.walk_packages(async_downloads.__path__, "async_downloads."):
-        if ".migrations" not in found.name:
-            yield importlib.import_module(found.name)
+    for module in pkgutil.walk_packages(async_downloads.__path__, "async_downloads."):
+        if ".migrations" not in module.name:
+            yield importlib.import_module(module.name)
 
 
 def calls(tree: ast.AST, *methods: str) -> list[str]:
@@ -68,8 +68,10 @@ def function(tree: ast.Module, name: str) -> ast.FunctionDef:
 
 
 def test_only_the_creation_of_a_download_saves_a_whole_instance() -> None:
-    found = {path: calls(tree, "save", "asave", "save_base") for path, tree in sources().items()}
-    assert {path: saves for path, saves in found.items() if saves} == {
+    calls_by_path = {
+        path: calls(tree, "save", "asave", "save_base") for path, tree in sources().items()
+    }
+    assert {path: saves for path, saves in calls_by_path.items() if saves} == {
         # A function of the package, and a method of the storage.
         "building/content.py": ["storage.save"],
         "files/storage.py": ["storage().save"],
@@ -91,9 +93,9 @@ def test_the_creation_of_a_download_can_only_insert() -> None:
 
 def test_only_adoption_and_starts_write_whole_rows_in_bulk() -> None:
     ways = ("bulk_update", "abulk_update", "update_or_create", "aupdate_or_create", "bulk_create")
-    found = {path: calls(tree, *ways) for path, tree in sources().items()}
+    calls_by_path = {path: calls(tree, *ways) for path, tree in sources().items()}
     # The first only inserts new rows; the second inserts one collection or updates its key.
-    assert {path: writes for path, writes in found.items() if writes} == {
+    assert {path: writes for path, writes in calls_by_path.items() if writes} == {
         "legacy/adoption.py": ["downloads().bulk_create"],
         "store/starts.py": ["collections.bulk_create"],
     }
@@ -107,10 +109,10 @@ def test_only_adoption_and_starts_write_whole_rows_in_bulk() -> None:
 
 def test_only_one_module_updates_the_columns_that_an_attempt_writes() -> None:
     # Elsewhere only the key of a collection may be updated.
-    found = {path: calls(tree, "update", "aupdate") for path, tree in sources().items()}
+    calls_by_path = {path: calls(tree, "update", "aupdate") for path, tree in sources().items()}
     outside = {
         path: [call for call in updates if "digest" not in call]
-        for path, updates in found.items()
+        for path, updates in calls_by_path.items()
         if path != "models/downloads.py"
     }
     assert {path: updates for path, updates in outside.items() if updates} == {
@@ -124,13 +126,13 @@ def test_only_one_module_updates_the_columns_that_an_attempt_writes() -> None:
 
 
 def test_only_one_queryset_method_filters_by_owner() -> None:
-    found = {
+    modules_with_filter = {
         path
         for path, tree in sources().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.keyword) and str(node.arg).startswith("collection__user")
     }
-    assert found == {"models/downloads.py"}
+    assert modules_with_filter == {"models/downloads.py"}
     assert "collection__user" in ast.unparse(function(sources()["models/downloads.py"], "for_user"))
 
 
@@ -157,22 +159,22 @@ def test_views_read_rows_only_through_the_store() -> None:
 
 
 def imports(tree: ast.AST) -> set[str]:
-    found = set()
+    names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def test_only_two_modules_use_a_cache_and_that_of_0_6_is_only_read() -> None:
-    found = {
+    importers = {
         path
         for path, tree in sources().items()
         if any(name.startswith("django.core.cache") for name in imports(tree))
     }
-    assert found == {"store/cache_entries.py", "legacy/cache_reader.py"}
+    assert importers == {"store/cache_entries.py", "legacy/cache_reader.py"}
     methods = {"get", "get_many", "set", "set_many", "add", "touch", "incr", "delete", "clear"}
     assert set(calls(sources()["legacy/cache_reader.py"], *methods)) == {
         "cache.get",
@@ -189,12 +191,12 @@ def test_only_two_modules_use_a_cache_and_that_of_0_6_is_only_read() -> None:
     ],
 )
 def test_only_one_module_imports_an_outside_module(module: str, importer: str) -> None:
-    found = {
+    importers = {
         path
         for path, tree in sources().items()
         if any(name == module or name.startswith(f"{module}.") for name in imports(tree))
     }
-    assert found == {importer}
+    assert importers == {importer}
 
 
 def test_only_the_testing_package_imports_testing_tools() -> None:

@@ -41,12 +41,12 @@ def matrix_cases() -> list[str]:
 
 def commands() -> set[str]:
     """Return the sessions that the workflow runs, with the values of each job's matrix."""
-    found = set()
+    names = set()
     for job in WORKFLOW["jobs"].values():
         for step in job["steps"]:
             for command in re.findall(r"nox -s (.+)", step.get("run", "")):
-                found |= {command.strip('"').replace(PLACE, each) for each in values(job)}
-    return found
+                names |= {command.strip('"').replace(PLACE, each) for each in values(job)}
+    return names
 
 
 PLACE = "${{ matrix.session }}"
@@ -61,9 +61,9 @@ def values(job: dict[str, Any]) -> list[str]:
 def run_locally() -> set[str]:
     """Return the sessions that ``.ci/run`` runs."""
     script = (ROOT / ".ci/run").read_text()
-    found = re.findall(r'^(?:\w+=\S+ )?run "?([^"\n]+?)"?$', script, re.MULTILINE)
-    assert len(found) > 5
-    return set(found)
+    names = re.findall(r'^(?:\w+=\S+ )?run "?([^"\n]+?)"?$', script, re.MULTILINE)
+    assert len(names) > 5
+    return set(names)
 
 
 def session_of(command: str) -> str:

@@ -168,12 +168,12 @@ STATIC_FILES = [
 
 def signature(function: Any) -> str:
     """Return a function's signature without types, whose text depends on the version of Python."""
-    found = inspect.signature(function)
+    full = inspect.signature(function)
     bare = [
         parameter.replace(annotation=inspect.Parameter.empty)
-        for parameter in found.parameters.values()
+        for parameter in full.parameters.values()
     ]
-    text = found.replace(parameters=bare, return_annotation=inspect.Signature.empty)
+    text = full.replace(parameters=bare, return_annotation=inspect.Signature.empty)
     return f"{function.__name__}{text}"
 
 
@@ -187,9 +187,9 @@ def test_the_functions_and_their_arguments(module: Any) -> None:
 @pytest.mark.parametrize("module", FUNCTIONS, ids=lambda module: module.__name__)
 def test_each_argument_and_each_result_has_a_type(module: Any) -> None:
     for name in module.__all__:
-        found = inspect.signature(getattr(module, name))
-        assert found.return_annotation is not inspect.Signature.empty
-        for parameter in found.parameters.values():
+        typed = inspect.signature(getattr(module, name))
+        assert typed.return_annotation is not inspect.Signature.empty
+        for parameter in typed.parameters.values():
             assert parameter.annotation is not inspect.Parameter.empty, f"{name}: {parameter}"
 
 
@@ -281,8 +281,8 @@ def test_the_templates() -> None:
         "admin/async_downloads": ADMIN_TEMPLATES,
     }.items():
         root = folder / app
-        found = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*"))
-        assert found == names
+        files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*"))
+        assert files == names
         for name in names:
             template = get_template(f"{app}/{name}").template
             assert Path(template.origin.name) == root / name
@@ -290,8 +290,8 @@ def test_the_templates() -> None:
 
 def test_the_static_files() -> None:
     folder = PACKAGE / "static"
-    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
-    assert found == STATIC_FILES
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+    assert files == STATIC_FILES
     for name in STATIC_FILES:
         assert Path(str(finders.find(name))) == folder / name
 
@@ -321,8 +321,8 @@ def options(command: BaseCommand, name: str) -> set[str]:
 
 
 def test_the_management_commands_and_their_options() -> None:
-    ours = {name for name, app in get_commands().items() if app == "async_downloads"}
-    assert ours == COMMANDS.keys()
+    commands = {name for name, app in get_commands().items() if app == "async_downloads"}
+    assert commands == COMMANDS.keys()
     everywhere = options(BaseCommand(), "any")
     for name, own in COMMANDS.items():
         assert options(load_command_class("async_downloads", name), name) - everywhere == own

@@ -389,9 +389,9 @@ def test_signing_in_leads_back_to_the_page(
     settings.LOGIN_URL = login
     path = reverse(f"async_downloads:{name}", args=[uuid.uuid4()] if name == "download" else [])
     host = "http://testserver" if login.startswith("https") else ""
-    for query, kept in [("", ""), ("?page=2", "?page=2"), ("?page=" + "%C3%A9" * 400, "")]:
+    for query, kept_query in [("", ""), ("?page=2", "?page=2"), ("?page=" + "%C3%A9" * 400, "")]:
         address = client.get(path + query)["Location"]
-        assert parse_qs(urlsplit(address).query)["next"] == [host + path + kept]
+        assert parse_qs(urlsplit(address).query)["next"] == [host + path + kept_query]
         assert address.startswith(login)
         assert len(address) < 2000
 

@@ -156,7 +156,7 @@ def test_a_fetch_is_counted_when_the_response_has_the_first_byte(
 
 
 @pytest.mark.parametrize(
-    ("asked", "counted"),
+    ("headers", "counted"),
     [
         ({}, 1),
         ({"Range": "bytes=2-"}, 0),
@@ -169,10 +169,10 @@ def test_a_fetch_is_counted_when_the_response_has_the_first_byte(
     ids=str,
 )
 def test_a_fetch_through_the_web_server_is_counted(
-    signed_in: Client, user: Any, mine: Download, settings: Any, asked: Any, counted: int
+    signed_in: Client, user: Any, mine: Download, settings: Any, headers: Any, counted: int
 ) -> None:
     settings.ASYNC_DOWNLOADS_SERVE = "x-accel"
-    assert signed_in.get(mine.url, headers=asked).status_code == 200
+    assert signed_in.get(mine.url, headers=headers).status_code == 200
     assert fetches(mine)[0] == counted
 
 

@@ -41,7 +41,7 @@ pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 SOON = SOCKET_MINIMUM * 3
 
 #: The route that the documentation of 0.6.0 shows.
-OLD_ROUTE = [re_path(r"ws/downloads/(?P<username>[\w.]+)/$", DownloadsConsumer.as_asgi())]
+LEGACY_ROUTE = [re_path(r"ws/downloads/(?P<username>[\w.]+)/$", DownloadsConsumer.as_asgi())]
 
 
 # Who may connect
@@ -65,7 +65,7 @@ async def test_the_name_of_another_user_is_refused(user: Any, other_user: Any, n
 async def test_the_name_of_another_user_is_refused_on_the_route_of_0_6(
     user: Any, other_user: Any
 ) -> None:
-    assert await is_refused(communicator(user, "/ws/downloads/grace/", routes=OLD_ROUTE))
+    assert await is_refused(communicator(user, "/ws/downloads/grace/", routes=LEGACY_ROUTE))
 
 
 @pytest.mark.parametrize("path", ["/ws/downloads/", "/ws/downloads/ada/"])
@@ -75,7 +75,7 @@ async def test_a_user_may_connect_without_a_name_or_with_their_own(user: Any, pa
 
 
 async def test_a_user_may_connect_to_the_route_of_0_6(user: Any) -> None:
-    async with connected(user, path="/ws/downloads/ada/", routes=OLD_ROUTE):
+    async with connected(user, path="/ws/downloads/ada/", routes=LEGACY_ROUTE):
         pass
 
 
@@ -96,7 +96,7 @@ async def test_a_user_with_any_name_may_connect(name: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["bob@example.com", "a+b-c", "with spaces", "ada", "_"])
-@pytest.mark.parametrize("routes", [None, OLD_ROUTE], ids=["ours", "old"])
+@pytest.mark.parametrize("routes", [None, LEGACY_ROUTE], ids=["current", "legacy"])
 async def test_users_whom_the_route_of_0_6_cannot_match_may_connect_by_the_common_name(
     name: str, routes: Any
 ) -> None:

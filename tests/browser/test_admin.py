@@ -50,13 +50,13 @@ def shop(user: Any) -> None:
     for number in range(240):
         state = chance.choices(("complete", "failed", "running", ""), (90, 7, 1, 1))[0]
         rows = chance.randrange(20, 400_000)
-        asked = now - timedelta(minutes=4 * number + chance.randrange(4))
+        requested = now - timedelta(minutes=4 * number + chance.randrange(4))
         made = {
             "collection": chance.choice(people),
             "name": chance.choice(NAMES),
-            "timestamp": asked,
-            "heard_at": asked,
-            "expires_at": asked + timedelta(days=1),
+            "timestamp": requested,
+            "heard_at": requested,
+            "expires_at": requested + timedelta(days=1),
             **({state: True} if state else {}),
         }
         if state == "complete":

@@ -23,14 +23,14 @@ def everything_shared(shared_cache: str) -> None:
 
 def requests_of(page: Page) -> list[str]:
     """Return a list to which each request of the page for the package's URLs is appended."""
-    asked: list[str] = []
+    requests: list[str] = []
 
     def note(request: Any) -> None:
         if "/async_downloads/" in request.url and "/static/" not in request.url:
-            asked.append(request.method)
+            requests.append(request.method)
 
     page.on("request", note)
-    return asked
+    return requests
 
 
 def open_menu(page: Page) -> None:
@@ -38,19 +38,19 @@ def open_menu(page: Page) -> None:
 
 
 def test_an_idle_page_sends_no_requests(page: Page, live_server: Any) -> None:
-    asked = requests_of(page)
+    requests = requests_of(page)
     page.goto(live_server.url)
     open_menu(page)
     expect(page.get_by_text("No downloads")).to_be_visible()
     page.wait_for_timeout(2500)
-    assert asked == []
+    assert requests == []
 
 
 @pytest.mark.parametrize("path", PAGES)
 def test_the_menu_follows_a_download_to_its_end_and_then_stops_polling(
     page: Page, live_server: Any, user: Any, path: str
 ) -> None:
-    asked = requests_of(page)
+    requests = requests_of(page)
     _, key = cache.init_download(user, "orders.csv", "Orders")
     page.goto(live_server.url + path)
     open_menu(page)
@@ -68,9 +68,9 @@ def test_the_menu_follows_a_download_to_its_end_and_then_stops_polling(
         link.click()
     assert download.value.suggested_filename == "orders.csv"
     assert download.value.path().read_bytes() == b"reference\nR1\n"
-    asked.clear()
+    requests.clear()
     page.wait_for_timeout(2500)
-    assert asked == []
+    assert requests == []
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -156,6 +156,6 @@ def test_the_menu_says_that_the_session_has_ended(
     open_menu(page)
     page.context.clear_cookies()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
-    asked = requests_of(page)
+    requests = requests_of(page)
     page.wait_for_timeout(2500)
-    assert asked == []
+    assert requests == []

@@ -43,8 +43,8 @@ def shop(tmp_path: Path) -> Iterator[str]:
         output = ""
         for line in demo.stdout:
             output += line
-            if found := re.search(r"open at (http://\S+)", line):
-                yield found[1]
+            if match := re.search(r"open at (http://\S+)", line):
+                yield match[1]
                 break
         else:
             pytest.fail(f"The demo did not start: {output}")

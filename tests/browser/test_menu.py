@@ -77,7 +77,7 @@ def test_an_open_menu_needs_no_toast(page: Page, live_server: Any, user: Any) ->
 
 
 def test_the_event_wakes_an_idle_menu(page: Page, live_server: Any, user: Any) -> None:
-    asked = requests_of(page)
+    requests = requests_of(page)
     page.goto(live_server.url)
     wait_for_htmx(page)
     key = cache.init_download(user, "orders.csv", "Orders")[1]
@@ -85,9 +85,9 @@ def test_the_event_wakes_an_idle_menu(page: Page, live_server: Any, user: Any) -
     expect(page.locator("#async-downloads")).to_have_class(re.compile("in-progress"))
     cache.save_download(key, [["R1"]])
     expect(page.locator("#async-downloads")).not_to_have_class(re.compile("in-progress"))
-    asked.clear()
+    requests.clear()
     page.wait_for_timeout(1500)
-    assert asked == []
+    assert requests == []
 
 
 def test_the_focus_stays_in_the_menu_when_the_focused_button_disappears(

@@ -84,11 +84,11 @@ def test_the_whole_job_needs_no_mouse(page: Page, live_server: Any, opens: str) 
 def test_a_page_polls_once_a_second_and_gets_no_content_without_a_change(
     page: Page, live_server: Any, user: Any, report: Report
 ) -> None:
-    asked: list[tuple[float, Request]] = []
+    requests: list[tuple[float, Request]] = []
 
     def note(request: Request) -> None:
         if "/ajax_update/" in request.url:
-            asked.append((time.monotonic(), request))
+            requests.append((time.monotonic(), request))
 
     page.on("request", note)
     key = cache.init_download(user, "orders.csv", "Orders")[1]
@@ -101,15 +101,15 @@ def test_a_page_polls_once_a_second_and_gets_no_content_without_a_change(
     cache.save_download(key, [["R1"]])
     expect(page.get_by_role("button", name="Downloads: 1 new")).to_be_visible()
     sizes = []
-    for _, request in asked:
+    for _, request in requests:
         response = request.response()
         assert response is not None
         sizes.append((response.status, request.sizes()["responseBodySize"]))
     unchanged = [size for status, size in sizes if status == 204]
-    line = f"{EXPORT_SECONDS} s: {len(asked)} requests, {len(unchanged)} of them empty"
+    line = f"{EXPORT_SECONDS} s: {len(requests)} requests, {len(unchanged)} of them empty"
     report("One export, by the browser's own count", [line])
-    assert len(asked) <= asked[-1][0] - asked[0][0] + 2
-    assert len(unchanged) >= len(asked) - steps - 2
+    assert len(requests) <= requests[-1][0] - requests[0][0] + 2
+    assert len(unchanged) >= len(requests) - steps - 2
     assert set(unchanged) == {0}
 
 
@@ -135,10 +135,10 @@ def test_a_page_that_becomes_visible_polls_at_once(page: Page, live_server: Any,
     page.clock.install()
     page.goto(live_server.url)
     wait_for_htmx(page)
-    asked = requests_of(page)
+    requests = requests_of(page)
     cache.init_download(user, "orders.csv", "Orders")
     page.clock.run_for(10_000)
-    assert asked == []
+    assert requests == []
     page.evaluate("window.dispatchEvent(new Event('focus'))")
     expect(page.get_by_role("button", name="Downloads: 1 in progress")).to_be_visible()
 
@@ -178,15 +178,15 @@ def test_inherited_attributes_of_a_site_do_not_affect_the_menu(
     page: Page, live_server: Any, user: Any
 ) -> None:
     key = cache.init_download(user, "orders.csv", "Orders")[1]
-    asked: list[str] = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.accept()))
     page.goto(f"{live_server.url}/strange/")
     open_menu(page)
     cache.save_download(key, [["R1"]])
     expect(page.get_by_role("link", name="Orders", exact=True).first).to_be_visible()
     expect(page.locator("#downloads-dropdown .download-name")).to_have_text("Orders")
     assert page.url.endswith("/strange/")
-    assert asked == []
+    assert dialogs == []
 
 
 def test_the_menu_of_a_boosted_page_works(page: Page, live_server: Any, user: Any) -> None:
