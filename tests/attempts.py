@@ -10,19 +10,19 @@ from async_downloads.store import cache_entries
 
 
 def claimed(download: Download) -> store.Attempt:
-    """Claim a download, and return the attempt."""
+    """Return an attempt that has just claimed a download."""
     attempt = store.claim(download.download_key)
     assert attempt is not None
     return attempt
 
 
 def long_ago() -> datetime:
-    """Return a time whose heartbeats count as stalled."""
+    """Return the time of a heartbeat that is long enough ago to have stalled."""
     return timezone.now() - timedelta(hours=1)
 
 
 def stall_all() -> None:
-    """Make all downloads stalled: date back their heartbeats, and delete their cache entries."""
+    """Let every unfinished download stall: no heartbeat in rows or cache entries."""
     for key in Download.objects.values_list("pk", flat=True):
         cache_entries.delete_entry(str(key))
     Download.objects.update(heard_at=long_ago())

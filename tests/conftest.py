@@ -14,7 +14,7 @@ from django.db import connections
 from django.test import Client
 
 from async_downloads.building import progress
-from async_downloads.store import attempt, cache_entries, lifecycle, removal
+from async_downloads.store import attempt, cache_entries, claiming, removal
 from tests import flushing, pace, services
 from tests.factories import UserFactory
 
@@ -135,7 +135,7 @@ def shared_cache(settings: Any) -> str:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Send a heartbeat at every row, and wait only briefly between rows."""
     monkeypatch.setattr(attempt, "HEARTBEAT_SECONDS", 0.0)
-    monkeypatch.setattr(lifecycle, "BLIND_ROW_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(claiming, "BLIND_ROW_WAIT_SECONDS", 0.05)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Rules of the code that import contracts cannot check."""
 
 import ast
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -32,6 +33,7 @@ WITHOUT_ALL = {
 }
 
 
+@functools.cache
 def sources() -> dict[str, ast.Module]:
     """Return the syntax trees of all modules except migrations, by their paths."""
     return {
@@ -75,14 +77,14 @@ def test_only_the_creation_of_a_download_saves_a_whole_instance() -> None:
         # A function of the package, and a method of the storage.
         "building/content.py": ["storage.save"],
         "files/storage.py": ["storage().save"],
-        "store/lifecycle.py": ["download.save"],
+        "store/creation.py": ["download.save"],
     }
-    create = function(sources()["store/lifecycle.py"], "_insert")
+    create = function(sources()["store/creation.py"], "_insert")
     assert calls(create, "save") == ["download.save"]
 
 
 def test_the_creation_of_a_download_can_only_insert() -> None:
-    create = function(sources()["store/lifecycle.py"], "_insert")
+    create = function(sources()["store/creation.py"], "_insert")
     (save,) = [
         node
         for node in ast.walk(create)
@@ -91,13 +93,13 @@ def test_the_creation_of_a_download_can_only_insert() -> None:
     assert "force_insert=True" in ast.unparse(save)
 
 
-def test_only_adoption_and_starts_write_whole_rows_in_bulk() -> None:
+def test_only_adoption_and_creation_write_whole_rows_in_bulk() -> None:
     ways = ("bulk_update", "abulk_update", "update_or_create", "aupdate_or_create", "bulk_create")
     calls_by_path = {path: calls(tree, *ways) for path, tree in sources().items()}
     # The first only inserts new rows; the second inserts one collection or updates its key.
     assert {path: writes for path, writes in calls_by_path.items() if writes} == {
         "legacy/adoption.py": ["downloads().bulk_create"],
-        "store/starts.py": ["collections.bulk_create"],
+        "store/creation.py": ["collections.bulk_create"],
     }
     (insert,) = [
         node
@@ -118,7 +120,7 @@ def test_only_one_module_updates_the_columns_that_an_attempt_writes() -> None:
     assert {path: updates for path, updates in outside.items() if updates} == {
         # A row of django-q2 that the site has not edited.
         "executors/django_q_schedule.py": ["untouched.update"],
-        "store/lifecycle.py": ["collections.filter(pk=collection.pk).update"],
+        "store/creation.py": ["collections.filter(pk=collection.pk).update"],
     }
 
 

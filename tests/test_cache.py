@@ -290,8 +290,14 @@ class TestFailures:
         [
             ("Plain text", "Plain text"),
             (DownloadError("For people"), "For people"),
-            (RuntimeError("dsn"), "Something went wrong while the file was being made."),
-            (SystemExit("9"), "The file took too long, or its worker was stopped."),
+            (
+                RuntimeError("dsn"),
+                "Something went wrong while creating the file. Please request it again.",
+            ),
+            (
+                SystemExit("9"),
+                "It took too long, or the worker was stopped. Please request it again.",
+            ),
         ],
     )
     def test_set_error_shows_only_what_is_meant_for_people(self, error: Any, shown: str) -> None:

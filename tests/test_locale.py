@@ -1,4 +1,4 @@
-"""Each shipped language translates every text, and only those."""
+"""Every shipped language translates every text, and no other."""
 
 import gettext
 import io
@@ -24,12 +24,12 @@ PACKAGE = Path(__file__).parent.parent / "async_downloads"
 LANGUAGES = ["de", "es", "fr", "zh_Hans"]
 KEYWORDS = [*DEFAULT_KEYWORDS, "gettext_lazy", "gettext_noop", "ngettext_lazy"]
 
-#: Placeholders in texts, of each kind.
+#: The two kinds of placeholders.
 PLACEHOLDERS = re.compile(r"%\(\w+\)s|{\w+}")
 
 
-def msgids_in_use() -> Iterator[Any]:
-    """Yield the msgids of the code and the templates."""
+def source_texts() -> Iterator[Any]:
+    """Yield the texts of the code and the templates, as msgids."""
     for path in PACKAGE.rglob("*.*"):
         if path.suffix not in {".py", ".html", ".txt"} or "migrations" in path.parts:
             continue
@@ -40,7 +40,7 @@ def msgids_in_use() -> Iterator[Any]:
         for _, function, message, _ in extract_python(source, KEYWORDS, [], {}):
             texts = message if isinstance(message, tuple) else (message,)
             wanted = 2 if function and function.startswith("ngettext") else 1
-            # Texts of rows are not msgids.
+            # A text from a row is None here.
             if texts[0] is not None:
                 yield texts[:wanted] if wanted > 1 else texts[0]
 
@@ -61,7 +61,7 @@ def test_the_shipped_languages_are_the_documented_ones() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_text_is_translated_and_no_other(language: str) -> None:
-    assert {message.id for message in messages(language)} == set(msgids_in_use())
+    assert {message.id for message in messages(language)} == set(source_texts())
     for message in messages(language):
         texts = message.string if isinstance(message.string, tuple) else (message.string,)
         assert all(texts), message.id
@@ -78,7 +78,7 @@ def test_a_translation_has_the_same_placeholders(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_compiled_catalog_is_up_to_date(language: str) -> None:
+def test_the_compiled_catalog_matches_its_source(language: str) -> None:
     path = PACKAGE / "locale" / language / "LC_MESSAGES" / "django.mo"
     with path.open("rb") as file:
         compiled = gettext.GNUTranslations(file)
@@ -116,13 +116,13 @@ def test_the_menu_is_in_the_language_of_the_page(
 
 
 @pytest.mark.django_db
-def test_a_poll_is_answered_in_the_language_of_the_browser(
+def test_a_poll_is_in_the_language_of_the_browser(
     signed_in: Client, user: Any, settings: Any
 ) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
     DownloadFactory(collection__user=user, failed=True)
     headers = {"HX-Request": "true", "Accept-Language": "fr"}
-    # The middleware leaves its language active in the thread.
+    # The middleware leaves its language in the thread.
     with translation.override("en"):
         page = signed_in.get("/async_downloads/ajax_update/", headers=headers).text
     assert "Échoué" in page

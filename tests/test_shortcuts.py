@@ -150,7 +150,7 @@ def test_prefetched_objects_are_not_fetched_again(db: None) -> None:
 def test_prefetches_are_kept_from_one_chunk_to_the_next(
     key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("async_downloads.shortcuts.CHUNK_SIZE", 3)
+    monkeypatch.setattr("async_downloads.building.content.CHUNK_SIZE", 3)
     for _ in range(8):
         OrderFactory.create_batch(2, customer=CustomerFactory())
     customers = Customer.objects.prefetch_related("orders").order_by("pk")
@@ -334,7 +334,7 @@ def test_a_queue_that_cannot_be_reached_fails_the_download_and_not_the_view(
         _, key = init_generic_csv_download(task, user, "Orders")
     download = get(key)
     assert download.failed
-    assert download.errors == "The export could not be queued. Please try again later."
+    assert download.errors == "The download could not be queued. Please request it again later."
     # Staff see what went wrong, and where.
     assert download.error_detail.startswith("Traceback")
     assert "DownloadError" not in download.error_detail

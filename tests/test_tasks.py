@@ -134,14 +134,14 @@ def test_each_call_is_an_attempt_and_past_the_limit_the_task_is_not_called() -> 
 
 def test_a_task_that_says_that_it_was_cancelled_raises_nothing(download: Download) -> None:
     tasks.run_task("tests.jobs.cancel", download.download_key)
-    assert now(download).errors == "The task ended without making a file."
+    assert now(download).errors == "The task ended without a file. Please request it again."
 
 
 def test_a_task_whose_download_was_cleared_does_nothing(
     db: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     tasks.run_task("tests.jobs.export", "0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e")
-    assert "There is no download" in caplog.text
+    assert "does not exist; nothing was written" in caplog.text
     assert stored_files() == []
 
 

@@ -245,7 +245,7 @@ class TestDownload:
         default_storage.delete(mine.filepath)
         response = signed_in.get(mine.url)
         assert response.status_code == 410
-        assert "no longer there" in response.text
+        assert "This file is missing" in response.text
 
 
 class TestScript:

@@ -38,11 +38,11 @@ def test_each_request_for_a_missing_file_is_410_and_marks_the_row(
     for method in (signed_in.get, signed_in.head, signed_in.get):
         assert method(url).status_code == 410
     response = signed_in.get(url)
-    assert "no longer there" in response.text
+    assert "This file is missing" in response.text
     assert response["Cache-Control"] == "private, no-store"
     mine.refresh_from_db()
     assert (mine.failed, mine.file_missing, mine.url) == (True, True, "")
-    assert mine.errors == "The file is no longer there. Please ask for it again."
+    assert mine.errors == "The file is missing. Please request it again."
 
 
 def test_the_list_says_that_a_file_is_missing_and_does_not_link_it(
@@ -52,7 +52,7 @@ def test_the_list_says_that_a_file_is_missing_and_does_not_link_it(
     version = signed_in.get(UPDATE, headers=HTMX).text.partition('"version": "')[2]
     signed_in.get(mine.url)
     update = signed_in.get(UPDATE, {"version": version.partition('"')[0]}, headers=HTMX)
-    assert "The file is no longer there." in update.text
+    assert "The file is missing." in update.text
     assert mine.url not in update.text
     (entry,) = signed_in.get(UPDATE).json()["downloads"]
     assert (entry["complete"], entry["url"]) == (False, "")

@@ -196,7 +196,7 @@ class ExportInBackgroundMixin(ModelAdminMixin):
             self._check(selection, request.user)
             init_generic_csv_download(task, request.user, name, selection.as_values())
         except IncorrectLookupParameters:
-            text = _("These filters do not exist, so nothing was exported.")
+            text = _("These filters do not exist, so nothing was exported. Choose them again.")
             self.message_user(request, text, messages.ERROR)
         except TooManyDownloadsError as error:
             self.message_user(request, str(error), messages.ERROR)

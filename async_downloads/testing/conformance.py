@@ -22,7 +22,7 @@ __all__ = ["ExecutorConformance", "Worker"]
 T = TypeVar("T")
 
 #: Seconds that a test waits for a worker, at the most.
-PATIENCE: Final = 300.0
+LONGEST_WAIT: Final = 300.0
 
 #: Seconds for which a transaction is held open, for whoever would not wait for its end.
 LINGER: Final = 0.2
@@ -271,9 +271,9 @@ class ExecutorConformance:
 
 
 def _eventually(condition: Callable[[], T], *, why: str) -> T:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LONGEST_WAIT
     while not (answer := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"Not within {PATIENCE:g} s: {why}.")
+            raise AssertionError(f"Not within {LONGEST_WAIT:g} s: {why}.")
         time.sleep(0.02)
     return answer

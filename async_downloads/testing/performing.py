@@ -24,7 +24,7 @@ PERCENTAGE: Final = 50
 
 #: Seconds between two looks at the folder, and after which nobody is there any more.
 PAUSE: Final = 0.02
-PATIENCE: Final = 120.0
+LONGEST_WAIT: Final = 120.0
 
 
 class Notes:
@@ -57,7 +57,7 @@ class Notes:
         Raises:
             TimeoutError: Nobody has.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + LONGEST_WAIT
         while not (self.folder / name).exists():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"Nobody has said {name}.")

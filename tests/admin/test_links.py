@@ -27,12 +27,12 @@ def test_staff_with_permissions_get_links_to_file_collection_and_user() -> None:
     client = staff_with("view_download", "fetch_download", "view_downloadcollection", "view_user")
     links = tools(text(client, detail(download)))
     user = download.collection.user
-    assert links["Fetch the file"] == download.url
+    assert links["Download the file"] == download.url
     assert links["Collection"] == detail(download.collection)
     assert links["User"] == reverse("admin:auth_user_change", args=[user.pk])
     for name in ("Collection", "User"):
         assert client.get(links[name]).status_code == 200
-    response = client.get(links["Fetch the file"])
+    response = client.get(links["Download the file"])
     assert b"".join(response) == b"a,b\n"  # type: ignore[arg-type]
 
 
@@ -44,10 +44,10 @@ def test_staff_with_only_the_view_permission_get_no_links() -> None:
 def test_the_file_is_linked_exactly_if_the_view_would_send_it(settings: Any) -> None:
     client = staff_with("view_download", "fetch_download")
     download = DownloadFactory(complete=True)
-    assert "Fetch the file" in tools(text(client, detail(download)))
-    assert "Fetch the file" not in tools(text(client, detail(DownloadFactory(running=True))))
+    assert "Download the file" in tools(text(client, detail(download)))
+    assert "Download the file" not in tools(text(client, detail(DownloadFactory(running=True))))
     settings.ASYNC_DOWNLOADS_MAY_FETCH = "tests.admin.test_links.refuse"
-    assert "Fetch the file" not in tools(text(client, detail(download)))
+    assert "Download the file" not in tools(text(client, detail(download)))
     assert client.get(download.url).status_code == 404
 
 
@@ -61,8 +61,8 @@ def test_staff_get_links_to_their_own_files_without_permission() -> None:
     user = get_user_model().objects.get()
     own = DownloadFactory(complete=True, collection__user=user)
     label = DownloadFactory(complete=True, collection__user=None, collection__label="team")
-    assert tools(text(client, detail(own)))["Fetch the file"] == own.url
-    assert "Fetch the file" not in tools(text(client, detail(label)))
+    assert tools(text(client, detail(own)))["Download the file"] == own.url
+    assert "Download the file" not in tools(text(client, detail(label)))
 
 
 def test_a_label_and_an_unregistered_model_get_no_link_to_a_user(

@@ -81,7 +81,7 @@ def shop(user: Any) -> None:
         failed=True,
         name="Stock audit",
         attempts=3,
-        errors="Something went wrong while the file was being made.",
+        errors="Something went wrong while creating the file. Please request it again.",
         error_detail=TRACEBACK,
     )
 

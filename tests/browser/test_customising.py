@@ -54,7 +54,7 @@ def test_a_customised_centre_looks_like_the_site_and_still_works(
     cache.set_percentage(key, 30)
     orders = menu.locator(".download-container", has_text="Orders")
     expect(orders.get_by_role("progressbar")).to_have_js_property("value", 30)
-    expect(orders).to_contain_text("In progress, requested 0\xa0minutes ago")
+    expect(orders).to_contain_text("Requested 0\xa0minutes ago. In progress")
     take_picture(page, PICTURES / "customised.png")
     page.get_by_role("button", name="Clear Customers").click()
     expect(menu.get_by_text("Customers")).to_have_count(0)

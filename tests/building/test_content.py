@@ -60,12 +60,12 @@ def test_an_export_that_ends_early_is_never_plainly_complete(key: str, expected:
     cache.save_download(key, three_rows(), expected_rows=expected)
     download = Download.objects.get()
     assert (download.complete, download.truncated) == (True, True)
-    assert download.status_text == "Ended early: 3 of 5 rows"
+    assert download.status_text == "Truncated: 3 of 5 rows"
 
 
 def test_its_owner_reads_so_in_the_list(key: str, signed_in: Client) -> None:
     cache.save_download(key, three_rows(), expected_rows=5)
-    assert "Ended early: 3 of 5 rows" in signed_in.get(LIST).text
+    assert "Truncated: 3 of 5 rows" in signed_in.get(LIST).text
 
 
 def test_as_many_rows_as_were_expected_are_complete(key: str, signed_in: Client) -> None:

@@ -43,7 +43,9 @@ def test_one_row_more_is_a_failure_that_says_so(
     settings.ASYNC_DOWNLOADS_MAX_ROWS = 3
     download = made(user, iterable=([number] for number in range(4)))
     assert download.failed
-    assert download.errors == "The file would have more than 3 rows, which is the limit."
+    assert (
+        download.errors == "The file would exceed the limit of 3 rows. Please request fewer rows."
+    )
     assert (download.url, files()) == ("", [])
     page = signed_in.get("/async_downloads/list/").text
     assert download.errors in page
@@ -89,7 +91,10 @@ def test_a_file_is_as_large_as_it_may_be_and_no_larger(
         assert files()[0].stat().st_size == size
     else:
         assert download.failed
-        assert download.errors == ("The file would be larger than 97.7\xa0KB, which is the limit.")
+        assert (
+            download.errors
+            == "The file would exceed the limit of 97.7\xa0KB. Please request less data."
+        )
         assert files() == []
 
 

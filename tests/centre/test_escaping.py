@@ -212,7 +212,7 @@ def test_owners_see_a_safe_text_and_staff_see_the_traceback(
         tasks.run_task(f"{__name__}.{task.__name__}", key)
     for render in RENDERERS:
         html = render(signed_in, user)
-        assert "Something went wrong while the file was being made." in html
+        assert "Something went wrong while creating the file. Please request it again." in html
         assert "hunter2" not in html
     answer = signed_in.get("/async_downloads/ajax_update/").text
     assert not re.search("hunter2|db.internal", answer)

@@ -91,9 +91,9 @@ def test_each_change_is_shown(changed: dict[str, Any]) -> None:
 
 def test_a_truncated_download_says_so() -> None:
     download = DownloadFactory(complete=True, rows_written=3, rows_expected=3)
-    assert "Ended early" not in shown(download)
+    assert "Truncated" not in shown(download)
     download.rows_expected = 4
-    assert "Ended early" in shown(download)
+    assert "Truncated" in shown(download)
 
 
 def test_each_response_has_its_own_csrf_token_and_page() -> None:

@@ -380,4 +380,4 @@ def test_the_type_of_the_column_decides_and_not_that_of_the_field(name: str) -> 
                 else:
                     assert ours in (None, theirs), shape
         if hasattr(connection.Database, "ClientCursor") or connection.vendor != "postgresql":
-            assert (db_csv.text_of(querysets["alone"]) is not None) == is_fast
+            assert (db_csv.writer_for(querysets["alone"]) is not None) == is_fast

@@ -55,10 +55,10 @@ def nothing(rows: int) -> None:
 
 
 def ours(queryset: QuerySet[Any], *, escape: bool = False, encoding: str = "utf-8") -> bytes:
-    text = db_csv.text_of(queryset, escape_formulas=escape)
-    assert text is not None
+    write_rows = db_csv.writer_for(queryset, escape_formulas=escape)
+    assert write_rows is not None
     stream = io.BytesIO()
-    rows = text.write(stream, encoding=encoding, beat=nothing)
+    rows = write_rows(stream, encoding, nothing)
     # Not count(), of which Django makes a wrong statement where there are extra columns.
     assert rows == len(list(queryset))
     return stream.getvalue()
@@ -310,13 +310,13 @@ FALLS_BACK_ON_SQLITE: dict[str, Callable[[], QuerySet[Any]]] = {
 
 @pytest.mark.parametrize("name", FALLS_BACK)
 def test_what_does_not_make_rows_of_what_it_selects_has_no_text(name: str) -> None:
-    assert db_csv.text_of(FALLS_BACK[name]()) is None
+    assert db_csv.writer_for(FALLS_BACK[name]()) is None
 
 
 @pytest.mark.skipif(VENDOR == "mysql", reason="MariaDB's driver makes values of them")
 @pytest.mark.parametrize("name", FALLS_BACK_ELSEWHERE)
 def test_what_is_not_known_to_print_the_same_has_no_text(name: str) -> None:
-    assert db_csv.text_of(FALLS_BACK_ELSEWHERE[name]()) is None
+    assert db_csv.writer_for(FALLS_BACK_ELSEWHERE[name]()) is None
 
 
 @fast
@@ -324,7 +324,7 @@ def test_what_is_not_known_to_print_the_same_has_no_text(name: str) -> None:
 def test_what_a_database_tells_of_its_columns_is_enough(shop: list[Order], name: str) -> None:
     queryset = FALLS_BACK_ON_SQLITE[name]()
     if VENDOR == "sqlite":
-        assert db_csv.text_of(queryset) is None
+        assert db_csv.writer_for(queryset) is None
     else:
         assert sorted(parsed(ours(queryset))) == sorted(parsed(theirs(queryset)))
 
@@ -336,12 +336,12 @@ def test_a_union_has_text_where_the_database_tells_of_its_columns_beforehand(
     if VENDOR == "postgresql":
         assert sorted(parsed(ours(a_union()))) == sorted(parsed(theirs(a_union())))
     else:
-        assert db_csv.text_of(a_union()) is None
+        assert db_csv.writer_for(a_union()) is None
 
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_TEXT))
 def test_a_field_without_proof_takes_its_whole_export_to_the_row_path(name: str) -> None:
-    assert db_csv.text_of(Specimen.objects.values_list("pk", name)) is None
+    assert db_csv.writer_for(Specimen.objects.values_list("pk", name)) is None
 
 
 @fast
@@ -358,7 +358,7 @@ def test_moments_are_naive_where_a_site_has_no_time_zones(settings: Any) -> None
     rows = Specimen.objects.order_by("pk").values_list("moment", "pk")
     if VENDOR == "postgresql":
         # It and Python need not have the same list of a place's offsets.
-        assert db_csv.text_of(rows) is None
+        assert db_csv.writer_for(rows) is None
         return
     assert_same(rows)
     assert b"2026-07-01 12:30:00," in ours(rows)
@@ -377,10 +377,10 @@ def test_any_encoding_is_written_as_the_row_path_writes_it(encoding: str) -> Non
 @fast
 def test_a_character_that_the_encoding_lacks_is_told_with_its_row() -> None:
     Customer.objects.bulk_create([Customer(name=name) for name in ("a", "b", "名", "c")])
-    text = db_csv.text_of(Customer.objects.order_by("pk").values_list("name", "pk"))
-    assert text is not None
+    write_rows = db_csv.writer_for(Customer.objects.order_by("pk").values_list("name", "pk"))
+    assert write_rows is not None
     with pytest.raises(DownloadError, match=r"^Row 3 has a character that latin-1 cannot"):
-        text.write(io.BytesIO(), encoding="latin-1", beat=nothing)
+        write_rows(io.BytesIO(), "latin-1", nothing)
     assert Customer.objects.count() == 4
 
 
@@ -400,10 +400,10 @@ def test_beats_may_make_queries_and_the_connection_is_fit_after_a_cancellation(
             raise DownloadCancelled
 
     with transaction.atomic() if inside else nullcontext():
-        text = db_csv.text_of(Customer.objects.order_by("pk").values_list("pk", "name"))
-        assert text is not None
+        write_rows = db_csv.writer_for(Customer.objects.order_by("pk").values_list("pk", "name"))
+        assert write_rows is not None
         with pytest.raises(DownloadCancelled):
-            text.write(io.BytesIO(), beat=beat)
+            write_rows(io.BytesIO(), "utf-8", beat)
         assert [row for row, _ in seen] == sorted({row for row, _ in seen})
         assert seen[-1] == (2000, 5000)
         assert Customer.objects.count() == 5000
@@ -419,7 +419,7 @@ def test_a_copy_needs_no_cursor_of_the_servers(shop: list[Order], monkeypatch: A
     rows = Order.objects.order_by("pk").values_list("pk", "total")
     assert_same(rows)
     with transaction.atomic():
-        assert db_csv.text_of(rows) is None
+        assert db_csv.writer_for(rows) is None
 
 
 @fast
@@ -431,9 +431,9 @@ def test_no_second_connection_is_asked_of_a_pool(shop: list[Order]) -> None:
     connections["default"] = pooled
     seen: list[int] = []
     try:
-        text = db_csv.text_of(Order.objects.values_list("pk", "total"))
-        assert text is not None
-        text.write(io.BytesIO(), beat=lambda _rows: seen.append(Order.objects.count()))
+        write_rows = db_csv.writer_for(Order.objects.values_list("pk", "total"))
+        assert write_rows is not None
+        write_rows(io.BytesIO(), "utf-8", lambda _rows: seen.append(Order.objects.count()))
     finally:
         pooled.close()
         pooled.close_pool()
@@ -464,9 +464,9 @@ def test_beats_find_the_tables_that_the_session_was_told_of(
             cursor.execute("GRANT SELECT ON shop_order TO pg_monitor")
             cursor.execute(statement)
         told = answer()
-        text = db_csv.text_of(Order.objects.values_list("pk", "total"))
-        assert text is not None
-        text.write(io.BytesIO(), beat=lambda _rows: seen.append(answer()))
+        write_rows = db_csv.writer_for(Order.objects.values_list("pk", "total"))
+        assert write_rows is not None
+        write_rows(io.BytesIO(), "utf-8", lambda _rows: seen.append(answer()))
     finally:
         connection.close()
     assert seen == [told]
@@ -479,13 +479,13 @@ def test_a_connection_of_another_kind_is_the_only_one_that_is_asked(shop: list[O
     connections["default"] = own
     seen: list[Any] = []
     try:
-        text = db_csv.text_of(Order.objects.values_list("pk", "total"))
-        if text is not None:
-            text.write(io.BytesIO(), beat=lambda _rows: seen.append(connections["default"]))
+        write_rows = db_csv.writer_for(Order.objects.values_list("pk", "total"))
+        if write_rows is not None:
+            write_rows(io.BytesIO(), "utf-8", lambda _rows: seen.append(connections["default"]))
     finally:
         own.close()
         connections["default"] = usual
-    assert (text is None) == (VENDOR == "mysql")
+    assert (write_rows is None) == (VENDOR == "mysql")
     assert all(one is own for one in seen)
 
 
@@ -497,11 +497,11 @@ def test_a_connection_of_another_kind_is_the_only_one_that_is_asked(shop: list[O
 )
 def test_a_session_that_prints_dates_otherwise_has_no_text(statement: str) -> None:
     rows = Specimen.objects.values_list("moment")
-    assert db_csv.text_of(rows) is not None
+    assert db_csv.writer_for(rows) is not None
     try:
         with connection.cursor() as cursor:
             cursor.execute(statement)
-        assert db_csv.text_of(rows) is None
+        assert db_csv.writer_for(rows) is None
     finally:
         connection.close()
 
@@ -509,7 +509,7 @@ def test_a_session_that_prints_dates_otherwise_has_no_text(statement: str) -> No
 @mysql
 def test_inside_a_transaction_mariadb_would_have_to_hold_all_rows() -> None:
     with transaction.atomic():
-        assert db_csv.text_of(Order.objects.values_list("pk")) is None
+        assert db_csv.writer_for(Order.objects.values_list("pk")) is None
 
 
 @mysql

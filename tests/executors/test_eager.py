@@ -134,7 +134,9 @@ def test_the_immediate_backend_tells_staff_what_the_task_raised(
 
 def assert_is_the_tasks_own(download: Download) -> None:
     assert download.failed
-    assert download.errors == "Something went wrong while the file was being made."
+    assert (
+        download.errors == "Something went wrong while creating the file. Please request it again."
+    )
     assert "LookupError: no such table" in download.error_detail
     assert "in fail" in download.error_detail
 
@@ -181,7 +183,9 @@ def test_a_record_that_is_there_is_failed_with_the_traceback(user: Any, queue: s
         enqueue_download(task, key, argument)
     download = Download.objects.get()
     assert download.failed
-    assert download.errors == "Something went wrong while the file was being made."
+    assert (
+        download.errors == "Something went wrong while creating the file. Please request it again."
+    )
     assert download.error_detail.startswith("Traceback")
     assert "check_arguments" in download.error_detail
 

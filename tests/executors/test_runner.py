@@ -17,11 +17,11 @@ from async_downloads import cache, store
 from async_downloads.exceptions import DownloadBusy, DownloadCancelled, DownloadError
 from async_downloads.executors.runner import supervise
 from async_downloads.models import Download
-from async_downloads.store import lifecycle
+from async_downloads.store import claiming
 from tests import pace
 from tests.attempts import stall_all
 from tests.factories import DownloadFactory
-from tests.store.test_lifecycle import closing
+from tests.store.test_claiming import closing
 from tests.test_cache import stored_names
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
@@ -155,7 +155,10 @@ class TestItsEnd:
 
     def test_without_a_file_it_has_failed(self, key: str) -> None:
         run(key, lambda: None)
-        assert (now().state, now().errors) == ("failed", "The task ended without making a file.")
+        assert (now().state, now().errors) == (
+            "failed",
+            "The task ended without a file. Please request it again.",
+        )
 
     def test_a_failure_that_save_download_has_recorded_stands(self, key: str) -> None:
         run(key, lambda: cache.save_download(key, (1 / 0 for _ in [1])))  # type: ignore[arg-type, misc]
@@ -200,7 +203,7 @@ class TestItsEnd:
             stall_all()
             other = store.claim(key)
             assert other is not None
-            monkeypatch.setattr(lifecycle.time, "sleep", lambda seconds: other.heartbeat())
+            monkeypatch.setattr(claiming.time, "sleep", lambda seconds: other.heartbeat())
             cache.set_percentage(key, 50)
 
         with pytest.raises(DownloadBusy):
@@ -265,7 +268,10 @@ class TestTransactionsInside:
 
 def test_a_body_that_only_says_that_it_was_cancelled_has_made_no_file(key: str) -> None:
     run(key, raising(DownloadCancelled("elsewhere")), makes_file=False)
-    assert (now().state, now().errors) == ("failed", "The task ended without making a file.")
+    assert (now().state, now().errors) == (
+        "failed",
+        "The task ended without a file. Please request it again.",
+    )
 
 
 def _closing(work: Callable[[], object]) -> Callable[[], None]:

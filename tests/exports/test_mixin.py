@@ -207,7 +207,10 @@ def test_above_the_limit_a_message_says_so(client: Client, settings: Any) -> Non
 @pytest.mark.django_db(transaction=True)
 def test_unknown_filters_start_nothing(client: Client) -> None:
     ((level, text),) = messages_of(client.post(f"{EXPORT}?no_such=1"))
-    assert (level, text) == ("error", "These filters do not exist, so nothing was exported.")
+    assert (level, text) == (
+        "error",
+        "These filters do not exist, so nothing was exported. Choose them again.",
+    )
     assert client.post(f"{EXPORT}?customer__name__startswith=A").status_code == 400
     assert not Download.objects.exists()
 

@@ -141,7 +141,7 @@ class Cluster(Child):
     @property
     def errors(self) -> list[str]:
         """The errors in its log, but for what a delivery says that leaves a task to another."""
-        return [line for line in self.lines("ERROR") if "is with another run" not in line]
+        return [line for line in self.lines("ERROR") if "is with another attempt" not in line]
 
     @property
     def ready(self) -> bool:

@@ -275,7 +275,9 @@ def test_what_was_broken_off_has_kept_its_progress(moved: Moved) -> None:
 def test_failures_say_what_a_person_may_read(moved: Moved) -> None:
     assert moved.entry("given up")["errors"] == "There are no orders in this month."
     failed = moved.entry("failed")
-    assert failed["errors"] == "Something went wrong while the file was being made."
+    assert (
+        failed["errors"] == "Something went wrong while creating the file. Please request it again."
+    )
     assert failed["url"] == ""
     (detail,) = moved.site.query(
         "SELECT error_detail FROM async_downloads_download WHERE name = 'Failed'"

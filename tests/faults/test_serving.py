@@ -126,9 +126,9 @@ def test_case_28_a_file_that_was_removed_behind_our_back_is_told_of(
         for _ in range(2):
             answer = person.get(url)
             assert answer.status == 410
-            assert "no longer there" in answer.text
+            assert "This file is missing" in answer.text
         assert person.poll(shown).status == 200
         assert url not in person.poll().text
-        assert "The file is no longer there." in person.poll().text
+        assert "The file is missing." in person.poll().text
         assert site.row(url.split("/")[-2])["state"] == "failed"
         assert person.clear(url.split("/")[-2]).status == 200

@@ -14,7 +14,7 @@ from tests.faults.harness import NewSite, Server, Site
 
 STATIC: Final = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 
-WRONG: Final = "Something went wrong while the file was being made."
+WRONG: Final = "Something went wrong while creating the file. Please request it again."
 
 #: Backends by what they do to names.
 STORAGES: Final[dict[str, dict[str, Any]]] = {

@@ -17,7 +17,7 @@ from async_downloads.legacy import adoption
 from async_downloads.models import Download
 from tests import s3
 from tests.attempts import long_ago
-from tests.legacy import old_downloads
+from tests.legacy import legacy_downloads
 from tests.pace import LONGEST_WAIT
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
@@ -228,8 +228,11 @@ def test_case_48_orphans_are_found_in_uuid_folders_alone_and_only_when_old(
 def test_what_0_6_left_there_is_adopted_with_its_files(
     user: Any, signed_in: Client, on_s3: Any
 ) -> None:
-    complete, lost = old_downloads.store("ada"), old_downloads.begin("ada", complete=True, url="x")
-    renamed = old_downloads.begin("ada", "b.csv", complete=True, url="x")
+    complete, lost = (
+        legacy_downloads.store("ada"),
+        legacy_downloads.begin("ada", complete=True, url="x"),
+    )
+    renamed = legacy_downloads.begin("ada", "b.csv", complete=True, url="x")
     put(on_s3, f"downloads/{renamed}/b_1.csv")
     nobodys = put(on_s3, f"downloads/{uuid.uuid4()}/c.csv")
     # What consoles show as an empty folder.

@@ -205,7 +205,7 @@ def test_one_that_the_file_name_means_fails_and_staff_learn_why(user: Any) -> No
     download = Download.objects.get()
     assert (download.failed, download.errors) == (
         True,
-        "Something went wrong while the file was being made.",
+        "Something went wrong while creating the file. Please request it again.",
     )
     assert "needs no_such_module, which is not installed" in download.error_detail
     # A file that was made by other means needs nothing.

@@ -22,7 +22,7 @@ from async_downloads import cache
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats import Options, Rows, cells, registry
 from async_downloads.formats import rows as rows_module
-from async_downloads.formats.rows import MOST_ROWS, Batches, check_header
+from async_downloads.formats.rows import MAX_BATCH_ROWS, Batches, check_header
 from async_downloads.models import Download
 from tests.factories import CustomerFactory, DownloadFactory, OrderFactory
 from tests.shop.models import Customer, Order
@@ -294,7 +294,7 @@ def test_rows_are_read_once_in_order_and_counted_before_they_are_used() -> None:
     seen = [(batches.count, [cell for (cell,) in batch]) for batch in batches.of(cells.flat)]
     assert [number for _, batch in seen for number in batch] == list(range(1000))
     assert all(count == batch[0] for count, batch in seen)
-    assert max(len(batch) for _, batch in seen) <= MOST_ROWS + rows_module.MOST_UNTIMED
+    assert max(len(batch) for _, batch in seen) <= MAX_BATCH_ROWS + rows_module.MAX_UNTIMED_ROWS
 
 
 def test_a_row_at_a_time_for_what_knows_no_batches() -> None:
@@ -395,7 +395,7 @@ def test_few_large_rows_are_held() -> None:
     class Large(list[str]):
         def __init__(self) -> None:
             nonlocal alive, most
-            super().__init__(["x" * rows_module.MOST_TEXT])
+            super().__init__(["x" * rows_module.MAX_BATCH_TEXT])
             alive += 1
             most = max(most, alive)
 
@@ -421,26 +421,26 @@ def test_the_clock_is_looked_at_between_rows_that_come_slowly(
             now += 0.0001 if number < 500 else 1.0
             yield [number]
 
-    def beat(count: int, moment: float) -> bool:
+    def report(count: int, moment: float) -> bool:
         beats.append((count, moment))
         return False
 
-    batches = Batches(rows(), beat=beat).of(cells.flat)
+    batches = Batches(rows(), report=report).of(cells.flat)
     assert sum(len(batch) for batch in batches) == 1000
     quick = [moment for count, moment in beats if count < 500]
     assert len(quick) < 60
-    slow = [count for count, _ in beats if count > 500 + rows_module.MOST_UNTIMED]
-    assert slow == list(range(slow[0], 1001))
+    slow = [count for count, _ in beats if count > 500 + rows_module.MAX_UNTIMED_ROWS]
+    assert slow == list(range(501 + rows_module.MAX_UNTIMED_ROWS, 1001))
 
 
 def test_what_beats_each_time_is_asked_at_each_row() -> None:
     beats: list[int] = []
 
-    def beat(count: int, now: float) -> bool:
+    def report(count: int, now: float) -> bool:
         beats.append(count)
         return True
 
-    assert len(list(Batches(([1] for _ in range(300)), beat=beat))) == 300
+    assert len(list(Batches(([1] for _ in range(300)), report=report))) == 300
     assert beats == list(range(301))
 
 
@@ -448,7 +448,7 @@ def test_rows_are_watched_from_the_first_to_the_last() -> None:
     seen: list[str] = []
 
     @contextmanager
-    def watched() -> Iterator[None]:
+    def context() -> Iterator[None]:
         seen.append("begin")
         try:
             yield
@@ -459,7 +459,7 @@ def test_rows_are_watched_from_the_first_to_the_last() -> None:
         seen.append("row")
         yield ["a"]
 
-    batches = Batches(rows(), watched=watched)
+    batches = Batches(rows(), context=context)
     assert batches.names is None
     assert list(batches) == [["a"]]
     assert seen == ["begin", "row", "end"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from async_downloads.formats.text import layer_over, let_go
+from async_downloads.formats.text import detach, text_layer
 
 
 class OneWay(io.BytesIO):
@@ -25,7 +25,7 @@ class OneWay(io.BytesIO):
 )
 def test_a_byte_order_mark_is_written_once_on_every_stream(kind: Any, encoding: str) -> None:
     stream = kind()
-    layer = layer_over(stream, encoding)
+    layer = text_layer(stream, encoding)
     for _ in range(3):
         layer.write("ä" * 10_000)
         layer.flush()
@@ -35,7 +35,7 @@ def test_a_byte_order_mark_is_written_once_on_every_stream(kind: Any, encoding: 
 
 def test_it_ends_lines_as_it_is_told() -> None:
     stream = io.BytesIO()
-    layer = layer_over(stream, "utf-8")
+    layer = text_layer(stream, "utf-8")
     layer.write("a\nb\r\n")
     layer.detach()
     assert stream.getvalue() == b"a\nb\r\n"
@@ -50,10 +50,10 @@ class Refusing(io.BytesIO):
 
 def test_what_a_stream_refuses_is_not_offered_again_when_the_layer_is_forgotten() -> None:
     refused = Refusing()
-    layer = layer_over(refused, "utf-8")
+    layer = text_layer(refused, "utf-8")
     layer.write("left over")
     with pytest.raises(OSError, match="no room"):
-        let_go(layer)
+        detach(layer)
     # An error in here could only be printed, and warnings are errors.
     del layer
     gc.collect()

@@ -353,7 +353,7 @@ def test_a_row_that_is_too_wide_is_an_error_and_loses_nothing(
 ) -> None:
     monkeypatch.setattr(xlsx, "MAX_COLUMNS", 3)
     assert sheets([["a"] * 3]) == [[["a"] * 3]]
-    with pytest.raises(DownloadError, match=r"more cells than .* 3"):
+    with pytest.raises(DownloadError, match="more than 3 cells"):
         written([["a"] * cells], header=header)
 
 
@@ -371,7 +371,7 @@ def test_a_text_that_is_too_long_is_cut_and_shows_it(
     text: str, cut: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert sheets([["a"], [text]], name="orders.xlsx") == [[["a"], [cut]]]
-    told = ["orders.xlsx has 1 texts that were cut to 32767 characters, the first in row 2"]
+    told = ["orders.xlsx has 1 texts that were truncated to 32767 characters, the first in row 2"]
     assert [record.getMessage() for record in caplog.records] == (told if cut != text else [])
 
 

@@ -143,6 +143,7 @@ def test_a_name_that_thousands_have_is_looked_up_once_for_each(names: list[str])
     assert looked_up <= 4 * len(names)
 
 
+@pytest.mark.long
 def test_a_path_is_not_longer_than_it_can_be_unpacked() -> None:
     (name,) = names_of("/".join(["folder"] * 100_000) + "/a.csv")
     assert name.endswith("folder/a.csv")
