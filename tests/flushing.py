@@ -1,9 +1,9 @@
-"""Transactional tests leave the databases as they found them, in a few short statements.
+"""Restore the databases after a transactional test, with a few short statements.
 
 Django flushes every table after such a test and then sends ``post_migrate``. The receivers
-make content types, permissions and schedules again, with hundreds of queries: that took longer
-than most of these tests. Here, tables are emptied, and rows that the migrations made are put
-back only if a test has changed them.
+create content types, permissions and schedules again with hundreds of queries, which took longer
+than most of these tests. This module empties the tables, and restores the rows of migrations only
+if a test has changed them.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ __all__ = ["Table", "contents", "replaced"]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of a database, and what was in it before the first test."""
+    """A table of a database, and its rows before the first test."""
 
     name: str
     columns: list[str] = field(default_factory=list)
@@ -27,20 +27,20 @@ class Table:
 
 
 def contents() -> dict[str, list[Table]]:
-    """Return by alias the tables that Django would flush, as they are now."""
-    found: dict[str, list[Table]] = {}
+    """Return the tables that Django would flush, by the alias of their database."""
+    tables: dict[str, list[Table]] = {}
     for alias in connections:
         connection = connections[alias]
         names = connection.introspection.django_table_names(only_existing=True, include_views=False)
         with connection.cursor() as cursor:
             quoted = map(connection.ops.quote_name, names)
-            found[alias] = [_read(cursor, name) for name in quoted]
-    return found
+            tables[alias] = [_read(cursor, name) for name in quoted]
+    return tables
 
 
 @contextmanager
 def replaced(initial: dict[str, list[Table]]) -> Iterator[None]:
-    """Put back these contents after a transactional test, instead of flushing.
+    """Restore these contents after a transactional test, instead of flushing.
 
     Args:
         initial: The tables by the alias of their database.

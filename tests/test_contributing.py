@@ -40,13 +40,13 @@ def matrix_cases() -> list[str]:
 
 
 def commands() -> set[str]:
-    """Return what the workflow gives to ``nox -s``, with the values of each job's matrix."""
-    found = set()
+    """Return the sessions that the workflow runs, with the values of each job's matrix."""
+    names = set()
     for job in WORKFLOW["jobs"].values():
         for step in job["steps"]:
-            for given in re.findall(r"nox -s (.+)", step.get("run", "")):
-                found |= {given.strip('"').replace(PLACE, each) for each in values(job)}
-    return found
+            for command in re.findall(r"nox -s (.+)", step.get("run", "")):
+                names |= {command.strip('"').replace(PLACE, each) for each in values(job)}
+    return names
 
 
 PLACE = "${{ matrix.session }}"
@@ -59,11 +59,11 @@ def values(job: dict[str, Any]) -> list[str]:
 
 
 def run_locally() -> set[str]:
-    """Return what ``.ci/run`` runs."""
+    """Return the sessions that ``.ci/run`` runs."""
     script = (ROOT / ".ci/run").read_text()
-    found = re.findall(r'^(?:\w+=\S+ )?run "?([^"\n]+?)"?$', script, re.MULTILINE)
-    assert len(found) > 5
-    return set(found)
+    names = re.findall(r'^(?:\w+=\S+ )?run "?([^"\n]+?)"?$', script, re.MULTILINE)
+    assert len(names) > 5
+    return set(names)
 
 
 def session_of(command: str) -> str:
@@ -71,21 +71,21 @@ def session_of(command: str) -> str:
 
 
 def test_the_workflow_runs_sessions_that_exist() -> None:
-    given = commands()
-    assert given
-    assert {session_of(command) for command in given} - sessions() == set()
+    run_sessions = commands()
+    assert run_sessions
+    assert {session_of(command) for command in run_sessions} - sessions() == set()
 
 
-def test_the_workflow_runs_all_that_is_run_locally() -> None:
+def test_the_workflow_runs_every_session_of_the_local_script() -> None:
     assert run_locally() - commands() == set()
 
 
 def test_the_workflow_runs_every_case_of_the_matrix() -> None:
-    given = {command for command in commands() if command.startswith("matrix")}
-    assert given == {f"matrix({case})" for case in matrix_cases()}
+    cases = {command for command in commands() if command.startswith("matrix")}
+    assert cases == {f"matrix({case})" for case in matrix_cases()}
 
 
-def test_the_workflow_requires_services_that_the_tests_know() -> None:
+def test_the_workflow_requires_known_services() -> None:
     from tests import services
 
     text = (ROOT / ".github/workflows/ci.yml").read_text() + (ROOT / ".ci/run").read_text()
@@ -108,7 +108,7 @@ def test_the_guide_for_contributors_names_files_that_exist() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda p: p.name)
-def test_what_the_project_page_reads_can_be_read(path: Path) -> None:
+def test_the_forms_and_workflows_of_the_project_page_are_valid(path: Path) -> None:
     read = yaml.safe_load(path.read_text())
     assert isinstance(read, dict)
     for field in read.get("body", []):
@@ -116,7 +116,7 @@ def test_what_the_project_page_reads_can_be_read(path: Path) -> None:
         assert "attributes" in field
 
 
-def test_hooks_of_this_project_are_tools_of_its_lint_group() -> None:
+def test_local_hooks_use_tools_of_the_lint_group() -> None:
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     own = [each for repo in hooks["repos"] if repo["repo"] == "local" for each in repo["hooks"]]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -1,4 +1,4 @@
-"""Each test finds the rows that the migrations made, and no others."""
+"""Each test finds the rows of the migrations, and no others."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.factories import DownloadFactory, UserFactory
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "elsewhere"])
 
 
-def made_by_migrations() -> list[set[Any]]:
+def rows_of_migrations() -> list[set[Any]]:
     return [
         set(model.objects.values_list(*fields))
         for model, fields in (
@@ -26,30 +26,30 @@ def made_by_migrations() -> list[set[Any]]:
     ]
 
 
-# The same test twice, as what one leaves is what the other finds; their order is random.
+# Each test runs twice, as one finds what the other leaves; their order is random.
 @pytest.mark.parametrize("time", ["once", "twice"])
-def test_whatever_a_test_deletes_is_there_for_the_next_one(time: str) -> None:
-    assert all(made_by_migrations())
+def test_rows_that_a_test_deletes_are_restored_for_the_next_one(time: str) -> None:
+    assert all(rows_of_migrations())
     user = UserFactory(username="ada")
     user.user_permissions.set(Permission.objects.all())
     Schedule.objects.all().delete()
     ContentType.objects.all().delete()
-    assert not any(made_by_migrations())
+    assert not any(rows_of_migrations())
 
 
 @pytest.mark.parametrize("time", ["once", "twice"])
-def test_whatever_a_test_makes_is_gone_for_the_next_one(time: str) -> None:
+def test_rows_that_a_test_adds_are_deleted_for_the_next_one(time: str) -> None:
     assert not Download.objects.exists()
     DownloadFactory(collection__user=UserFactory(username="ada"))
     Permission.objects.update(name="changed")
     ContentType.objects.create(app_label="shop", model="canary")
 
 
-def test_rows_come_back_as_they_were() -> None:
-    before = made_by_migrations()
+def test_rows_are_restored_unchanged() -> None:
+    before = rows_of_migrations()
     initial = flushing.contents()
     Permission.objects.update(name="changed")
     Schedule.objects.all().delete()
     for alias in connections:
         flushing._put_back(alias, initial[alias])
-    assert made_by_migrations() == before
+    assert rows_of_migrations() == before

@@ -90,9 +90,7 @@ def test_each_action_is_logged_in_the_history(
 
 
 @pytest.mark.parametrize("action", ["cancel", "mark_failed"])
-def test_there_is_no_confirmation_page_when_there_is_nothing_to_do(
-    admin: Client, action: str
-) -> None:
+def test_an_action_without_effect_shows_no_confirmation_page(admin: Client, action: str) -> None:
     page = chosen(admin, action, [DownloadFactory(complete=True)]).content.decode()
     assert "Nothing to do" in page
     assert Download.objects.get().complete

@@ -21,8 +21,8 @@ def create_downloads(*days: str) -> None:
 
 def dates(page: str) -> list[str]:
     """Return the titles of the choices, in brackets if they are not links."""
-    found = re.search(r'<nav class="toplinks".*?>(.*?)</nav>', page, re.DOTALL)
-    lines = [] if found is None else [line.strip() for line in found[1].splitlines()]
+    match = re.search(r'<nav class="toplinks".*?>(.*?)</nav>', page, re.DOTALL)
+    lines = [] if match is None else [line.strip() for line in match[1].splitlines()]
     titles = [unescape(re.sub("<.*?>", "", line)) for line in lines if line]
     # Django 6.1 adds a title of the field.
     titles = [title for title in titles if not title.startswith("Filter by")]

@@ -107,7 +107,7 @@ def test_a_download_is_found_by_its_key(admin: Client, assorted: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "matches"),
     [
         ("a hundred", True),
         ("hundred a", True),
@@ -117,6 +117,6 @@ def test_a_download_is_found_by_its_key(admin: Client, assorted: None) -> None:
     ],
 )
 def test_each_word_of_a_search_must_match(
-    admin: Client, assorted: None, query: str, found: bool
+    admin: Client, assorted: None, query: str, matches: bool
 ) -> None:
-    assert ("a hundred" in listed(admin, q=query)) is found
+    assert ("a hundred" in listed(admin, q=query)) is matches

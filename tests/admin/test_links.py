@@ -65,7 +65,7 @@ def test_staff_get_links_to_their_own_files_without_permission() -> None:
     assert "Download the file" not in tools(text(client, detail(label)))
 
 
-def test_there_is_no_link_to_a_user_of_a_label_or_of_an_unregistered_model(
+def test_a_label_and_an_unregistered_model_get_no_link_to_a_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     client = staff_with("view_download", "view_user")

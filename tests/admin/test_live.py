@@ -27,9 +27,9 @@ PROGRESS = f"{LIST}progress/"
 def polled(page: str) -> set[str]:
     """Return the keys that a page will poll for."""
     (element,) = re.findall(r'<div id="async-downloads-live"[^>]*>', page)
-    found = re.search(r'keys=([0-9a-f,]*)"', element)
-    assert ("hx-trigger" in element) is bool(found)
-    return set() if found is None else set(found[1].split(","))
+    match = re.search(r'keys=([0-9a-f,]*)"', element)
+    assert ("hx-trigger" in element) is bool(match)
+    return set() if match is None else set(match[1].split(","))
 
 
 def test_the_summary_counts_by_state_with_links_to_the_list(admin: Client) -> None:
@@ -73,7 +73,7 @@ def test_a_poll_brings_changes_and_the_last_one_ends_the_polling(admin: Client) 
         name: re.findall(rf'<span id="{name}-(\w+)" hx-swap-oob="true">', answer)
         for name in ("state", "size")
     }
-    assert {tuple(sorted(found)) for found in cells.values()} == {
+    assert {tuple(sorted(keys)) for keys in cells.values()} == {
         tuple(sorted((first.pk.hex, second.pk.hex)))
     }
     assert "Complete</span>" in answer
@@ -125,5 +125,5 @@ def test_pages_add_no_inline_script_or_style(admin: Client) -> None:
     other_page = text(admin, reverse("admin:auth_group_change", args=[Group.objects.create().pk]))
     for page in (text(admin, LIST), text(admin, detail(download)), text(admin, SUMMARY)):
         for pattern in (r"<script(?![^>]*src=)[^>]*>", r"<style", r" style=", r" on\w+="):
-            found, known = re.findall(pattern, page), re.findall(pattern, other_page)
-            assert set(found) <= set(known), pattern
+            own, known = re.findall(pattern, page), re.findall(pattern, other_page)
+            assert set(own) <= set(known), pattern

@@ -19,7 +19,7 @@ from tests.browser.conftest import PICTURES, take_picture
 
 ROOT = Path(__file__).parents[2]
 
-#: Milliseconds, as the browser counts.
+#: In milliseconds, the unit of Playwright.
 LONGEST_WAIT = pace.LONGEST_WAIT * 1000
 
 
@@ -43,8 +43,8 @@ def shop(tmp_path: Path) -> Iterator[str]:
         output = ""
         for line in demo.stdout:
             output += line
-            if found := re.search(r"open at (http://\S+)", line):
-                yield found[1]
+            if match := re.search(r"open at (http://\S+)", line):
+                yield match[1]
                 break
         else:
             pytest.fail(f"The demo did not start: {output}")
@@ -80,7 +80,7 @@ def test_a_person_exports_orders_watches_fetches_and_clears(visitor: Page, shop:
     report = menu.locator(".download-container", has_text="Sales report")
     audit = menu.locator(".download-container", has_text="Stock audit")
 
-    # Watches: the page does not load anew, and the menu stays open.
+    # Watches: the page is not reloaded, and the menu stays open.
     expect(audit).to_contain_text("The warehouse stopped answering", timeout=LONGEST_WAIT)
     expect(orders.get_by_role("link")).to_be_visible(timeout=LONGEST_WAIT)
     assert navigations == []

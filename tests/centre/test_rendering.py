@@ -49,8 +49,8 @@ def test_a_page_polls_seldom_for_a_stalled_download(user: Any) -> None:
 def test_the_polling_interval_grows_with_the_age_of_the_download(
     user: Any, minutes: float, seconds: int
 ) -> None:
-    asked = timezone.now() - timedelta(minutes=minutes)
-    DownloadFactory(collection__user=user, timestamp=asked)
+    requested = timezone.now() - timedelta(minutes=minutes)
+    DownloadFactory(collection__user=user, timestamp=requested)
     assert f'hx-trigger="every {seconds}s' in rendered(user)
 
 

@@ -21,7 +21,7 @@ from async_downloads.ws_consumers import DownloadsConsumer
 CONSUMER = DownloadsConsumer.as_asgi()
 
 #: The route that the documentation of 0.6.0 shows.
-OLD = [re_path(r"ws/downloads/(?P<username>[\w.]+)/$", CONSUMER)]
+LEGACY = [re_path(r"ws/downloads/(?P<username>[\w.]+)/$", CONSUMER)]
 
 
 class OtherConsumer(AsyncWebsocketConsumer):
@@ -43,16 +43,16 @@ def wrapped(routes: Any) -> Any:
 
 
 APPLICATIONS = {
-    "ours": wrapped(websocket_urlpatterns),
-    "old": wrapped(OLD),
-    "ours, below a path": wrapped([path("push/", URLRouter(websocket_urlpatterns))]),
-    "old, below a path": wrapped([path("push/", URLRouter(OLD))]),
-    "old, after another": wrapped([path("ws/chat/", OtherConsumer.as_asgi()), *OLD]),
-    "old, hidden by another": wrapped(
-        [re_path(r"^ws/downloads/\w+/$", OtherConsumer.as_asgi()), *OLD]
+    "current": wrapped(websocket_urlpatterns),
+    "legacy": wrapped(LEGACY),
+    "current, below a path": wrapped([path("push/", URLRouter(websocket_urlpatterns))]),
+    "legacy, below a path": wrapped([path("push/", URLRouter(LEGACY))]),
+    "legacy, after another": wrapped([path("ws/chat/", OtherConsumer.as_asgi()), *LEGACY]),
+    "legacy, hidden by another": wrapped(
+        [re_path(r"^ws/downloads/\w+/$", OtherConsumer.as_asgi()), *LEGACY]
     ),
-    "old, behind a router without a route": wrapped(
-        [path("", URLRouter([path("chat/", OtherConsumer.as_asgi())])), *OLD]
+    "legacy, behind a router without a route": wrapped(
+        [path("", URLRouter([path("chat/", OtherConsumer.as_asgi())])), *LEGACY]
     ),
     "letters alone": wrapped([re_path(r"^mine/(?P<username>[a-z]+)/$", CONSUMER)]),
     "without a name": wrapped([path("exports", CONSUMER)]),
@@ -83,26 +83,26 @@ def address(username: str = "ada") -> str:
 @pytest.mark.parametrize(
     ("name", "username", "expected"),
     [
-        ("ours", "ada", "/ws/downloads/"),
-        ("ours", "bob@example.com", "/ws/downloads/"),
-        ("old", "ada", "/ws/downloads/ada/"),
-        ("old", "Łucja.2", "/ws/downloads/%C5%81ucja.2/"),
+        ("current", "ada", "/ws/downloads/"),
+        ("current", "bob@example.com", "/ws/downloads/"),
+        ("legacy", "ada", "/ws/downloads/ada/"),
+        ("legacy", "Łucja.2", "/ws/downloads/%C5%81ucja.2/"),
         # The route of 0.6 cannot match these names: "_" means the signed-in user.
-        ("old", "bob@example.com", "/ws/downloads/_/"),
-        ("old", "a+b-c", "/ws/downloads/_/"),
-        ("old", "with spaces", "/ws/downloads/_/"),
-        ("old", "../%2f?#", "/ws/downloads/_/"),
-        ("ours, below a path", "ada", "/push/ws/downloads/"),
-        ("old, below a path", "ada", "/push/ws/downloads/ada/"),
-        ("old, after another", "ada", "/ws/downloads/ada/"),
-        ("old, behind a router without a route", "ada", "/ws/downloads/ada/"),
+        ("legacy", "bob@example.com", "/ws/downloads/_/"),
+        ("legacy", "a+b-c", "/ws/downloads/_/"),
+        ("legacy", "with spaces", "/ws/downloads/_/"),
+        ("legacy", "../%2f?#", "/ws/downloads/_/"),
+        ("current, below a path", "ada", "/push/ws/downloads/"),
+        ("legacy, below a path", "ada", "/push/ws/downloads/ada/"),
+        ("legacy, after another", "ada", "/ws/downloads/ada/"),
+        ("legacy, behind a router without a route", "ada", "/ws/downloads/ada/"),
         ("letters alone", "ada", "/mine/ada/"),
         ("without a name", "ada", "/exports"),
         ("converter", "bob@example.com", "/of/bob%40example.com/"),
         ("converter", "a/b", "/of/_/"),
         # Unknown routes: this process has imported the route of the app, so that is used.
         ("letters alone", "ADA", "/ws/downloads/"),
-        ("old, hidden by another", "ada", "/ws/downloads/"),
+        ("legacy, hidden by another", "ada", "/ws/downloads/"),
         ("of a tenant", "ada", "/ws/downloads/"),
         ("alternatives", "ada", "/ws/downloads/"),
         ("unknown", "ada", "/ws/downloads/"),
@@ -120,7 +120,7 @@ def test_the_address_follows_the_routes(
 @pytest.mark.parametrize("username", ["ada", "bob@example.com", "_", "Łucja"])
 def test_the_address_leads_to_the_consumer(name: str, username: str) -> None:
     path = unquote(websocket_address.path_of(APPLICATIONS[name], username))
-    unreachable = name in ("old, hidden by another", "of a tenant") or (
+    unreachable = name in ("legacy, hidden by another", "of a tenant") or (
         name == "letters alone" and username != "ada"
     )
     assert websocket_address.resolves(APPLICATIONS[name], path) is not unreachable
@@ -168,7 +168,7 @@ def test_without_routes_the_address_follows_the_imported_modules(
     for name in {"routing", "ws_consumers"}.difference(imported):
         monkeypatch.delitem(sys.modules, f"async_downloads.{name}", raising=False)
     assert address() == f"{expected}?language=en"
-    for routes in (websocket_urlpatterns, OLD):
+    for routes in (websocket_urlpatterns, LEGACY):
         if expected.endswith("_/"):
             assert websocket_address.resolves(URLRouter(routes), expected)
 
@@ -180,12 +180,12 @@ def prefix() -> Any:
     set_script_prefix("/")
 
 
-@pytest.mark.parametrize("name", ["ours", "old"])
+@pytest.mark.parametrize("name", ["current", "legacy"])
 def test_the_address_is_below_the_path_of_the_site(loaded: Any, prefix: Any, name: str) -> None:
     loaded(name)
     prefix("/shop/ü/")
     with translation.override("de"):
-        own = {"ours": "", "old": "ada/"}[name]
+        own = {"current": "", "legacy": "ada/"}[name]
         expected = f"/shop/%C3%BC/ws/downloads/{own}?language=de&prefix=%2Fshop%2F%C3%BC%2F"
         assert address() == expected
 
@@ -205,7 +205,7 @@ def test_the_address_is_below_the_path_of_the_site(loaded: Any, prefix: Any, nam
 def test_the_setting_overrides_the_routes(
     settings: Any, loaded: Any, prefix: Any, value: str, expected: str
 ) -> None:
-    loaded("old")
+    loaded("legacy")
     prefix("/shop/")
     settings.ASYNC_DOWNLOADS_WS_URL = value
     separator = "&" if "?" in value else "?"

@@ -74,10 +74,10 @@ def messages(*, deploy: bool = False) -> list[CheckMessage]:
 
 
 def ids(*, deploy: bool = False) -> list[str]:
-    found = messages(deploy=deploy)
+    reported = messages(deploy=deploy)
     # Each message comes with a hint.
-    assert all(message.hint and message.msg for message in found)
-    return sorted(str(message.id).removeprefix("async_downloads.") for message in found)
+    assert all(message.hint and message.msg for message in reported)
+    return sorted(str(message.id).removeprefix("async_downloads.") for message in reported)
 
 
 def ids_in(text: str) -> set[str]:

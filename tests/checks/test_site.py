@@ -22,7 +22,7 @@ def test_w001_reports_a_site_without_urls(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "expected"),
+    ("processors", "expected"),
     [
         ([], ["W002"]),
         (["django.contrib.messages.context_processors.messages"], ["W002"]),
@@ -31,10 +31,10 @@ def test_w001_reports_a_site_without_urls(settings: Any) -> None:
     ],
 )
 def test_w002_reports_templates_without_the_request(
-    settings: Any, kept: list[str], expected: list[str]
+    settings: Any, processors: list[str], expected: list[str]
 ) -> None:
     templates = deepcopy(project_settings.TEMPLATES)
-    templates[0]["OPTIONS"]["context_processors"] = kept
+    templates[0]["OPTIONS"]["context_processors"] = processors
     settings.TEMPLATES = templates
     assert ids() == expected
 

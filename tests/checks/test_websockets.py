@@ -118,7 +118,7 @@ def test_w012_reports_an_application_without_the_route_only_in_production(
 
 
 @pytest.mark.parametrize(
-    ("url", "found"),
+    ("url", "expected"),
     [
         ("ws/downloads/", []),
         ("ws/downloads/{username}/", []),
@@ -133,13 +133,13 @@ def test_w012_reports_an_application_without_the_route_only_in_production(
     ],
 )
 def test_w012_resolves_the_address_of_the_setting(
-    settings: Any, url: Any, found: list[str]
+    settings: Any, url: Any, expected: list[str]
 ) -> None:
     settings.FORCE_SCRIPT_NAME = "/shop"
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     settings.ASYNC_DOWNLOADS_WS_URL = url
-    assert ids(deploy=True) == found
+    assert ids(deploy=True) == expected
 
 
 @pytest.mark.parametrize("value", ["no.such.application", "tests.settings.no_such_name", "x"])

@@ -14,10 +14,10 @@ from async_downloads.shortcuts import wake_menu
 from tests import services
 
 #: By user name, how a page configures htmx: its ``version``, whether it is ``compatible`` with 2,
-#: attributes of the ``body``, and ``config``. Tests set it; the server is their process.
-SAID: dict[str, dict[str, Any]] = {}
+#: attributes of the ``body``, and ``config``. Tests set it, as the server is in their process.
+HTMX_CONFIGS: dict[str, dict[str, Any]] = {}
 
-#: Nothing from elsewhere, nothing inline: what a careful site allows.
+#: The policy of a careful site: nothing from other hosts, nothing inline.
 STRICT_CSP = "default-src 'self'"
 
 
@@ -37,17 +37,17 @@ def in_bootstrap(request: HttpRequest, version: int, theme: str) -> HttpResponse
 
 
 def boosted(request: HttpRequest, *, strange: bool) -> HttpResponse:
-    """Show the page of a site whose links htmx follows, and perhaps more of its attributes."""
+    """Show the page of a site with boosted links, and with more attributes of htmx if strange."""
     return page(request, "boosted.html", {"strange": strange})
 
 
-def outspoken(request: HttpRequest) -> HttpResponse:
-    """Show the page of a site that tells htmx much about itself, as ``SAID`` says."""
-    said = SAID[request.user.get_username()]
-    attributes = format_html_join("", ' {}="{}"', said.get("body", {}).items())
-    config = json.dumps(said.get("config", {}))
-    context = {**said, "attributes": attributes, "config": config}
-    return render(request, "outspoken.html", context)
+def with_htmx_config(request: HttpRequest) -> HttpResponse:
+    """Show the page of a site that configures htmx as ``HTMX_CONFIGS`` says."""
+    configured = HTMX_CONFIGS[request.user.get_username()]
+    attributes = format_html_join("", ' {}="{}"', configured.get("body", {}).items())
+    config = json.dumps(configured.get("config", {}))
+    context = {**configured, "attributes": attributes, "config": config}
+    return render(request, "with_htmx_config.html", context)
 
 
 @require_POST
