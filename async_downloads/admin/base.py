@@ -55,15 +55,11 @@ class KeyedChangeList(ChangeList):
             keys = paginator.keys
         rows_of_page = self.apply_select_related(self.root_queryset.filter(pk__in=keys).order_by())
         rows = {row.pk: row for row in self.narrowed(rows_of_page)}
-        shown: Any = self.shown([rows[key] for key in keys if key in rows])
+        shown: Any = [rows[key] for key in keys if key in rows]
         self.result_list = shown
 
     def narrowed(self, rows: Any) -> Any:
         """Return the queryset without the columns that the list does not show."""
-        return rows
-
-    def shown(self, rows: list[Any]) -> list[Any]:
-        """Return the rows with live values."""
         return rows
 
 
