@@ -50,20 +50,14 @@ class DownloadCollectionAdmin(CollectionActions, ReadOnlyAdmin):
         store.purge(Download.objects.filter(collection=obj.pk))
         DownloadCollection.objects.filter(pk=obj.pk).delete()
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """Show one collection, with links to its downloads and its user."""
-        response = super().change_view(request, object_id, form_url, extra_context)
-        shown = getattr(response, "context_data", None) or {}
-        if isinstance(collection := shown.get("original"), DownloadCollection):
-            shown["user_url"] = page_of(collection.user, get_user_model(), self.admin_site, request)
-            shown["downloads_url"] = self._downloads_of(collection, request)
-        return response
+        collection = context["original"]
+        context["user_url"] = page_of(collection.user, get_user_model(), self.admin_site, request)
+        context["downloads_url"] = self._downloads_of(collection, request)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def _downloads_of(self, collection: DownloadCollection, request: HttpRequest) -> str:
         """Return the URL of a collection's downloads; empty without the permission to view them."""
