@@ -4,6 +4,7 @@ import uuid
 from http import HTTPStatus
 from typing import Any, Final
 
+from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -49,10 +50,9 @@ class LiveViews(ModelAdminMixin):
         """The URL of htmx."""
         return htmx_assets.url("htmx-2.min.js")
 
-    def address(self, name: str, *arguments: Any) -> str:
+    def address(self, name: str) -> str:
         """Return the URL of one of this model's pages in its admin site."""
-        view = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
-        return reverse(view, args=arguments, current_app=self.admin_site.name)
+        return reverse(admin_urlname(self.opts, name), current_app=self.admin_site.name)
 
     def summary_view(self, request: HttpRequest) -> HttpResponse:
         """Count all downloads by state, in a request of its own as it reads every row."""
