@@ -33,10 +33,6 @@ MAX_PAGE_AGE: Final = timedelta(days=3650)
 LISTED: Final = 10
 
 
-class EmptyForm(forms.Form):
-    """A confirmation without fields."""
-
-
 class ExtendForm(forms.Form):
     """The time for which downloads are kept."""
 
@@ -70,7 +66,7 @@ class BulkAction:
         flag: The kind of entry in the admin's history.
         applicable: Returns the downloads to which the action applies.
         act: Acts on downloads, and returns their number.
-        form: Further fields of the confirmation page.
+        form: Further fields of the confirmation page; none by default.
     """
 
     name: str
@@ -81,7 +77,7 @@ class BulkAction:
     flag: int
     applicable: Callable[[DownloadQuerySet], DownloadQuerySet]
     act: Callable[[DownloadQuerySet, Any, HttpRequest], int]
-    form: type[forms.Form] = EmptyForm
+    form: type[forms.Form] = forms.Form
 
     @property
     def removes(self) -> bool:

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
@@ -221,7 +222,4 @@ class ExportInBackgroundMixin(ModelAdminMixin):
         return format_html('{} <a href="{}">{}</a>', text, url, _("Your downloads"))
 
     def _url(self, name: str) -> str:
-        return reverse(
-            f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}",
-            current_app=self.admin_site.name,
-        )
+        return reverse(admin_urlname(self.opts, name), current_app=self.admin_site.name)
