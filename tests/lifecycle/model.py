@@ -116,8 +116,8 @@ class Expected:
         self.write(now, state="pending", claimed_by=None)
 
     def fail(self, errors: str, now: float) -> None:
-        """Record a failure, unless it is complete."""
-        if self.state != "complete":
+        """Record a failure, unless it is complete, or has failed and expired."""
+        if self.state != "complete" and not self.expired(now):
             self.write(now, state="failed", errors=errors)
 
     def fail_if_overdue(self, now: float) -> None:
