@@ -110,7 +110,7 @@ def test_the_file_has_the_name_type_and_rows_of_its_format(
 
 
 @pytest.mark.parametrize(
-    ("filename", "what", "logged"),
+    ("filename", "arguments", "logged"),
     [
         ("a.xslx", {"iterable": ROWS}, "'a.xslx'"),
         ("a.xslx.zip", {"iterable": ROWS}, "'a.xslx.zip'"),
@@ -121,7 +121,7 @@ def test_the_file_has_the_name_type_and_rows_of_its_format(
     ],
 )
 def test_rows_under_a_misspelt_extension_are_logged(
-    user: Any, caplog: pytest.LogCaptureFixture, filename: str, what: Any, logged: str
+    user: Any, caplog: pytest.LogCaptureFixture, filename: str, arguments: Any, logged: str
 ) -> None:
     key = cache.init_download(user, filename)[1]
     cache.save_download(key, **arguments)
