@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from async_downloads import cache
 from async_downloads.building import progress
-from async_downloads.formats import rows
+from async_downloads.formats import rows as format_rows
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.store import attempt, cache_entries
 from tests.lifecycle.actors import Clock, OfThisProcess, ParkingStorage, Process
@@ -97,7 +97,7 @@ class World(RuleBasedStateMachine):
         for module, name in ((attempt, "_attempts"), (progress, "_steps")):
             self._end.enter_context(mock.patch.object(module, name, OfThisProcess()))
         # The model expects that any row may come with a heartbeat.
-        self._end.enter_context(mock.patch.object(rows, "MAX_UNTIMED_ROWS", 1))
+        self._end.enter_context(mock.patch.object(format_rows, "MAX_UNTIMED_ROWS", 1))
         cache_entries._breakers.clear()
         self.users = [get_user_model().objects.get_or_create(username=n)[0] for n in ("ada", "bo")]
         self.owners: dict[str, Any] = {}
