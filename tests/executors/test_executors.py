@@ -15,6 +15,7 @@ from async_downloads import cache
 from async_downloads.executors import enqueuer_for
 from async_downloads.executors.django_q import RUNNER_PATH
 from async_downloads.executors.threads import thread_task
+from async_downloads.files import storage
 from async_downloads.models import Download
 from async_downloads.shortcuts import init_generic_csv_download
 from tests import jobs, queues
@@ -281,7 +282,7 @@ def test_a_task_that_succeeds_leaves_a_complete_download(user: Any) -> None:
     queues.run_waiting()
     download = Download.objects.get(pk=key)
     assert download.complete
-    with cache.files.storage().open(download.filepath) as stored:
+    with storage.storage().open(download.filepath) as stored:
         assert stored.read() == b"id,name\n1,Ada\n"
 
 
