@@ -17,7 +17,7 @@ TUTORIAL: Final = "docs/tutorial/first-export.md"
 #: The chapter of the README that makes a site.
 QUICK_START: Final = "Quick start"
 
-#: A paragraph that ends with the path of a file, and perhaps with where in the file.
+#: A paragraph that ends with the path of a file, and possibly "at the end".
 FILE: Final = r"(?:.*?[,:.]\**\s)?`([^`\s]*[/.][^`\s]*)`(, at the end)?(?:, .*)?:"
 
 
@@ -41,28 +41,28 @@ class Block:
 
     @property
     def file(self) -> str:
-        """The path of the file that it belongs to; empty if it belongs to none."""
+        """Return the path of the file that the block belongs to; empty if it belongs to none."""
         return self._place[1] if self._place else ""
 
     @property
     def at_the_end(self) -> bool:
-        """Whether it is appended to the file; otherwise it is the whole file."""
+        """Return whether the block is appended to the file; otherwise it is the whole file."""
         return bool(self._place and self._place[2])
 
     @property
     def in_the_site(self) -> bool:
-        """Whether it goes into a file of the reader's site, rather than of the system."""
+        """Return whether the block goes into a file of the reader's site, not of the system."""
         return bool(self.file) and not self.file.startswith("/")
 
     @property
     def terminal(self) -> str:
-        """The terminal that it is typed in: "a" for the first, "another", or an empty text."""
+        """Return the terminal to type it in: "a" for the first, "another", or an empty text."""
         match = re.search(r"\b[Ii]n (a|another) terminal\b[^:]*:$", self.above)
         return match[1] if match else ""
 
     @property
     def after(self) -> list["Block"]:
-        """The blocks that come first: those of the pages and chapters linked in `above`."""
+        """Return the blocks that come first: those of the pages and chapters linked in `above`."""
         blocks: list[Block] = []
         for path, anchor in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", self.above):
             name = posixpath.normpath(posixpath.join(posixpath.dirname(self.page), path))
@@ -93,26 +93,26 @@ class Page:
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """Its fenced blocks in their order; directives of Sphinx are not blocks."""
+        """Return the fenced blocks in their order, without directives of Sphinx."""
         return tuple(self._read())
 
     @cached_property
     def headings(self) -> tuple[str, ...]:
-        """Its headings in their order."""
+        """Return the headings in their order."""
         prose = "".join(_split(self.text)[::3])
         return tuple(re.findall(r"^#+ (.*)$", prose, re.MULTILINE))
 
     @property
     def module(self) -> str:
-        """The name of the module that tests it."""
+        """Return the name of the module that tests the page."""
         name = self.path.removeprefix("docs/").removesuffix(".md").lower()
         return f"tests.docs.test_{re.sub('[^a-z0-9]+', '_', name)}"
 
     @property
     def continues(self) -> tuple[Block, ...]:
-        """The blocks of the site that it continues.
+        """Return the blocks of the site that the page continues.
 
-        That is the tutorial's site if the page says so, and otherwise the quick start's.
+        This is the site of the tutorial if the page says so, and otherwise that of the quick start.
         """
         says_so = re.search(r"continues the site of \[the tutorial\]", self.text)
         if says_so and TUTORIAL in PAGES:
@@ -172,7 +172,7 @@ def slug(heading: str) -> str:
 
 
 def _split(text: str) -> list[str]:
-    """Return prose, language and body by turns, with prose at both ends."""
+    """Return prose, language and body in turn, with prose at both ends."""
     return re.split(r"^```([\w{}-]+)[^\n]*\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 

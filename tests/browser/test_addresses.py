@@ -12,6 +12,7 @@ from tests.browser.test_websocket import (
     SAVE,
     Pushing,
     Seen,
+    fetch_and_clear,
     link,
     pushing,
     until,
@@ -87,12 +88,8 @@ def test_below_a_path_pushes_reach_the_menu_and_their_links_work(
         with site.worker(key, f"cache.set_percentage(key, 30); time.sleep(0.6)\n{SAVE}"):
             expect(page.locator(".download-timestamp")).to_contain_text("30 %")
             expect(link(page)).to_be_visible()
-        # The links in a push lead below the path.
-        with page.expect_download() as download:
-            link(page).click()
-        assert download.value.path().read_bytes() == b"reference\nR1\n"
-        page.get_by_role("button", name="Clear Orders").click()
-        expect(page.get_by_text("No downloads")).to_be_visible()
+        # The link and the form of a push lead below the path.
+        fetch_and_clear(page)
         assert seen.polls == []
         assert len(seen.sockets) == 1
         assert seen.errors == []

@@ -163,6 +163,15 @@ def link(page: Page) -> Any:
     return page.get_by_role("link", name="Orders", exact=True)
 
 
+def fetch_and_clear(page: Page) -> None:
+    """Fetch the file by the link of a push, and clear the download by its form."""
+    with page.expect_download() as download:
+        link(page).click()
+    assert download.value.path().read_bytes() == b"reference\nR1\n"
+    page.get_by_role("button", name="Clear Orders").click()
+    expect(page.get_by_text("No downloads")).to_be_visible()
+
+
 #: Waits after each step until the test has seen it on the page.
 STEP_BY_STEP = """
 from tests.faults.site import steering
@@ -186,12 +195,7 @@ def test_with_a_socket_a_page_follows_an_export_without_a_poll(
             expect(page.locator(".download-timestamp")).to_contain_text(f"{percentage} %")
             shared.site.go(f"{key}-{percentage}")
         expect(link(page)).to_be_visible()
-    with page.expect_download() as download:
-        link(page).click()
-    assert download.value.path().read_bytes() == b"reference\nR1\n"
-    # The forms in a push work.
-    page.get_by_role("button", name="Clear Orders").click()
-    expect(page.get_by_text("No downloads")).to_be_visible()
+    fetch_and_clear(page)
     assert seen.polls == []
     assert len(seen.sockets) == 1
     # The strict content security policy of the page was never violated.
