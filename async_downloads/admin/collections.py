@@ -7,14 +7,14 @@ from django.contrib.auth import get_user_model
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
-from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from async_downloads import store
 from async_downloads.admin.actions import CollectionActions
 from async_downloads.admin.base import ReadOnlyAdmin
-from async_downloads.admin.links import page_of
+from async_downloads.admin.links import may_view, page_of
 from async_downloads.models import Download, DownloadCollection
+from async_downloads.utils.model_admins import admin_url
 
 __all__ = ["DownloadCollectionAdmin"]
 
@@ -61,13 +61,10 @@ class DownloadCollectionAdmin(CollectionActions, ReadOnlyAdmin):
 
     def _downloads_of(self, collection: DownloadCollection, request: HttpRequest) -> str:
         """Return the URL of a collection's downloads; empty without the permission to view them."""
-        site = self.admin_site
-        if not site.is_registered(Download):
+        if not may_view(Download, self.admin_site, request):
             return ""
-        if not site.get_model_admin(Download).has_view_or_change_permission(request):
-            return ""
-        view = f"admin:{self.opts.app_label}_{Download._meta.model_name}_changelist"
-        return f"{reverse(view, current_app=site.name)}?collection__id__exact={collection.pk}"
+        url = admin_url(self.admin_site.name, Download._meta, "changelist")
+        return f"{url}?collection__id__exact={collection.pk}"
 
     @admin.display(description=_("owner"))
     def owner(self, collection: DownloadCollection) -> str:

@@ -7,14 +7,14 @@ from typing import Any, Final
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 
 from async_downloads import intervals, store
 from async_downloads.admin.display import badge, grouped, live_cells
 from async_downloads.centre import htmx_assets
 from async_downloads.models import Download
-from async_downloads.utils.model_admins import ModelAdminMixin
+from async_downloads.utils.model_admins import ModelAdminMixin, admin_url
 
 __all__ = ["LiveViews"]
 
@@ -49,10 +49,9 @@ class LiveViews(ModelAdminMixin):
         """The URL of htmx."""
         return htmx_assets.url("htmx-2.min.js")
 
-    def address(self, name: str, *arguments: Any) -> str:
+    def address(self, name: str) -> str:
         """Return the URL of one of this model's pages in its admin site."""
-        view = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
-        return reverse(view, args=arguments, current_app=self.admin_site.name)
+        return admin_url(self.admin_site.name, self.opts, name)
 
     def summary_view(self, request: HttpRequest) -> HttpResponse:
         """Count all downloads by state, in a request of its own as it reads every row."""

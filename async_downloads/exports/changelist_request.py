@@ -15,14 +15,10 @@ from django.contrib.messages.storage.cookie import CookieStorage
 from django.db.models import QuerySet
 from django.http import HttpRequest, QueryDict
 from django.http.request import split_domain_port
-from django.urls import (
-    Resolver404,
-    get_script_prefix,
-    resolve,
-    reverse,
-    set_script_prefix,
-)
+from django.urls import Resolver404, get_script_prefix, resolve, set_script_prefix
 from django.utils import timezone, translation
+
+from async_downloads.utils.model_admins import admin_url
 
 __all__ = ["Selection", "WorkerRequest", "matching"]
 
@@ -138,7 +134,7 @@ class Selection:
             user=user._meta.pk.value_to_string(user),
             query=query.urlencode(),
             keys=keys,
-            path=reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist", current_app=site),
+            path=admin_url(site, opts, "changelist"),
             script=get_script_prefix(),
             host=request.get_host(),
             secure=request.is_secure(),

@@ -19,7 +19,7 @@ from async_downloads.exports.changelist_columns import Columns
 from async_downloads.exports.changelist_request import Selection, WorkerRequest, matching
 from async_downloads.exports.resources import resource_from
 from async_downloads.shortcuts import init_generic_csv_download
-from async_downloads.utils.model_admins import ModelAdminMixin
+from async_downloads.utils.model_admins import ModelAdminMixin, admin_url
 
 __all__ = ["ExportInBackgroundMixin"]
 
@@ -221,7 +221,4 @@ class ExportInBackgroundMixin(ModelAdminMixin):
         return format_html('{} <a href="{}">{}</a>', text, url, _("Your downloads"))
 
     def _url(self, name: str) -> str:
-        return reverse(
-            f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}",
-            current_app=self.admin_site.name,
-        )
+        return admin_url(self.admin_site.name, self.opts, name)
