@@ -59,7 +59,7 @@ def _wrong_settings() -> Iterator[tuple[str, str, str]]:
         integer = name in INTEGERS
         minimum = "0 or above" if name in FROM_ZERO else "above 0"
         if not (may_be_none and value is None) and not _is_enough(name, value, integer=integer):
-            hint = f"It must be a{'n integer' if integer else ' number'}{minimum}."
+            hint = f"It must be a{'n integer' if integer else ' number'} {minimum}."
             yield name, hint, "async_downloads.E003"
         elif name in SECONDS and value is not None and value > MAX_SECONDS:
             hint = f"It must be at most {MAX_SECONDS} seconds, a hundred years."
