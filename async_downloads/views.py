@@ -62,9 +62,7 @@ JSON_SIZE: Final = 1000
 #: kilobytes, and a sign-in URL encodes the next URL once more.
 MAX_URL_LENGTH: Final = 1200
 
-View = Callable[[HttpRequest], HttpResponse]
-
-AnyView = Callable[..., HttpResponseBase]
+View = Callable[..., HttpResponseBase]
 
 
 def for_signed_in(view: View) -> View:
@@ -73,27 +71,15 @@ def for_signed_in(view: View) -> View:
     # Otherwise, Django's LoginRequiredMiddleware would redirect the menu's poll.
     @login_not_required
     @wraps(view)
-    def wrapped(request: HttpRequest) -> HttpResponse:
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.user.is_authenticated:
-            return view(request)
+            return view(request, *args, **kwargs)
         htmx = HtmxDetails(request)
         if htmx and not htmx.boosted:
             # A redirect would swap the sign-in page into the menu.
             response = HttpResponse(rendering.render_signed_out(request))
             patch_cache_control(response, private=True, no_store=True)
             return response
-        return _sign_in(request)
-
-    return wrapped
-
-
-def page_for_signed_in(view: AnyView) -> AnyView:
-    """Redirect visitors to the sign-in page, which leads back here."""
-
-    @wraps(view)
-    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.user.is_authenticated:
-            return view(request, *args, **kwargs)
         return _sign_in(request)
 
     return wrapped
@@ -179,7 +165,7 @@ def download_list(request: HttpRequest) -> HttpResponse:
 
 @non_atomic_requests
 @require_safe
-@page_for_signed_in
+@for_signed_in
 def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
     """Send a complete file to its owner or to permitted staff, unless the site refuses.
 
