@@ -23,10 +23,7 @@ from async_downloads.utils.model_admins import admin_url
 __all__ = ["Selection", "WorkerRequest", "matching"]
 
 #: Parameters of a changelist's URL that are not filters, search or order.
-NOT_A_FILTER: Final = (
-    *(PAGE_VAR, ALL_VAR, ERROR_FLAG),
-    *(IS_POPUP_VAR, IS_FACETS_VAR, TO_FIELD_VAR),
-)
+NOT_A_FILTER: Final = (PAGE_VAR, ALL_VAR, ERROR_FLAG, IS_POPUP_VAR, IS_FACETS_VAR, TO_FIELD_VAR)
 
 
 class WorkerRequest(HttpRequest):
