@@ -27,12 +27,13 @@ from django.http import (
     JsonResponse,
 )
 from django.shortcuts import redirect, render, resolve_url
-from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.utils.cache import patch_cache_control
 from django.utils.encoding import iri_to_uri
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import condition, require_GET, require_POST, require_safe
+from django.views.decorators.vary import vary_on_headers
 from django_htmx.middleware import HtmxDetails
 
 from async_downloads import owners, permissions, serving, store
@@ -61,9 +62,7 @@ JSON_SIZE: Final = 1000
 #: kilobytes, and a sign-in URL encodes the next URL once more.
 MAX_URL_LENGTH: Final = 1200
 
-View = Callable[[HttpRequest], HttpResponse]
-
-AnyView = Callable[..., HttpResponseBase]
+View = Callable[..., HttpResponseBase]
 
 
 def for_signed_in(view: View) -> View:
@@ -72,9 +71,9 @@ def for_signed_in(view: View) -> View:
     # Otherwise, Django's LoginRequiredMiddleware would redirect the menu's poll.
     @login_not_required
     @wraps(view)
-    def wrapped(request: HttpRequest) -> HttpResponse:
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.user.is_authenticated:
-            return view(request)
+            return view(request, *args, **kwargs)
         htmx = HtmxDetails(request)
         if htmx and not htmx.boosted:
             # A redirect would swap the sign-in page into the menu.
@@ -86,32 +85,18 @@ def for_signed_in(view: View) -> View:
     return wrapped
 
 
-def page_for_signed_in(view: AnyView) -> AnyView:
-    """Redirect visitors to the sign-in page, which leads back here."""
-
-    @wraps(view)
-    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.user.is_authenticated:
-            return view(request, *args, **kwargs)
-        return _sign_in(request)
-
-    return wrapped
-
-
 @non_atomic_requests
 @require_GET
 @for_signed_in
+@vary_on_headers("HX-Request", "Cookie")
+@cache_control(private=True, no_store=True)
 def ajax_update(request: HttpRequest) -> HttpResponse:
     """Return the user's downloads: a fragment for htmx, JSON for other clients.
 
     JSON has the newest ``JSON_SIZE`` downloads, and ``html`` those of the menu. A poll
     with a current ``version`` gets 204.
     """
-    response = _list_as_fragment(request) if HtmxDetails(request) else _list_as_json(request)
-    # One URL has two representations, and both are private.
-    patch_vary_headers(response, ["HX-Request", "Cookie"])
-    patch_cache_control(response, private=True, no_store=True)
-    return response
+    return _list_as_fragment(request) if HtmxDetails(request) else _list_as_json(request)
 
 
 @non_atomic_requests
@@ -162,6 +147,8 @@ def clear_finished(request: HttpRequest) -> HttpResponse:
 @non_atomic_requests
 @require_safe
 @for_signed_in
+@vary_on_headers("HX-Request", "Cookie")
+@cache_control(private=True, no_store=True)
 def download_list(request: HttpRequest) -> HttpResponse:
     """Show all of the user's downloads, page by page.
 
@@ -172,17 +159,13 @@ def download_list(request: HttpRequest) -> HttpResponse:
     number = request.GET.get("page", 1)
     page = store.read_page_changes(owners.resolve(request.user), number, seen)
     if page is None:
-        response = HttpResponse(status=HTTPStatus.NO_CONTENT)
-    else:
-        response = HttpResponse(rendering.render_page(page, request, part=part))
-    patch_vary_headers(response, ["HX-Request", "Cookie"])
-    patch_cache_control(response, private=True, no_store=True)
-    return response
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+    return HttpResponse(rendering.render_page(page, request, part=part))
 
 
 @non_atomic_requests
 @require_safe
-@page_for_signed_in
+@for_signed_in
 def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
     """Send a complete file to its owner or to permitted staff, unless the site refuses.
 
@@ -223,11 +206,10 @@ def script(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404(_("This script does not exist.")) from None
 
 
+@cache_control(private=True, no_store=True)
 def _gone(request: HttpRequest, row: Any) -> HttpResponse:
     context = {"download": row}
-    response = render(request, "async_downloads/gone.html", context, status=HTTPStatus.GONE)
-    patch_cache_control(response, private=True, no_store=True)
-    return response
+    return render(request, "async_downloads/gone.html", context, status=HTTPStatus.GONE)
 
 
 def _busy() -> HttpResponse:

@@ -224,10 +224,10 @@ class ConfirmedActions(ModelAdminMixin):
         self, request: HttpRequest, selection: Any, downloads: Any, action: BulkAction
     ) -> None:
         """Add an entry for each row to the admin's history."""
-        rows = downloads if self.model is Download else selection
+        rows = downloads.defer("error_detail") if self.model is Download else selection
         LogEntry.objects.log_actions(
             user_id=cast("int", request.user.pk),
-            queryset=rows.defer("error_detail") if self.model is Download else rows,
+            queryset=rows,
             action_flag=action.flag,
             change_message=str(action.title),
         )

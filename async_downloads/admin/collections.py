@@ -3,12 +3,10 @@
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.contrib.auth import get_user_model
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
-from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from async_downloads import store
@@ -16,6 +14,7 @@ from async_downloads.admin.actions import CollectionActions
 from async_downloads.admin.base import ReadOnlyAdmin
 from async_downloads.admin.links import may_view, page_of
 from async_downloads.models import Download, DownloadCollection
+from async_downloads.utils.model_admins import admin_url
 
 __all__ = ["DownloadCollectionAdmin"]
 
@@ -64,8 +63,7 @@ class DownloadCollectionAdmin(CollectionActions, ReadOnlyAdmin):
         """Return the URL of a collection's downloads; empty without the permission to view them."""
         if not may_view(Download, self.admin_site, request):
             return ""
-        view = admin_urlname(Download._meta, "changelist")
-        url = reverse(view, current_app=self.admin_site.name)
+        url = admin_url(self.admin_site.name, Download._meta, "changelist")
         return f"{url}?collection__id__exact={collection.pk}"
 
     @admin.display(description=_("owner"))

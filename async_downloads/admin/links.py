@@ -3,14 +3,13 @@
 from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.contrib.auth import get_user_model
 from django.db.models import Model
 from django.http import HttpRequest
-from django.urls import reverse
 
 from async_downloads import permissions
 from async_downloads.models import Download, DownloadCollection
+from async_downloads.utils.model_admins import admin_url
 
 __all__ = ["links_of", "may_view", "page_of"]
 
@@ -42,7 +41,7 @@ def page_of(row: Model | None, model: type[Model], site: AdminSite, request: Htt
     """Return the URL of a row's page in the admin; empty if there is none for this user."""
     if row is None or not may_view(model, site, request, row):
         return ""
-    return reverse(admin_urlname(model._meta, "change"), args=[row.pk], current_app=site.name)
+    return admin_url(site.name, model._meta, "change", row.pk)
 
 
 def may_view(

@@ -4,18 +4,17 @@ import uuid
 from http import HTTPStatus
 from typing import Any, Final
 
-from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 
 from async_downloads import intervals, store
 from async_downloads.admin.display import badge, grouped, live_cells
 from async_downloads.centre import htmx_assets
 from async_downloads.models import Download
-from async_downloads.utils.model_admins import ModelAdminMixin
+from async_downloads.utils.model_admins import ModelAdminMixin, admin_url
 
 __all__ = ["LiveViews"]
 
@@ -52,7 +51,7 @@ class LiveViews(ModelAdminMixin):
 
     def address(self, name: str) -> str:
         """Return the URL of one of this model's pages in its admin site."""
-        return reverse(admin_urlname(self.opts, name), current_app=self.admin_site.name)
+        return admin_url(self.admin_site.name, self.opts, name)
 
     def summary_view(self, request: HttpRequest) -> HttpResponse:
         """Count all downloads by state, in a request of its own as it reads every row."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings as project_settings
-from django.template.base import Template
 from django.template.context import Context
 from django.urls import get_script_prefix, get_urlconf
 from django.utils.html import conditional_escape
@@ -55,7 +54,7 @@ def render_item(download: Download, context: Context) -> SafeString:
     if (
         project_settings.DEBUG
         or not token
-        or not _is_package_template(template)
+        or template.origin.name != _PACKAGE_PATH
         or context.get("whole_page")
     ):
         with context.push(download=download):
@@ -110,7 +109,3 @@ def _instance(context: Context) -> object:
     if hasattr(request, "current_app"):
         return request.current_app
     return getattr(getattr(request, "resolver_match", None), "namespace", None)
-
-
-def _is_package_template(template: Template) -> bool:
-    return template.origin.name == _PACKAGE_PATH

@@ -49,12 +49,8 @@ def hint(user_id: Any) -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         _send_or_log(group)
-    else:
-        _send_in_thread(group)
-
-
-def _send_in_thread(group: str) -> None:
-    """Send in a thread, as a running event loop must not be blocked and may end first."""
+        return
+    # A running event loop must not be blocked and may end first, so a thread sends the hint.
     # No thread can start while the process shuts down.
     with suppress(RuntimeError):
         Thread(target=_send_or_log, args=(group,), name=THREAD_NAME).start()

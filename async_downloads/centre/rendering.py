@@ -56,12 +56,10 @@ def render(listing: Listing, request: HttpRequest | None = None) -> SafeString:
     return render_to_string(FRAGMENT_TEMPLATE, context, request)
 
 
-def render_list(listing: Listing, request: HttpRequest | None = None) -> SafeString:
+def render_list(listing: Listing, request: HttpRequest) -> SafeString:
     """Render a listing by the site's list template alone."""
-    context = _list_context(listing, request)
-    if request is not None:
-        # The page's script inserts the list, so that its forms return to that page.
-        context["page"] = request.headers.get("Referer", "")
+    # The page's script inserts the list, so that its forms return to that page.
+    context = {"downloads": listing.downloads, "page": request.headers.get("Referer", "")}
     return render_to_string(settings.DOWNLOAD_TEMPLATE, context, request)
 
 

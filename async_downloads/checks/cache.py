@@ -1,6 +1,6 @@
 """Checks of the cache."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 from django.conf import settings as project_settings
@@ -19,39 +19,30 @@ TIME_LIMITS: Final[dict[Any, tuple[str, ...]]] = {
 }
 
 
-def check_cache_is_shared(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+def check_cache_is_shared(**_: Any) -> Iterator[CheckMessage]:
     """W005: a cache that the worker does not share with the web processes."""
-    if _wrong_cache() or cache_entries.is_shared():
-        return []
-    return [
-        CheckWarning(
+    wrong = settings.CACHE_NAME and settings.CACHE_NAME not in project_settings.CACHES
+    if not wrong and not cache_entries.is_shared():
+        yield CheckWarning(
             "The cache of async_downloads is not shared between processes, so that every poll "
             "reads the database.",
             hint="Point ASYNC_DOWNLOADS_CACHE_NAME at a shared cache, such as Redis, Memcached, "
             "a database cache or a file-based one.",
             id="async_downloads.W005",
         )
-    ]
 
 
-def check_cache_time_limits(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+def check_cache_time_limits(**_: Any) -> Iterator[CheckMessage]:
     """W006: a cache on Redis without time limits."""
     alias = settings.CACHE_NAME or "default"
     caches: dict[str, Any] = project_settings.CACHES
     options = caches.get(alias, {})
     limits = TIME_LIMITS.get(options.get("BACKEND"), ())
     missing = [name for name in limits if not options.get("OPTIONS", {}).get(name)]
-    if not missing:
-        return []
-    return [
-        CheckWarning(
+    if missing:
+        yield CheckWarning(
             f"The cache {alias!r} has no {' and no '.join(missing)}, so that requests and "
             "exports wait for a Redis that does not answer.",
             hint=f"Set both in the OPTIONS of CACHES[{alias!r}], to one second for example.",
             id="async_downloads.W006",
         )
-    ]
-
-
-def _wrong_cache() -> bool:
-    return bool(settings.CACHE_NAME) and settings.CACHE_NAME not in project_settings.CACHES

@@ -1,6 +1,6 @@
 """Checks of django-q2, if the site uses it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
@@ -11,46 +11,36 @@ from django.core.checks import Warning as CheckWarning
 __all__ = ["check_queue", "check_queue_is_asynchronous"]
 
 
-def check_queue(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+def check_queue(**_: Any) -> Iterator[CheckMessage]:
     """W003 and E012: time limits that repeat a running task, or an unknown database."""
     if not apps.is_installed("django_q"):
-        return []
+        return
     cluster = getattr(project_settings, "Q_CLUSTER", {})
-    messages: list[CheckMessage] = []
     retry, timeout = cluster.get("retry"), cluster.get("timeout")
     if not (retry and timeout and retry > timeout):
-        messages.append(
-            CheckWarning(
-                f"Q_CLUSTER has retry={retry!r} and timeout={timeout!r}, so that django-q2 starts "
-                "a long export again while it is running, or never stops it.",
-                hint="Set both, with timeout above the longest export and retry above timeout.",
-                id="async_downloads.W003",
-            )
+        yield CheckWarning(
+            f"Q_CLUSTER has retry={retry!r} and timeout={timeout!r}, so that django-q2 starts "
+            "a long export again while it is running, or never stops it.",
+            hint="Set both, with timeout above the longest export and retry above timeout.",
+            id="async_downloads.W003",
         )
     alias = cluster.get("orm")
     if alias and alias not in project_settings.DATABASES:
-        messages.append(
-            Error(
-                f"Q_CLUSTER has orm={alias!r}, which is not in DATABASES: nothing can be queued.",
-                hint="It must be one of the aliases in DATABASES: "
-                f"{', '.join(project_settings.DATABASES)}.",
-                id="async_downloads.E012",
-            )
+        yield Error(
+            f"Q_CLUSTER has orm={alias!r}, which is not in DATABASES: nothing can be queued.",
+            hint="It must be one of the aliases in DATABASES: "
+            f"{', '.join(project_settings.DATABASES)}.",
+            id="async_downloads.E012",
         )
-    return messages
 
 
-def check_queue_is_asynchronous(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+def check_queue_is_asynchronous(**_: Any) -> Iterator[CheckMessage]:
     """W013: a django-q2 that builds each export inside the request."""
-    if not apps.is_installed("django_q") or not getattr(project_settings, "Q_CLUSTER", {}).get(
-        "sync"
-    ):
-        return []
-    return [
-        CheckWarning(
+    cluster = getattr(project_settings, "Q_CLUSTER", {})
+    if apps.is_installed("django_q") and cluster.get("sync"):
+        yield CheckWarning(
             'Q_CLUSTER has "sync" on, so that each export is built inside the request that asks '
             "for it, and the person waits.",
             hint='Leave "sync" out of Q_CLUSTER; it is for tests and debugging.',
             id="async_downloads.W013",
         )
-    ]

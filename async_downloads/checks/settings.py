@@ -1,6 +1,6 @@
 """Checks of the values and the names of this package's settings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -36,16 +36,15 @@ SECONDS: Final = {"TIMEOUT", "STALLED_AFTER", "DATABASE_WAIT"}
 MAX_SECONDS: Final = 100 * 365 * 24 * 60 * 60
 
 
-def check_settings(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+def check_settings(**_: Any) -> Iterator[CheckMessage]:
     """E001 to E004 and E010: values that cannot work."""
-    messages: list[CheckMessage] = [
-        Error(f"ASYNC_DOWNLOADS_{name} is {getattr(settings, name)!r}.", hint=hint, id=check_id)
-        for name, hint, check_id in _wrong_settings()
-    ]
-    wrong = django_q_schedule.problem()
-    if wrong is not None:
-        messages.append(Error(wrong[0], hint=wrong[1], id="async_downloads.E010"))
-    return messages
+    for name, hint, check_id in _wrong_settings():
+        yield Error(
+            f"ASYNC_DOWNLOADS_{name} is {getattr(settings, name)!r}.", hint=hint, id=check_id
+        )
+    problem = django_q_schedule.problem()
+    if problem is not None:
+        yield Error(*problem, id="async_downloads.E010")
 
 
 def _wrong_settings() -> Iterator[tuple[str, str, str]]:
@@ -60,7 +59,7 @@ def _wrong_settings() -> Iterator[tuple[str, str, str]]:
         integer = name in INTEGERS
         minimum = "0 or above" if name in FROM_ZERO else "above 0"
         if not (may_be_none and value is None) and not _is_enough(name, value, integer=integer):
-            hint = f"It must be a{'n integer' if integer else ' number'}{minimum}."
+            hint = f"It must be a{'n integer' if integer else ' number'} {minimum}."
             yield name, hint, "async_downloads.E003"
         elif name in SECONDS and value is not None and value > MAX_SECONDS:
             hint = f"It must be at most {MAX_SECONDS} seconds, a hundred years."
@@ -86,16 +85,14 @@ def _is_enough(name: str, value: object, *, integer: bool) -> bool:
     return isinstance(value, (int, float)) and (value > 0 or (value == 0 and name in FROM_ZERO))
 
 
-def check_names(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+def check_names(**_: Any) -> Iterator[CheckMessage]:
     """W009: an unknown setting, such as a misspelt one."""
-    return [
-        CheckWarning(
+    for name in settings.unknown_names():
+        yield CheckWarning(
             f"The setting {name} does not exist, so its value has no effect.",
             hint=_nearest(name),
             id="async_downloads.W009",
         )
-        for name in settings.unknown_names()
-    ]
 
 
 def _nearest(name: str) -> str:
@@ -104,19 +101,16 @@ def _nearest(name: str) -> str:
     return f"Did you mean {near[0]}?" if near else f"The settings are: {', '.join(known)}."
 
 
-def check_may_fetch(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+def check_may_fetch(**_: Any) -> Iterator[CheckMessage]:
     """E006: a ``MAY_FETCH`` that cannot be imported or called."""
     if not settings.MAY_FETCH:
-        return []
+        return
     try:
         permissions.site_function()
     except Exception as error:  # noqa: BLE001 (an import runs the site's own code)
-        return [
-            Error(
-                f"ASYNC_DOWNLOADS_MAY_FETCH is {settings.MAY_FETCH!r}: {error}",
-                hint="It must be the dotted path of a function that takes a user and a download, "
-                'such as "shop.rights.may_fetch". Until it is, every file is refused.',
-                id="async_downloads.E006",
-            )
-        ]
-    return []
+        yield Error(
+            f"ASYNC_DOWNLOADS_MAY_FETCH is {settings.MAY_FETCH!r}: {error}",
+            hint="It must be the dotted path of a function that takes a user and a download, "
+            'such as "shop.rights.may_fetch". Until it is, every file is refused.',
+            id="async_downloads.E006",
+        )

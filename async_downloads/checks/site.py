@@ -1,6 +1,6 @@
 """Checks of the URLs, middleware and templates that the pages need."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings as project_settings
@@ -16,21 +16,22 @@ from async_downloads import settings
 __all__ = ["check_site"]
 
 
-def check_site(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+def check_site(**_: Any) -> Iterator[CheckMessage]:
     """W001, W002, W010, E011: missing URLs, context processors, middleware or templates."""
-    messages = (_without_urls(), _without_processors(), _without_user(), _without_template())
-    return [message for message in messages if message is not None]
+    yield from _without_urls()
+    yield from _without_processors()
+    yield from _without_user()
+    yield from _without_template()
 
 
-def _without_urls() -> CheckMessage | None:
-    if _urls_included():
-        return None
-    return CheckWarning(
-        "The URLs of async_downloads are not included.",
-        hint='Add path("async_downloads/", include("async_downloads.urls")) '
-        "to the URLconf named by ROOT_URLCONF.",
-        id="async_downloads.W001",
-    )
+def _without_urls() -> Iterator[CheckMessage]:
+    if not _urls_included():
+        yield CheckWarning(
+            "The URLs of async_downloads are not included.",
+            hint='Add path("async_downloads/", include("async_downloads.urls")) '
+            "to the URLconf named by ROOT_URLCONF.",
+            id="async_downloads.W001",
+        )
 
 
 def _urls_included() -> bool:
@@ -43,7 +44,7 @@ def _urls_included() -> bool:
     return True
 
 
-def _without_processors() -> CheckMessage | None:
+def _without_processors() -> Iterator[CheckMessage]:
     needed = {
         "django.template.context_processors.request",
         "django.contrib.auth.context_processors.auth",
@@ -54,25 +55,23 @@ def _without_processors() -> CheckMessage | None:
         for engine in engines
         for processor in engine.get("OPTIONS", {}).get("context_processors", ())
     }
-    if needed & configured:
-        return None
-    return CheckWarning(
-        "No template engine has the context processor with the user of the page.",
-        hint=f"Add {sorted(needed)[1]} to the context_processors in TEMPLATES.",
-        id="async_downloads.W002",
-    )
+    if not needed & configured:
+        yield CheckWarning(
+            "No template engine has the context processor with the user of the page.",
+            hint=f"Add {sorted(needed)[1]} to the context_processors in TEMPLATES.",
+            id="async_downloads.W002",
+        )
 
 
-def _without_user() -> CheckMessage | None:
-    if any(map(_sets_user, project_settings.MIDDLEWARE)):
-        return None
-    return CheckWarning(
-        "No middleware sets request.user, which the views of async_downloads need.",
-        hint="Add django.contrib.sessions.middleware.SessionMiddleware and "
-        "django.contrib.auth.middleware.AuthenticationMiddleware to MIDDLEWARE; or, if "
-        "another middleware sets request.user, silence this check.",
-        id="async_downloads.W010",
-    )
+def _without_user() -> Iterator[CheckMessage]:
+    if not any(map(_sets_user, project_settings.MIDDLEWARE)):
+        yield CheckWarning(
+            "No middleware sets request.user, which the views of async_downloads need.",
+            hint="Add django.contrib.sessions.middleware.SessionMiddleware and "
+            "django.contrib.auth.middleware.AuthenticationMiddleware to MIDDLEWARE; or, if "
+            "another middleware sets request.user, silence this check.",
+            id="async_downloads.W010",
+        )
 
 
 def _sets_user(path: str) -> bool:
@@ -85,19 +84,18 @@ def _sets_user(path: str) -> bool:
     return isinstance(middleware, type) and issubclass(middleware, AuthenticationMiddleware)
 
 
-def _without_template() -> CheckMessage | None:
+def _without_template() -> Iterator[CheckMessage]:
     if not project_settings.TEMPLATES:
         # The settings of a worker may have no templates.
-        return None
+        return
     name = settings.DOWNLOAD_TEMPLATE
     try:
         get_template(name)
     except Exception as error:  # noqa: BLE001 (a loader may be the site's own)
-        return Error(
+        yield Error(
             f"ASYNC_DOWNLOADS_DOWNLOAD_TEMPLATE is {name!r}, which cannot be rendered: "
             f"{type(error).__name__}: {error}",
             hint="It must name a template that an engine in TEMPLATES finds. One with APP_DIRS "
             "finds those of the package.",
             id="async_downloads.E011",
         )
-    return None

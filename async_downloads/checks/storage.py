@@ -1,6 +1,6 @@
 """Checks of the storage, and of the method that serves its files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,47 +15,36 @@ from async_downloads.files import storage
 __all__ = ["check_files_are_kept", "check_storage"]
 
 
-def check_storage(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+def check_storage(**_: Any) -> Iterator[CheckMessage]:
     """E007 to E009, W015: an unusable storage, an impossible method, or a relative folder."""
     try:
         storage.storage()
     except (ImproperlyConfigured, TypeError) as error:
-        return [
-            Error(
-                f"The storage {settings.STORAGE!r} cannot be used: {error}",
-                hint="Let ASYNC_DOWNLOADS_STORAGE be one of the aliases in STORAGES: "
-                f"{', '.join(project_settings.STORAGES)}.",
-                id="async_downloads.E007",
-            )
-        ]
-    if settings.SERVE not in list(serving.WAYS):
-        return [
-            Error(
-                f"ASYNC_DOWNLOADS_SERVE is {settings.SERVE!r}.",
-                hint=f"It must be one of: {', '.join(serving.WAYS)}.",
-                id="async_downloads.E008",
-            )
-        ]
-    problem = _serving_problem()
-    if problem is not None:
-        return [Error(*problem, id="async_downloads.E009")]
-    return _check_folder()
-
-
-def _check_folder() -> list[CheckMessage]:
-    """Warn of a relative folder, such as an unset MEDIA_ROOT."""
+        yield Error(
+            f"The storage {settings.STORAGE!r} cannot be used: {error}",
+            hint="Let ASYNC_DOWNLOADS_STORAGE be one of the aliases in STORAGES: "
+            f"{', '.join(project_settings.STORAGES)}.",
+            id="async_downloads.E007",
+        )
+        return
     folder = storage.configured_root()
-    if folder is None or Path(folder).is_absolute():
-        return []
-    return [
-        CheckWarning(
+    if settings.SERVE not in list(serving.WAYS):
+        yield Error(
+            f"ASYNC_DOWNLOADS_SERVE is {settings.SERVE!r}.",
+            hint=f"It must be one of: {', '.join(serving.WAYS)}.",
+            id="async_downloads.E008",
+        )
+    elif problem := _serving_problem():
+        yield Error(*problem, id="async_downloads.E009")
+    elif folder is not None and not Path(folder).is_absolute():
+        # An unset MEDIA_ROOT, for example.
+        yield CheckWarning(
             f"The folder of the storage {settings.STORAGE!r} is {folder!r}, relative to the "
             "working directory of each process, so that the web server may not find the files.",
             hint="Set MEDIA_ROOT, or the location in the OPTIONS of the storage, to an absolute "
             "path.",
             id="async_downloads.W015",
         )
-    ]
 
 
 def _serving_problem() -> tuple[str, str] | None:
@@ -80,33 +69,28 @@ def _serving_problem() -> tuple[str, str] | None:
     return None
 
 
-def check_files_are_kept(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+def check_files_are_kept(**_: Any) -> Iterator[CheckMessage]:
     """W007 and W008: files that are public, or that are read into memory whole."""
     try:
         backend: Any = storage.storage()
     except (ImproperlyConfigured, TypeError):
         # E007 reports it.
-        return []
+        return
     if _is_published():
-        return [
-            CheckWarning(
-                "Downloads are in MEDIA_ROOT, so anyone who knows a path may fetch them under "
-                f"{project_settings.MEDIA_URL}, without a check of their owner.",
-                hint="Let ASYNC_DOWNLOADS_STORAGE be a storage outside MEDIA_ROOT; or, if the web "
-                f"server refuses {settings.PATH_PREFIX}/ there, silence this check.",
-                id="async_downloads.W007",
-            )
-        ]
-    if settings.SERVE == "stream" and storage.is_s3(backend) and not backend.max_memory_size:
-        return [
-            CheckWarning(
-                "Django reads each whole file of S3 into memory before it sends it.",
-                hint='Set ASYNC_DOWNLOADS_SERVE = "redirect", or max_memory_size in the OPTIONS '
-                "of the storage.",
-                id="async_downloads.W008",
-            )
-        ]
-    return []
+        yield CheckWarning(
+            "Downloads are in MEDIA_ROOT, so anyone who knows a path may fetch them under "
+            f"{project_settings.MEDIA_URL}, without a check of their owner.",
+            hint="Let ASYNC_DOWNLOADS_STORAGE be a storage outside MEDIA_ROOT; or, if the web "
+            f"server refuses {settings.PATH_PREFIX}/ there, silence this check.",
+            id="async_downloads.W007",
+        )
+    elif settings.SERVE == "stream" and storage.is_s3(backend) and not backend.max_memory_size:
+        yield CheckWarning(
+            "Django reads each whole file of S3 into memory before it sends it.",
+            hint='Set ASYNC_DOWNLOADS_SERVE = "redirect", or max_memory_size in the OPTIONS '
+            "of the storage.",
+            id="async_downloads.W008",
+        )
 
 
 def _is_published() -> bool:

@@ -9,29 +9,21 @@ from typing import Any, Final
 
 from django.conf import settings as project_settings
 from django.contrib.admin.options import IS_FACETS_VAR, IS_POPUP_VAR, TO_FIELD_VAR
-from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.contrib.admin.views.main import ALL_VAR, ERROR_FLAG, PAGE_VAR
 from django.contrib.auth import get_user_model
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.db.models import QuerySet
 from django.http import HttpRequest, QueryDict
 from django.http.request import split_domain_port
-from django.urls import (
-    Resolver404,
-    get_script_prefix,
-    resolve,
-    reverse,
-    set_script_prefix,
-)
+from django.urls import Resolver404, get_script_prefix, resolve, set_script_prefix
 from django.utils import timezone, translation
+
+from async_downloads.utils.model_admins import admin_url
 
 __all__ = ["Selection", "WorkerRequest", "matching"]
 
 #: Parameters of a changelist's URL that are not filters, search or order.
-NOT_A_FILTER: Final = (
-    *(PAGE_VAR, ALL_VAR, ERROR_FLAG),
-    *(IS_POPUP_VAR, IS_FACETS_VAR, TO_FIELD_VAR),
-)
+NOT_A_FILTER: Final = (PAGE_VAR, ALL_VAR, ERROR_FLAG, IS_POPUP_VAR, IS_FACETS_VAR, TO_FIELD_VAR)
 
 
 class WorkerRequest(HttpRequest):
@@ -139,7 +131,7 @@ class Selection:
             user=user._meta.pk.value_to_string(user),
             query=query.urlencode(),
             keys=keys,
-            path=reverse(admin_urlname(opts, "changelist"), current_app=site),
+            path=admin_url(site, opts, "changelist"),
             script=get_script_prefix(),
             host=request.get_host(),
             secure=request.is_secure(),

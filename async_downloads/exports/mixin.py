@@ -4,23 +4,23 @@ from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, path, reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
 
 from async_downloads.exceptions import TooManyDownloadsError
 from async_downloads.exports.changelist_columns import Columns
 from async_downloads.exports.changelist_request import Selection, WorkerRequest, matching
 from async_downloads.exports.resources import resource_from
 from async_downloads.shortcuts import init_generic_csv_download
-from async_downloads.utils.model_admins import ModelAdminMixin
+from async_downloads.utils.model_admins import ModelAdminMixin, admin_url
 
 __all__ = ["ExportInBackgroundMixin"]
 
@@ -131,7 +131,7 @@ class ExportInBackgroundMixin(ModelAdminMixin):
     def get_urls(self) -> list[Any]:
         """Add the URL of the button."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_{ACTION}"
-        view = self.admin_site.admin_view(self.export_in_background_view)
+        view = self.admin_site.admin_view(require_POST(self.export_in_background_view))
         return [path("export-in-background/", view, name=name), *super().get_urls()]
 
     def changelist_view(
@@ -165,10 +165,8 @@ class ExportInBackgroundMixin(ModelAdminMixin):
             keys = queryset.order_by().values_list("pk", flat=True)
             self._start(request, [str(key) for key in keys])
 
-    def export_in_background_view(self, request: HttpRequest) -> HttpResponseBase:
+    def export_in_background_view(self, request: HttpRequest) -> HttpResponseRedirect:
         """Start an export of all rows that match the query string, and return to the list."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
         self._start(request, None)
         query = request.GET.urlencode()
         return HttpResponseRedirect(self._url("changelist") + (f"?{query}" if query else ""))
@@ -222,4 +220,4 @@ class ExportInBackgroundMixin(ModelAdminMixin):
         return format_html('{} <a href="{}">{}</a>', text, url, _("Your downloads"))
 
     def _url(self, name: str) -> str:
-        return reverse(admin_urlname(self.opts, name), current_app=self.admin_site.name)
+        return admin_url(self.admin_site.name, self.opts, name)

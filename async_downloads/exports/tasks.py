@@ -1,6 +1,5 @@
 """The task that exports a list of the admin."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
@@ -74,7 +73,7 @@ def _find_admin(chosen: Selection) -> ExportInBackgroundMixin:
     # Importing the URLconf may register sites and their ModelAdmins.
     _ = get_resolver().url_patterns
     model = apps.get_model(chosen.app_label, chosen.model)
-    for site in _sites(chosen.site):
+    for site in (site for site in all_sites if site.name == chosen.site):
         try:
             model_admin = site.get_model_admin(model)
         except NotRegistered:
@@ -85,7 +84,3 @@ def _find_admin(chosen: Selection) -> ExportInBackgroundMixin:
         f"This worker has no admin site {chosen.site!r} with exports of {model._meta.label}. "
         "Start it with the settings and the URLconf of the web server."
     )
-
-
-def _sites(name: str) -> Iterator[Any]:
-    return (site for site in all_sites if site.name == name)

@@ -148,25 +148,17 @@ def _with_header(
     )
 
 
-def line(
-    row: Iterable[Any],
-    *,
-    escape_formulas: bool = False,
-    delimiter: str = ",",
-    line_end: str = "\n",
-) -> str:
+def line(row: Iterable[Any], *, escape_formulas: bool = False) -> str:
     """Return a row as ``write`` prints it.
 
     Args:
         row: Any cells.
         escape_formulas: As for ``write``.
-        delimiter: As for ``write``.
-        line_end: As for ``write``.
 
     Raises:
         CellError: A cell cannot be written.
     """
-    return _Printer(escape_formulas, delimiter, line_end).print([map(cells.flat, row)])
+    return _Printer(escape_formulas, ",", "\n").print([map(cells.flat, row)])
 
 
 class _Printer:

@@ -7,7 +7,7 @@ user name, and a dictionary under each download key.
 import uuid
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,12 +24,6 @@ logger = get_logger(__name__)
 
 #: The key that is read to see whether a cache answers at all.
 PROBE: Final = "async_downloads:probe"
-
-#: The fields of a cache entry of 0.6. Today's entries have a state as well.
-FIELDS: Final = {
-    *("user", "name", "timestamp", "filepath", "url"),
-    *("complete", "percentage", "errors"),
-}
 
 
 class UnreadableCacheError(Exception):
@@ -59,6 +53,10 @@ class LegacyDownload:
     complete: bool
     percentage: int
     errors: str
+
+
+#: The fields of a cache entry of 0.6. Today's entries have a state as well.
+FIELDS: Final = {field.name for field in fields(LegacyDownload)}
 
 
 def read_lists(collection_keys: Iterable[str]) -> dict[str, list[uuid.UUID]]:

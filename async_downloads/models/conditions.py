@@ -75,16 +75,13 @@ def status_text(download: Any) -> str:
     """
     if download.stalled and download.state == DownloadState.PENDING:
         if download.started_at is not None:
-            return str(
-                _(
-                    "Stalled: the task ended without a file. "
-                    "Wait, or cancel it and request it again."
-                )
+            return gettext(
+                "Stalled: the task ended without a file. Wait, or cancel it and request it again."
             )
-        return str(_("Still waiting: no worker has started it. Wait, or cancel it."))
+        return gettext("Still waiting: no worker has started it. Wait, or cancel it.")
     if download.stalled:
-        return str(
-            _("Stalled: the worker stopped responding. Wait, or cancel it and request it again.")
+        return gettext(
+            "Stalled: the worker stopped responding. Wait, or cancel it and request it again."
         )
     if download.state == DownloadState.PENDING and download.percentage:
         # Its task reports progress, and saves the file only later.

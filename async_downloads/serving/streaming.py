@@ -62,10 +62,8 @@ def stream(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
     """
     size, headers = storage.size_of(attachment.path, default=attachment.size), attachment.headers
     stored = storage.storage().open(attachment.path, "rb")
-    response = _without_bytes(request, attachment, size)
-    if response is None:
-        response = _bytes(stored, requested_range(request, size=size, etag=attachment.etag), size)
-    else:
+    response = _response(request, attachment, stored, size)
+    if not response.streaming:
         stored.close()
     for name, value in headers.items():
         response.headers[name] = value
@@ -74,22 +72,20 @@ def stream(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
     return response
 
 
-def _without_bytes(
-    request: HttpRequest, attachment: Attachment, size: int
-) -> HttpResponseBase | None:
-    """Return the response if it needs no bytes of the file."""
-    response = get_conditional_response(request, etag=attachment.etag)
-    if response is not None:
-        return response
+def _response(
+    request: HttpRequest, attachment: Attachment, stored: IO[Any], size: int
+) -> HttpResponseBase:
+    """Return the response; only a streaming one reads the file."""
+    unchanged = get_conditional_response(request, etag=attachment.etag)
+    if unchanged is not None:
+        return unchanged
     try:
-        requested_range(request, size=size, etag=attachment.etag)
+        positions = requested_range(request, size=size, etag=attachment.etag)
     except UnsatisfiableRangeError:
         status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
         return HttpResponse(status=status, headers={"Content-Range": f"bytes */{size}"})
-    return HttpResponse(headers={"Content-Length": str(size)}) if request.method == "HEAD" else None
-
-
-def _bytes(stored: IO[Any], positions: range | None, size: int) -> HttpResponseBase:
+    if request.method == "HEAD":
+        return HttpResponse(headers={"Content-Length": str(size)})
     # A web server's sendfile cannot stop before the end, so a part is not a file.
     response = StoredFileResponse(stored if positions is None else Part(stored, positions))
     response.headers["Content-Length"] = str(size if positions is None else len(positions))

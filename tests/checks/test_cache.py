@@ -68,4 +68,4 @@ def test_w006_knows_the_names_of_timeouts_in_django_redis(
     settings.CACHES = {**settings.CACHES, "mine": {**cache, "OPTIONS": options}}
     settings.ASYNC_DOWNLOADS_CACHE_NAME = "mine"
     # The package need not be installed, as the check does not use the cache.
-    assert len(check_cache_time_limits(None)) == expected
+    assert len(list(check_cache_time_limits())) == expected

@@ -150,4 +150,4 @@ def test_no_check_queries_the_database(
     assert len(own_checks) == 14
     with django_assert_num_queries(0):
         for check in own_checks:
-            check(app_configs=None)
+            list(check(app_configs=None))

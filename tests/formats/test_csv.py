@@ -512,7 +512,7 @@ def test_the_time_for_carriage_returns_is_linear() -> None:
 
 def test_a_line_is_as_in_a_file() -> None:
     assert line(["a\rb", None, {"k": "é"}, "=1"]) == '"a\rb",,"{""k"": ""é""}",=1\n'
-    assert line(["=1", -5], escape_formulas=True, delimiter="\t", line_end="") == "'=1\t-5"
+    assert line(["=1", -5], escape_formulas=True) == "'=1,-5\n"
 
 
 @pytest.mark.parametrize("name", ["csv", "tsv", "csv-excel"])
