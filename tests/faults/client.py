@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, ProxyHandler, Request, build_opener
 
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 __all__ = ["Answer", "Client"]
 
@@ -49,7 +49,7 @@ class Client:
         """Return the value of a cookie; an empty text if there is none."""
         return next((cookie.value or "" for cookie in self._cookies if cookie.name == name), "")
 
-    def get(self, path: str, *, timeout: float = PATIENCE, **headers: str) -> Answer:
+    def get(self, path: str, *, timeout: float = LONGEST_WAIT, **headers: str) -> Answer:
         """Fetch a page. ``HX_Request="true"`` sends the header ``HX-Request``."""
         return self._request(path, None, headers, timeout)
 
@@ -58,7 +58,7 @@ class Client:
         path: str,
         data: dict[str, Any] | None = None,
         *,
-        timeout: float = PATIENCE,
+        timeout: float = LONGEST_WAIT,
         **headers: str,
     ) -> Answer:
         """Post values as a form does."""

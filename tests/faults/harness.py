@@ -75,7 +75,7 @@ from tests.faults.databases import DATABASES, Database
 from tests.faults.parts import missing, storages
 from tests.faults.processes import ROOT, Child, Cluster, alive, eventually, kill, resume, stop
 from tests.faults.redis_server import RedisServer
-from tests.pace import PATIENCE, whole
+from tests.pace import LONGEST_WAIT, whole
 
 __all__ = [
     "Child",
@@ -230,7 +230,7 @@ class Site:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=LONGEST_WAIT,
             check=False,
         )
         code = completed.returncode

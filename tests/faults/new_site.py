@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from tests import services
 from tests.faults.processes import ROOT, Child
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 from tests.snippets import Block
 
 __all__ = ["Reader", "pack"]
@@ -93,7 +93,7 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PATIENCE,
+            timeout=LONGEST_WAIT,
             check=False,
         )
         assert done.returncode == 0, f"{lines}\n{done.stdout}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PROC: Final = Path("/proc")
@@ -26,10 +26,10 @@ def eventually(condition: Callable[[], T], *, why: str) -> T:
         condition: Called every 50 ms.
         why: What the test waits for, in words.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LONGEST_WAIT
     while not (answer := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"Not within {PATIENCE:g} s: {why}. The last answer: {answer!r}")
+            raise AssertionError(f"Not within {LONGEST_WAIT:g} s: {why}. The last answer: {answer!r}")
         time.sleep(0.05)
     return answer
 
@@ -75,7 +75,7 @@ class Child:
 
     def wait(self) -> int:
         """Wait until the process ends by itself, and return its exit code."""
-        return self._popen.wait(PATIENCE)
+        return self._popen.wait(LONGEST_WAIT)
 
     def terminate(self) -> None:
         """Send SIGTERM to the process."""

@@ -6,7 +6,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from tests.faults.client import Client
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 __all__ = ["SlowClient"]
 
@@ -27,7 +27,7 @@ class SlowClient:
         url = urlsplit(client.address)
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
-        self._socket.settimeout(PATIENCE)
+        self._socket.settimeout(LONGEST_WAIT)
         self._socket.connect((url.hostname, url.port))
         sent = {
             "Host": url.netloc,

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.client import Client
 from tests.faults.harness import NewSite, Site
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 EXISTS, GONE = True, False
 
@@ -70,7 +70,7 @@ def save(site: Site, *, size: int) -> str:
 @contextmanager
 def fetching(person: Client, key: str) -> Iterator[http.client.HTTPResponse]:
     """Request a file, and yield the response before its body is read."""
-    connection = http.client.HTTPConnection(urlsplit(person.address).netloc, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(urlsplit(person.address).netloc, timeout=LONGEST_WAIT)
     cookie = f"sessionid={person.cookie('sessionid')}"
     try:
         connection.request("GET", f"/async_downloads/download/{key}/", headers={"Cookie": cookie})

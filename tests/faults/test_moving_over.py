@@ -24,7 +24,7 @@ import pytest
 from tests import services
 from tests.faults.conftest import needs
 from tests.faults.processes import ROOT, Child, eventually
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 #: Free bytes in memory that the site and its environment need.
 MEMORY_BYTES: Final = 1 << 30
@@ -128,7 +128,7 @@ class Site:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=LONGEST_WAIT,
             check=False,
         )
         output = f"{completed.stdout}\n{completed.stderr}"

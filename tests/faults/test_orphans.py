@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.harness import NewSite, Site, storages
 from tests.faults.processes import ROOT
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 DAY: Final = 86_400
 
@@ -25,7 +25,7 @@ def manage(site: Site, *arguments: str, code: int = 0) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=LONGEST_WAIT,
         check=False,
     )
     assert completed.returncode == code, completed.stderr

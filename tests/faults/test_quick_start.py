@@ -22,7 +22,7 @@ from tests.faults.client import LISTED, Client
 from tests.faults.conftest import needs
 from tests.faults.new_site import Reader, pack
 from tests.faults.processes import Child, eventually, free_port
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 from tests.snippets import PAGES, QUICK_START, TUTORIAL, Block, Page
 
 #: The address of the site on the pages.
@@ -221,7 +221,7 @@ class Running:
         for child in self._children:
             assert child.alive, child.log
         try:
-            answer = self.person.get("/", timeout=PATIENCE)
+            answer = self.person.get("/", timeout=LONGEST_WAIT)
         except URLError:
             return ""
         assert answer.status == 200, answer.text
@@ -346,7 +346,7 @@ def test_the_websocket_page_pushes_until_the_file_is_there(
             submit(site.person, page, BUTTON)
             states: list[str] = []
             while "complete" not in states:
-                states += [state for _, state in LISTED.findall(str(connection.recv(PATIENCE)))]
+                states += [state for _, state in LISTED.findall(str(connection.recv(LONGEST_WAIT)))]
         assert site.fetched() == expected(100_000)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.conftest import needs
 from tests.faults.harness import Server, Site
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def handshake(server: Server, path: str = "/ws/downloads/", **headers: str) -> i
     }
     lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
     address = host.hostname or "", host.port or 0
-    with socket.create_connection(address, timeout=PATIENCE) as connection:
+    with socket.create_connection(address, timeout=LONGEST_WAIT) as connection:
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
         return int(connection.makefile("rb").readline().split()[1])
 
