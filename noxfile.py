@@ -1,4 +1,4 @@
-"""Everything that is run on this project; ``nox -l`` lists it."""
+"""Every check, build and tool of this project; ``nox -l`` lists them."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import nox
 from nox.command import CommandFailed
@@ -21,25 +22,35 @@ nox.options.sessions = ["tests", "faults", "browser", "lint", "types", "layers",
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
+# Python and pytest keep compiled modules, even if the machine turns that off: every process would
+# otherwise rewrite the asserts of all tests again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 PROJECT = nox.project.load_toml("pyproject.toml")
 DATABASES = ("sqlite", "postgres", "mariadb")
 FAILED = "failed"
 
-#: A process more than there are processors, as some of them wait for others. A file is for one
-#: of them, in the order in which the tests are collected: what takes long comes first.
+#: One process more than processors, as some wait for others. A module runs in one process, in
+#: the order of collection: long tests come first.
 IN_PARALLEL = (
     *("-n", str(1 + (os.cpu_count() or 1))),
     *("--dist", "loadscope", "--no-loadscope-reorder"),
 )
 
-#: What the browser tests try the download centre with, and on.
+#: More processes for tests that mostly wait for processes of their own.
+WAITING = ("-n", str(1 + 2 * (os.cpu_count() or 1)), *IN_PARALLEL[2:])
+
+#: One environment for all sessions that run tests on this Python, as installing takes long.
+SHARED = Path(".nox", "shared").absolute()
+
+#: npm packages of the browser tests.
 FRONT_END = (
     *("axe-core@4", "bootstrap-4@npm:bootstrap@4", "bootstrap-5@npm:bootstrap@5"),
     "tailwindcss@4",
 )
 
-#: What a newcomer runs, on the first database and on any other one, and what takes long: see the
-#: markers in pyproject.toml.
+#: The quick tests on the first database and on the others, and the long tests, by the markers in
+#: pyproject.toml.
 QUICK = ("-m", "not long")
 QUICK_AGAIN = ("-m", "not long and not any_database")
 LONG = ("-m", "long", "--ignore=tests/browser")
@@ -56,57 +67,86 @@ def group(name: str) -> list[str]:
     return nox.project.dependency_groups(PROJECT, name)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the quick tests on SQLite, and on every database server that answers.
 
-    Servers get what a database could tell apart. A failure on one does not keep
-    the others from running. Redis is used where it is there. What TESTS_REQUIRE
-    names must be. Arguments go to pytest.
+    Servers get the tests for which the database matters. After a failure on one, the
+    others still run. Redis is used if it answers. The services in TESTS_REQUIRE must
+    answer. Arguments are passed to pytest.
     """
     install_tests(session)
-    lacking = {database: missing(session, database) for database in DATABASES}
-    ends = {name: f"not there, so skipped: {why}" for name, why in lacking.items() if why}
+    unavailable = {database: missing(session, database) for database in DATABASES}
+    results = {name: f"skipped: {why}" for name, why in unavailable.items() if why}
     for database in DATABASES:
-        if not lacking[database]:
+        if not unavailable[database]:
             chosen = QUICK if database == "sqlite" else QUICK_AGAIN
             arguments = session.posargs or [*chosen, *IN_PARALLEL]
-            ends[database] = end_of(session, arguments, database)
-    ends["redis"] = "used" if services.available("redis") else "not there, so skipped"
-    summarise(session, ends)
+            results[database] = result_of(session, arguments, database)
+    results["redis"] = "used" if services.available("redis") else "skipped"
+    summarise(session, results)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def faults(session: nox.Session) -> None:
     """Break real parts: processes, servers, databases, storages; and follow the documentation."""
     install_tests(session)
     fetch_old_package(session)
-    # They use every database that there is, and are not run once for each.
-    lacking = {database: missing(session, database) for database in DATABASES}
-    ends = {name: f"not there, so skipped: {why}" for name, why in lacking.items() if why}
-    ends["faults"] = end_of(session, session.posargs or [*LONG, *IN_PARALLEL], "sqlite")
-    summarise(session, ends)
+    # They use every available database in one run.
+    unavailable = {database: missing(session, database) for database in DATABASES}
+    results = {name: f"skipped: {why}" for name, why in unavailable.items() if why}
+    results["faults"] = result_of(session, session.posargs or [*LONG, *WAITING], "sqlite")
+    summarise(session, results)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def browser(session: nox.Session) -> None:
-    """Use the download centre in a real Chromium, where there is one."""
+    """Use the download centre in a real Chromium, if one is installed."""
     install_tests(session)
     install_front_end(session)
-    arguments = session.posargs or ["tests/browser", *IN_PARALLEL]
-    summarise(session, {"browser": end_of(session, arguments, "sqlite")})
+    arguments = session.posargs or ["tests/browser", *WAITING]
+    summarise(session, {"browser": result_of(session, arguments, "sqlite")})
+
+
+@nox.session(venv_backend="none")
+def coverage(session: nox.Session) -> None:
+    """Run the quick tests on SQLite, and show which lines and branches of the package they reach.
+
+    Child processes are not measured. No threshold applies.
+    """
+    install_tests(session)
+    arguments = [*QUICK, *IN_PARALLEL, "--cov", "--cov-report=term:skip-covered"]
+    summarise(session, {"coverage": result_of(session, session.posargs or arguments, "sqlite")})
 
 
 def install_tests(session: nox.Session) -> None:
-    """Install the package and what its tests need."""
-    session.install("-e", ".[ws,celery]", *group("tests"))
+    """Install the package and what its tests need, unless that has been done."""
+    wanted = ["-e", ".[ws,celery]", *group("tests")]
+    done = SHARED / "installed.txt"
+    state = "\n".join([sys.version, str(Path.cwd()), *wanted, Path("pyproject.toml").read_text()])
+    if done.is_file() and done.read_text() == state:
+        return
+    session.run(sys.executable, "-m", "venv", "--clear", str(SHARED))
+    run_shared(session, "-m", "pip", "install", "-q", *wanted)
+    done.write_text(state)
 
 
-def end_of(session: nox.Session, arguments: Iterable[str], database: str) -> str:
-    """Run pytest on a database, and return how that ended."""
+def run_shared(session: nox.Session, *arguments: str, **options: Any) -> Any:
+    """Run the Python of the shared environment."""
+    folder = SHARED / "bin"
+    env = {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", **options.pop("env", {})}
+    return session.run(str(folder / "python"), *arguments, env=env, **options)
+
+
+def result_of(session: nox.Session, arguments: Iterable[str], database: str) -> str:
+    """Run pytest on a database, and return the result with its time."""
     began = time.monotonic()
+    env = {"TEST_DATABASE": database}
+    if database == "postgres":
+        # No test needs what it has committed after a power cut.
+        env["PGOPTIONS"] = "-c synchronous_commit=off " + os.environ.get("PGOPTIONS", "")
     try:
-        session.run("pytest", *arguments, env={"TEST_DATABASE": database})
+        run_shared(session, "-m", "pytest", *arguments, env=env)
     except CommandFailed:
         end = FAILED
     else:
@@ -114,19 +154,19 @@ def end_of(session: nox.Session, arguments: Iterable[str], database: str) -> str
     return f"{end} after {time.monotonic() - began:.0f} s"
 
 
-def summarise(session: nox.Session, ends: dict[str, str]) -> None:
-    """Say how each part of a session ended, and fail if one has failed."""
-    there = [name for name in services.SERVICES if services.available(name)]
-    session.log(f"There on this machine: {', '.join(there) or 'nothing'}.")
-    for name, end in ends.items():
+def summarise(session: nox.Session, results: dict[str, str]) -> None:
+    """Print the result of each part of a session, and fail if one has failed."""
+    names = [name for name in services.SERVICES if services.available(name)]
+    session.log(f"Available on this machine: {', '.join(names) or 'nothing'}.")
+    for name, end in results.items():
         session.log(f"{name}: {end}")
-    failed = [name for name, end in ends.items() if end.startswith(FAILED)]
+    failed = [name for name, end in results.items() if end.startswith(FAILED)]
     if failed:
         session.error(f"Failed: {', '.join(failed)}.")
 
 
 def install_front_end(session: nox.Session) -> None:
-    """Install what the browser tests try pages with, where there is npm and a browser."""
+    """Install the npm packages of the browser tests, if npm and a browser are available."""
     if not (services.chromium() and shutil.which("npm")):
         return
     folder = Path(".nox", "front-end").absolute()
@@ -138,12 +178,12 @@ def install_front_end(session: nox.Session) -> None:
 
 
 def fetch_old_package(session: nox.Session) -> None:
-    """Fetch what a site on 0.6.0 is made of, for the test that upgrades one."""
+    """Download the packages of a site on 0.6.0, for the test that upgrades one."""
     os.environ.setdefault("TEST_OLD_PACKAGE", str(services.old_wheels()))
     if services.available("old-package"):
         return
     arguments = ("download", "-q", "-d", str(services.old_wheels()), *services.OLD_PACKAGE)
-    session.run("python", "-m", "pip", *arguments, success_codes=[0, 1], silent=True)
+    run_shared(session, "-m", "pip", *arguments, success_codes=[0, 1], silent=True)
 
 
 def missing(session: nox.Session, database: str) -> str:
@@ -163,10 +203,13 @@ def missing(session: nox.Session, database: str) -> str:
 
 def installed_mysqlclient(session: nox.Session) -> bool:
     """Install the driver, which is built from source, and return whether that worked."""
-    session.install("mysqlclient>=2.2.1", success_codes=[0, 1], silent=True)
-    attempt = "import MySQLdb; print('it is there')"
-    found = session.run("python", "-c", attempt, success_codes=[0, 1], silent=True, log=False)
-    return "it is there" in str(found)
+    probe = ("-c", "import MySQLdb; print('importable')")
+    quietly: dict[str, Any] = {"success_codes": [0, 1], "silent": True}
+    if "importable" in str(run_shared(session, *probe, **quietly, log=False)):
+        return True
+    run_shared(session, "-m", "pip", "install", "mysqlclient>=2.2.1", **quietly)
+    found = run_shared(session, *probe, **quietly, log=False)
+    return "importable" in str(found)
 
 
 @nox.session
@@ -176,14 +219,15 @@ def installed_mysqlclient(session: nox.Session) -> bool:
     ids=[f"python{python}-django{django}" for python, django in MATRIX],
 )
 def matrix(session: nox.Session, django: str) -> None:
-    """Run the tests on SQLite with each Python that is installed and its Djangos."""
-    session.install("-e", ".[ws,celery]", *group("tests"), f"django~={django}.0")
+    """Run the tests on each Python that is installed and its Django; TEST_DATABASE names one."""
+    driver = ["mysqlclient>=2.2.1"] if os.environ.get("TEST_DATABASE") == "mariadb" else []
+    session.install("-e", ".[ws,celery]", *group("tests"), f"django~={django}.0", *driver)
     session.run("pytest", *(session.posargs or [*QUICK, *IN_PARALLEL]))
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Look for mistakes and bad form."""
+    """Check style and common mistakes with ruff."""
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -198,7 +242,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def layers(session: nox.Session) -> None:
-    """Check that imports point down the rooms."""
+    """Check that imports point down the layers."""
     session.install("-e", ".", *group("lint"))
     session.run("lint-imports")
 
@@ -208,7 +252,7 @@ def docs(session: nox.Session) -> None:
     """Build the documentation, with warnings as errors; ``-- --links`` looks up links."""
     session.install("-e", ".[ws,celery,import-export,testing]", *group("docs"))
     builder = "linkcheck" if "--links" in session.posargs else "html"
-    # From nothing: of a page that is not read anew, no warning is repeated.
+    # Sphinx repeats no warning of a page that it does not read again.
     options = ("--fresh-env", "--nitpicky", "--fail-on-warning", "--keep-going")
     session.run("sphinx-build", *options, "--builder", builder, "docs", f"docs/_build/{builder}")
 
@@ -258,32 +302,32 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run the demo shop; ``-- --check`` does the main job by itself, ``-- --ws`` uses Redis.
+    """Run the demo shop; ``-- --check`` tries it automatically, ``-- --ws`` uses Redis.
 
-    ``-- --distributed`` uses a PostgreSQL and a Redis that are there, and nginx.
+    ``-- --distributed`` uses PostgreSQL, Redis and nginx.
     """
     session.install("-e", ".", "factory-boy>=3.3")
     if "--ws" in session.posargs:
         session.install("-e", ".[ws]", "daphne>=4.1")
     if "--distributed" in session.posargs:
         session.install("-e", ".[ws]", *group("distributed"))
-    # The demo stops its own processes; it must not be torn down under its feet.
+    # The demo needs time to stop its own processes.
     session.run("python", "-m", "demo", *session.posargs, interrupt_timeout=15)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure beside 0.6.0 and the floors; judges nothing. ``-- --help`` tells more."""
+    """Measure beside 0.6.0 and the floors, without a verdict. ``-- --help`` lists options."""
     session.install("-e", ".[ws]", *group("tests"))
     django = session.run(
         *("python", "-c", "import django; print(django.__version__)"), silent=True, log=False
     )
-    # The predecessor has the same name, so that it needs an environment of its own.
+    # 0.6.0 has the same package name, so it needs an environment of its own.
     old = Path(".nox", "bench-0.6.0").absolute()
     if not (old / "bin").is_dir():
         session.run("python", "-m", "venv", str(old))
     python = str(old / "bin" / "python")
-    wanted = (f"django=={str(django).strip()}", *group("predecessor"))
+    wanted = (f"django=={str(django).strip()}", *group("version-0-6"))
     session.run(python, "-m", "pip", "install", "-q", *wanted, external=True)
     session.run(
         *("python", "-m", "tests.bench", *session.posargs),

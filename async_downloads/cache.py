@@ -1,18 +1,18 @@
 """The functions that a site's views and tasks call.
 
-Named for the cache that once held everything; today the rows hold it, and the
-cache only makes it fast.
+The name is that of 0.6, where the cache held all downloads. Now rows hold them, and the
+cache only makes reads fast.
 """
 
 import math
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from typing import IO, Any, cast
 
 from django.utils.functional import Promise
 
 from async_downloads import owners, store
-from async_downloads.building import archive, progress
-from async_downloads.building.content import Content, Copy, Table, build
+from async_downloads.building import archive
+from async_downloads.building.content import Content, Copy, Table, save
 from async_downloads.building.progress import update_percentage
 from async_downloads.files.names import shown_name
 from async_downloads.formats import registry
@@ -34,7 +34,7 @@ logger = get_logger(__name__)
 
 
 def get_username(user: Any) -> str:
-    """Return the name of the user that a caller means, or the text that stands for itself.
+    """Return the name of an owner: a user name, or the text if no user has it.
 
     Args:
         user: As for ``init_download``.
@@ -43,7 +43,7 @@ def get_username(user: Any) -> str:
 
 
 def get_collection_key(user: Any) -> str:
-    """Return the key of the collection that an owner's downloads are in.
+    """Return the key of an owner's collection of downloads.
 
     Args:
         user: As for ``init_download``.
@@ -52,25 +52,25 @@ def get_collection_key(user: Any) -> str:
 
 
 def init_download(user: Any, filename: str, name: str | None = None) -> tuple[str, str]:
-    """Make the record of a download that a worker will build.
+    """Create the record of a download that a worker will build.
 
     Call it in the web process, and pass the download key to the task.
 
     Args:
-        user: Whose download: a user; the primary key of one; or text, which is
-            a user name if a user has it, and stands for itself if none has.
-            Where users are numbered, no text is a primary key.
-        filename: The name that the file is saved under when fetched. It need
+        user: The owner of the download: a user; the primary key of a user; or text, which
+            is the user name of a user if there is one, and otherwise an owner by itself.
+            If the primary keys of users are integers, text is never a primary key.
+        filename: The name under which the browser saves the file. It need
             not be unique.
-        name: What the list calls it; the file name if left out.
+        name: The name in the list; the file name if left out.
 
     Returns:
         The collection key and the download key.
 
     Raises:
-        ObjectDoesNotExist: There is no user with this primary key.
-        TooManyDownloadsError: The owner has as many in progress as ``ASYNC_DOWNLOADS_MAX_ACTIVE``.
-        TypeError: ``user`` names nobody, or a name is no text.
+        ObjectDoesNotExist: No user has this primary key.
+        TooManyDownloadsError: The owner has ``ASYNC_DOWNLOADS_MAX_ACTIVE`` downloads in progress.
+        TypeError: ``user`` cannot name an owner, or a name is not text.
         ValueError: The user is anonymous or not saved, or ``filename`` is empty.
     """
     for argument in (filename, name or ""):
@@ -97,76 +97,62 @@ def save_download(
 ) -> None:
     r"""Build the file of a download and finish it.
 
-    A failure while the rows are made or the file is stored is recorded, logged
-    and not raised, so that a queue does not repeat what failed for good. What
-    ends the process (``SystemExit``, ``KeyboardInterrupt``, a queue's time-out)
-    is recorded and raised again.
+    A failure of the rows or of the storage is recorded and logged, but not raised, so that
+    a queue does not repeat a task that has failed for good. An exception that ends the
+    process (``SystemExit``, ``KeyboardInterrupt``, a queue's time-out) is recorded and
+    raised again.
 
-    Where another run of the same download was heard of lately, this one waits
-    for what becomes of it: it returns if the other ends, and takes over if the
-    other has stalled.
+    If another attempt at the same download had a heartbeat lately, this one waits: it
+    returns if the other one ends, and takes over if the other one has stalled.
 
     Args:
-        download_key: The key that ``init_download`` returned. An unknown one is
+        download_key: The key that ``init_download`` returned. An unknown key is
             logged as a warning and changes nothing.
         iterable: Rows, each an iterable of cells, or a mapping whose keys the header names
-            or labels. They are consumed once and never held in memory. A queryset of
-            ``values_list()`` reports progress by itself; for CSV, its text is made in
-            the database, where that is known to give the same.
+            or labels. They are consumed once and never held in memory. A queryset reports
+            progress by itself. For CSV, the database makes the text of a
+            ``values_list()`` queryset, if that is known to give the same bytes.
         file: A binary file object to store instead, read from its beginning if
-            it can be rewound.
-        encoding: The encoding of a file of text.
-        header: A row to write before the others, which does not count as one.
-        expected_rows: How many rows there will be, or what returns it, which is
-            called once the download is claimed. A file that ends up with fewer
-            is shown as one that ended early. Known by itself of a queryset and
-            of what has a length.
-        format: What to write the rows as, such as ``"xlsx"`` or ``"csv.gz"``. The
-            file then gets the extension of the format, if it has another one. Left
-            out, it is what the extension of the file name means, and CSV (as of
-            ``csv.writer(lineterminator="\n")``) if that means nothing.
+            it is seekable.
+        encoding: The encoding of a text file.
+        header: A row to write before the others, which is not counted.
+        expected_rows: The number of rows, or a callable that returns it, which is
+            called once the download is claimed. A file with fewer rows is shown as
+            truncated. If left out, it is known for a queryset and for an iterable with
+            a length.
+        format: The format of the file, such as ``"xlsx"`` or ``"csv.gz"``. The file
+            then gets the extension of the format, if it has another one. If left out,
+            the extension of the file name decides; an unknown extension means CSV (as
+            of ``csv.writer(lineterminator="\n")``).
         members: Several files for one ZIP file: a mapping of their names, or pairs
             that are read one by one. Each is rows, in the format that its name
             means; ``formats.Rows``, for rows with a header; a binary file; bytes; or
             a text.
 
     Raises:
-        DownloadBusy: Another run of the same download is alive.
-        DownloadCancelled: The download was cleared, or taken over by another run.
+        DownloadBusy: Another attempt at the same download is alive.
+        DownloadCancelled: The download was cleared, or taken over by another attempt.
         DownloadUnavailable: The database was away for so long that neither the claim nor
             the end could be recorded.
         ImproperlyConfigured: ``format`` needs a package that is not installed.
         RuntimeError: The task has saved its file already, or is saving it.
         TypeError: ``file`` is not a binary file, ``header`` is not a header, or
-            ``expected_rows`` is no whole number.
-        ValueError: Not just one of ``iterable``, ``file`` and ``members`` was given,
-            there is no such format or encoding, it is not for what was given, or
-            ``expected_rows`` is below 0.
+            ``expected_rows`` is neither an int nor callable.
+        ValueError: Not exactly one of ``iterable``, ``file`` and ``members`` was given,
+            the format or encoding is unknown or does not fit, or ``expected_rows`` is below 0.
     """
     content = _content(
         iterable, file, members, format, encoding=encoding, header=header, expected=expected_rows
     )
-    run = store.join(download_key, any_thread=True) or store.claim(download_key)
-    if run is None:
-        return
-    try:
-        with store.saving(run), run:
-            run.complete(build(run, content))
-    except Exception as error:
-        # A queue need not repeat what has failed for good. It has to know what no row tells.
-        if error is not run.recorded_error:
-            raise
-    finally:
-        _close(iterable, members)
-        progress.forget(download_key)
+    save(download_key, content)
 
 
 def set_percentage(download_key: str, percentage: float) -> None:
-    """Set how much of a download is done.
+    """Record the progress of a download.
 
     Args:
-        download_key: Which download. An unknown one is logged as a warning.
-        percentage: A number; it is cut to 0 to 100, and to a whole number.
+        download_key: The key of the download. An unknown key is logged as a warning.
+        percentage: A number, which is clamped to 0 to 100 and truncated to an integer.
 
     Raises:
         DownloadCancelled: The download was cleared while this process writes it.
@@ -184,7 +170,7 @@ def set_percentage(download_key: str, percentage: float) -> None:
 
 
 def cleanup_collection(collection_key: str) -> None:
-    """Remove what has expired from one collection, files included.
+    """Delete the expired downloads of one collection, with their files.
 
     Args:
         collection_key: The key that ``init_download`` returned.
@@ -197,11 +183,11 @@ def set_error(download_key: str, error: object) -> None:
     """Record that a download failed.
 
     Args:
-        download_key: Which download. An unknown one is logged as a warning; one
-            that is complete stays complete.
-        error: A text, or a ``DownloadError``, is shown to the owner. Of any
-            other exception the owner is told only that something went wrong,
-            and staff see the rest.
+        download_key: The key of the download. An unknown key is logged as a warning; a
+            complete download stays complete.
+        error: A text or a ``DownloadError`` is shown to the owner. For any other
+            exception the owner sees only that something went wrong, and staff see
+            the exception.
     """
     logger.error("Download %s failed: %s", download_key, error)
     if isinstance(error, BaseException):
@@ -216,33 +202,26 @@ def _content(
     iterable: Iterable[Iterable[Any]] | None,
     file: IO[bytes] | None,
     members: archive.Members | None,
-    wanted: str | None,
+    format_name: str | None,
     *,
     encoding: str,
     header: Iterable[Any] | None,
     expected: int | Callable[[], int] | None,
 ) -> Content:
-    """Return what is to be written, if the arguments of ``save_download`` say that."""
+    """Return the content that the arguments of ``save_download`` mean."""
     if sum(given is not None for given in (iterable, file, members)) != 1:
         raise ValueError("save_download() needs either an iterable of rows, a file or members.")
     if iterable is not None:
-        found = None if wanted is None else registry.named(wanted)
-        return Table(iterable, encoding, header, expected, found)
+        chosen = None if format_name is None else registry.named(format_name)
+        return Table(iterable, encoding, header, expected, chosen)
     if members is not None:
         _refuse_unless(header is None, "members have headers of their own, by formats.Rows")
-        _refuse_unless(wanted in {None, registry.ZIP.name}, "members make a ZIP file")
+        _refuse_unless(format_name in {None, registry.ZIP.name}, "members make a ZIP file")
         return archive.Archive(members, encoding, expected)
-    _refuse_unless(wanted is None, "a file is stored as it is, without a format")
+    _refuse_unless(format_name is None, "a file is stored as it is, without a format")
     return Copy(cast("IO[bytes]", file))
 
 
-def _refuse_unless(fitting: bool, reason: str) -> None:
-    if not fitting:
+def _refuse_unless(fits: bool, reason: str) -> None:
+    if not fits:
         raise ValueError(f"save_download(): {reason}.")
-
-
-def _close(*given: object) -> None:
-    """Run the ``finally`` of generators now, and not when somebody drops them."""
-    for each in given:
-        if isinstance(each, Generator):
-            each.close()

@@ -3,7 +3,7 @@
 import inspect
 import pickle
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -14,8 +14,9 @@ from django.utils.translation import gettext_noop
 from django_htmx.http import trigger_client_event
 
 from async_downloads import cache, executors, store
-from async_downloads.building.content import CHUNK_SIZE
-from async_downloads.executors.runner import supervise
+from async_downloads.building.content import Table, save
+from async_downloads.executors.runner import check_function, supervise
+from async_downloads.formats import registry
 from async_downloads.utils import error_text
 from async_downloads.utils.log import get_logger
 
@@ -35,20 +36,20 @@ P = ParamSpec("P")
 
 R = TypeVar("R", bound=HttpResponseBase)
 
-#: What a queue raises of arguments that it cannot carry, rather than of a server that is away.
-MISTAKES: Final = (AttributeError, TypeError, pickle.PicklingError)
+#: A queue raises these for arguments that it cannot carry, and others if its server is away.
+ARGUMENT_ERRORS: Final = (AttributeError, TypeError, pickle.PicklingError)
 
 
 def download_task(function: Callable[P, object]) -> Callable[P, None]:
-    """Make a function a task that builds the file of a download, and records how it ends.
+    """Wrap a function that builds the file of a download, so that its end is recorded.
 
     The download is claimed before the function is called, and each call counts
-    as an attempt. Any exception on its way out is recorded, ``sys.exit`` and the
-    time-out of a queue included, and so is a function that ends without a file.
-    It is raised again for the queue to see, except for a cancelled download and
-    for a ``DownloadError``. It works with any queue; where the queue has a
-    decorator of its own, that one goes on top. Open transactions inside the
-    function, not around it, or a rollback takes the record along.
+    as an attempt. Any exception is recorded, including ``sys.exit`` and the
+    time-out of a queue, and so is an end without a file. The exception is raised
+    again for the queue to see, unless the download was cancelled or it is a
+    ``DownloadError``. It works with any queue; if the queue has a decorator of its
+    own, that one goes on top. Open transactions inside the function, not around it:
+    their rollback would undo the record.
 
     Args:
         function: Takes the download key, under the name ``download_key`` or as
@@ -60,8 +61,7 @@ def download_task(function: Callable[P, object]) -> Callable[P, None]:
     Returns:
         A function with the same signature, which returns nothing.
     """
-    if any(kind(function) for kind in executors.NEVER_RUN):
-        raise TypeError(f"{function!r} would only make a coroutine or a generator.")
+    check_function(function)
     signature = inspect.signature(function)
     if not signature.parameters:
         raise TypeError(f"{function!r} must take the download key.")
@@ -84,10 +84,10 @@ def queryset_to_csv(
     *,
     format: str | None = None,  # noqa: A002 (the word for it)
 ) -> None:
-    """Save a queryset as a CSV file, a row for each of its objects.
+    """Save a queryset as a CSV file with one row for each object.
 
-    The queryset is read in chunks, with its prefetches, and progress is recorded. With a
-    format, or if the name of the file means one, it is a file of that kind instead.
+    The queryset is read in chunks, with its prefetches, and progress is recorded. With
+    ``format``, or if the file name means another format, the file has that format.
 
     Args:
         download_key: The key that ``init_download`` returned.
@@ -97,32 +97,20 @@ def queryset_to_csv(
         format: As for ``save_download``.
 
     Raises:
-        DownloadCancelled: The download was cleared, or taken over by another run.
+        DownloadCancelled: The download was cleared, or taken over by another attempt.
         ImproperlyConfigured: ``format`` needs a package that is not installed.
-        ValueError: ``queryset`` is not a queryset, or there is no such format.
+        ValueError: ``queryset`` is not a queryset, or the format is unknown.
     """
     if not isinstance(queryset, QuerySet):
         raise ValueError(f"queryset must be a QuerySet, not {type(queryset).__name__}.")
-
-    total = 0
-
-    def count() -> int:
-        nonlocal total
-        total = queryset.count()
-        return total
-
-    def rows() -> Iterator[Iterable[Any]]:
-        for index, instance in enumerate(queryset.iterator(chunk_size=CHUNK_SIZE)):
-            yield row_function(instance)
-            cache.update_percentage(download_key, total, index)
-
-    cache.save_download(download_key, rows(), header=header, expected_rows=count, format=format)
+    chosen = None if format is None else registry.named(format)
+    save(download_key, Table(queryset, header=header, format=chosen, row_function=row_function))
 
 
 def init_generic_csv_download(
     task: Any, user: Any, name: str, *task_args: Any, **task_kwargs: Any
 ) -> tuple[str, str]:
-    """Make the record of a CSV download and queue the task that builds it.
+    """Create the record of a CSV download, and queue the task that builds it.
 
     The task is queued once the surrounding transaction has committed, so that a
     fast worker finds the record. If the queue cannot be reached, the download is
@@ -131,8 +119,8 @@ def init_generic_csv_download(
     Args:
         task: A Celery task, a Django task, or a plain function or its dotted
             path, which django-q2 runs. It is called with the download key first.
-        user: Whose download, as for ``init_download``.
-        name: What it is about: "Open orders" is listed as "Open orders
+        user: The owner of the download, as for ``init_download``.
+        name: The subject: "Open orders" is listed as "Open orders
             2026-01-31" and saved as ``Open_orders_2026-01-31_09-05.csv``.
         *task_args: Handed to the task.
         **task_kwargs: Handed to the task.
@@ -143,12 +131,12 @@ def init_generic_csv_download(
     Raises:
         Exception: The queue cannot carry the arguments, or they do not fit the task; nothing
             was written.
-        TooManyDownloadsError: The owner has as many in progress as ``ASYNC_DOWNLOADS_MAX_ACTIVE``.
-        TypeError: ``task`` is no task, or ``user`` names nobody.
+        TooManyDownloadsError: The owner has ``ASYNC_DOWNLOADS_MAX_ACTIVE`` downloads in progress.
+        TypeError: ``task`` is not a task, or ``user`` cannot name an owner.
         ValueError: No worker could import the task, or ``user`` cannot own downloads.
     """
     executors.enqueuer_for(task)
-    # With any key, as it is the arguments that may not be fit for the queue.
+    # Any key will do: the check is for the arguments.
     executors.check_arguments(task, (str(uuid.uuid4()), *task_args), task_kwargs)
     now = timezone.localtime() if timezone.is_aware(timezone.now()) else timezone.now()
     collection_key, download_key = cache.init_download(
@@ -176,7 +164,7 @@ def enqueue_download(task: Any, download_key: str, *task_args: Any, **task_kwarg
     Raises:
         Exception: The queue cannot carry the arguments, or they do not fit the task; the
             download is failed, too.
-        TypeError: ``task`` is no task.
+        TypeError: ``task`` is not a task.
         ValueError: No worker could import the task.
     """
     try:
@@ -189,13 +177,13 @@ def enqueue_download(task: Any, download_key: str, *task_args: Any, **task_kwarg
 
 
 def wake_menu(response: R) -> R:
-    """Have the menu of the page that asked look again at once; returns the response.
+    """Make the menu of the page look for downloads at once; return the response.
 
-    For a view that starts a download and answers htmx: nothing polls on a page
-    on which nothing is in progress. A page that is loaded anew needs it not.
+    For a view that starts a download and answers htmx: a page without downloads in
+    progress does not poll. A view that answers with a whole page does not need it.
 
     Args:
-        response: What the view answers; gets the header ``HX-Trigger``.
+        response: The response of the view; it gets the header ``HX-Trigger``.
     """
     return trigger_client_event(response, "async-downloads:look")
 
@@ -203,7 +191,7 @@ def wake_menu(response: R) -> R:
 def _enqueue_on_commit(
     task: Any, download_key: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    mistakes: list[Exception] = []
+    argument_errors: list[Exception] = []
 
     def start() -> None:
         try:
@@ -214,9 +202,9 @@ def _enqueue_on_commit(
                 _record(download_key, error_text.for_owner(error), error_text.for_staff(error))
                 return
             logger.exception("The task of download %s could not be queued", download_key)
-            if isinstance(error, MISTAKES):
-                mistakes.append(error)
-            text = gettext_noop("The export could not be queued. Please try again later.")
+            if isinstance(error, ARGUMENT_ERRORS):
+                argument_errors.append(error)
+            text = gettext_noop("The download could not be queued. Please request it again later.")
             _record(download_key, text, error_text.for_staff(error))
         else:
             raised, detail = executors.failure_of(result)
@@ -224,9 +212,10 @@ def _enqueue_on_commit(
                 _record(download_key, error_text.for_owner(raised or Exception()), detail)
 
     store.after_commit(start)
-    # After a commit, the view may have returned: the log and the row have it.
-    for mistake in mistakes:
-        raise mistake
+    # Without a transaction, ``start`` has run already. After a later commit, the view may have
+    # returned, and only the log and the row have the error.
+    for error in argument_errors:
+        raise error
 
 
 def _record(download_key: str, errors: str, detail: str) -> None:

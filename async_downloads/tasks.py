@@ -1,4 +1,4 @@
-"""What a worker runs: the periodic clean-up, and the tasks of django-q2."""
+"""The tasks of a worker: the periodic clean-up, and the runner for django-q2."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,23 +15,23 @@ logger = get_logger(__name__)
 
 
 def cleanup_expired_downloads() -> None:
-    """Delete the downloads that have expired, files included, and fail those that are overdue.
+    """Delete expired downloads with their files, and fail overdue ones.
 
-    Run it periodically. While another process is at it, it does nothing, so it
+    Run it periodically. While another process cleans up, it does nothing, so it
     is harmless to run it too often, or many times at once.
     """
-    done = store.clean_up_alone()
-    if done is None:
+    cleanup = store.clean_up_alone()
+    if cleanup is None:
         logger.info("Another process is cleaning up")
         return
     logger.info(
         "Removed %s expired downloads (%s bytes) and %s empty collections",
-        done.downloads,
-        done.size,
-        done.collections,
+        cleanup.downloads,
+        cleanup.size,
+        cleanup.collections,
     )
-    if done.failed:
-        logger.warning("Failed %s downloads that no worker has finished in time", done.failed)
+    if cleanup.failed:
+        logger.warning("Failed %s downloads that no worker has finished in time", cleanup.failed)
 
 
 def run_task(
@@ -39,9 +39,9 @@ def run_task(
 ) -> None:
     """Run a task by its dotted path, and record how it ended.
 
-    Each call counts as an attempt at the download, and past
-    ``ASYNC_DOWNLOADS_MAX_ATTEMPTS`` the task is not called any more, so that a
-    queue stops delivering a task that takes its worker down.
+    Each call counts as an attempt at the download. After
+    ``ASYNC_DOWNLOADS_MAX_ATTEMPTS`` the task is not called again, so that a
+    queue stops delivering a task that kills its worker.
 
     Args:
         path: The task's dotted path.
@@ -50,7 +50,7 @@ def run_task(
         kwargs: Its keyword arguments.
 
     Raises:
-        BaseException: What the task raised; see ``supervision.supervise``.
+        BaseException: The task raised it; see ``executors.runner.supervise``.
     """
 
     def body() -> object:
@@ -64,7 +64,7 @@ try:
 except ImportError:
     pass
 else:
-    # The name above stays a plain function; Celery finds the same by its dotted path.
+    # The name above stays a plain function; Celery finds the task by its dotted path.
     shared_task(name=f"{__name__}.cleanup_expired_downloads", ignore_result=True)(
         cleanup_expired_downloads
     )

@@ -136,7 +136,7 @@ def ajax_clear_download(request: HttpRequest) -> HttpResponse:
         # Also for an unknown download: the page is out of date.
         return _menu(request)
     if not cleared:
-        raise Http404(_("There is no such download."))
+        raise Http404(_("This download does not exist."))
     return _back(request) or HttpResponse("")
 
 
@@ -192,9 +192,9 @@ def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
     if row is None and permissions.may_fetch_of_others(request.user):
         row = store.get_for_staff(download_key)
     if row is None or not (row.complete or row.file_missing):
-        raise Http404(_("There is no such download."))
+        raise Http404(_("This download does not exist."))
     if not permissions.may_fetch(request.user, row):
-        raise Http404(_("There is no such download."))
+        raise Http404(_("This download does not exist."))
     if row.file_missing:
         return _gone(request, row)
     try:
@@ -220,7 +220,7 @@ def script(request: HttpRequest, name: str) -> HttpResponse:
             htmx_assets.content(name), content_type="text/javascript; charset=utf-8"
         )
     except KeyError:
-        raise Http404(_("There is no such script.")) from None
+        raise Http404(_("This script does not exist.")) from None
 
 
 def _gone(request: HttpRequest, row: Any) -> HttpResponse:

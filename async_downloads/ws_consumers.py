@@ -11,8 +11,8 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.utils import translation
 
-from async_downloads import owners, store
-from async_downloads.centre import intervals, push, rendering, websocket_address, websocket_request
+from async_downloads import intervals, owners, store
+from async_downloads.centre import push, rendering, websocket_address, websocket_request
 from async_downloads.store import Version
 from async_downloads.utils.log import get_logger
 

@@ -82,7 +82,7 @@ class Client:
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """Return a redirect as a response, so that a check can look at it."""
+    """Return a redirect as a response, so that a check can read it."""
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None

@@ -1,4 +1,4 @@
-"""The migrations: none is missing, they run both ways, and a live site does not feel them."""
+"""The migrations: they are complete, run both ways, and touch no table of the site."""
 
 import re
 import shutil
@@ -31,14 +31,14 @@ def migrate(target: str | None = None) -> None:
 
 @pytest.fixture(autouse=True)
 def no_file_left_behind() -> Iterator[None]:
-    """Remove what was stored: the rows go without their files when the tables are emptied."""
+    """Remove stored files: emptying the tables deletes rows without their files."""
     yield
     shutil.rmtree(project_settings.MEDIA_ROOT, ignore_errors=True)
 
 
 @pytest.fixture
 def migrated_again() -> Iterator[None]:
-    """Leave the tables there for the next test, whatever happens to them."""
+    """Leave the tables in place for the next test."""
     yield
     migrate()
 
@@ -64,12 +64,12 @@ def test_no_migration_is_missing() -> None:
     call_command("makemigrations", APP, check=True, dry_run=True, verbosity=0)
 
 
-def test_there_is_one_line_of_migrations() -> None:
+def test_the_migrations_have_one_leaf_without_conflicts() -> None:
     assert MigrationLoader(connection).detect_conflicts() == {}
     assert len(MigrationLoader(connection).graph.leaf_nodes(APP)) == 1
 
 
-def test_they_depend_on_the_sites_user_model_and_on_nothing_else_of_the_site() -> None:
+def test_they_depend_on_the_user_model_alone() -> None:
     loader = MigrationLoader(None)
     for key, migration in loader.disk_migrations.items():
         if key[0] == APP:
@@ -80,7 +80,7 @@ def test_they_depend_on_the_sites_user_model_and_on_nothing_else_of_the_site() -
 # Both ways
 
 
-def test_forward_and_back_and_forward_again_leaves_what_is_others(migrated_again: None) -> None:
+def test_migrating_back_and_forward_keeps_other_tables(migrated_again: None) -> None:
     user = get_user_model().objects.create(username="ada")
     order = Order.objects.create(
         customer=Customer.objects.create(name="Grace"), reference="R1", total="1.50"
@@ -106,27 +106,27 @@ def test_forward_and_back_and_forward_again_leaves_what_is_others(migrated_again
     assert Order.objects.get().customer.name == "Grace"
     assert Order.objects.get() == order
     assert Schedule.objects.filter(pk=foreign.pk).exists()
-    # And what is made now works as before.
+    # A new download works as before.
     _, key = cache.init_download(user, "b.csv")
     cache.save_download(key, [["b"]])
     assert Download.objects.get().complete
 
 
-def test_what_is_there_survives_migrating_again() -> None:
+def test_rows_survive_migrating_again() -> None:
     _, key = cache.init_download("team", "a.csv")
     before = Download.objects.values().get(pk=key)
     call_command("migrate", verbosity=0)
     assert Download.objects.values().get(pk=key) == before
 
 
-def test_back_leaves_no_error_and_no_second_schedule(migrated_again: None) -> None:
+def test_migrating_back_and_forward_leaves_one_schedule(migrated_again: None) -> None:
     # The receiver that installs it also runs after migrating back, without our tables.
     migrate("zero")
     migrate()
     assert Schedule.objects.filter(func=django_q_schedule.CLEANUP_PATH).count() == 1
 
 
-# What the database itself refuses
+# Constraints
 
 
 def collection(**fields: Any) -> DownloadCollection:
@@ -156,7 +156,7 @@ def download(**fields: Any) -> Download:
     ],
     ids=str,
 )
-def test_a_download_that_cannot_be_is_refused(fields: dict[str, Any]) -> None:
+def test_an_impossible_download_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         download(**fields)
     assert not Download.objects.exists()
@@ -165,7 +165,7 @@ def test_a_download_that_cannot_be_is_refused(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize("percentage", [-1, 101])
 def test_an_update_past_the_range_is_refused(percentage: int) -> None:
     row = download()
-    # MariaDB has an unsigned column for it, and calls -1 wrong data.
+    # MariaDB has an unsigned column, and rejects -1 as wrong data.
     with pytest.raises(DatabaseError), transaction.atomic():
         Download.objects.update(percentage=percentage)
     assert Download.objects.get().percentage == row.percentage
@@ -184,7 +184,7 @@ def test_an_update_past_the_range_is_refused(percentage: int) -> None:
     ],
     ids=str,
 )
-def test_any_that_can_be_is_taken(fields: dict[str, Any]) -> None:
+def test_a_possible_download_is_accepted(fields: dict[str, Any]) -> None:
     download(**fields)
     Download.objects.get().full_clean()
 
@@ -202,12 +202,12 @@ def test_a_second_collection_of_a_user_is_refused() -> None:
         collection(user=user)
 
 
-def test_a_download_of_no_collection_is_refused() -> None:
+def test_a_download_without_a_collection_is_refused() -> None:
     with pytest.raises(IntegrityError):
         Download.objects.create(collection_id=uuid.uuid4(), name="a", filename="a")
 
 
-def test_a_user_can_be_deleted_with_what_they_have() -> None:
+def test_a_user_can_be_deleted_with_their_downloads() -> None:
     user = get_user_model().objects.create(username="ada")
     cache.init_download(user, "a.csv")
     user.delete()
@@ -215,12 +215,13 @@ def test_a_user_can_be_deleted_with_what_they_have() -> None:
     assert not Download.objects.exists()
 
 
-# What makes it fast
+# Indexes
 
 
 @pytest.mark.parametrize(
     ("model", "columns"),
     [
+        (Download, ["timestamp", "id"]),
         (Download, ["collection_id", "timestamp"]),
         (Download, ["expires_at"]),
         (Download, ["state", "heard_at"]),
@@ -229,23 +230,24 @@ def test_a_user_can_be_deleted_with_what_they_have() -> None:
     ],
     ids=str,
 )
-def test_what_is_looked_for_has_an_index(model: type[models.Model], columns: list[str]) -> None:
-    indexes = [found["columns"] for found in constraints(model).values() if found["index"]]
-    unique = [found["columns"] for found in constraints(model).values() if found["unique"]]
-    assert columns in indexes + unique
+def test_each_search_has_an_index(model: type[models.Model], columns: list[str]) -> None:
+    searchable = [
+        each["columns"] for each in constraints(model).values() if each["index"] or each["unique"]
+    ]
+    assert columns in searchable
 
 
-def test_no_index_is_the_beginning_of_another() -> None:
-    # Each costs every write; a foreign key's own one would be such a beginning.
-    found = {
+def test_no_index_is_a_prefix_of_another() -> None:
+    # Each index costs every write; the index of the foreign key would be such a prefix.
+    indexes = {
         tuple(item["columns"])
         for item in constraints(Download).values()
         if item["index"] and not item["primary_key"] and item["columns"]
     }
-    assert not [(a, b) for a in found for b in found if a != b and b[: len(a)] == a]
+    assert not [(a, b) for a in indexes for b in indexes if a != b and b[: len(a)] == a]
 
 
-def test_the_list_of_one_owner_is_read_by_its_index() -> None:
+def test_the_list_of_one_owner_uses_its_index() -> None:
     listing = Download.objects.filter(collection_id=uuid.uuid4()).newest_first()
     if connection.vendor == "postgresql":
         # On an empty table a scan is always cheaper.
@@ -259,7 +261,7 @@ def test_the_list_of_one_owner_is_read_by_its_index() -> None:
     assert "async_downloads_list" in plan
 
 
-# What a live site feels
+# Statements
 
 
 def our_migrations() -> list[tuple[str, str]]:
@@ -269,15 +271,15 @@ def our_migrations() -> list[tuple[str, str]]:
 def statements(name: str, *, backwards: bool = False) -> list[str]:
     executor = MigrationExecutor(connection)
     plan = [(executor.loader.get_migration(APP, name), backwards)]
-    found = []
+    changes = []
     for statement in executor.loader.collect_sql(plan):
         text = re.sub(r"^\s*--.*$", "", statement, flags=re.MULTILINE).strip()
         if text and text not in ("BEGIN;", "COMMIT;"):
-            found.append(text)
-    return found
+            changes.append(text)
+    return changes
 
 
-#: What a statement works on; a table that it only refers to does not count.
+#: The table that a statement changes; one that it only refers to does not count.
 TARGET = re.compile(
     r"""^(?:CREATE\ TABLE|ALTER\ TABLE|DROP\ TABLE|INSERT\ INTO|UPDATE|DELETE\ FROM
         |CREATE\ (?:UNIQUE\ )?INDEX\ \S+\ ON|TRUNCATE|LOCK\ TABLES?|RENAME\ TABLE
@@ -289,16 +291,16 @@ TARGET = re.compile(
 @pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("name", [name for _, name in our_migrations()])
 def test_a_migration_touches_no_table_of_the_site(name: str, backwards: bool) -> None:
-    found = statements(name, backwards=backwards)
-    assert found
-    for statement in found:
+    changes = statements(name, backwards=backwards)
+    assert changes
+    for statement in changes:
         if statement.startswith("SET CONSTRAINTS"):
-            # Of one constraint, which is ours.
+            # It names one constraint of our tables.
             assert f'"{APP}' in statement
             continue
         target = TARGET.match(statement)
         assert target, f"not known to be harmless: {statement}"
-        # SQLite makes a table anew under another name.
+        # SQLite creates a table anew under another name.
         assert target["table"].removeprefix("new__").startswith(APP), statement
 
 
@@ -319,7 +321,7 @@ def test_a_migration_runs_no_code_and_no_sql_by_hand(name: str) -> None:
         ('LOCK TABLE "auth_user"', "auth_user"),
     ],
 )
-def test_the_search_finds_what_would_touch_the_site(statement: str, table: str) -> None:
+def test_the_pattern_finds_statements_on_tables_of_the_site(statement: str, table: str) -> None:
     target = TARGET.match(statement)
     assert target
     assert target["table"] == table

@@ -1,4 +1,4 @@
-"""What tests of claims and runs share."""
+"""Helpers for tests of claims and attempts."""
 
 from datetime import datetime, timedelta
 
@@ -10,19 +10,19 @@ from async_downloads.store import cache_entries
 
 
 def claimed(download: Download) -> store.Attempt:
-    """Return a run that has just claimed a download."""
-    run = store.claim(download.download_key)
-    assert run is not None
-    return run
+    """Return an attempt that has just claimed a download."""
+    attempt = store.claim(download.download_key)
+    assert attempt is not None
+    return attempt
 
 
 def long_ago() -> datetime:
-    """Return a time at which anything heard of has stalled since."""
+    """Return the time of a heartbeat that is long enough ago to have stalled."""
     return timezone.now() - timedelta(hours=1)
 
 
 def stall_all() -> None:
-    """Let it be long ago that anything was heard of any download, by row or by entry."""
+    """Let every unfinished download stall: no heartbeat in rows or cache entries."""
     for key in Download.objects.values_list("pk", flat=True):
         cache_entries.delete_entry(str(key))
     Download.objects.update(heard_at=long_ago())

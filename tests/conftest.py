@@ -1,4 +1,4 @@
-"""What every test can use."""
+"""Fixtures and hooks for all tests."""
 
 import os
 import shutil
@@ -14,36 +14,36 @@ from django.db import connections
 from django.test import Client
 
 from async_downloads.building import progress
-from async_downloads.store import attempt, cache_entries, lifecycle
-from tests import services
+from async_downloads.store import attempt, cache_entries, claiming, removal
+from tests import flushing, pace, services
 from tests.factories import UserFactory
 
 pytest_plugins = ["async_downloads.testing"]
 
-#: The kinds of cache that the facade must work with.
+#: The kinds of cache that the package must work with.
 CACHES = ("default", "dummy", "database", "file", "redis")
 
 NEEDS = {"redis": "redis"}
 
-#: Where all takes long.
+#: Folders whose tests all take long.
 LONG = ("tests/browser/", "tests/faults/")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse to run without what must be there, and let Playwright's loop run beside the ORM."""
+    """Require the services, and allow the ORM beside the event loop of Playwright."""
     missing = sorted(name for name in services.required() if not services.available(name))
     if missing:
         pytest.exit(f"These services are required and do not answer: {', '.join(missing)}", 3)
-    # Playwright's synchronous interface keeps an event loop in the thread of the tests.
+    # Playwright's synchronous API keeps an event loop in the thread of the tests.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 
-#: What gives a test a database.
+#: The fixtures that give a test a database.
 DATABASE_FIXTURES = frozenset(("db", "transactional_db", "django_db_setup"))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what uses no database, or lies where all takes long; the rest is marked by hand."""
+    """Mark tests without a database, and those in folders of long tests."""
     fixtures = DATABASE_FIXTURES.intersection(getattr(item, "fixturenames", ()))
     if not fixtures and item.get_closest_marker("django_db") is None:
         item.add_marker("any_database")
@@ -53,13 +53,13 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that no process is left alone with it at the end."""
+    """Run long tests first, so that no process is left alone with one at the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Send what was logged in a form that any process can be sent: half a character cannot."""
+    """Escape lone surrogates in logs, which cannot be sent to another process."""
     report = yield
     report.sections = [
         (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
@@ -68,26 +68,29 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_report_header() -> str:
-    """Say what this run works with."""
+    """Return the database and the services of this run."""
     answers = [name for name in services.SERVICES if services.available(name)]
     engine = project_settings.DATABASES["default"]["ENGINE"].rpartition(".")[2]
-    return f"database: {engine}; there besides: {', '.join(answers) or 'nothing'}"
+    return f"database: {engine}; services: {', '.join(answers) or 'nothing'}"
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """Make the table of the database cache along with the rest."""
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Create the table of the database cache too, and flush quickly."""
     with django_db_blocker.unblock():
         call_command("createcachetable", verbosity=0)
+        initial = flushing.contents()
+    with flushing.replaced(initial):
+        yield
 
 
 @pytest.fixture(autouse=True)
 def clean_slate(request: pytest.FixtureRequest) -> Iterator[None]:
     """Empty every cache and the storage."""
-    asked = {"db", "transactional_db"} & set(request.fixturenames)
-    if not asked and request.node.get_closest_marker("django_db") is None:
-        # A response that is closed looks after the connections that are open; a test that may
-        # not use a database must find none that an earlier one has left.
+    fixtures = {"db", "transactional_db"} & set(request.fixturenames)
+    if not fixtures and request.node.get_closest_marker("django_db") is None:
+        # Closing a response uses the open connections, so a test without a database must not find
+        # one of an earlier test.
         connections.close_all()
     cache_entries._breakers.clear()
     progress._steps.clear()
@@ -96,6 +99,12 @@ def clean_slate(request: pytest.FixtureRequest) -> Iterator[None]:
     shutil.rmtree(project_settings.MEDIA_ROOT, ignore_errors=True)
     yield
     cache_entries._breakers.clear()
+
+
+@pytest.fixture(autouse=True)
+def time_to_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give "Clear finished" time to delete everything, however busy the machine is."""
+    monkeypatch.setattr(removal, "CLEAR_SECONDS", pace.LONGEST_WAIT)
 
 
 @pytest.fixture(params=CACHES)
@@ -107,7 +116,7 @@ def any_cache(request: pytest.FixtureRequest, settings: Any) -> Iterator[str]:
     settings.ASYNC_DOWNLOADS_CACHE_NAME = name
     yield name
     if name == "redis":
-        # Not clear(): it would flush what else is in this Redis.
+        # Not clear(), which would flush the whole Redis.
         client = redis.Redis.from_url(services.redis_url())
         prefix = project_settings.CACHES["redis"]["KEY_PREFIX"]
         for key in client.scan_iter(match=f"{prefix}:*"):
@@ -117,59 +126,59 @@ def any_cache(request: pytest.FixtureRequest, settings: Any) -> Iterator[str]:
 
 @pytest.fixture
 def shared_cache(settings: Any) -> str:
-    """Use a cache that other processes see."""
+    """Use a cache that other processes share."""
     settings.ASYNC_DOWNLOADS_CACHE_NAME = "file"
     return "file"
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beat at every row, and wait for no row for long."""
+    """Send a heartbeat at every row, and wait only briefly between rows."""
     monkeypatch.setattr(attempt, "HEARTBEAT_SECONDS", 0.0)
-    monkeypatch.setattr(lifecycle, "BLIND_ROW_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(claiming, "BLIND_ROW_WAIT_SECONDS", 0.05)
 
 
 @pytest.fixture
 def user(db: None) -> Any:
-    """Somebody who has downloads."""
+    """Return a user who has downloads."""
     return UserFactory(username="ada")
 
 
 @pytest.fixture
 def other_user(db: None) -> Any:
-    """Somebody else."""
+    """Return another user."""
     return UserFactory(username="grace")
 
 
 @pytest.fixture
 def staff_user(db: None) -> Any:
-    """Somebody who may do anything in the admin."""
+    """Return a superuser."""
     return UserFactory(username="root", is_staff=True, is_superuser=True)
 
 
 @pytest.fixture
 def signed_in(client: Client, user: Any) -> Client:
-    """A client that ``user`` is signed in with."""
+    """Return a client that is signed in as ``user``."""
     client.force_login(user)
     return client
 
 
-#: The property of a report that holds what its test has measured.
+#: The property of a test report with the measurements.
 MEASURED = "measured"
 
 
-#: Takes a title and lines.
-Tell = Callable[[str, list[str]], None]
+#: A function that takes a title and lines.
+Report = Callable[[str, list[str]], None]
 
 
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Tell:
-    """Print at the end of the run what a test has measured and does not judge."""
+def report(record_property: Callable[[str, object], None]) -> Report:
+    """Return a function that prints measurements at the end of the run."""
     return lambda title, lines: record_property(MEASURED, "\n".join([title, *lines]))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print what the tests have measured, also those of other processes."""
+    """Print the measurements of all processes."""
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for name, text in getattr(report, "user_properties", ()):
             if name == MEASURED and report.when == "call":

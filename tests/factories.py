@@ -1,4 +1,4 @@
-"""Rows for tests."""
+"""Factories for the rows of the tests."""
 
 import uuid
 from datetime import timedelta
@@ -20,7 +20,7 @@ FILE_CONTENT = b"a,b\n"
 
 
 class UserFactory(DjangoModelFactory):
-    """Somebody who can sign in."""
+    """A user who can sign in."""
 
     class Meta:
         model = get_user_model()
@@ -30,7 +30,7 @@ class UserFactory(DjangoModelFactory):
 
 
 def owner_of(collection: Any) -> Owner:
-    """Return the owner of a collection in the making."""
+    """Return the owner of a collection that is being built."""
     if collection.user is None:
         return Owner(None, collection.label)
     return Owner(collection.user.pk, collection.user.get_username())
@@ -90,13 +90,13 @@ class DownloadFactory(DjangoModelFactory):
 
     @factory.post_generation
     def stored(download: Download, create: bool, extracted: Any, **kwargs: Any) -> None:  # noqa: N805
-        """Store the file that a complete download must have."""
+        """Store the file of a complete download."""
         if create and download.complete and extracted is not False:
             storage.storage().save(download.filepath, ContentFile(FILE_CONTENT))
 
 
 class CustomerFactory(DjangoModelFactory):
-    """Somebody who orders."""
+    """A customer of the shop."""
 
     class Meta:
         model = Customer
@@ -105,7 +105,7 @@ class CustomerFactory(DjangoModelFactory):
 
 
 class OrderFactory(DjangoModelFactory):
-    """Something ordered."""
+    """An order of the shop."""
 
     class Meta:
         model = Order

@@ -1,4 +1,4 @@
-"""File names that make trouble, and any number of generated ones. Case 26."""
+"""Problematic file names, and generated ones."""
 
 import random
 
@@ -59,12 +59,12 @@ NASTY = [
 
 
 def fuzzed(count: int) -> list[str]:
-    """Return names of any code points, and of those that are known to make trouble."""
+    """Return random names of any code points, with many that are known to be problematic."""
     chance = random.Random(20260131)
-    trouble = "/\\.:\x00\n\r\t \u202e\u2066\u200f~%$*?<>|\"'COM1NULcsv"
+    problematic = "/\\.:\x00\n\r\t \u202e\u2066\u200f~%$*?<>|\"'COM1NULcsv"
     return [
         "".join(
-            chance.choice(trouble) if chance.random() < 0.4 else chr(chance.randrange(0x110000))
+            chance.choice(problematic) if chance.random() < 0.4 else chr(chance.randrange(0x110000))
             for _ in range(chance.randrange(1, 200))
         )
         for _ in range(count)

@@ -13,18 +13,18 @@ from async_downloads.exceptions import DownloadCancelled, DownloadError
 from async_downloads.executors.threads import thread_task
 from async_downloads.shortcuts import download_task
 
-#: The arguments of each call, for whoever wants to know.
+#: The arguments of each call.
 calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
-#: The thread of each call of a task that gets one.
+#: The thread of each call of a thread task.
 threads: list[str] = []
 
 not_callable = 5
 
-#: Not the current app, so that no other test meets it. Its broker is this process.
+#: Not the current app, so that it does not affect other tests. Its broker is in memory.
 celery_app = celery.Celery("tests", broker="memory://", set_as_current=False)
 
-#: One whose broker cannot be reached.
+#: An app whose broker cannot be reached.
 dead_celery_app = celery.Celery(
     "dead", broker="amqp://127.0.0.1:1//", backend=None, set_as_current=False
 )
@@ -34,7 +34,7 @@ dead_celery_app.conf.broker_transport_options = {"max_retries": 1, "interval_sta
 
 def remember(*args: Any, **kwargs: Any) -> str:
     calls.append((args, kwargs))
-    return "a result that nobody wants"
+    return "an unused result"
 
 
 remember_too = remember
@@ -80,12 +80,12 @@ async def coroutine(download_key: str) -> None:
 
 
 def generator(download_key: str) -> Iterator[int]:
-    """Look like a task, and run nothing when called."""
+    """Look like a task, but make a generator when called."""
     yield 1
 
 
 class Jobs:
-    """Things that are called like functions, and cannot be imported like them."""
+    """Callables that cannot be imported by their path."""
 
     def method(self, download_key: str) -> None:
         """Do nothing."""
@@ -95,7 +95,7 @@ class Jobs:
 
 
 class Backend:
-    """A task of Django's own framework, as far as we need one."""
+    """The part of a Django task that the tests need."""
 
     enqueued: ClassVar[list[tuple[tuple[Any, ...], dict[str, Any]]]] = []
 
@@ -104,7 +104,7 @@ class Backend:
 
 
 class DeadBackend:
-    """The same with a queue that cannot be reached."""
+    """A task whose queue cannot be reached."""
 
     def enqueue(self, *args: Any, **kwargs: Any) -> None:
         raise ConnectionError("no route to redis://:secret@queue")
@@ -135,7 +135,7 @@ def celery_remember_dead(*args: Any, **kwargs: Any) -> None:
 
 
 def forget() -> Iterator[None]:
-    """Empty what was remembered, before and after a test."""
+    """Clear the recorded calls before and after a test."""
     for remembered in (calls, threads, Backend.enqueued):
         remembered.clear()
     yield

@@ -1,8 +1,8 @@
-"""How long things may take on this machine, which may be slow, or busy with other tests.
+"""Times that fit the speed of the machine, which may be slow or busy with other tests.
 
-What is waited for is an event, and an end to the waiting is only for what never comes: that
-is ``PATIENCE``. What a test makes shorter than it is in earnest, such as a time-out of a
-queue, is a race against the work that has to be done meanwhile, and is ``stretched``.
+A test waits for an event, and fails after ``LONGEST_WAIT`` if the event never happens. A time
+that a test shortens, such as the timeout of a queue, is a race against the work that must be
+done meanwhile, and is ``stretched``.
 """
 
 import functools
@@ -13,24 +13,24 @@ import sys
 import time
 from typing import Final
 
-__all__ = ["PATIENCE", "slowness", "stretched", "whole"]
+__all__ = ["LONGEST_WAIT", "slowness", "stretched", "whole"]
 
-#: Seconds after which an event is taken for one that never comes.
-PATIENCE: Final = 300.0
+#: Seconds after which a test gives up waiting for an event.
+LONGEST_WAIT: Final = 300.0
 
-#: Seconds that a process takes to begin and import Django, on a usual machine that is quiet.
+#: Seconds that a process takes to start and import Django on a usual, idle machine.
 USUAL_SECONDS: Final = 1.0
 
-#: How many times slower than that a machine is at the most.
+#: The largest slowness that is taken into account.
 SLOWEST: Final = 15.0
 
-#: Where the processes of one run find what one of them has measured.
+#: The environment variable through which the processes of one run share the slowness.
 VARIABLE: Final = "TESTS_SLOWNESS"
 
 
 @functools.cache
 def slowness() -> float:
-    """Return how many times slower than a usual machine this one is just now; at least 1."""
+    """Return how many times slower than a usual machine this one is now; at least 1."""
     if VARIABLE not in os.environ:
         began = time.monotonic()
         subprocess.run([sys.executable, "-c", "import django.db.models"], check=True)
@@ -40,10 +40,10 @@ def slowness() -> float:
 
 
 def stretched(seconds: float) -> float:
-    """Return a short time, longer by as much as this machine is slower."""
+    """Return a time, multiplied by the slowness of this machine."""
     return seconds * slowness()
 
 
 def whole(seconds: float) -> int:
-    """Return the same as whole seconds, as settings want them."""
+    """Return a stretched time, rounded up to an int."""
     return math.ceil(stretched(seconds))

@@ -1,4 +1,4 @@
-"""Random querysets of plain columns, and values at the ends of what Python's types hold."""
+"""Random querysets of plain columns, and values at the limits of Python's types."""
 
 import random
 from collections.abc import Callable
@@ -84,12 +84,12 @@ NULLABLE: Final = {field.attname for field in Specimen._meta.concrete_fields if 
 
 FIELDS: Final = ("pk", "customer", "customer__name", *VALUES)
 
-#: Of which no database makes text in all cases.
+#: Fields that some database sends to the row path.
 ODD: Final = ("data", "span", "ratio", "blob")
 
 
 def make_specimens(chance: random.Random, number: int) -> None:
-    """Replace the specimens by new ones, of which many are alike."""
+    """Replace the specimens by new ones, many of them equal."""
     Specimen.objects.all().delete()
     Customer.objects.all().delete()
     customers = [Customer.objects.create(name=name) for name in ("Ada", "=Grace, jr.", "")]
@@ -133,7 +133,7 @@ ANNOTATIONS: Final[dict[str, Callable[[], Any]]] = {
 
 
 def make_queryset(chance: random.Random) -> QuerySet[Any]:
-    """Return one queryset of many kinds: some of them no database accepts."""
+    """Return a random queryset, which the database may refuse."""
     model = chance.choice([Specimen, Specimen, SortedSpecimen])
     queryset, names = _with_columns(chance, model.objects.all())
     ordering = _ordering(chance, names)
@@ -155,7 +155,7 @@ def make_queryset(chance: random.Random) -> QuerySet[Any]:
 def _with_columns(
     chance: random.Random, queryset: QuerySet[Any]
 ) -> tuple[QuerySet[Any], list[str]]:
-    """Return a queryset with annotations, and the names of what is to be selected."""
+    """Return a queryset with annotations, and the names of the columns to select."""
     names = chance.sample(FIELDS, chance.choice([1, 1, 2, 3, 7]))
     if chance.random() < 0.6:
         names = [name for name in names if name not in ODD] or ["text"]
@@ -173,7 +173,7 @@ def _with_columns(
 
 
 def _ordering(chance: random.Random, names: list[str]) -> tuple[Any, ...]:
-    """Return what to order by, down to the last row unless it is by what is selected alone."""
+    """Return an ordering; it is total unless it uses only selected columns."""
     by_one = chance.choice(["-email", "slug", "customer__name", "-moment"])
     return chance.choice(
         [

@@ -1,4 +1,4 @@
-"""What waits on django-q2's queue, run by the code of its own worker."""
+"""Run the tasks on django-q2's queue with the code of its worker."""
 
 from multiprocessing import Value
 from queue import Queue
@@ -12,12 +12,12 @@ from django_q.worker import worker
 
 
 def waiting() -> list[dict[str, Any]]:
-    """Return the tasks that wait, in the order they came."""
+    """Return the waiting tasks in their order."""
     return [package.task for package in OrmQ.objects.order_by("pk")]
 
 
 def run_waiting() -> list[dict[str, Any]]:
-    """Run each task that waits as a worker would, and return them with their results."""
+    """Run each waiting task as a worker would, and return them with their results."""
     broker = get_broker()
     tasks: Any = Queue()
     results: Any = Queue()

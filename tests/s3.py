@@ -1,7 +1,4 @@
-"""A local S3 (moto), for as long as a module of tests needs it.
-
-The storage is the real one of django-storages, and talks HTTP to it.
-"""
+"""A local S3 server (moto), which django-storages uses by HTTP."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +13,13 @@ BUCKET: Final = "downloads"
 
 STATIC: Final = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 
-#: Nobody else takes these.
+#: The server accepts any credentials.
 KEYS: Final = {"access_key": "tests", "secret_key": "tests", "region_name": "us-east-1"}
 
 
 @contextmanager
 def running() -> Iterator[str]:
-    """Run a server on a free port, with an empty bucket; yields its address."""
+    """Run a server with an empty bucket on a free port, and yield its address."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
@@ -34,7 +31,7 @@ def running() -> Iterator[str]:
 
 
 def client(address: str) -> Any:
-    """Return boto's own client, to look at what there is."""
+    """Return a client of boto3 for direct access."""
     return boto3.client(
         "s3",
         endpoint_url=address,
@@ -45,7 +42,7 @@ def client(address: str) -> Any:
 
 
 def storages(address: str, **options: Any) -> dict[str, Any]:
-    """Return Django's setting with a storage "s3" beside the usual ones."""
+    """Return the setting STORAGES with an additional storage "s3"."""
     s3 = {"bucket_name": BUCKET, "endpoint_url": address, "signature_version": "s3v4", **KEYS}
     return {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

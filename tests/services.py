@@ -1,13 +1,14 @@
-"""The servers that the tests can use, and whether they answer.
+"""The services that the tests can use, and whether they are available.
 
-Each is looked for on its usual loopback port, or where an environment variable
-says: TEST_POSTGRES_URL, TEST_MARIADB_URL, TEST_REDIS_URL, TEST_CHROMIUM. Some are
-no servers that run: "redis-server", "nginx" and "apache" (with mod_xsendfile) are programs, for
-tests that start ones of their own, "root" is the right to mount a small disk that can be
-filled, "front-end" the packages of npm (axe-core, Bootstrap 4 and 5, Tailwind) in
-TEST_NODE_MODULES, and
-"old-package" the wheels of a site on 0.6.0, which is then upgraded, in TEST_OLD_PACKAGE. What
-TESTS_REQUIRE names (such as "postgres,mariadb,redis,chromium") must be there.
+Servers are expected on their usual loopback ports, or at TEST_POSTGRES_URL, TEST_MARIADB_URL
+and TEST_REDIS_URL; a browser in the PATH, or at TEST_CHROMIUM. Other services are not servers:
+
+- "redis-server", "nginx" and "apache" (with mod_xsendfile) are programs that tests start.
+- "root" is the permission to mount a small disk that can be filled.
+- "front-end" is the npm packages axe-core, Bootstrap 4 and 5, and Tailwind in TEST_NODE_MODULES.
+- "old-package" is the wheels of a site on 0.6.0, which is then upgraded, in TEST_OLD_PACKAGE.
+
+The services in TESTS_REQUIRE (such as "postgres,mariadb,redis,chromium") must be available.
 """
 
 import os
@@ -31,17 +32,17 @@ SERVICES = (
     *("redis-server", "nginx", "apache", "root", "front-end", "old-package"),
 )
 
-#: What a site has installed that is on 0.6.0, on the last Django of its time.
+#: The packages of a site on 0.6.0, with the last Django of its time.
 OLD_PACKAGE = ("django-async-downloads==0.6.0", "django~=4.2.0", "django-sekizai")
 
 
 def url(service: str) -> SplitResult:
-    """Return where a server is expected."""
+    """Return the URL at which a server is expected."""
     return urlsplit(os.environ.get(f"TEST_{service.upper()}_URL", DEFAULT_URLS[service]))
 
 
 def redis_url() -> str:
-    """Return where Redis is expected, as text."""
+    """Return the URL at which Redis is expected, as text."""
     return url("redis").geturl()
 
 
@@ -53,29 +54,29 @@ def chromium() -> str | None:
 
 
 def node_modules() -> Path:
-    """Return where packages of npm are expected."""
+    """Return the folder in which npm packages are expected."""
     return Path(os.environ.get("TEST_NODE_MODULES", "node_modules"))
 
 
 def old_wheels() -> Path:
-    """Return where the wheels of a site on 0.6.0 are expected."""
+    """Return the folder in which the wheels of a site on 0.6.0 are expected."""
     return Path(os.environ.get("TEST_OLD_PACKAGE", ".nox/old-package")).absolute()
 
 
 def nginx() -> str | None:
-    """Return the path of an installed nginx, which not everybody has in the PATH."""
+    """Return the path of an installed nginx, which may not be in the PATH."""
     return shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
 
 
 def apache() -> str | None:
-    """Return the path of an installed Apache that has mod_xsendfile."""
-    found = map(shutil.which, ("apache2", "httpd", "/usr/sbin/apache2", "/usr/sbin/httpd"))
-    program = next(filter(None, found), None)
+    """Return the path of an installed Apache with mod_xsendfile."""
+    paths = map(shutil.which, ("apache2", "httpd", "/usr/sbin/apache2", "/usr/sbin/httpd"))
+    program = next(filter(None, paths), None)
     return program if program and (apache_modules() / "mod_xsendfile.so").is_file() else None
 
 
 def apache_modules() -> Path:
-    """Return the folder of Apache's modules, which is below that of its program."""
+    """Return the folder of Apache's modules, relative to its program."""
     program = shutil.which("apache2") or shutil.which("httpd") or "/usr/sbin/apache2"
     root = Path(program).parent.parent
     folders = [root / "lib/apache2/modules", root / "lib64/httpd/modules"]
@@ -83,7 +84,7 @@ def apache_modules() -> Path:
 
 
 def available(service: str) -> bool:
-    """Return whether a service answers."""
+    """Return whether a service is available."""
     if service in _LOCAL:
         return _LOCAL[service]()
     parts = url(service)
@@ -94,7 +95,7 @@ def available(service: str) -> bool:
         return False
 
 
-#: What is on the machine, or not, without a server that answers.
+#: Services that are not servers, with their checks.
 _LOCAL = {
     "front-end": lambda: (node_modules() / "axe-core").is_dir(),
     "old-package": lambda: any(old_wheels().glob("django_async_downloads-0.6.0-*.whl")),
@@ -107,7 +108,7 @@ _LOCAL = {
 
 
 def required() -> set[str]:
-    """Return the services that must be there."""
+    """Return the services that must be available."""
     return {name for name in os.environ.get("TESTS_REQUIRE", "").split(",") if name}
 
 
@@ -118,7 +119,7 @@ def database_settings(database: str, folder: Path) -> dict[str, Any]:
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": path,
-            # A file, not memory: threads and processes of the tests share it.
+            # A file, because threads and processes of the tests share it.
             "TEST": {"NAME": folder / "test.sqlite3"},
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests import services
 
 if os.environ.get("TEST_PSYCOPG") == "2":
-    # Django takes the older driver only where it does not find the newer one.
+    # Django uses the older driver only if it does not find the newer one.
     sys.modules["psycopg"] = None  # type: ignore[assignment]
 
 DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
@@ -25,13 +25,13 @@ LANGUAGE_CODE = "en"
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "tests.urls"
 
-#: Files and file-based databases of one run of the tests.
+#: The folder of files and file-based databases of one test run.
 VAR = Path(tempfile.mkdtemp(prefix="async-downloads-tests-"))
 atexit.register(shutil.rmtree, VAR, ignore_errors=True)
 
 DATABASES = {
     "default": services.database_settings(DATABASE, VAR),
-    # For what a site keeps in a database of its own.
+    # A second database of the site.
     "elsewhere": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": VAR / "elsewhere.sqlite3",
@@ -52,7 +52,7 @@ INSTALLED_APPS = [
     "tests.shop",
 ]
 
-#: Where Django's own tasks come from, and the backend that keeps them in the database.
+#: The module of Django's tasks, and the backend that keeps them in the database.
 TASKS_PACKAGE = next((name for name in ("django.tasks", "django_tasks") if find_spec(name)), "")
 if TASKS_PACKAGE and find_spec("django_tasks_db"):
     INSTALLED_APPS += ["django_tasks_db", *(["django_tasks"] if "." not in TASKS_PACKAGE else [])]
@@ -60,7 +60,7 @@ if TASKS_PACKAGE and find_spec("django_tasks_db"):
         "default": {"BACKEND": f"{TASKS_PACKAGE}.backends.immediate.ImmediateBackend"},
         "database": {"BACKEND": "django_tasks_db.DatabaseBackend"},
     }
-    # Its many migrations would be made for every database and every process of the tests.
+    # Its many migrations would run for every database and every process of the tests.
     MIGRATION_MODULES = {"django_tasks_db": None}
 
 MIDDLEWARE = [
@@ -110,7 +110,7 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 
 Q_CLUSTER = {"name": "tests", "orm": "default", "timeout": 60, "retry": 120, "poll": 0.1}
 
-# Since Django 6.1 who sends mail is named; before, the tests alone decide.
+# For Django 6.1 and later. In earlier versions the test runner sets the backend.
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 
 MEDIA_ROOT = VAR / "media"

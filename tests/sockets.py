@@ -1,4 +1,4 @@
-"""Websockets of the package, without a server, and the fixtures that their tests need."""
+"""Websockets of the package without a server, and fixtures for their tests."""
 
 import re
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +16,7 @@ from django.test import Client
 from async_downloads.models import Download
 from async_downloads.routing import websocket_urlpatterns
 from tests.factories import DownloadCollectionFactory, DownloadFactory
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 
 @pytest.fixture(autouse=True)
@@ -28,27 +28,27 @@ def pushed(settings: Any) -> None:
 
 @pytest.fixture(autouse=True)
 async def no_connection_left_behind(pushed: None) -> AsyncIterator[None]:
-    """Close the connection of the thread in which channels runs what reads the database."""
+    """Close the database connection of the thread that channels uses."""
     yield
     await sync_to_async(connections.close_all)()
 
 
 class Socket(WebsocketCommunicator):
-    """A socket of which all that is expected is waited for as long as it takes."""
+    """A socket that waits for what a test expects as long as it takes."""
 
-    async def connect(self, timeout: float = PATIENCE) -> tuple[bool, Any]:
+    async def connect(self, timeout: float = LONGEST_WAIT) -> tuple[bool, Any]:
         return await super().connect(timeout)
 
-    async def receive_output(self, timeout: float = PATIENCE) -> dict[str, Any]:
+    async def receive_output(self, timeout: float = LONGEST_WAIT) -> dict[str, Any]:
         return await super().receive_output(timeout)
 
-    async def receive_from(self, timeout: float = PATIENCE) -> Any:
+    async def receive_from(self, timeout: float = LONGEST_WAIT) -> Any:
         return await super().receive_from(timeout)
 
-    async def disconnect(self, code: int = 1000, timeout: float = PATIENCE) -> None:
+    async def disconnect(self, code: int = 1000, timeout: float = LONGEST_WAIT) -> None:
         await super().disconnect(code, timeout)
 
-    async def wait(self, timeout: float = PATIENCE) -> None:
+    async def wait(self, timeout: float = LONGEST_WAIT) -> None:
         await super().wait(timeout)
 
 
@@ -65,7 +65,7 @@ def communicator(
 
 @asynccontextmanager
 async def connected(user: Any, **kwargs: Any) -> AsyncIterator[Socket]:
-    """Connect, take the snapshot, and disconnect at the end."""
+    """Connect, receive the first list, and disconnect at the end."""
     page = communicator(user, **kwargs)
     assert (await page.connect())[0]
     assert 'id="downloads-dropdown"' in await page.receive_from()
@@ -85,15 +85,15 @@ def percentages(markup: str) -> list[int]:
 
 
 async def in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call what uses the database, as a view in a thread of the server does.
+    """Call a function that uses the database in a thread, as a view of the server is.
 
-    In the thread of the loop each task would open a connection that nobody closes.
+    In the thread of the loop, each task would open a connection and leave it open.
     """
     return await sync_to_async(function)(*args, **kwargs)
 
 
 async def running(user: Any, **kwargs: Any) -> Download:
-    """Make a download that a worker is at."""
+    """Create a running download."""
 
     def make() -> Download:
         collection = DownloadCollectionFactory(user=user)

@@ -1,4 +1,4 @@
-"""Staff who sign in to the admin, and what they see there."""
+"""Sign staff in to the admin, and read its pages."""
 
 import re
 from html import unescape
@@ -15,17 +15,17 @@ COLLECTIONS: Final = "/admin/async_downloads/downloadcollection/"
 
 
 def client_of(user: Any) -> Client:
-    """Sign somebody in."""
+    """Return a client that is signed in."""
     client = Client()
     client.force_login(user)
     return client
 
 
 def staff_with(*permissions: str) -> Client:
-    """Sign in somebody of the staff who has these permissions and no other."""
-    somebody = UserFactory(is_staff=True)
-    somebody.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    return client_of(somebody)
+    """Return a client of a staff user who has only these permissions."""
+    staff = UserFactory(is_staff=True)
+    staff.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return client_of(staff)
 
 
 def detail(row: Any) -> str:
@@ -34,7 +34,7 @@ def detail(row: Any) -> str:
 
 
 def text(client: Client, url: str, **query: Any) -> str:
-    """Return a page that must be there."""
+    """Return the text of a page."""
     response = client.get(url, query)
     assert response.status_code == 200
     return response.content.decode()
@@ -47,6 +47,6 @@ def listed(client: Client, **query: Any) -> set[str]:
 
 
 def chosen(client: Client, action: str, rows: Any, *, url: str = LIST, **data: Any) -> Any:
-    """Choose rows and an action; with ``post="yes"``, as from the page that asks."""
+    """Choose rows and an action; with ``post="yes"``, as from the confirmation page."""
     keys = [str(row.pk) for row in rows]
     return client.post(url, {"action": action, "_selected_action": keys, **data}, follow=True)

@@ -1,4 +1,4 @@
-"""Storages that are not like Django's own."""
+"""Storages that differ from Django's."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ from django.core.files.storage import FileSystemStorage
 
 
 class OverwritingStorage(FileSystemStorage):
-    """A storage that gives every file the name that was asked for, as object stores do."""
+    """A storage that gives each file the requested name, as object stores do."""
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        """Make room by removing what is there."""
+        """Delete the existing file, and return its name."""
         self.delete(name)
         return name
 
 
 class StorageWithoutList(FileSystemStorage):
-    """An object store whose credentials may not list, with an error of its client's own."""
+    """An object store whose credentials may not list, which its client reports by its own error."""
 
     def listdir(self, path: Any) -> Any:
-        """Refuse."""
+        """Refuse to list files."""
         raise RuntimeError("AccessDenied: ListBucket")

@@ -1,8 +1,8 @@
-"""Who may do what: every URL and every message of a socket, in one table. Case 40 of the faults.
+"""Permissions of every URL and every message of a socket, in one table.
 
-A row gives the status for each of ``PEOPLE``, in their order, of the methods that
-are answered at all; any other method is 405. What a request may change is told
-beside it: rows change by POST alone. A URL or a message without a row fails.
+A row has the status codes of the allowed methods for each of ``PEOPLE``, in their order. Any
+other method is 405. The row also says what a POST may change; other methods change nothing.
+A URL or a message without a row fails.
 """
 
 import inspect
@@ -16,7 +16,6 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
-from channels.routing import URLRouter
 from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser, Permission
 from django.db import connections, transaction
@@ -26,19 +25,19 @@ from django.urls import URLPattern, reverse
 
 from async_downloads import urls
 from async_downloads.centre import push
-from async_downloads.centre.intervals import SOCKET_MINIMUM
+from async_downloads.intervals import SOCKET_MINIMUM
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.routing import websocket_urlpatterns
 from async_downloads.ws_consumers import DownloadsConsumer
 from tests.factories import DownloadCollectionFactory, DownloadFactory, UserFactory
 from tests.shop.models import Order
-from tests.sockets import Socket
+from tests.sockets import Socket, communicator
 
 pytestmark = pytest.mark.any_database
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-#: Staff without permission may enter the admin; staff with it may look at our models and purge.
+#: Staff without permissions may enter the admin; staff with them may see and purge downloads.
 PEOPLE: Final = ("anonymous", "other", "staff", "staff with it", "owner")
 
 NAME: Final = "Quarterly orders"
@@ -46,15 +45,15 @@ NAME: Final = "Quarterly orders"
 
 @dataclass(frozen=True)
 class Row:
-    """What a URL answers.
+    """The expected responses of a URL.
 
     Attributes:
-        answers: For the methods named, the status for each of ``PEOPLE``.
+        answers: By method, the status for each of ``PEOPLE``.
         key: The argument of the URL: the row's primary key, or a text.
-        data: What is posted.
-        removes: Who removes the download with a POST.
-        query: What follows the URL.
-        adds: Who begins another one with a POST.
+        data: The data of a POST.
+        removes: The people whose POST deletes the download.
+        query: The query string of the URL.
+        adds: The people whose POST requests another download.
         else_: The status for each of ``PEOPLE`` for any other method.
     """
 
@@ -87,8 +86,8 @@ def selected(pk: Callable[[Download], list[Any]]) -> Callable[[Download], dict[s
     }
 
 
-#: For a signed-in person, about their own.
-OURS: Final = {
+#: The URLs for users and their own downloads.
+FOR_USERS: Final = {
     "ajax_update": Row({"GET": (302, 200, 200, 200, 200)}),
     "ajax_clear_download": Row(
         {"POST": (302, 404, 404, 404, 200)},
@@ -106,12 +105,12 @@ OURS: Final = {
     ),
 }
 
-#: The admin answers what is no POST as it answers GET, and changes nothing.
+#: The admin treats any other method like GET, and changes nothing.
 LOOK: Final = (302, 302, 403, 200, 302)
 NEVER: Final = (302, 302, 403, 403, 302)
 PURGE: Final = (302, 302, 403, 302, 302)
 
-#: To be found in the admin, for each of our models.
+#: The URLs of the admin for each of the two models.
 ADMIN: Final = {
     "changelist": lambda pk: Row(
         {"POST": PURGE}, data=selected(pk), removes=("staff with it",), else_=LOOK
@@ -124,17 +123,17 @@ ADMIN: Final = {
     "change": lambda pk: Row({"POST": NEVER}, key=pk, else_=LOOK),
 }
 
-#: Of the model alone whose rows go on while one looks: what its pages ask for.
+#: The URLs that the pages of downloads in the admin poll.
 LIVE: Final = (302, 302, 403, 200, 302)
 NO_WAY: Final = (302, 302, 405, 405, 302)
 
 
-def asked_for(query: str = "") -> Row:
+def polled(query: str = "") -> Row:
     return Row({"GET": LIVE, "HEAD": LIVE}, query=query, else_=NO_WAY)
 
 
-LIVE_VIEWS: Final = {"summary": asked_for(), "progress": asked_for(f"keys={uuid.UUID(int=0)}")}
-#: Added to any list of the admin that has exports: who may see that list may export it.
+LIVE_VIEWS: Final = {"summary": polled(), "progress": polled(f"keys={uuid.UUID(int=0)}")}
+#: The URL of exports: staff who may see a list may export it.
 EXPORTS: Final = {
     "export_in_background": Row(
         {"POST": (302, 302, 403, 302, 302)},
@@ -144,7 +143,7 @@ EXPORTS: Final = {
 }
 
 TABLE: Final = {
-    **{f"async_downloads:{name}": row for name, row in OURS.items()},
+    **{f"async_downloads:{name}": row for name, row in FOR_USERS.items()},
     **{
         f"admin:async_downloads_{model._meta.model_name}_{name}": row(key)
         for model, key in ((Download, by_key), (DownloadCollection, of_collection))
@@ -154,13 +153,13 @@ TABLE: Final = {
     **{f"admin:shop_order_{name}": row for name, row in EXPORTS.items()},
 }
 
-#: Without a name: Django's redirect from an address of the admin before version 1.9.
+#: URLs without a name: a redirect of Django's for addresses of the admin before version 1.9.
 UNNAMED_IN_ADMIN: Final = 1
 
 
 def test_each_url_has_a_row() -> None:
-    ours = [pattern.name for pattern in urls.urlpatterns]
-    assert None not in ours
+    named_urls = [pattern.name for pattern in urls.urlpatterns]
+    assert None not in named_urls
     named, unnamed = set(), []
     for model in (Download, DownloadCollection):
         for pattern in admin.site.get_model_admin(model).get_urls():
@@ -171,23 +170,23 @@ def test_each_url_has_a_row() -> None:
     without = {pattern.name for pattern in admin.ModelAdmin(Order, admin.site).get_urls()}
     named |= with_exports - without
     assert set(TABLE) == {
-        *(f"async_downloads:{name}" for name in ours),
+        *(f"async_downloads:{name}" for name in named_urls),
         *(f"admin:{name}" for name in named),
     }
 
 
-def person(who: str, owner: Any) -> Any:
-    """Make one of ``PEOPLE``."""
+def person_of(who: str, owner: Any) -> Any:
+    """Return one of ``PEOPLE``."""
     if who == "anonymous":
         return AnonymousUser()
     if who == "owner":
         return owner
-    somebody = UserFactory(is_staff=who.startswith("staff"))
+    person = UserFactory(is_staff=who.startswith("staff"))
     if who == "staff with it":
         codes = [f"{verb}_download" for verb in ("view", "delete", "change", "fetch")]
         codes += ["view_downloadcollection", "delete_downloadcollection", "view_order"]
-        somebody.user_permissions.set(Permission.objects.filter(codename__in=codes))
-    return somebody
+        person.user_permissions.set(Permission.objects.filter(codename__in=codes))
+    return person
 
 
 def client_of(user: Any, **options: Any) -> Client:
@@ -198,15 +197,15 @@ def client_of(user: Any, **options: Any) -> Client:
 
 
 @contextmanager
-def undone() -> Iterator[None]:
-    """Take back what is written inside."""
+def rolled_back() -> Iterator[None]:
+    """Roll back the writes of the block."""
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
 
 
 def state() -> list[Any]:
-    """Return every row of ours, but for who has fetched it."""
+    """Return all rows of the app, without the columns of fetches."""
     fetches = {field.attname for field in Download._meta.fields if field.name.startswith("fetch")}
     columns = [field.attname for field in Download._meta.fields if field.attname not in fetches]
     return [list(Download.objects.values(*columns)), list(DownloadCollection.objects.values())]
@@ -215,16 +214,16 @@ def state() -> list[Any]:
 @pytest.mark.django_db
 @pytest.mark.parametrize("who", PEOPLE)
 @pytest.mark.parametrize("name", TABLE)
-def test_who_may_do_what(name: str, who: str, user: Any) -> None:
+def test_each_url_has_the_expected_permissions(name: str, who: str, user: Any) -> None:
     row = TABLE[name]
     mine = DownloadFactory(collection__user=user, complete=True, name=NAME)
-    client = client_of(person(who, user))
+    client = client_of(person_of(who, user))
     url = f"{reverse(name, args=row.key(mine))}?{row.query}"
     before = state()
     answers = {}
     for method in METHODS:
         data = row.data(mine) if method == "POST" else None
-        with undone():
+        with rolled_back():
             response = getattr(client, method.lower())(url, data)
             answers[method] = response.status_code
             shown = b"".join(response) if response.streaming else response.content
@@ -240,7 +239,7 @@ def test_who_may_do_what(name: str, who: str, user: Any) -> None:
     assert answers == {method: row.answers.get(method, row.else_)[column] for method in METHODS}
 
 
-#: What is done to chosen rows of the admin, and what it needs besides the right to look.
+#: The bulk actions of the admin, and the permission that each needs besides viewing.
 ACTIONS: Final = {
     (Download, "delete_selected"): "delete_download",
     (Download, "cancel"): "delete_download",
@@ -250,8 +249,8 @@ ACTIONS: Final = {
 }
 
 
-#: Staff who may look, and besides that hold no permission, every other one, or the one needed.
-STAFF: Final = ("staff who may look", "staff with another", "staff with that alone")
+#: Staff who may view, and have no other permission, every unneeded one, or only the needed one.
+STAFF: Final = ("staff who may view", "staff with another", "staff with only that")
 
 
 def test_each_action_of_the_admin_has_a_row() -> None:
@@ -265,17 +264,19 @@ def test_each_action_of_the_admin_has_a_row() -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("who", [*PEOPLE, *STAFF])
 @pytest.mark.parametrize("row", ACTIONS, ids=str)
-def test_who_may_do_what_to_chosen_rows(row: tuple[Any, str], who: str, user: Any) -> None:
+def test_each_bulk_action_has_the_expected_permissions(
+    row: tuple[Any, str], who: str, user: Any
+) -> None:
     model, action = row
     waiting = DownloadFactory(collection__user=user)
     finished = DownloadFactory(collection__user=user, complete=True)
     rows = [waiting, finished] if model is Download else [waiting.collection]
-    somebody = person(who, user)
+    person = person_of(who, user)
     if who in STAFF:
         needed = {ACTIONS[row]}
-        own = {"staff with another": {*ACTIONS.values()} - needed, "staff with that alone": needed}
+        own = {"staff with another": {*ACTIONS.values()} - needed, "staff with only that": needed}
         codes = {f"view_{model._meta.model_name}", *own.get(who, ())}
-        somebody.user_permissions.set(Permission.objects.filter(codename__in=codes))
+        person.user_permissions.set(Permission.objects.filter(codename__in=codes))
     before = state()
     data = {
         "action": action,
@@ -284,16 +285,18 @@ def test_who_may_do_what_to_chosen_rows(row: tuple[Any, str], who: str, user: An
         "days": "30",
     }
     url = reverse(f"admin:async_downloads_{model._meta.model_name}_changelist")
-    client_of(somebody).post(url, data)
-    assert (state() != before) is (who in ("staff with it", "staff with that alone"))
+    client_of(person).post(url, data)
+    assert (state() != before) is (who in ("staff with it", "staff with only that"))
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("who", ["other", "staff", "staff with it"])
 @pytest.mark.parametrize("method", METHODS)
-def test_unknown_and_foreign_are_the_same(method: str, who: str, user: Any) -> None:
+def test_downloads_of_others_are_answered_like_unknown_ones(
+    method: str, who: str, user: Any
+) -> None:
     foreign = DownloadFactory(collection__user=user, complete=True)
-    client = client_of(person(who, user))
+    client = client_of(person_of(who, user))
     unknown = uuid.uuid4()
     answers = [
         getattr(client, method.lower())(reverse("async_downloads:download", args=[key]))
@@ -311,10 +314,10 @@ def test_unknown_and_foreign_are_the_same(method: str, who: str, user: Any) -> N
             {"filepath": "downloads/no/such.csv"},
         )
     ]
-    # Staff with the permission may have the file.
+    # Staff with the permission may fetch the file.
     for same in (answers, answers_to_clear) if who != "staff with it" else (answers_to_clear,):
-        told = {(answer.status_code, answer.content, str(answer.headers)) for answer in same}
-        assert len(told) == 1
+        distinct = {(answer.status_code, answer.content, str(answer.headers)) for answer in same}
+        assert len(distinct) == 1
     assert Download.objects.filter(pk=foreign.pk).exists()
 
 
@@ -327,7 +330,7 @@ ADDING: Final = [name for name, row in TABLE.items() if row.adds]
 def test_a_change_needs_the_csrf_token(name: str, user: Any) -> None:
     row = TABLE[name]
     mine = DownloadFactory(collection__user=user, complete=True)
-    client = client_of(person(row.removes[0], user), enforce_csrf_checks=True)
+    client = client_of(person_of(row.removes[0], user), enforce_csrf_checks=True)
     url = reverse(name, args=row.key(mine))
     assert client.post(url, row.data(mine)).status_code == 403
     assert client.post(url, row.data(mine), headers={"HX-Request": "true"}).status_code == 403
@@ -341,15 +344,15 @@ def test_a_change_needs_the_csrf_token(name: str, user: Any) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ADDING)
-def test_a_start_needs_the_csrf_token(name: str, user: Any) -> None:
-    client = client_of(person(TABLE[name].adds[0], user), enforce_csrf_checks=True)
+def test_an_export_needs_the_csrf_token(name: str, user: Any) -> None:
+    client = client_of(person_of(TABLE[name].adds[0], user), enforce_csrf_checks=True)
     assert client.post(reverse(name)).status_code == 403
     assert not Download.objects.exists()
 
 
 # Sockets
 
-#: Of each route, who gets in under which name; each is sent the list of their own.
+#: By route and name in the path, who may connect; everyone is sent only their own list.
 SOCKETS: Final = {
     r"^ws/downloads/(?:(?P<username>[^/]+)/)?$": {
         "none": (False, True, True, True, True),
@@ -358,7 +361,7 @@ SOCKETS: Final = {
     },
 }
 
-#: What a page may send, all of it ignored; and what comes over the channel layer.
+#: Messages of a page, all of which are ignored.
 SENT: Final[list[str | bytes]] = [
     '{{"filepath": "{filepath}"}}',
     '{{"type": "clear", "download_key": "{download_key}"}}',
@@ -366,7 +369,7 @@ SENT: Final[list[str | bytes]] = [
     b"\x00\xff",
 ]
 
-#: The methods of the consumer that a message would call by its type, if it reached them.
+#: The methods of the consumer; a message that reached it would call one by its type.
 HANDLERS: Final = {"is_still_signed_in", "join", "listen", "send_changes", "wait", "watch"}
 
 
@@ -378,7 +381,7 @@ def test_each_route_and_message_of_a_socket_has_a_row() -> None:
         if inspect.iscoroutinefunction(value) and not hasattr(AsyncWebsocketConsumer, name)
     }
     assert own == HANDLERS
-    # None of them takes a message, and no layer is asked for messages to hand to them.
+    # None of them takes a message, and channels receives no messages for them from a layer.
     for name in own:
         assert len(inspect.signature(vars(DownloadsConsumer)[name]).parameters) == 1
     assert DownloadsConsumer.channel_layer_alias == ""
@@ -386,50 +389,41 @@ def test_each_route_and_message_of_a_socket_has_a_row() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("who", PEOPLE)
-async def test_who_may_do_what_over_a_socket(who: str, settings: Any) -> None:
+async def test_each_socket_has_the_expected_permissions(who: str, settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
-    def prepared() -> tuple[Any, Any, Download]:
+    def prepare() -> tuple[Any, Any, Download]:
         owner = UserFactory(username="ada")
         DownloadCollectionFactory(user=owner)
-        return owner, person(who, owner), DownloadFactory(collection__user=owner, name=NAME)
+        return owner, person_of(who, owner), DownloadFactory(collection__user=owner, name=NAME)
 
-    owner, user, mine = await sync_to_async(prepared)()
+    owner, user, mine = await sync_to_async(prepare)()
     before = await sync_to_async(state)()
-    own = user.get_username() or "nobody"
+    own = user.get_username() or "anonymous"
     names = {"none": "", "their own": f"{own}/", "the owner's": f"{owner.username}/"}
-    for let_in in SOCKETS.values():
+    for allowed in SOCKETS.values():
         for named, name in names.items():
             page = communicator(user, f"/ws/downloads/{name}")
             connected, _ = await page.connect()
-            assert connected is let_in[named][PEOPLE.index(who)], named
+            assert connected is allowed[named][PEOPLE.index(who)], named
             if connected:
                 shown = await page.receive_from()
                 assert (NAME in shown) is (who == "owner")
-                await nothing_comes_of(page, mine, owner)
+                await assert_messages_are_ignored(page, mine, owner)
             await page.disconnect()
     assert await sync_to_async(state)() == before
     await sync_to_async(connections.close_all)()
 
 
-def communicator(user: Any, path: str) -> Socket:
-    router = URLRouter(websocket_urlpatterns)
-
-    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        await router({**scope, "user": user}, receive, send)
-
-    return Socket(application, path)
-
-
-async def nothing_comes_of(page: Socket, mine: Download, owner: Any) -> None:
-    """Send everything that can be sent; none of it may change or tell anything."""
+async def assert_messages_are_ignored(page: Socket, mine: Download, owner: Any) -> None:
+    """Send each kind of message, and check that no answer comes."""
     for message in SENT:
         if isinstance(message, bytes):
             await page.send_to(bytes_data=message)
         else:
             text = message.format(filepath=mine.filepath, download_key=mine.pk)
             await page.send_to(text_data=text)
-    # Without a change, a hint is answered by nothing, whosever it is.
+    # A hint without a change is not answered either, for any user.
     await get_channel_layer().group_send(push.group_name(owner.pk), {"type": push.HINT})
     assert await page.receive_nothing(timeout=SOCKET_MINIMUM * 2)

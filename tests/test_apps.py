@@ -1,4 +1,4 @@
-"""The app: what it connects, and what it needs."""
+"""The app: its receivers, its checks and its imports."""
 
 import subprocess
 import sys
@@ -15,9 +15,9 @@ import async_downloads
 from async_downloads import receivers
 from async_downloads.models import Download
 from async_downloads.signals import download_changed
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
-#: Runs in a process of its own, on a site with as little as possible.
+#: The settings of a minimal site, which runs in its own process.
 PRELUDE = """
 import sys
 
@@ -103,9 +103,9 @@ def in_new_process(code: str, tmp_path: Path, *, blocked: set[str]) -> str:
         [sys.executable, "-W", "error", "-c", prelude + textwrap.dedent(code)],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=LONGEST_WAIT,
         check=False,
-        # Where this package lies, so that another one that is installed is not tried instead.
+        # The root of this package, so that an installed one is not imported instead.
         cwd=Path(async_downloads.__file__).parent.parent,
     )
     assert done.returncode == 0, done.stderr
@@ -113,7 +113,7 @@ def in_new_process(code: str, tmp_path: Path, *, blocked: set[str]) -> str:
 
 
 def connected(signal: Any, receiver: Any, sender: Any = None) -> int:
-    # The second list is of those that are coroutines.
+    # The second list holds the coroutines.
     return sum(live is receiver for live in signal._live_receivers(sender)[0])
 
 
@@ -122,7 +122,7 @@ def test_nothing_in_ready_touches_the_database() -> None:
     apps.get_app_config("async_downloads").ready()
 
 
-def test_everything_that_listens_is_connected_once_however_often_the_app_is_ready() -> None:
+def test_each_receiver_is_connected_once_however_often_the_app_is_ready() -> None:
     config = apps.get_app_config("async_downloads")
     for _ in range(2):
         config.ready()
@@ -140,18 +140,18 @@ def test_the_checks_are_registered() -> None:
         "check_queue",
         "check_sqlite",
     }
-    # What only production needs is asked only of production.
+    # A check that only production needs runs only there.
     deployment = {check.__name__ for check in registry.deployment_checks}
     assert "check_cache_is_shared" in deployment - names
 
 
-def test_the_app_is_called_what_people_know_it_by() -> None:
+def test_the_app_has_a_name_and_an_auto_field() -> None:
     config = apps.get_app_config("async_downloads")
     assert config.verbose_name == "Downloads"
     assert config.default_auto_field == "django.db.models.BigAutoField"
 
 
-def test_each_module_imports_without_the_optional_packages_but_their_doors(
+def test_only_the_modules_of_optional_packages_need_them(
     tmp_path: Path,
 ) -> None:
     assert in_new_process(IMPORT_ALL, tmp_path, blocked=OPTIONAL).splitlines() == [
@@ -173,12 +173,12 @@ def test_a_site_without_the_optional_packages_exports_and_cleans_up(
     assert in_new_process(EXPORT, tmp_path, blocked=blocked) == "complete b'a,1\\n'\n"
 
 
-def test_importing_the_package_itself_needs_nothing() -> None:
-    # A tool that only asks for the version has not set Django up.
+def test_importing_the_package_does_not_import_django() -> None:
+    # A tool that only reads the version has not set Django up.
     code = "import async_downloads, sys; assert 'django' not in sys.modules"
     subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         check=True,
-        timeout=PATIENCE,
+        timeout=LONGEST_WAIT,
         cwd=Path(async_downloads.__file__).parent.parent,
     )

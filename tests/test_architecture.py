@@ -1,6 +1,7 @@
-"""What the import contracts cannot see."""
+"""Rules of the code that import contracts cannot check."""
 
 import ast
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -16,10 +17,10 @@ import async_downloads
 
 PACKAGE = Path(async_downloads.__file__).parent
 
-#: Modules whose names Django or Python decide on, or that hold nothing.
+#: Modules whose names Django or Python define, and empty ones.
 WITHOUT_ALL = {
     "async_downloads",
-    # Names are settings here, and made on access.
+    # Its names are settings, and are created on access.
     "async_downloads.settings",
     # Django reads "app_name" and "urlpatterns", "Command", "Migration".
     "async_downloads.urls",
@@ -32,8 +33,9 @@ WITHOUT_ALL = {
 }
 
 
+@functools.cache
 def sources() -> dict[str, ast.Module]:
-    """Return the syntax trees of all modules but the migrations, by their path."""
+    """Return the syntax trees of all modules except migrations, by their paths."""
     return {
         path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text())
         for path in sorted(PACKAGE.rglob("*.py"))
@@ -42,13 +44,13 @@ def sources() -> dict[str, ast.Module]:
 
 
 def modules() -> Iterator[ModuleType]:
-    for found in pkgutil.walk_packages(async_downloads.__path__, "async_downloads."):
-        if ".migrations" not in found.name:
-            yield importlib.import_module(found.name)
+    for module in pkgutil.walk_packages(async_downloads.__path__, "async_downloads."):
+        if ".migrations" not in module.name:
+            yield importlib.import_module(module.name)
 
 
 def calls(tree: ast.AST, *methods: str) -> list[str]:
-    """Return what is called by one of these names, as it is written."""
+    """Return the source of each call of a method with one of these names."""
     return [
         ast.unparse(node.func)
         for node in ast.walk(tree)
@@ -67,20 +69,22 @@ def function(tree: ast.Module, name: str) -> ast.FunctionDef:
 # Rows change by conditional updates
 
 
-def test_nothing_saves_a_whole_instance_but_the_creation_of_a_download() -> None:
-    found = {path: calls(tree, "save", "asave", "save_base") for path, tree in sources().items()}
-    assert {path: saves for path, saves in found.items() if saves} == {
-        # A function of ours, and a method of the storage's.
+def test_only_the_creation_of_a_download_saves_a_whole_instance() -> None:
+    calls_by_path = {
+        path: calls(tree, "save", "asave", "save_base") for path, tree in sources().items()
+    }
+    assert {path: saves for path, saves in calls_by_path.items() if saves} == {
+        # A function of the package, and a method of the storage.
         "building/content.py": ["storage.save"],
         "files/storage.py": ["storage().save"],
-        "store/lifecycle.py": ["download.save"],
+        "store/creation.py": ["download.save"],
     }
-    create = function(sources()["store/lifecycle.py"], "_insert")
+    create = function(sources()["store/creation.py"], "_insert")
     assert calls(create, "save") == ["download.save"]
 
 
-def test_the_creation_can_only_insert() -> None:
-    create = function(sources()["store/lifecycle.py"], "_insert")
+def test_the_creation_of_a_download_can_only_insert() -> None:
+    create = function(sources()["store/creation.py"], "_insert")
     (save,) = [
         node
         for node in ast.walk(create)
@@ -89,14 +93,13 @@ def test_the_creation_can_only_insert() -> None:
     assert "force_insert=True" in ast.unparse(save)
 
 
-def test_nothing_else_writes_whole_rows_of_ours() -> None:
+def test_only_adoption_and_creation_write_whole_rows_in_bulk() -> None:
     ways = ("bulk_update", "abulk_update", "update_or_create", "aupdate_or_create", "bulk_create")
-    found = {path: calls(tree, *ways) for path, tree in sources().items()}
-    # The first inserts new rows alone; the second inserts one collection, or refreshes the key
-    # by which it is known.
-    assert {path: writes for path, writes in found.items() if writes} == {
+    calls_by_path = {path: calls(tree, *ways) for path, tree in sources().items()}
+    # The first only inserts new rows; the second inserts one collection or updates its key.
+    assert {path: writes for path, writes in calls_by_path.items() if writes} == {
         "legacy/adoption.py": ["downloads().bulk_create"],
-        "store/starts.py": ["collections.bulk_create"],
+        "store/creation.py": ["collections.bulk_create"],
     }
     (insert,) = [
         node
@@ -106,36 +109,36 @@ def test_nothing_else_writes_whole_rows_of_ours() -> None:
     assert insert.keywords == []
 
 
-def test_the_columns_that_a_run_writes_are_changed_in_one_module_only() -> None:
-    # Elsewhere only what a collection is known by may be updated.
-    found = {path: calls(tree, "update", "aupdate") for path, tree in sources().items()}
+def test_only_one_module_updates_the_columns_that_an_attempt_writes() -> None:
+    # Elsewhere only the key of a collection may be updated.
+    calls_by_path = {path: calls(tree, "update", "aupdate") for path, tree in sources().items()}
     outside = {
         path: [call for call in updates if "digest" not in call]
-        for path, updates in found.items()
+        for path, updates in calls_by_path.items()
         if path != "models/downloads.py"
     }
     assert {path: updates for path, updates in outside.items() if updates} == {
-        # A row of django-q2's, that nobody has edited.
+        # A row of django-q2 that the site has not edited.
         "executors/django_q_schedule.py": ["untouched.update"],
-        "store/lifecycle.py": ["collections.filter(pk=collection.pk).update"],
+        "store/creation.py": ["collections.filter(pk=collection.pk).update"],
     }
 
 
-# Whose it is, is asked in one way
+# Owners
 
 
-def test_only_one_queryset_method_knows_whose_a_download_is() -> None:
-    found = {
+def test_only_one_queryset_method_filters_by_owner() -> None:
+    modules_with_filter = {
         path
         for path, tree in sources().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.keyword) and str(node.arg).startswith("collection__user")
     }
-    assert found == {"models/downloads.py"}
+    assert modules_with_filter == {"models/downloads.py"}
     assert "collection__user" in ast.unparse(function(sources()["models/downloads.py"], "for_user"))
 
 
-def test_what_answers_a_person_reads_rows_through_the_store_alone() -> None:
+def test_views_read_rows_only_through_the_store() -> None:
     for path in (
         "views.py",
         "centre/rendering.py",
@@ -154,26 +157,26 @@ def test_what_answers_a_person_reads_rows_through_the_store_alone() -> None:
             assert calls(function(sources()[path], function_name), "for_user"), function_name
 
 
-# One door each
+# Modules that only one module imports
 
 
 def imports(tree: ast.AST) -> set[str]:
-    found = set()
+    names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
-def test_only_entries_talks_to_a_cache_and_what_0_6_left_there_is_only_read() -> None:
-    found = {
+def test_only_two_modules_use_a_cache_and_that_of_0_6_is_only_read() -> None:
+    importers = {
         path
         for path, tree in sources().items()
         if any(name.startswith("django.core.cache") for name in imports(tree))
     }
-    assert found == {"store/cache_entries.py", "legacy/cache_reader.py"}
+    assert importers == {"store/cache_entries.py", "legacy/cache_reader.py"}
     methods = {"get", "get_many", "set", "set_many", "add", "touch", "incr", "delete", "clear"}
     assert set(calls(sources()["legacy/cache_reader.py"], *methods)) == {
         "cache.get",
@@ -182,23 +185,23 @@ def test_only_entries_talks_to_a_cache_and_what_0_6_left_there_is_only_read() ->
 
 
 @pytest.mark.parametrize(
-    ("module", "door"),
+    ("module", "importer"),
     [
         ("django.core.files.storage", "files/storage.py"),
         ("celery", "tasks.py"),
         ("import_export", "exports/resources.py"),
     ],
 )
-def test_only_one_module_uses_what_has_one_door(module: str, door: str) -> None:
-    found = {
+def test_only_one_module_imports_an_outside_module(module: str, importer: str) -> None:
+    importers = {
         path
         for path, tree in sources().items()
         if any(name == module or name.startswith(f"{module}.") for name in imports(tree))
     }
-    assert found == {door}
+    assert importers == {importer}
 
 
-def test_nothing_but_what_is_for_tests_knows_of_it() -> None:
+def test_only_the_testing_package_imports_testing_tools() -> None:
     for path, tree in sources().items():
         names = {name.partition(".")[0] for name in imports(tree)}
         if not path.startswith("testing/"):
@@ -220,7 +223,7 @@ def test_no_module_prints_or_uses_the_root_logger() -> None:
 
 
 def dotted_names() -> set[str]:
-    """Return each text in the package that looks like a path into it."""
+    """Return each string of the package that looks like a dotted path into it."""
     return {
         node.value
         for tree in sources().values()
@@ -231,8 +234,9 @@ def dotted_names() -> set[str]:
     }
 
 
-def test_each_dotted_path_in_a_text_imports() -> None:
-    names = dotted_names() - {"async_downloads.urls"}
+def test_each_dotted_path_in_a_string_can_be_imported() -> None:
+    modules = {"async_downloads.urls", "async_downloads.routing", "async_downloads.ws_consumers"}
+    names = dotted_names() - modules
     assert {
         "async_downloads.tasks.run_task",
         "async_downloads.tasks.cleanup_expired_downloads",
@@ -241,7 +245,7 @@ def test_each_dotted_path_in_a_text_imports() -> None:
         assert callable(import_string(name)), name
 
 
-def test_each_template_that_is_named_exists() -> None:
+def test_each_template_named_in_the_code_exists() -> None:
     named = {
         node.value
         for tree in sources().values()
@@ -258,7 +262,7 @@ def test_each_template_that_is_named_exists() -> None:
 # __all__
 
 
-def test_each_public_module_says_what_is_public_and_has_it() -> None:
+def test_each_name_in_all_exists_and_is_public() -> None:
     without = set()
     for module in [async_downloads, *modules()]:
         names = getattr(module, "__all__", None)
@@ -272,7 +276,7 @@ def test_each_public_module_says_what_is_public_and_has_it() -> None:
     assert without == WITHOUT_ALL
 
 
-def test_what_is_public_is_documented() -> None:
+def test_each_public_name_is_documented() -> None:
     for module in modules():
         assert module.__name__ in WITHOUT_ALL or module.__doc__, module.__name__
         for name in getattr(module, "__all__", ()):

@@ -1,4 +1,4 @@
-"""The bench measures what it says it does, if with next to nothing to do."""
+"""The bench runs each of its measurements, here on very little data."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from tests.bench.runner import SITE
 pytestmark = pytest.mark.long
 
 
-def test_it_prints_a_table_and_writes_what_it_measured(
+def test_the_bench_prints_a_table_and_writes_its_results(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written = tmp_path / "bench.json"
@@ -32,12 +32,12 @@ def test_it_prints_a_table_and_writes_what_it_measured(
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}-{case.size}")
-def test_each_subject_knows_its_case(case: bench.Case) -> None:
+def test_each_subject_defines_its_case(case: bench.Case) -> None:
     for subject in case.subjects:
         module, _, name = subject.partition(".")
         source = (SITE / "subjects" / f"{module}.py").read_text()
         assert f"def {name or case.name}(" in source or f"{name or case.name} = " in source
 
 
-def test_it_runs_with_the_interpreter_that_it_is_told() -> None:
+def test_the_bench_runs_with_the_given_interpreter() -> None:
     assert bench._options(["--old-python", sys.executable]).old_python == sys.executable

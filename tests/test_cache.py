@@ -45,7 +45,7 @@ def stored_names() -> list[str]:
 
 @pytest.mark.usefixtures("any_cache")
 class TestTheJob:
-    """What a site does from start to end gives the same on every cache."""
+    """A download from start to end gives the same result on every cache."""
 
     def test_init_save_and_read_back(self, user: Any) -> None:
         collection_key, download_key = cache.init_download(user, "orders.csv", "Orders")
@@ -71,13 +71,13 @@ class TestTheJob:
         cache.save_download(key, file=file)
         assert content_of(Download.objects.get()) == b"PK\x00\xff"
 
-    def test_progress_is_recorded_and_cut_to_range(self, user: Any) -> None:
+    def test_progress_is_recorded_and_clamped(self, user: Any) -> None:
         _, key = cache.init_download(user, "orders.csv")
         for given, shown in [(12.9, 12), (-5, 0), (250, 100), ("40", 40), (float("inf"), 100)]:
             cache.set_percentage(key, given)  # type: ignore[arg-type]
             assert Download.objects.get().percentage == shown
 
-    def test_an_error_is_shown_and_no_file_is(self, user: Any) -> None:
+    def test_an_error_is_shown_without_a_file(self, user: Any) -> None:
         _, key = cache.init_download(user, "orders.csv")
         cache.set_error(key, "No orders today")
         download = Download.objects.get()
@@ -105,7 +105,7 @@ class TestTheJob:
         download = Download.objects.get()
         assert (download.state, download.errors, download.attempts) == ("complete", "", 2)
 
-    def test_cleanup_collection_removes_what_expired_and_keeps_the_rest(self, user: Any) -> None:
+    def test_cleanup_collection_deletes_only_expired_downloads(self, user: Any) -> None:
         collection_key, key = cache.init_download(user, "kept.csv")
         collection = DownloadCollection.objects.get()
         DownloadFactory(collection=collection, complete=True, expired=True)
@@ -118,13 +118,13 @@ class TestTheJob:
 def test_a_flushed_cache_changes_nothing(
     moment: int, any_cache: str, signed_in: Any, user: Any
 ) -> None:
-    """Whatever moment the cache is lost at, the person sees the same."""
+    """At whatever moment the cache is lost, the owner sees the same."""
 
     def maybe_flush(now: int) -> None:
         if now != moment:
             return
         if any_cache == "redis":
-            # Not clear(): it would flush what else is in this Redis.
+            # Not clear(): it would delete all keys of this Redis.
             keys = [str(pk) for pk in Download.objects.values_list("pk", flat=True)]
             keys.append(f"async_downloads/{user.pk}")
             caches["redis"].delete_many(keys)
@@ -171,7 +171,7 @@ class TestBadInputIsRefusedBeforeAnythingIsWritten:
             cache.init_download(user, filename)
 
     @pytest.mark.parametrize("filename", [None, 5, b"orders.csv"])
-    def test_a_file_name_that_is_no_text(self, user: Any, filename: Any) -> None:
+    def test_a_file_name_that_is_not_text(self, user: Any, filename: Any) -> None:
         with pytest.raises(TypeError, match="file name"):
             cache.init_download(user, filename)
 
@@ -180,7 +180,7 @@ class TestBadInputIsRefusedBeforeAnythingIsWritten:
             cache.init_download(AnonymousUser(), "orders.csv")
 
     @pytest.mark.parametrize("percentage", ["many", None, float("nan"), [1]])
-    def test_a_percentage_that_is_no_number(self, user: Any, percentage: Any) -> None:
+    def test_a_percentage_that_is_not_a_number(self, user: Any, percentage: Any) -> None:
         download = DownloadFactory()
         with pytest.raises(ValueError, match="percentage must be a number"):
             cache.set_percentage(download.download_key, percentage)
@@ -238,7 +238,7 @@ class TestUserNamesAndKeys:
         assert cache.get_username("the accounts team") == "the accounts team"
         assert cache.get_collection_key("the accounts team") == "async_downloads/the accounts team"
 
-    def test_a_text_that_is_no_user_has_a_collection_of_its_own(self, user: Any) -> None:
+    def test_a_text_that_is_not_a_user_has_a_collection_of_its_own(self, user: Any) -> None:
         for _ in range(2):
             cache.init_download("the accounts team", "orders.csv")
         collection = DownloadCollection.objects.get()
@@ -260,7 +260,9 @@ class TestUserNamesAndKeys:
 @pytest.mark.usefixtures("any_cache")
 class TestFailures:
     @pytest.mark.parametrize("error", [SystemExit("time-out"), KeyboardInterrupt()])
-    def test_what_ends_the_process_is_recorded_and_raised(self, error: BaseException) -> None:
+    def test_an_exception_that_ends_the_process_is_recorded_and_raised(
+        self, error: BaseException
+    ) -> None:
         download = DownloadFactory()
 
         def rows() -> Iterator[list[int]]:
@@ -290,11 +292,17 @@ class TestFailures:
         [
             ("Plain text", "Plain text"),
             (DownloadError("For people"), "For people"),
-            (RuntimeError("dsn"), "Something went wrong while the file was being made."),
-            (SystemExit("9"), "The file took too long, or its worker was stopped."),
+            (
+                RuntimeError("dsn"),
+                "Something went wrong while creating the file. Please request it again.",
+            ),
+            (
+                SystemExit("9"),
+                "It took too long, or the worker was stopped. Please request it again.",
+            ),
         ],
     )
-    def test_set_error_shows_only_what_is_meant_for_people(self, error: Any, shown: str) -> None:
+    def test_set_error_shows_only_texts_for_the_owner(self, error: Any, shown: str) -> None:
         download = DownloadFactory()
         cache.set_error(download.download_key, error)
         download.refresh_from_db()
@@ -311,7 +319,7 @@ class TestFailures:
         download.refresh_from_db()
         assert (download.state, download.url, download.size) == ("failed", "", None)
 
-    def test_the_name_that_the_storage_returns_is_kept(self) -> None:
+    def test_the_path_of_the_storage_is_recorded(self) -> None:
         download = DownloadFactory()
         default_storage.save(download.filepath, io.BytesIO(b"taken"))
         cache.save_download(download.download_key, ROWS)
@@ -346,7 +354,7 @@ class TestClearedWhileRunning:
         assert Download.objects.count() == 0
         assert stored_names() == []
 
-    def test_it_is_noticed_at_the_end_at_the_latest(self, user: Any) -> None:
+    def test_a_cancellation_is_noticed_at_the_end_at_the_latest(self, user: Any) -> None:
         _, key = cache.init_download(user, "orders.csv")
 
         def rows() -> Iterator[list[int]]:
@@ -369,17 +377,17 @@ class TestInsideTheCallersTransaction:
             cache.set_percentage(key, 70)
             assert Download.objects.get().percentage == 0
             answer = signed_in.get("/async_downloads/ajax_update/").json()
-        # A cache in the database is part of the transaction itself, so it is left alone.
+        # A cache in the database is part of the transaction, so it is not tested here.
         expected = 0 if any_cache in {"dummy", "database"} else 70
         assert [d["percentage"] for d in answer["downloads"]] == [expected]
 
-    def test_an_export_inside_it_is_complete_with_the_commit(self, user: Any) -> None:
+    def test_an_export_in_a_transaction_is_complete_with_the_commit(self, user: Any) -> None:
         _, key = cache.init_download(user, "orders.csv")
         with transaction.atomic():
             cache.save_download(key, ROWS)
         assert Download.objects.get().state == "complete"
 
-    def test_a_rollback_takes_the_completion_along(self, user: Any, shared_cache: str) -> None:
+    def test_a_rollback_undoes_the_completion(self, user: Any, shared_cache: str) -> None:
         _, key = cache.init_download(user, "orders.csv")
         with pytest.raises(ZeroDivisionError), transaction.atomic():
             cache.save_download(key, ROWS)

@@ -1,4 +1,4 @@
-"""What this package raises on purpose."""
+"""The exceptions of this package."""
 
 import pickle
 
@@ -15,15 +15,15 @@ from async_downloads.exceptions import (
 @pytest.mark.parametrize(
     "kind", [DownloadCancelled, DownloadError, DownloadUnavailable, TooManyDownloadsError]
 )
-def test_an_exception_survives_the_way_through_a_queue(kind: type[Exception]) -> None:
-    # Queues pickle what a task raised.
+def test_an_exception_can_be_pickled(kind: type[Exception]) -> None:
+    # Queues pickle the exception of a task.
     copy = pickle.loads(pickle.dumps(kind("Choose a shorter period.")))  # noqa: S301 (our own)
     assert type(copy) is kind
     assert str(copy) == "Choose a shorter period."
 
 
-def test_a_cancelled_run_is_not_taken_for_a_failure() -> None:
+def test_a_cancelled_attempt_is_not_a_failure() -> None:
     assert not issubclass(DownloadCancelled, DownloadError)
     assert not issubclass(DownloadError, DownloadCancelled)
-    # A site's own "except Exception" around a step must be able to let it end.
+    # A site's own "except Exception" around a step must catch it.
     assert issubclass(DownloadCancelled, Exception)

@@ -1,4 +1,4 @@
-"""Whatever a client sends, no URL of ours answers that the server has failed."""
+"""No URL of the app answers with a server error, whatever a client sends."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 LONG = "9" * 6000
 
-#: Texts that are nothing of what we ask for.
+#: Texts that are invalid as any parameter.
 TEXTS = [
     *(
         "",
@@ -51,7 +51,7 @@ URLS = [
     ),
 ]
 
-#: Values by the header that they are no right values of.
+#: Invalid values, by header.
 HEADERS = {
     "HX-Current-URL": URLS,
     "Referer": URLS,
@@ -98,8 +98,8 @@ PARAMETERS = {
 POSTED = ["ajax_clear_download", "clear_finished"]
 
 
-def described(answer: Any) -> tuple[int, int]:
-    """Return the status of an answer, and the bytes of its headers as they are sent."""
+def status_and_header_size(answer: Any) -> tuple[int, int]:
+    """Return the status of a response, and the size of its headers in bytes."""
     lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in answer.items()]
     lines += [f"Set-Cookie: {each.OutputString()}\r\n".encode() for each in answer.cookies.values()]
     if answer.streaming:
@@ -114,15 +114,15 @@ def mine(user: Any) -> Download:
 
 @pytest.fixture(params=["owner", "visitor"])
 def client(request: pytest.FixtureRequest, user: Any) -> Client:
-    """Return a client that is told of an exception as a browser would be."""
+    """Return a client that gets a response to an exception, as a browser does."""
     client = Client(raise_request_exception=False)
     if request.param == "owner":
         client.force_login(user)
     return client
 
 
-def sendings(client: Client, download: Download) -> Iterator[Callable[..., Any]]:
-    """Yield what sends a request to each of our URLs."""
+def requests_to_each_url(client: Client, download: Download) -> Iterator[Callable[..., Any]]:
+    """Yield functions that send a request to each URL of the app."""
     for name in PARAMETERS:
         send = client.post if name in POSTED else client.get
         url = reverse(f"async_downloads:{name}")
@@ -138,20 +138,20 @@ def sendings(client: Client, download: Download) -> Iterator[Callable[..., Any]]
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_header_that_is_wrong_is_no_failure(client: Client, mine: Download, name: str) -> None:
+def test_a_wrong_header_is_not_a_server_error(client: Client, mine: Download, name: str) -> None:
     for value in HEADERS[name]:
         headers = {"HX-Request": "true", f"{name}-URI-AutoEncoded": "true", name: value}
         if not name.startswith("HX-"):
             headers = {name: value}
-        for request in sendings(client, mine):
+        for request in requests_to_each_url(client, mine):
             answer = request(headers=headers)
-            status, size = described(answer)
+            status, size = status_and_header_size(answer)
             assert status < 500, (value[:50], answer.request)
             assert size < 3000, (value[:50], answer.request)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_a_parameter_that_is_wrong_is_no_failure(client: Client, mine: Download, name: str) -> None:
+def test_a_wrong_parameter_is_not_a_server_error(client: Client, mine: Download, name: str) -> None:
     url = reverse(f"async_downloads:{name}")
     send = client.post if name in POSTED else client.get
     for parameter in PARAMETERS[name]:
@@ -164,7 +164,7 @@ def test_a_parameter_that_is_wrong_is_no_failure(client: Client, mine: Download,
             "/a\r\nSet-Cookie: b",
         ]:
             answer = send(url, {parameter: value})
-            status, size = described(answer)
+            status, size = status_and_header_size(answer)
             assert status < 500, (parameter, value[:50])
             assert size < 3000, (parameter, value[:50])
 
@@ -172,15 +172,17 @@ def test_a_parameter_that_is_wrong_is_no_failure(client: Client, mine: Download,
 @pytest.mark.parametrize(
     "query", ["version=%ff%fe", "page=%ff", "page=%00", "version=%ed%a0%80.x", LONG]
 )
-def test_a_query_that_is_no_utf8_is_no_failure(client: Client, mine: Download, query: str) -> None:
-    for request in sendings(client, mine):
-        status, size = described(request(query_params=None, QUERY_STRING=query))
+def test_an_undecodable_query_is_not_a_server_error(
+    client: Client, mine: Download, query: str
+) -> None:
+    for request in requests_to_each_url(client, mine):
+        status, size = status_and_header_size(request(query_params=None, QUERY_STRING=query))
         assert status < 500
         assert size < 3000
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "unicode_escape", "utf-16", "latin-1"])
-def test_a_field_in_another_charset_is_no_failure(
+def test_a_field_in_another_charset_is_not_a_server_error(
     client: Client, mine: Download, charset: str
 ) -> None:
     field = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
@@ -195,12 +197,12 @@ def test_a_field_in_another_charset_is_no_failure(
 @pytest.mark.parametrize(
     "tail", ["download/x/", "download/%00/", "scripts/%00", "scripts/%ff", "scripts/a.js\x7f"]
 )
-def test_a_path_that_leads_nowhere_is_not_found(client: Client, tail: str) -> None:
+def test_an_unknown_path_is_not_found(client: Client, tail: str) -> None:
     for path in (tail, tail + LONG, tail.replace("x", "é" * 300)):
         assert client.get(f"/async_downloads/{path}").status_code == 404
 
 
-async def test_headers_that_are_wrong_are_no_failure_under_asgi(user: Any) -> None:
+async def test_wrong_headers_are_not_server_errors_under_asgi(user: Any) -> None:
     client = AsyncClient(raise_request_exception=False)
     await client.aforce_login(user)
     url = reverse("async_downloads:ajax_update")
@@ -211,7 +213,7 @@ async def test_headers_that_are_wrong_are_no_failure_under_asgi(user: Any) -> No
 
 
 @pytest.mark.parametrize("parameter", ["q", "owner", "age", "condition", "size"])
-def test_a_filter_of_the_admin_that_is_wrong_is_no_failure(
+def test_a_wrong_filter_of_the_admin_is_not_a_server_error(
     staff_user: Any, mine: Download, parameter: str
 ) -> None:
     client = Client(raise_request_exception=False)
@@ -221,7 +223,9 @@ def test_a_filter_of_the_admin_that_is_wrong_is_no_failure(
         assert client.get(COLLECTIONS, {parameter: value}).status_code < 500, value[:50]
 
 
-def test_what_else_the_admin_is_sent_is_no_failure(staff_user: Any, mine: Download) -> None:
+def test_other_wrong_parameters_of_the_admin_are_not_server_errors(
+    staff_user: Any, mine: Download
+) -> None:
     client = Client(raise_request_exception=False)
     client.force_login(staff_user)
     confirm = {"action": "extend_expiry", "_selected_action": [str(mine.pk)], "post": "yes"}

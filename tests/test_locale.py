@@ -1,4 +1,4 @@
-"""Every text in every language that is shipped, and nothing besides."""
+"""Every shipped language translates every text, and no other."""
 
 import gettext
 import io
@@ -24,12 +24,12 @@ PACKAGE = Path(__file__).parent.parent / "async_downloads"
 LANGUAGES = ["de", "es", "fr", "zh_Hans"]
 KEYWORDS = [*DEFAULT_KEYWORDS, "gettext_lazy", "gettext_noop", "ngettext_lazy"]
 
-#: What stands for something else in a text, of each kind.
+#: The two kinds of placeholders.
 PLACEHOLDERS = re.compile(r"%\(\w+\)s|{\w+}")
 
 
-def said() -> Iterator[Any]:
-    """Yield what the code and the templates say, as msgids."""
+def source_texts() -> Iterator[Any]:
+    """Yield the texts of the code and the templates, as msgids."""
     for path in PACKAGE.rglob("*.*"):
         if path.suffix not in {".py", ".html", ".txt"} or "migrations" in path.parts:
             continue
@@ -40,7 +40,7 @@ def said() -> Iterator[Any]:
         for _, function, message, _ in extract_python(source, KEYWORDS, [], {}):
             texts = message if isinstance(message, tuple) else (message,)
             wanted = 2 if function and function.startswith("ngettext") else 1
-            # A text that only a row knows is none of the code's.
+            # A text from a row is None here.
             if texts[0] is not None:
                 yield texts[:wanted] if wanted > 1 else texts[0]
 
@@ -55,13 +55,13 @@ def messages(language: str) -> list[Message]:
     return [message for message in catalog(language) if message.id]
 
 
-def test_the_languages_that_are_shipped_are_those_of_the_documentation() -> None:
+def test_the_shipped_languages_are_the_documented_ones() -> None:
     assert sorted(path.name for path in (PACKAGE / "locale").iterdir()) == LANGUAGES
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_text_is_translated_and_none_besides(language: str) -> None:
-    assert {message.id for message in messages(language)} == set(said())
+def test_every_text_is_translated_and_no_other(language: str) -> None:
+    assert {message.id for message in messages(language)} == set(source_texts())
     for message in messages(language):
         texts = message.string if isinstance(message.string, tuple) else (message.string,)
         assert all(texts), message.id
@@ -78,7 +78,7 @@ def test_a_translation_has_the_same_placeholders(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_what_is_compiled_is_what_is_written(language: str) -> None:
+def test_the_compiled_catalog_matches_its_source(language: str) -> None:
     path = PACKAGE / "locale" / language / "LC_MESSAGES" / "django.mo"
     with path.open("rb") as file:
         compiled = gettext.GNUTranslations(file)
@@ -103,7 +103,7 @@ def test_what_is_compiled_is_what_is_written(language: str) -> None:
     ],
 )
 @pytest.mark.django_db
-def test_the_menu_speaks_the_language_of_the_page(
+def test_the_menu_is_in_the_language_of_the_page(
     user: Any, language: str, one: str, many: str
 ) -> None:
     centre = Template('{% include "async_downloads/download_centre.html" %}')
@@ -116,7 +116,7 @@ def test_the_menu_speaks_the_language_of_the_page(
 
 
 @pytest.mark.django_db
-def test_a_poll_speaks_the_language_of_the_browser(
+def test_a_poll_is_in_the_language_of_the_browser(
     signed_in: Client, user: Any, settings: Any
 ) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]

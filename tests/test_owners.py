@@ -1,4 +1,4 @@
-"""Whom a caller means by ``user``."""
+"""Resolving the ``user`` argument to an owner."""
 
 import uuid
 from collections.abc import Iterator
@@ -33,26 +33,22 @@ NAMES = [
 ]
 
 
-def test_a_user_means_themselves_without_a_query(user: Any, django_assert_num_queries: Any) -> None:
+def test_a_user_is_resolved_without_a_query(user: Any, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         assert resolve(user) == Owner(user.pk, "ada")
 
 
-def test_a_primary_key_means_its_user_for_one_query(
-    user: Any, django_assert_num_queries: Any
-) -> None:
+def test_a_primary_key_is_resolved_by_one_query(user: Any, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
         assert resolve(user.pk) == Owner(user.pk, "ada")
 
 
-def test_a_user_name_means_its_user_for_one_query(
-    user: Any, django_assert_num_queries: Any
-) -> None:
+def test_a_user_name_is_resolved_by_one_query(user: Any, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
         assert resolve("ada") == Owner(user.pk, "ada")
 
 
-def test_a_text_that_is_no_user_stands_for_itself_for_one_query(
+def test_any_other_text_is_resolved_to_itself_by_one_query(
     user: Any, django_assert_num_queries: Any
 ) -> None:
     with django_assert_num_queries(1):
@@ -64,7 +60,7 @@ def test_the_lazy_user_of_a_request_means_the_user(signed_in: Client, user: Any)
     assert isinstance(request.user, SimpleLazyObject)
     owner = resolve(request.user)
     assert owner == Owner(user.pk, "ada")
-    # Nothing lazy is left in it: it goes into keys, and into a thread of its own.
+    # It holds no lazy object, because it goes into keys and into another thread.
     assert type(owner.user_id) is int
     assert type(owner.name) is str
 
@@ -76,7 +72,7 @@ def test_an_inactive_user_still_owns_downloads() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", NAMES)
-def test_any_user_name_that_django_takes_is_found(name: str) -> None:
+def test_any_user_name_that_django_accepts_is_resolved(name: str) -> None:
     user = UserFactory(username=name)
     assert resolve(name) == resolve(user) == resolve(user.pk) == Owner(user.pk, name)
 
@@ -100,8 +96,8 @@ def test_a_user_who_is_called_like_a_primary_key_is_found_by_name(user: Any) -> 
     assert resolve(user.pk) == Owner(user.pk, "ada")
 
 
-#: A name, and texts that a collation of MariaDB (or PostgreSQL's "nondeterministic" ones) takes
-#: for it: other case, accents, spaces behind, characters that are ignored, letters that are two.
+#: A name, and texts that a collation of MariaDB (or a nondeterministic one of PostgreSQL) takes
+#: for it: other case, accents, trailing spaces, ignored characters, expanded letters.
 SIMILAR = [
     *(("ada", text) for text in ("ADA", "Ada", "ada ", " ada", "ädá", "ad\u00ada", "ada\u200b")),
     *(("jose", text) for text in ("josé", "JOSÉ", "jose\u0301", "josè")),
@@ -116,7 +112,9 @@ SIMILAR = [
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("name", "similar"), SIMILAR)
-def test_a_text_that_a_database_takes_for_a_name_stands_for_itself(name: str, similar: str) -> None:
+def test_a_text_that_a_collation_takes_for_a_name_stands_for_itself(
+    name: str, similar: str
+) -> None:
     user = UserFactory(username=name)
     assert resolve(similar) == Owner(None, similar)
     assert cache.get_username(similar) == similar
@@ -130,7 +128,7 @@ def test_a_text_that_a_database_takes_for_a_name_stands_for_itself(name: str, si
 @pytest.mark.parametrize(
     ("name", "spelled"), [("josé", "jose\u0301"), ("ada", "\uff41\uff44\uff41"), ("fin", "\ufb01n")]
 )
-def test_a_text_means_the_user_whose_name_it_is_once_normalized(name: str, spelled: str) -> None:
+def test_a_text_is_resolved_by_its_normalized_spelling(name: str, spelled: str) -> None:
     # As the user model spells every name before it is saved, and at a sign-in.
     user = UserFactory(username=name)
     assert User.normalize_username(spelled) == name
@@ -140,14 +138,14 @@ def test_a_text_means_the_user_whose_name_it_is_once_normalized(name: str, spell
 @pytest.mark.django_db
 def test_the_text_as_it_is_comes_before_its_normalized_spelling() -> None:
     if connection.vendor == "mysql":
-        pytest.skip("The database takes both for one name, and lets no two users have it.")
+        pytest.skip("The database takes both for one name, which must be unique.")
     normal, other = (UserFactory(username=name) for name in ("fin", "\ufb01n"))
     assert resolve("\ufb01n") == Owner(other.pk, "\ufb01n")
     assert resolve("fin") == Owner(normal.pk, "fin")
 
 
 @pytest.mark.django_db
-def test_a_name_that_two_users_have_means_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_two_users_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(User, "USERNAME_FIELD", "first_name")
     for name in ("Ada", "Ada", "Grace"):
         UserFactory(first_name=name)
@@ -159,7 +157,7 @@ def test_a_name_that_two_users_have_means_neither(monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def member(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Make a user of a model with a text as its primary key, who signs in by a number."""
+    """Yield a user with a text as primary key, who signs in by a number."""
     with isolate_apps("tests.shop"):
 
         class Member(AbstractBaseUser):
@@ -197,13 +195,13 @@ def test_texts_that_resemble_each_other_are_different_owners(similar: str) -> No
 
 
 @pytest.mark.parametrize(
-    "nobody",
+    "visitor",
     [AnonymousUser(), SimpleLazyObject(AnonymousUser)],
     ids=["anonymous", "lazy anonymous"],
 )
-def test_an_anonymous_visitor_owns_nothing(nobody: Any) -> None:
+def test_an_anonymous_visitor_owns_nothing(visitor: Any) -> None:
     with pytest.raises(ValueError, match="anonymous"):
-        resolve(nobody)
+        resolve(visitor)
 
 
 def test_the_lazy_user_of_a_visitor_owns_nothing(rf: RequestFactory) -> None:
@@ -219,7 +217,7 @@ def test_a_user_who_is_not_saved_owns_nothing() -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, True, False, 1.0, float("nan"), b"ada", b""])
-def test_what_cannot_name_an_owner_is_a_type_error_without_a_query(wrong: object) -> None:
+def test_a_value_that_cannot_name_an_owner_is_a_type_error(wrong: object) -> None:
     # Not marked django_db: a query would fail the test. True is 1, and so some user's key.
     with pytest.raises(TypeError, match=type(wrong).__name__):
         resolve(wrong)
@@ -227,13 +225,13 @@ def test_what_cannot_name_an_owner_is_a_type_error_without_a_query(wrong: object
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("wrong", [[1], {}, (1, 2), object(), Exception()])
-def test_what_the_primary_key_cannot_be_is_a_type_error(wrong: object) -> None:
+def test_a_value_that_cannot_be_a_primary_key_is_a_type_error(wrong: object) -> None:
     with pytest.raises(TypeError, match="user must be"):
         resolve(wrong)
 
 
 def test_a_number_that_only_rounds_to_a_primary_key_is_not_that_user(user: Any) -> None:
-    # Django's integer fields cut what is behind the point.
+    # Django's integer fields drop the fraction.
     with pytest.raises((TypeError, ObjectDoesNotExist)):
         resolve(Decimal(user.pk) + Decimal("0.5"))
 
@@ -259,7 +257,7 @@ def test_a_text_that_no_database_can_hold_is_a_value_error(broken: str) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("unknown", [987654321, -1, 0, 2**70, uuid.UUID(int=2**70)])
 def test_an_unknown_primary_key_does_not_exist(unknown: object) -> None:
-    with pytest.raises(User.DoesNotExist, match="no user with the primary key"):
+    with pytest.raises(User.DoesNotExist, match="No user has the primary key"):
         resolve(unknown)
 
 
@@ -279,48 +277,3 @@ def test_an_owner_cannot_be_changed_and_can_be_a_key(user: Any) -> None:
     with pytest.raises(AttributeError):
         owner.user_id = 1  # type: ignore[misc]
     assert {owner: 1}[resolve("ada")] == 1
-
-
-# Names that 0.6 kept
-
-
-@pytest.mark.django_db
-def test_old_names_are_those_of_all_users_in_batches(django_assert_num_queries: Any) -> None:
-    for name in ("ada", "bob", "cyd"):
-        UserFactory(username=name)
-    with django_assert_num_queries(3):
-        assert list(owners.old_names(2)) == [["ada", "bob"], ["cyd"]]
-
-
-@pytest.mark.django_db
-def test_old_names_are_resolved_in_one_query_and_labels_besides(
-    user: Any, other_user: Any, django_assert_num_queries: Any
-) -> None:
-    with django_assert_num_queries(1):
-        found = owners.resolve_old_names(["ada", "grace", "", "a\0"])
-    assert found == {"ada": resolve(user), "grace": resolve(other_user)}
-    assert owners.resolve_old_names(["team"]) == {"team": owners.Owner(None, "team")}
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize("similar", ["ADA", "ada ", "ädá"])
-def test_an_old_name_is_taken_exactly_whatever_the_database_takes_it_for(similar: str) -> None:
-    UserFactory(username="ada")
-    assert owners.resolve_old_names([similar]) == {similar: Owner(None, similar)}
-
-
-@pytest.mark.django_db
-def test_an_old_name_that_two_users_have_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(User, "USERNAME_FIELD", "first_name")
-    for _ in range(2):
-        UserFactory(first_name="Ada")
-    assert owners.resolve_old_names(["Ada", "team"]) == {"team": Owner(None, "team")}
-
-
-def test_an_old_name_is_no_primary_key_even_where_a_text_may_be_one(
-    user: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(owners, "_has_integer_key", lambda user_model: False)
-    name = str(user.pk)
-    assert resolve(name) == resolve(user)
-    assert owners.resolve_old_names([name]) == {name: Owner(None, name)}

@@ -1,4 +1,4 @@
-"""What a site decides beyond ownership."""
+"""Permissions beyond ownership, which the site decides."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from tests.factories import DownloadFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-#: What the site's function was asked about, and what it answers.
+#: The calls of the site's function, and its result.
 asked: list[tuple[str, str]] = []
 answer: Any = True
 
@@ -37,7 +37,7 @@ def mine(user: Any) -> Download:
 
 
 @pytest.mark.parametrize(("value", "status"), [(True, 200), (1, 200), (False, 404), (None, 404)])
-def test_the_site_is_asked_at_each_request_for_a_file(
+def test_the_site_decides_at_each_request_for_a_file(
     site_answers: Any, signed_in: Client, mine: Download, value: Any, status: int
 ) -> None:
     site_answers(value)
@@ -48,7 +48,7 @@ def test_the_site_is_asked_at_each_request_for_a_file(
     assert asked == [("ada", "Orders")] * 2
 
 
-def test_a_refused_file_looks_as_if_there_was_none(
+def test_a_refused_file_looks_like_an_unknown_one(
     site_answers: Any, signed_in: Client, mine: Download
 ) -> None:
     site_answers(False)
@@ -56,7 +56,7 @@ def test_a_refused_file_looks_as_if_there_was_none(
     assert signed_in.get(mine.url).content == signed_in.get(unknown).content
 
 
-def test_a_site_that_cannot_tell_refuses_and_the_log_says_why(
+def test_an_exception_of_the_site_refuses_the_file_and_is_logged(
     site_answers: Any, signed_in: Client, mine: Download, caplog: pytest.LogCaptureFixture
 ) -> None:
     site_answers(LookupError("which tenant?"))
@@ -67,7 +67,7 @@ def test_a_site_that_cannot_tell_refuses_and_the_log_says_why(
     assert "which tenant?" in str(record.exc_info)
 
 
-def test_a_path_that_leads_nowhere_refuses(
+def test_a_dotted_path_that_cannot_be_imported_refuses_the_file(
     settings: Any, signed_in: Client, mine: Download, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.ASYNC_DOWNLOADS_MAY_FETCH = "no.such.function"
@@ -75,7 +75,7 @@ def test_a_path_that_leads_nowhere_refuses(
     assert "no" in caplog.text
 
 
-def test_the_site_can_give_nobody_what_is_somebody_elses(
+def test_the_site_cannot_permit_the_file_of_another_user(
     site_answers: Any, client: Client, mine: Download, other_user: Any
 ) -> None:
     site_answers(True)
@@ -84,7 +84,7 @@ def test_the_site_can_give_nobody_what_is_somebody_elses(
     assert asked == []
 
 
-def test_who_may_not_fetch_still_sees_and_clears_their_own(
+def test_a_refused_owner_still_sees_and_clears_the_download(
     site_answers: Any, signed_in: Client, mine: Download
 ) -> None:
     site_answers(False)

@@ -1,4 +1,4 @@
-"""What a site relies on: a change here is a change of its code.
+"""The public interface: a change here may require changes in sites.
 
 Names and signatures are pinned as text. A new one is added here and to the
 documentation; one that goes is deprecated first.
@@ -110,7 +110,7 @@ URLS = {
     "script": ("/async_downloads/scripts/htmx-2.min.js", ["htmx-2.min.js"]),
 }
 
-#: What a ModelAdmin with exports lets a site set and override.
+#: The attributes of a ModelAdmin with exports that a site may set and override.
 OF_THE_MIXIN = [
     "export_in_background(self, request, queryset)",
     "get_export_list_display(self, request)",
@@ -148,7 +148,7 @@ TEMPLATES = [
     "toast.html",
 ]
 
-#: What Django's admin looks for by these names, so that a site may replace it in the usual way.
+#: Names that Django's admin defines, which a site may override in the usual way.
 ADMIN_TEMPLATES = [
     "change_list.html",
     "download/change_form.html",
@@ -167,13 +167,13 @@ STATIC_FILES = [
 
 
 def signature(function: Any) -> str:
-    """Return a function's signature without its types, which Python words in several ways."""
-    found = inspect.signature(function)
+    """Return a function's signature without types, whose text depends on the version of Python."""
+    full = inspect.signature(function)
     bare = [
         parameter.replace(annotation=inspect.Parameter.empty)
-        for parameter in found.parameters.values()
+        for parameter in full.parameters.values()
     ]
-    text = found.replace(parameters=bare, return_annotation=inspect.Signature.empty)
+    text = full.replace(parameters=bare, return_annotation=inspect.Signature.empty)
     return f"{function.__name__}{text}"
 
 
@@ -187,9 +187,9 @@ def test_the_functions_and_their_arguments(module: Any) -> None:
 @pytest.mark.parametrize("module", FUNCTIONS, ids=lambda module: module.__name__)
 def test_each_argument_and_each_result_has_a_type(module: Any) -> None:
     for name in module.__all__:
-        found = inspect.signature(getattr(module, name))
-        assert found.return_annotation is not inspect.Signature.empty
-        for parameter in found.parameters.values():
+        typed = inspect.signature(getattr(module, name))
+        assert typed.return_annotation is not inspect.Signature.empty
+        for parameter in typed.parameters.values():
             assert parameter.annotation is not inspect.Parameter.empty, f"{name}: {parameter}"
 
 
@@ -242,7 +242,7 @@ def test_the_signals() -> None:
     assert isinstance(signals.download_changed, Signal)
 
 
-def test_what_a_site_makes_formats_with() -> None:
+def test_the_functions_for_custom_formats() -> None:
     assert formats.__all__ == ["Format", "Options", "Rows", "register"]
     assert signature(formats.register) == "register(added)"
     assert {kind: [field.name for field in fields(kind)] for kind in KINDS} == KINDS
@@ -281,8 +281,8 @@ def test_the_templates() -> None:
         "admin/async_downloads": ADMIN_TEMPLATES,
     }.items():
         root = folder / app
-        found = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*"))
-        assert found == names
+        files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*"))
+        assert files == names
         for name in names:
             template = get_template(f"{app}/{name}").template
             assert Path(template.origin.name) == root / name
@@ -290,8 +290,8 @@ def test_the_templates() -> None:
 
 def test_the_static_files() -> None:
     folder = PACKAGE / "static"
-    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
-    assert found == STATIC_FILES
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+    assert files == STATIC_FILES
     for name in STATIC_FILES:
         assert Path(str(finders.find(name))) == folder / name
 
@@ -321,8 +321,8 @@ def options(command: BaseCommand, name: str) -> set[str]:
 
 
 def test_the_management_commands_and_their_options() -> None:
-    ours = {name for name, app in get_commands().items() if app == "async_downloads"}
-    assert ours == COMMANDS.keys()
+    commands = {name for name, app in get_commands().items() if app == "async_downloads"}
+    assert commands == COMMANDS.keys()
     everywhere = options(BaseCommand(), "any")
     for name, own in COMMANDS.items():
         assert options(load_command_class("async_downloads", name), name) - everywhere == own
@@ -346,7 +346,7 @@ def test_the_management_commands_and_their_options() -> None:
         "async_downloads.views.ajax_clear_download",
     ],
 )
-def test_what_else_a_site_imports(path: str) -> None:
+def test_the_other_names_that_a_site_may_import(path: str) -> None:
     assert import_string(path) is not None
 
 

@@ -9,11 +9,11 @@ from django.urls import path, re_path
 
 from async_downloads.routing import websocket_urlpatterns
 from async_downloads.ws_consumers import DownloadsConsumer
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 
 async def route(pattern_list: Any, path: str) -> dict[str, Any]:
-    """Return what the router hands to the consumer for a path."""
+    """Return the arguments that the router passes to the consumer for a path."""
     caught: dict[str, Any] = {}
 
     async def consumer(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -21,7 +21,7 @@ async def route(pattern_list: Any, path: str) -> dict[str, Any]:
 
     patterns = [re_path(pattern.pattern.regex.pattern, consumer) for pattern in pattern_list]
     scope = {"type": "websocket", "path": path}
-    await ApplicationCommunicator(URLRouter(patterns), scope).wait(PATIENCE)
+    await ApplicationCommunicator(URLRouter(patterns), scope).wait(LONGEST_WAIT)
     return caught
 
 
@@ -36,7 +36,7 @@ async def route(pattern_list: Any, path: str) -> dict[str, Any]:
         ("/ws/downloads/名前/", "名前"),
     ],
 )
-async def test_with_any_name_or_none_the_path_leads_to_the_consumer(
+async def test_a_path_with_or_without_a_name_leads_to_the_consumer(
     path: str, username: str | None
 ) -> None:
     assert (await route(websocket_urlpatterns, path))["kwargs"] == (
@@ -71,6 +71,6 @@ async def test_the_routes_can_be_mounted_below_another_path() -> None:
     scope = {"type": "websocket", "path": "/shop/ws/downloads/", "user": None}
     communicator = ApplicationCommunicator(app, scope)
     await communicator.send_input({"type": "websocket.connect"})
-    # Found, and refused because nobody is signed in.
+    # The route was found, and the socket refused because no user is signed in.
     assert (await communicator.receive_output())["type"] == "websocket.close"
     await communicator.wait()

@@ -1,4 +1,4 @@
-"""The settings: their names, their defaults, and who may read them."""
+"""The settings: their names, their defaults, and the modules that read them."""
 
 import ast
 from pathlib import Path
@@ -12,7 +12,7 @@ from async_downloads import settings
 
 PACKAGE = Path(async_downloads.__file__).parent
 
-#: As the documentation of 0.6.0 and COMPAT give them.
+#: As the documentation of 0.6.0 gives them.
 DOCUMENTED_IN_0_6 = {
     "TIMEOUT": 60 * 60 * 24,
     "DOWNLOAD_TEMPLATE": "async_downloads/downloads.html",
@@ -31,7 +31,7 @@ def test_the_defaults_are_the_documented_ones(name: str, default: object) -> Non
     assert type(getattr(settings, name)) is type(default)
 
 
-def test_without_a_cache_name_it_is_empty() -> None:
+def test_the_default_cache_name_is_empty() -> None:
     # 0.6.0 documents no default: it uses Django's default cache.
     assert settings.CACHE_NAME == ""
 
@@ -77,7 +77,7 @@ def _other_modules() -> list[Path]:
 
 
 def _reads_of_the_project(tree: ast.AST) -> list[str]:
-    """Return what reads a setting of ours without asking the settings module."""
+    """Return the expressions that read our settings past the settings module."""
 
     def starts_with_prefix(node: ast.AST) -> bool:
         if isinstance(node, ast.JoinedStr):
@@ -97,7 +97,7 @@ def _reads_of_the_project(tree: ast.AST) -> list[str]:
             case ast.Subscript(slice=key):
                 return starts_with_prefix(key)
             case ast.ImportFrom(module="async_downloads.settings"):
-                # A name that is imported is bound once, and override_settings goes unseen.
+                # An imported name is bound once, and misses override_settings.
                 return True
         return False
 

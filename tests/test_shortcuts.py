@@ -45,7 +45,7 @@ def order_row(order: Order) -> list[Any]:
 
 
 def customer_row(customer: Customer) -> list[Any]:
-    # all() of what was prefetched costs nothing.
+    # all() of prefetched objects makes no query.
     return [customer.name, *(order.reference for order in customer.orders.all())]
 
 
@@ -90,21 +90,21 @@ def test_a_slice_of_a_queryset_is_a_queryset(key: str) -> None:
     assert content(key).count("\n") == 3
 
 
-def test_a_queryset_of_values_hands_them_to_the_function(key: str) -> None:
+def test_a_queryset_of_values_passes_them_to_the_function(key: str) -> None:
     OrderFactory(reference="R1")
     values: Any = Order.objects.values_list("reference", "total")
     queryset_to_csv(key, ["r", "t"], values, lambda row: row)
     assert content(key) == "r,t\nR1,19.90\n"
 
 
-def test_an_empty_queryset_makes_a_file_of_the_header_alone(key: str) -> None:
+def test_an_empty_queryset_makes_a_file_with_only_a_header(key: str) -> None:
     queryset_to_csv(key, ORDER_HEADER, orders(), order_row)
     assert content(key) == "Reference,Customer,Total\n"
     assert get(key).complete
     assert get(key).percentage == 100
 
 
-def test_none_is_a_queryset_too(key: str) -> None:
+def test_none_of_a_manager_is_a_queryset(key: str) -> None:
     queryset_to_csv(key, ["r"], Order.objects.none(), order_row)
     assert content(key) == "r\n"
 
@@ -121,7 +121,7 @@ def queries_for(key: str, queryset: Any, row: Any) -> int:
     ) as captured:
         queryset_to_csv(key, ["head"], queryset, row)
     assert get(key).complete
-    # How the backends open a cursor on the server is not counted.
+    # The statements that open a server-side cursor are not counted.
     return len([query for query in captured if "SELECT" in query["sql"].upper()])
 
 
@@ -150,7 +150,7 @@ def test_prefetched_objects_are_not_fetched_again(db: None) -> None:
 def test_prefetches_are_kept_from_one_chunk_to_the_next(
     key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("async_downloads.shortcuts.CHUNK_SIZE", 3)
+    monkeypatch.setattr("async_downloads.building.content.CHUNK_SIZE", 3)
     for _ in range(8):
         OrderFactory.create_batch(2, customer=CustomerFactory())
     customers = Customer.objects.prefetch_related("orders").order_by("pk")
@@ -186,7 +186,7 @@ def test_progress_is_recorded_as_the_rows_are_made(key: str, count: int) -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_step_is_told_once(key: str) -> None:
+def test_a_step_is_published_once(key: str) -> None:
     changes: list[str] = []
 
     def listen(change: str, **_: Any) -> None:
@@ -204,10 +204,10 @@ def test_a_step_is_told_once(key: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", [[], None, Order, Order.objects, "orders", iter(())])
-def test_what_is_no_queryset_is_a_value_error(key: str, wrong: Any) -> None:
+def test_another_object_than_a_queryset_is_a_value_error(key: str, wrong: Any) -> None:
     with pytest.raises(ValueError, match="must be a QuerySet"):
         queryset_to_csv(key, ["r"], wrong, order_row)
-    # Nothing was begun.
+    # No attempt was begun.
     assert get(key).attempts == 0
 
 
@@ -248,7 +248,7 @@ def test_an_unknown_key_reads_nothing(db: None, django_assert_max_num_queries: A
 
 
 @pytest.mark.django_db(transaction=True)
-def test_both_keys_are_returned_and_the_task_is_called_with_the_second(user: Any) -> None:
+def test_both_keys_are_returned_and_the_task_gets_the_download_key(user: Any) -> None:
     collection_key, key = init_generic_csv_download(
         "tests.jobs.remember", user, "Orders", 1, "two", period="2026"
     )
@@ -263,7 +263,7 @@ def test_both_keys_are_returned_and_the_task_is_called_with_the_second(user: Any
 @pytest.mark.parametrize("use_tz", [True, False])
 def test_the_names_carry_the_local_time(settings: Any, zone: str, use_tz: bool) -> None:
     settings.TIME_ZONE, settings.USE_TZ = zone, use_tz
-    # Without USE_TZ Django has the process itself live in TIME_ZONE.
+    # Without USE_TZ, Django sets the time zone of the process to TIME_ZONE.
     before = datetime.now(ZoneInfo(zone))
     _, key = init_generic_csv_download(jobs.Backend(), "team", "Open orders now")
     after = before + timedelta(minutes=1)
@@ -334,8 +334,8 @@ def test_a_queue_that_cannot_be_reached_fails_the_download_and_not_the_view(
         _, key = init_generic_csv_download(task, user, "Orders")
     download = get(key)
     assert download.failed
-    assert download.errors == "The export could not be queued. Please try again later."
-    # Staff see what went wrong, and where.
+    assert download.errors == "The download could not be queued. Please request it again later."
+    # Staff see the traceback.
     assert download.error_detail.startswith("Traceback")
     assert "DownloadError" not in download.error_detail
 
@@ -344,17 +344,17 @@ def test_a_queue_that_cannot_be_reached_fails_the_download_and_not_the_view(
 def test_a_queue_that_fails_is_logged_with_the_reason(
     user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Not in a transaction of the caller's this time.
+    # Without a transaction of the caller.
     _, key = init_generic_csv_download(jobs.DeadBackend(), user, "Orders")
     assert get(key).failed
     assert "no route to" in caplog.text
 
 
-@pytest.mark.parametrize("nobody", [None, "", True])
-def test_an_owner_that_is_none_is_an_error_and_nothing_is_queued(db: None, nobody: Any) -> None:
+@pytest.mark.parametrize("owner", [None, "", True])
+def test_an_invalid_owner_is_an_error_and_nothing_is_queued(db: None, owner: Any) -> None:
     task = jobs.Backend()
     with pytest.raises((TypeError, ValueError)):
-        init_generic_csv_download(task, nobody, "Orders")
+        init_generic_csv_download(task, owner, "Orders")
     assert task.enqueued == []
 
 
@@ -363,7 +363,7 @@ def test_an_owner_that_is_none_is_an_error_and_nothing_is_queued(db: None, nobod
 
 @pytest.mark.django_db(transaction=True)
 class TestDownloadTask:
-    def test_what_the_function_saves_is_one_attempt(self) -> None:
+    def test_a_save_in_the_function_is_one_attempt(self) -> None:
         download = DownloadFactory()
 
         @download_task
@@ -379,7 +379,7 @@ class TestDownloadTask:
 
         @download_task
         def export(download_key: str) -> None:
-            """Forget what it is for."""
+            """Do nothing."""
 
         export(download.download_key)
         assert Download.objects.get().failed
@@ -446,12 +446,14 @@ class TestEnqueueDownload:
             transaction.set_rollback(True)
         assert queues.waiting() == []
 
-    def test_a_queue_that_cannot_be_reached_is_told_to_the_owner(self, user: Any) -> None:
+    def test_a_queue_that_cannot_be_reached_is_an_error_for_the_owner(self, user: Any) -> None:
         enqueue_download(jobs.DeadBackend(), cache.init_download(user, "report.txt")[1])
         download = Download.objects.get()
         assert download.failed
         assert "could not be queued" in download.errors
 
-    def test_what_is_no_task_is_refused_before_anything_is_queued(self, user: Any) -> None:
+    def test_another_object_than_a_task_is_refused_before_anything_is_queued(
+        self, user: Any
+    ) -> None:
         with pytest.raises(TypeError):
             enqueue_download(5, cache.init_download(user, "report.txt")[1])

@@ -1,4 +1,4 @@
-"""News of downloads."""
+"""The signals of downloads."""
 
 import logging
 from collections.abc import Iterator
@@ -18,22 +18,22 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def news() -> Iterator[list[dict[str, Any]]]:
-    """What was told so far."""
-    told: list[dict[str, Any]] = []
+def sent() -> Iterator[list[dict[str, Any]]]:
+    """Yield the arguments of each ``download_changed`` so far."""
+    sent: list[dict[str, Any]] = []
 
     def listen(**kwargs: Any) -> None:
         kwargs.pop("signal")
-        told.append(kwargs)
+        sent.append(kwargs)
 
     download_changed.connect(listen)
-    yield told
+    yield sent
     download_changed.disconnect(listen)
 
 
 @pytest.fixture
 def broken_receiver() -> Iterator[list[str]]:
-    """A receiver that listens first and always raises."""
+    """Connect a receiver that always raises, before all others."""
     heard: list[str] = []
 
     def listen(change: str, **_: Any) -> None:
@@ -45,20 +45,18 @@ def broken_receiver() -> Iterator[list[str]]:
     download_changed.disconnect(listen)
 
 
-def changes(news: list[dict[str, Any]]) -> list[str]:
-    return [told["change"] for told in news]
+def changes(sent: list[dict[str, Any]]) -> list[str]:
+    return [arguments["change"] for arguments in sent]
 
 
-def test_the_life_of_a_download_is_told_in_the_documented_words(
-    user: Any, news: list[dict[str, Any]]
-) -> None:
+def test_each_change_has_its_documented_name(user: Any, sent: list[dict[str, Any]]) -> None:
     _, key = cache.init_download(user, "a.csv")
     cache.save_download(key, [["a"]])
     _, other = cache.init_download(user, "b.csv")
     cache.set_percentage(other, 50)
     cache.set_error(other, "It broke.")
     store.clear(user.pk, download_key=Download.objects.get(pk=other).pk)
-    assert changes(news) == [
+    assert changes(sent) == [
         "created",
         "started",
         "completed",
@@ -69,10 +67,10 @@ def test_the_life_of_a_download_is_told_in_the_documented_words(
     ]
 
 
-def test_it_is_told_whose_download_it_is(user: Any, news: list[dict[str, Any]]) -> None:
+def test_a_signal_names_the_collection_and_the_owner(user: Any, sent: list[dict[str, Any]]) -> None:
     collection_key, key = cache.init_download(user, "a.csv")
     label_key, other = cache.init_download("team", "b.csv")
-    assert news == [
+    assert sent == [
         {
             "sender": Download,
             "download_key": key,
@@ -90,22 +88,22 @@ def test_it_is_told_whose_download_it_is(user: Any, news: list[dict[str, Any]]) 
     ]
 
 
-def test_nothing_is_told_before_the_commit(user: Any, news: list[dict[str, Any]]) -> None:
+def test_no_signal_is_sent_before_the_commit(user: Any, sent: list[dict[str, Any]]) -> None:
     with transaction.atomic():
         _, key = cache.init_download(user, "a.csv")
         cache.set_error(key, "It broke.")
-        assert news == []
-    assert changes(news) == ["created", "failed"]
+        assert sent == []
+    assert changes(sent) == ["created", "failed"]
 
 
-def test_nothing_is_told_of_what_was_rolled_back(user: Any, news: list[dict[str, Any]]) -> None:
+def test_no_signal_is_sent_after_a_rollback(user: Any, sent: list[dict[str, Any]]) -> None:
     with transaction.atomic():
         cache.init_download(user, "a.csv")
         transaction.set_rollback(True)
-    assert news == []
+    assert sent == []
 
 
-def test_when_it_is_told_the_row_holds_the_new_value(user: Any) -> None:
+def test_the_row_holds_the_new_value_when_the_signal_is_sent(user: Any) -> None:
     seen: list[str] = []
 
     def look(download_key: str, **_: Any) -> None:
@@ -120,8 +118,8 @@ def test_when_it_is_told_the_row_holds_the_new_value(user: Any) -> None:
     assert seen == ["pending", "running", "complete"]
 
 
-def test_a_receiver_that_raises_harms_nothing(
-    user: Any, broken_receiver: list[str], news: list[dict[str, Any]]
+def test_a_receiver_that_raises_does_not_fail_the_export(
+    user: Any, broken_receiver: list[str], sent: list[dict[str, Any]]
 ) -> None:
     _, key = cache.init_download(user, "a.csv")
     cache.set_percentage(key, 30)
@@ -129,8 +127,8 @@ def test_a_receiver_that_raises_harms_nothing(
     assert Download.objects.get(pk=key).complete
     assert store.clear(user.pk, download_key=Download.objects.get(pk=key).pk)
     assert broken_receiver == ["created", "progressed", "started", "completed", "removed"]
-    # Nor do the receivers after it miss anything.
-    assert changes(news) == broken_receiver
+    # The receivers after it get every signal.
+    assert changes(sent) == broken_receiver
 
 
 def test_a_receiver_that_raises_is_logged(
@@ -142,12 +140,12 @@ def test_a_receiver_that_raises_is_logged(
     assert len(errors) == 1
 
 
-def test_a_receiver_that_raises_inside_a_transaction_harms_nothing(
+def test_a_receiver_that_raises_does_not_break_a_transaction(
     user: Any, broken_receiver: list[str]
 ) -> None:
     with transaction.atomic():
         _, key = cache.init_download(user, "a.csv")
-        # Progress is told at once, even in here.
+        # Progress is published at once, even inside a transaction.
         cache.set_percentage(key, 30)
     assert Download.objects.filter(pk=key).exists()
     assert sorted(broken_receiver) == ["created", "progressed"]
@@ -158,8 +156,8 @@ def test_a_receiver_that_raises_inside_a_transaction_harms_nothing(
 
 @pytest.fixture
 def steps() -> Iterator[list[tuple[str, Any]]]:
-    """Each step that was told, by its name, with the state of the row that came along."""
-    told: list[tuple[str, Any]] = []
+    """Yield the name of each signal so far, with the state of its download."""
+    steps: list[tuple[str, Any]] = []
     receivers = []
     for name in signals.__all__:
         if name == "download_changed":
@@ -168,11 +166,11 @@ def steps() -> Iterator[list[tuple[str, Any]]]:
         def listen(name: str = name, **kwargs: Any) -> None:
             assert kwargs["sender"] is Download
             assert kwargs["download_key"] == kwargs["download"].download_key
-            told.append((name.removeprefix("download_"), kwargs["download"].state))
+            steps.append((name.removeprefix("download_"), kwargs["download"].state))
 
         getattr(signals, name).connect(listen, weak=False)
         receivers.append((name, listen))
-    yield told
+    yield steps
     for name, listen in receivers:
         getattr(signals, name).disconnect(listen)
 
@@ -196,7 +194,7 @@ def test_each_step_of_a_life_has_a_signal(
 
 
 @pytest.mark.parametrize("state", ["running", "failed", "complete"])
-def test_only_what_was_not_finished_is_cancelled(
+def test_only_an_unfinished_download_is_cancelled(
     user: Any, steps: list[tuple[str, Any]], state: str
 ) -> None:
     download = DownloadFactory(collection__user=user, **{state: True})
@@ -204,7 +202,7 @@ def test_only_what_was_not_finished_is_cancelled(
     assert steps == ([("cancelled", "running")] if state == "running" else [])
 
 
-def test_what_staff_purge_before_it_is_finished_is_cancelled_too(
+def test_purging_an_unfinished_download_cancels_it(
     steps: list[tuple[str, Any]],
 ) -> None:
     DownloadFactory.create_batch(2)
@@ -213,20 +211,20 @@ def test_what_staff_purge_before_it_is_finished_is_cancelled_too(
 
 
 @pytest.mark.parametrize("state", ["failed", "complete"])
-def test_what_the_clean_up_removes_has_expired(steps: list[tuple[str, Any]], state: str) -> None:
+def test_the_clean_up_sends_expired(steps: list[tuple[str, Any]], state: str) -> None:
     download = DownloadFactory(expired=True, **{state: True})
     store.clean_up()
     assert not Download.objects.exists()
     assert steps == [("expired", download.state)]
 
 
-def test_what_is_overdue_fails(steps: list[tuple[str, Any]]) -> None:
+def test_an_overdue_download_sends_failed(steps: list[tuple[str, Any]]) -> None:
     DownloadFactory(expired=True, heard_at=long_ago())
     store.clean_up()
     assert steps == [("failed", "failed")]
 
 
-def test_what_is_gone_is_told_after_the_commit_and_not_after_a_rollback(
+def test_a_deletion_is_sent_after_the_commit_only(
     steps: list[tuple[str, Any]],
 ) -> None:
     DownloadFactory()
@@ -240,7 +238,7 @@ def test_what_is_gone_is_told_after_the_commit_and_not_after_a_rollback(
     assert steps == [("cancelled", "pending")]
 
 
-def test_what_is_gone_comes_whole_also_if_it_was_read_in_part() -> None:
+def test_a_deleted_download_has_all_columns() -> None:
     download = DownloadFactory(running=True, name="Orders", error_detail="trace")
     seen: list[Any] = []
 
@@ -255,7 +253,7 @@ def test_what_is_gone_comes_whole_also_if_it_was_read_in_part() -> None:
     assert seen == [(download.pk, "Orders", "trace")]
 
 
-def test_who_fetched_a_file_is_told(user: Any, signed_in: Client) -> None:
+def test_a_fetch_names_the_user(user: Any, signed_in: Client) -> None:
     seen: list[Any] = []
 
     def listen(user: Any, **_: Any) -> None:
@@ -269,9 +267,7 @@ def test_who_fetched_a_file_is_told(user: Any, signed_in: Client) -> None:
     assert seen == [user]
 
 
-def test_each_step_is_a_line_of_the_log_with_its_numbers(
-    user: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_each_step_is_logged_with_its_numbers(user: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, signals.__name__)
     _, key = cache.init_download(user, "a.csv")
     cache.save_download(key, [["a"], ["b"]])

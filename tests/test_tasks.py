@@ -1,4 +1,4 @@
-"""What a worker runs."""
+"""The tasks of a worker."""
 
 import types
 from collections.abc import Iterator
@@ -55,11 +55,11 @@ def test_without_arguments_it_is_called_with_the_key_alone(download: Download) -
 def test_its_result_is_dropped(download: Download) -> None:
     # The queue would have to store it, and may not be able to.
     assert jobs.remember() is not None
-    done = tasks.run_task("tests.jobs.remember", download.download_key)  # type: ignore[func-returns-value]
-    assert done is None
+    result = tasks.run_task("tests.jobs.remember", download.download_key)  # type: ignore[func-returns-value]
+    assert result is None
 
 
-def test_what_it_saves_is_saved(download: Download) -> None:
+def test_a_file_that_the_task_saves_is_stored(download: Download) -> None:
     tasks.run_task("tests.jobs.export", download.download_key, ([1, "Ada"],))
     assert now(download).complete
 
@@ -88,17 +88,17 @@ def test_a_failure_of_any_kind_is_recorded_and_raised_again(
     assert download.errors != ""
     raised = "SystemExit" if path.endswith("leave") else error.__name__
     assert raised in download.error_detail or "Error" in download.error_detail
-    # The owner is not told what may hold names, hosts and passwords.
+    # The owner must not see text that may hold names, hosts and passwords.
     assert "secret" not in download.errors
     assert "tests." not in download.errors
 
 
-def test_a_task_that_leaves_does_not_take_its_worker_along(download: Download) -> None:
+def test_sys_exit_in_a_task_does_not_end_the_worker(download: Download) -> None:
     with pytest.raises(RuntimeError, match=r"sys.exit\(3\)"):
         tasks.run_task("tests.jobs.leave", download.download_key)
 
 
-def test_a_failure_that_is_meant_for_people_is_told_to_them_and_to_no_queue(
+def test_a_download_error_is_shown_to_the_owner_and_not_raised(
     download: Download,
 ) -> None:
     tasks.run_task("tests.jobs.fail_for_people", download.download_key)
@@ -112,7 +112,7 @@ def test_a_complete_download_is_not_built_again(db: None) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_task_that_hands_its_download_on_leaves_it_waiting() -> None:
+def test_a_task_that_passes_its_download_on_leaves_it_waiting() -> None:
     download = DownloadFactory()
     tasks.run_task("tests.jobs.remember", download.download_key)
     download = now(download)
@@ -120,7 +120,7 @@ def test_a_task_that_hands_its_download_on_leaves_it_waiting() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_each_call_is_an_attempt_and_past_the_limit_the_task_is_not_called() -> None:
+def test_each_call_is_an_attempt_and_after_the_limit_the_task_is_not_called() -> None:
     key = DownloadFactory().download_key
     for attempt in (1, 2, 3):
         with pytest.raises(LookupError):
@@ -132,16 +132,16 @@ def test_each_call_is_an_attempt_and_past_the_limit_the_task_is_not_called() -> 
     assert "LookupError" in download.error_detail
 
 
-def test_a_task_that_says_that_it_was_cancelled_raises_nothing(download: Download) -> None:
+def test_a_cancelled_task_raises_nothing(download: Download) -> None:
     tasks.run_task("tests.jobs.cancel", download.download_key)
-    assert now(download).errors == "The task ended without making a file."
+    assert now(download).errors == "The task ended without a file. Please request it again."
 
 
 def test_a_task_whose_download_was_cleared_does_nothing(
     db: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     tasks.run_task("tests.jobs.export", "0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e")
-    assert "There is no download" in caplog.text
+    assert "does not exist; nothing was written" in caplog.text
     assert stored_files() == []
 
 
@@ -154,12 +154,12 @@ def test_without_a_download_the_task_is_not_called() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_clean_up_removes_what_has_expired_and_nothing_else() -> None:
+def test_the_clean_up_deletes_only_expired_downloads() -> None:
     kept = [DownloadFactory(complete=True), DownloadFactory(), DownloadFactory(failed=True)]
     kept.append(DownloadFactory(complete=True, expires_at=None))
     for state in ({"complete": True}, {"failed": True}):
         DownloadFactory(expired=True, **state)
-    # What is unfinished does not expire.
+    # Unfinished downloads do not expire.
     kept.append(DownloadFactory(expired=True, heard_at=long_ago()))
     assert len(stored_files()) == 3
     for _ in range(2):
@@ -169,7 +169,7 @@ def test_the_clean_up_removes_what_has_expired_and_nothing_else() -> None:
 
 
 @pytest.mark.django_db
-def test_the_clean_up_of_nothing_is_fine_and_returns_nothing() -> None:
+def test_the_clean_up_without_downloads_returns_none() -> None:
     assert tasks.cleanup_expired_downloads() is None  # type: ignore[func-returns-value]
 
 
@@ -196,11 +196,11 @@ def test_a_celery_beat_entry_as_documented_names_a_task_that_exists() -> None:
     assert app.conf.beat_schedule["cleanup"]["task"] in app.tasks
 
 
-def test_the_path_that_django_q_is_told_is_the_clean_up() -> None:
+def test_the_schedule_of_django_q_runs_the_clean_up() -> None:
     assert import_string(django_q_schedule.CLEANUP_PATH) is tasks.cleanup_expired_downloads
 
 
-def test_a_recorded_failure_is_what_the_list_shows(user: Any) -> None:
+def test_the_list_shows_a_recorded_failure(user: Any) -> None:
     _, key = cache.init_download(user, "a.csv")
     with pytest.raises(LookupError):
         tasks.run_task("tests.jobs.fail", key)

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 CENTRE = Template('{% include "async_downloads/download_centre.html" %}')
 
 
-def test_it_is_rendered_with_the_page(signed_in: Client, user: Any) -> None:
+def test_the_download_centre_is_rendered_with_the_page(signed_in: Client, user: Any) -> None:
     download = DownloadFactory(collection__user=user)
     html = signed_in.get("/").text
     assert '<li id="async-downloads" class="nav-item dropdown in-progress"' in html
@@ -22,34 +22,36 @@ def test_it_is_rendered_with_the_page(signed_in: Client, user: Any) -> None:
     assert 'hx-trigger="every 1s, async-downloads:look from:body"' in html
 
 
-def test_an_idle_page_asks_for_nothing_more(signed_in: Client) -> None:
+def test_an_idle_page_does_not_poll(signed_in: Client) -> None:
     html = signed_in.get("/").text
     assert 'class="nav-item dropdown"' in html
     assert "No downloads" in html
     assert 'hx-trigger="every' not in html
 
 
-def test_it_costs_a_page_one_query(signed_in: Client, django_assert_num_queries: Any) -> None:
-    # The session and the user are Django's own two.
+def test_the_download_centre_costs_a_page_one_query(
+    signed_in: Client, django_assert_num_queries: Any
+) -> None:
+    # Two more are Django's, for the session and the user.
     with django_assert_num_queries(3):
         signed_in.get("/")
 
 
-def test_a_visitor_sees_nothing_of_it(client: Client) -> None:
+def test_an_anonymous_visitor_sees_no_download_centre(client: Client) -> None:
     assert "async-downloads" not in client.get("/").text.replace("async_downloads", "")
 
 
-def test_a_page_without_a_request_is_no_error(rf: RequestFactory) -> None:
+def test_a_page_without_a_request_is_not_an_error(rf: RequestFactory) -> None:
     assert CENTRE.render(Context({})).strip() == ""
     assert CENTRE.render(RequestContext(rf.get("/"), {})).strip() == ""
 
 
-def test_a_context_that_knows_only_the_user_is_enough(user: Any) -> None:
+def test_a_context_with_only_the_user_is_enough(user: Any) -> None:
     DownloadFactory(collection__user=user, name="Orders")
     assert "Orders" in CENTRE.render(Context({"user": user}))
 
 
-def test_htmx_is_a_static_file_where_django_htmx_is_installed(
+def test_htmx_is_a_static_file_if_django_htmx_is_installed(
     signed_in: Client, settings: Any
 ) -> None:
     assert 'data-htmx="/static/django_htmx/htmx-2.min.js"' in signed_in.get("/").text
@@ -67,7 +69,7 @@ def test_websocket_mode_connects(signed_in: Client, settings: Any) -> None:
 
 def test_a_nonce_of_the_site_is_passed_on(user: Any) -> None:
     class LazyNonce:
-        """Like Django's own: false until it is used for the first time."""
+        """A nonce like Django's: false until it is used for the first time."""
 
         def __bool__(self) -> bool:
             return False

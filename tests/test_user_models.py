@@ -1,4 +1,4 @@
-"""Any user model of a site's will do: without staff, without permissions, without passwords."""
+"""Any user model works: without staff, without permissions, without passwords."""
 
 import subprocess
 import sys
@@ -118,7 +118,7 @@ for who in (owner, other, None):
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_no_url_needs_more_of_a_user_than_django_does(model: str, tmp_path: Path) -> None:
+def test_the_urls_need_no_more_of_a_user_than_django(model: str, tmp_path: Path) -> None:
     package = tmp_path / "people"
     package.mkdir()
     (package / "__init__.py").touch()

@@ -1,4 +1,4 @@
-"""List, clear, fetch: for the owner and for nobody else."""
+"""The views that list, clear and send downloads, only for their owner."""
 
 import uuid
 from datetime import timedelta
@@ -46,7 +46,7 @@ class TestUpdate:
         assert mine.name in answer["html"]
         assert "hx-trigger" not in answer["html"]
 
-    def test_json_lists_every_one_newest_first(self, signed_in: Client, mine: Download) -> None:
+    def test_json_lists_all_downloads_newest_first(self, signed_in: Client, mine: Download) -> None:
         now = timezone.now()
         for hours in (3, 1, 2):
             DownloadFactory(
@@ -55,7 +55,7 @@ class TestUpdate:
         names = [entry["name"] for entry in signed_in.get(UPDATE).json()["downloads"]]
         assert names == [mine.name, "1", "2", "3"]
 
-    def test_json_is_bounded_and_knows_what_goes_on_beyond(
+    def test_json_is_limited_and_counts_downloads_beyond_the_limit(
         self, signed_in: Client, mine: Download, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(views, "JSON_SIZE", 22)
@@ -72,7 +72,7 @@ class TestUpdate:
         answer = signed_in.get(UPDATE).json()
         names = [entry["name"] for entry in answer["downloads"]]
         assert names == [mine.name, *(f"number {number}" for number in range(1, 22))]
-        # Running, and older than all that is listed.
+        # Running, and older than all listed downloads.
         assert answer["in_progress"] is True
         assert answer["html"].count('class="download-container"') == 20
         assert "number 19<" in answer["html"]
@@ -96,7 +96,7 @@ class TestUpdate:
         assert "40 %" in changed.text
 
     @pytest.mark.parametrize("number", [1, 100])
-    def test_an_unchanged_poll_costs_no_query_of_ours(
+    def test_an_unchanged_poll_costs_no_query_of_the_app(
         self,
         number: int,
         signed_in: Client,
@@ -107,13 +107,13 @@ class TestUpdate:
         for _ in range(number):
             cache.init_download(user, "orders.csv")
         version = version_in(signed_in.get(UPDATE, headers=HTMX).text)
-        # The session and the user are Django's own two.
+        # Django's two, for the session and the user.
         with django_assert_num_queries(2):
             assert signed_in.get(UPDATE, {"version": version}, headers=HTMX).status_code == 204
 
     @pytest.mark.parametrize("number", [1, 100])
     @pytest.mark.parametrize("headers", [HTMX, {}], ids=["htmx", "json"])
-    def test_any_other_poll_costs_one(
+    def test_any_other_poll_costs_one_query(
         self,
         number: int,
         headers: Any,
@@ -126,17 +126,17 @@ class TestUpdate:
         with django_assert_num_queries(3):
             assert signed_in.get(UPDATE, headers=headers).status_code == 200
 
-    def test_a_session_that_ended_is_told_in_the_menu(self, client: Client) -> None:
+    def test_the_menu_says_that_the_session_has_ended(self, client: Client) -> None:
         response = client.get(UPDATE, {"version": "a.b"}, headers=HTMX)
         assert response.status_code == 200
         assert "signed out" in response.text
         assert "hx-trigger" not in response.text
         assert "password" not in response.text
 
-    def test_others_are_sent_to_sign_in(self, client: Client) -> None:
+    def test_visitors_without_htmx_are_sent_to_sign_in(self, client: Client) -> None:
         assert client.get(UPDATE).url.startswith("/admin/login/")  # type: ignore[attr-defined]
 
-    def test_it_is_nobody_elses_business(self, signed_in: Client) -> None:
+    def test_downloads_of_others_are_not_listed(self, signed_in: Client) -> None:
         response = signed_in.get(UPDATE)
         assert "no-store" in response.headers["Cache-Control"]
         assert "HX-Request" in response.headers["Vary"]
@@ -144,7 +144,7 @@ class TestUpdate:
 
 class TestClear:
     @pytest.mark.parametrize("field", ["download_key", "filepath"])
-    def test_the_owner_clears_row_and_file(
+    def test_clearing_deletes_row_and_file(
         self, signed_in: Client, mine: Download, field: str
     ) -> None:
         response = signed_in.post(CLEAR, {field: getattr(mine, field)})
@@ -152,7 +152,7 @@ class TestClear:
         assert Download.objects.count() == 0
         assert not default_storage.exists(mine.filepath)
 
-    def test_htmx_gets_the_list_that_is_left(self, signed_in: Client, mine: Download) -> None:
+    def test_htmx_gets_the_remaining_list(self, signed_in: Client, mine: Download) -> None:
         left = DownloadFactory(collection=mine.collection, name="left")
         response = signed_in.post(CLEAR, {"download_key": mine.pk}, headers=HTMX)
         assert left.name in response.text
@@ -162,7 +162,7 @@ class TestClear:
     @pytest.mark.parametrize(
         ("back", "status"), [("/orders/", 302), ("https://evil.example/", 200), ("//evil", 200)]
     )
-    def test_a_plain_form_goes_back_to_its_own_page(
+    def test_a_plain_form_leads_back_to_its_page(
         self, signed_in: Client, mine: Download, back: str, status: int
     ) -> None:
         response = signed_in.post(CLEAR, {"download_key": mine.pk, "next": back})
@@ -172,7 +172,7 @@ class TestClear:
         ("back", "status"),
         [("/x/?" + "a" * 5000, 302), ("/é/?" + "é" * 300, 302), ("/" + "é" * 300, 200)],
     )
-    def test_an_address_that_fits_into_no_header_loses_its_query(
+    def test_an_address_too_long_for_a_header_loses_its_query(
         self, signed_in: Client, mine: Download, back: str, status: int
     ) -> None:
         response = signed_in.post(CLEAR, {"download_key": mine.pk, "next": back})
@@ -184,13 +184,13 @@ class TestClear:
         "data",
         [{}, {"download_key": "x"}, {"filepath": "../../etc/passwd"}, {"filepath": "a\x00b"}],
     )
-    def test_what_names_no_download_is_404(
+    def test_an_unknown_key_or_path_is_404(
         self, signed_in: Client, mine: Download, data: dict[str, str]
     ) -> None:
         assert signed_in.post(CLEAR, data).status_code == 404
         assert Download.objects.count() == 1
 
-    def test_htmx_gets_the_list_also_when_it_was_gone_already(
+    def test_htmx_gets_the_list_if_the_download_was_already_cleared(
         self, signed_in: Client, mine: Download
     ) -> None:
         response = signed_in.post(CLEAR, {"download_key": uuid.uuid4()}, headers=HTMX)
@@ -198,13 +198,13 @@ class TestClear:
         assert mine.name in response.text
         assert Download.objects.count() == 1
 
-    def test_a_session_that_ended_is_told_in_the_menu(self, client: Client, mine: Download) -> None:
+    def test_the_menu_says_that_the_session_has_ended(self, client: Client, mine: Download) -> None:
         response = client.post(CLEAR, {"download_key": mine.pk}, headers=HTMX)
         assert "signed out" in response.text
         assert "password" not in response.text
         assert Download.objects.count() == 1
 
-    def test_it_needs_the_csrf_token(self, user: Any, mine: Download) -> None:
+    def test_clearing_needs_the_csrf_token(self, user: Any, mine: Download) -> None:
         client = Client(enforce_csrf_checks=True)
         client.force_login(user)
         assert client.post(CLEAR, {"download_key": mine.pk}).status_code == 403
@@ -221,36 +221,36 @@ class TestDownload:
         assert response.headers["Content-Length"] == "4"
 
     @pytest.mark.parametrize("filename", ["Aufträge ‘24’.csv", "注文.csv", 'a"b;c.csv'])
-    def test_any_name_comes_through(self, signed_in: Client, mine: Download, filename: str) -> None:
+    def test_the_response_has_the_filename(
+        self, signed_in: Client, mine: Download, filename: str
+    ) -> None:
         Download.objects.update(filename=filename)
         response = signed_in.get(mine.url)
         assert response.getvalue() == b"a,b\n"  # type: ignore[attr-defined]
         assert response.headers["Content-Disposition"].startswith("attachment; filename")
 
     @pytest.mark.parametrize("state", [{}, {"running": True}, {"failed": True}])
-    def test_what_is_not_complete_is_404(self, signed_in: Client, user: Any, state: Any) -> None:
+    def test_a_download_that_is_not_complete_is_404(
+        self, signed_in: Client, user: Any, state: Any
+    ) -> None:
         download = DownloadFactory(collection__user=user, **state)
         url = reverse("async_downloads:download", args=[download.pk])
         assert signed_in.get(url).status_code == 404
 
-    def test_an_expired_one_is_404(self, signed_in: Client, user: Any) -> None:
+    def test_an_expired_download_is_404(self, signed_in: Client, user: Any) -> None:
         download = DownloadFactory(collection__user=user, complete=True, expired=True)
         assert signed_in.get(download.url).status_code == 404
 
-    def test_a_file_that_was_removed_behind_our_back_is_410(
-        self, signed_in: Client, mine: Download
-    ) -> None:
+    def test_a_missing_file_is_410(self, signed_in: Client, mine: Download) -> None:
         default_storage.delete(mine.filepath)
         response = signed_in.get(mine.url)
         assert response.status_code == 410
-        assert "no longer there" in response.text
+        assert "This file is missing" in response.text
 
 
 class TestScript:
     @pytest.mark.parametrize("name", ["htmx-2.min.js", "hx-ws-2.min.js"])
-    def test_htmx_is_handed_out_for_sites_without_django_htmx(
-        self, client: Client, name: str
-    ) -> None:
+    def test_htmx_is_served_for_sites_without_django_htmx(self, client: Client, name: str) -> None:
         response = client.get(f"/async_downloads/scripts/{name}")
         assert response.headers["Content-Type"].startswith("text/javascript")
         assert b"htmx" in response.content
@@ -259,12 +259,12 @@ class TestScript:
         assert again.status_code == 304
 
     @pytest.mark.parametrize("name", ["settings.py", "..%2F..%2Fhttp.py", "htmx-2.js"])
-    def test_nothing_else_is(self, client: Client, name: str) -> None:
+    def test_no_other_file_is_served(self, client: Client, name: str) -> None:
         assert client.get(f"/async_downloads/scripts/{name}").status_code == 404
 
 
 class TestThePageOfAll:
-    def test_it_shows_them_page_by_page_newest_first(self, signed_in: Client, user: Any) -> None:
+    def test_downloads_are_paginated_newest_first(self, signed_in: Client, user: Any) -> None:
         collection = DownloadFactory(collection__user=user, name="oldest").collection
         for number in range(26):
             DownloadFactory(collection=collection, name=f"number {number}")
@@ -278,12 +278,14 @@ class TestThePageOfAll:
         assert "Page 2 of 2" in second
 
     @pytest.mark.parametrize("page", ["0", "-1", "x", "99", ""])
-    def test_a_page_that_there_is_not_is_the_nearest(self, signed_in: Client, page: str) -> None:
+    def test_an_invalid_page_number_shows_the_nearest_page(
+        self, signed_in: Client, page: str
+    ) -> None:
         answer = signed_in.get("/async_downloads/list/", {"page": page})
         assert "No downloads" in answer.text
         assert answer["Cache-Control"] == "private, no-store"
 
-    def test_its_forms_come_back_to_it(self, signed_in: Client, mine: Download) -> None:
+    def test_its_forms_lead_back_to_it(self, signed_in: Client, mine: Download) -> None:
         page = signed_in.get("/async_downloads/list/?page=1").text
         assert 'name="next" value="/async_downloads/list/?page=1"' in page
         assert "hx-post" not in page
@@ -291,23 +293,23 @@ class TestThePageOfAll:
         answer = signed_in.post("/async_downloads/ajax_clear_download/", back)
         assert (answer.status_code, answer["Location"]) == (302, back["next"])
 
-    def test_it_costs_the_same_however_many_there_are(
+    def test_it_costs_the_same_for_any_number_of_downloads(
         self, signed_in: Client, user: Any, django_assert_num_queries: Any
     ) -> None:
         for _ in range(30):
             DownloadFactory(collection=DownloadCollectionFactory(user=user))
-        # The session, the user, how many, and one page of them.
+        # The session, the user, the number of downloads, and one page of them.
         with django_assert_num_queries(4):
             signed_in.get("/async_downloads/list/")
 
 
-class TestThePageOfAllKeepsUp:
+class TestPollsOfThePageOfAll:
     URL = "/async_downloads/list/"
 
     def poll(self, client: Client, version: str, **values: Any) -> Any:
         return client.get(self.URL, {"version": version, **values}, headers=HTMX)
 
-    def test_it_polls_itself_while_something_is_in_progress(
+    def test_the_page_polls_while_a_download_is_in_progress(
         self, signed_in: Client, user: Any
     ) -> None:
         download = DownloadFactory(collection__user=user)
@@ -317,18 +319,18 @@ class TestThePageOfAllKeepsUp:
         cache.save_download(download.download_key, [["R1"]])
         html = self.poll(signed_in, version_in(html)).text
         assert 'hx-trigger="async-downloads:look from:body' in html
-        # It is what is swapped in, not a page in a page.
+        # The response is the fragment to swap in, without the rest of the page.
         assert "<html" not in html
         assert html.count('class="download-container"') == 1
         assert 'name="next" value="/async_downloads/list/?page=1"' in html
 
     @pytest.mark.usefixtures("shared_cache")
-    def test_what_it_shows_already_costs_no_query_of_downloads(
+    def test_an_unchanged_poll_costs_no_query_of_downloads(
         self, signed_in: Client, user: Any, django_assert_num_queries: Any
     ) -> None:
         download = DownloadFactory(collection__user=user)
         version = version_in(signed_in.get(self.URL).text)
-        # The first one brings the cache what it compares with.
+        # The first poll fills the cache with the version.
         assert self.poll(signed_in, version, page=1).status_code == 204
         with django_assert_num_queries(2):
             unchanged = self.poll(signed_in, version, page=1)
@@ -336,7 +338,7 @@ class TestThePageOfAllKeepsUp:
         cache.set_error(download.download_key, "Gone.")
         assert self.poll(signed_in, version, page=1).status_code == 200
 
-    def test_the_version_is_of_its_own_page(self, signed_in: Client, user: Any) -> None:
+    def test_each_page_has_its_own_version(self, signed_in: Client, user: Any) -> None:
         collection = DownloadFactory(collection__user=user, complete=True, name="old").collection
         for _ in range(25):
             DownloadFactory(collection=collection, complete=True)
@@ -349,12 +351,12 @@ class TestThePageOfAllKeepsUp:
         assert "renamed" in self.poll(signed_in, version, page=2).text
 
     @pytest.mark.parametrize("headers", [{}, HTMX, HTMX | {"HX-Boosted": "true"}], ids=str)
-    def test_who_brings_no_version_gets_the_whole_page(
+    def test_a_request_without_a_version_gets_the_whole_page(
         self, signed_in: Client, mine: Download, headers: Any
     ) -> None:
         assert "<html" in signed_in.get(self.URL, headers=headers).text
 
-    def test_a_session_that_has_ended_is_told_but_to_a_link_that_htmx_follows(
+    def test_an_ended_session_is_reported_to_a_poll_but_not_to_a_boosted_link(
         self, client: Client
     ) -> None:
         assert "You are signed out." in self.poll(client, "a.b").text
@@ -363,7 +365,7 @@ class TestThePageOfAllKeepsUp:
 
 
 class TestClearFinished:
-    def test_what_is_in_progress_stays(self, signed_in: Client, user: Any) -> None:
+    def test_downloads_in_progress_are_kept(self, signed_in: Client, user: Any) -> None:
         collection = DownloadFactory(collection__user=user, complete=True).collection
         DownloadFactory(collection=collection, failed=True)
         kept = [
@@ -373,7 +375,7 @@ class TestClearFinished:
         assert answer["Location"] == "/async_downloads/list/"
         assert set(Download.objects.all()) == set(kept)
 
-    def test_htmx_gets_what_is_left(self, signed_in: Client, mine: Download) -> None:
+    def test_htmx_gets_the_remaining_list(self, signed_in: Client, mine: Download) -> None:
         answer = signed_in.post("/async_downloads/clear_finished/", headers={"HX-Request": "true"})
         assert "No downloads" in answer.text
         assert not Download.objects.exists()
@@ -381,15 +383,15 @@ class TestClearFinished:
 
 @pytest.mark.parametrize("name", ["ajax_update", "download_list", "download"])
 @pytest.mark.parametrize("login", ["/admin/login/", "https://sign-in.example/"])
-def test_a_visitor_is_led_back_from_the_sign_in(
+def test_signing_in_leads_back_to_the_page(
     client: Client, settings: Any, name: str, login: str
 ) -> None:
     settings.LOGIN_URL = login
     path = reverse(f"async_downloads:{name}", args=[uuid.uuid4()] if name == "download" else [])
     host = "http://testserver" if login.startswith("https") else ""
-    for query, kept in [("", ""), ("?page=2", "?page=2"), ("?page=" + "%C3%A9" * 400, "")]:
+    for query, kept_query in [("", ""), ("?page=2", "?page=2"), ("?page=" + "%C3%A9" * 400, "")]:
         address = client.get(path + query)["Location"]
-        assert parse_qs(urlsplit(address).query)["next"] == [host + path + kept]
+        assert parse_qs(urlsplit(address).query)["next"] == [host + path + kept_query]
         assert address.startswith(login)
         assert len(address) < 2000
 
@@ -398,7 +400,7 @@ def test_a_visitor_is_led_back_from_the_sign_in(
     ("method", "name"),
     [("get", "ajax_update"), ("post", "ajax_clear_download"), ("post", "clear_finished")],
 )
-def test_a_site_that_asks_everybody_to_sign_in_tells_the_menu_so_too(
+def test_the_menu_reports_an_ended_session_on_sites_that_require_login(
     client: Client, settings: Any, method: str, name: str
 ) -> None:
     required = "django.contrib.auth.middleware.LoginRequiredMiddleware"

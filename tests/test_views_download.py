@@ -1,4 +1,4 @@
-"""Fetching a file that is large, gone, or in a storage that fails."""
+"""Fetching a file that is missing, that a client has already, or whose storage fails."""
 
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 UPDATE = "/async_downloads/ajax_update/"
 HTMX = {"HX-Request": "true"}
 
-#: Where nobody listens.
-NOBODY = "http://127.0.0.1:1"
+#: An address without a server.
+UNREACHABLE = "http://127.0.0.1:1"
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def mine(user: Any) -> Download:
     return DownloadFactory(collection__user=user, complete=True)
 
 
-def test_each_way_of_asking_for_a_file_that_is_gone_is_410_and_the_row_is_marked(
+def test_each_request_for_a_missing_file_is_410_and_marks_the_row(
     signed_in: Client, mine: Download
 ) -> None:
     default_storage.delete(mine.filepath)
@@ -38,27 +38,27 @@ def test_each_way_of_asking_for_a_file_that_is_gone_is_410_and_the_row_is_marked
     for method in (signed_in.get, signed_in.head, signed_in.get):
         assert method(url).status_code == 410
     response = signed_in.get(url)
-    assert "no longer there" in response.text
+    assert "This file is missing" in response.text
     assert response["Cache-Control"] == "private, no-store"
     mine.refresh_from_db()
     assert (mine.failed, mine.file_missing, mine.url) == (True, True, "")
-    assert mine.errors == "The file is no longer there. Please ask for it again."
+    assert mine.errors == "The file is missing. Please request it again."
 
 
-def test_the_list_says_that_a_file_is_gone_rather_than_offer_it(
+def test_the_list_says_that_a_file_is_missing_and_does_not_link_it(
     signed_in: Client, mine: Download
 ) -> None:
     default_storage.delete(mine.filepath)
     version = signed_in.get(UPDATE, headers=HTMX).text.partition('"version": "')[2]
     signed_in.get(mine.url)
     update = signed_in.get(UPDATE, {"version": version.partition('"')[0]}, headers=HTMX)
-    assert "The file is no longer there." in update.text
+    assert "The file is missing." in update.text
     assert mine.url not in update.text
     (entry,) = signed_in.get(UPDATE).json()["downloads"]
     assert (entry["complete"], entry["url"]) == (False, "")
 
 
-def test_a_file_that_somebody_removed_can_be_made_again(signed_in: Client, mine: Download) -> None:
+def test_a_missing_file_can_be_built_again(signed_in: Client, mine: Download) -> None:
     default_storage.delete(mine.filepath)
     url = mine.url
     before = signed_in.get(url).status_code
@@ -68,10 +68,10 @@ def test_a_file_that_somebody_removed_can_be_made_again(signed_in: Client, mine:
     assert response.getvalue() == b"a\n1\n"  # type: ignore[attr-defined]
 
 
-def test_a_storage_that_cannot_be_reached_is_503_and_logged(
+def test_an_unreachable_storage_is_503_and_logged(
     signed_in: Client, mine: Download, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings.STORAGES = s3.storages(NOBODY, client_config=Config(retries={"max_attempts": 0}))
+    settings.STORAGES = s3.storages(UNREACHABLE, client_config=Config(retries={"max_attempts": 0}))
     settings.ASYNC_DOWNLOADS_STORAGE = "s3"
     response = signed_in.get(mine.url)
     assert response.status_code == 503
@@ -80,7 +80,7 @@ def test_a_storage_that_cannot_be_reached_is_503_and_logged(
     assert mine.complete
 
 
-def test_a_lost_download_goes_on_where_it_stopped(signed_in: Client, mine: Download) -> None:
+def test_an_interrupted_download_can_be_resumed(signed_in: Client, mine: Download) -> None:
     etag = signed_in.head(mine.url)["ETag"]
     headers = {"Range": "bytes=2-", "If-Range": etag}
     response = signed_in.get(mine.url, headers=headers)
@@ -88,7 +88,7 @@ def test_a_lost_download_goes_on_where_it_stopped(signed_in: Client, mine: Downl
     assert response.getvalue() == b"b\n"  # type: ignore[attr-defined]
 
 
-def test_a_file_that_is_made_again_has_another_tag(signed_in: Client, mine: Download) -> None:
+def test_a_file_that_is_built_again_has_another_etag(signed_in: Client, mine: Download) -> None:
     first = signed_in.head(mine.url)["ETag"]
     Download.objects.update(finished_at=timezone.now())
     assert signed_in.head(mine.url)["ETag"] != first
@@ -97,7 +97,7 @@ def test_a_file_that_is_made_again_has_another_tag(signed_in: Client, mine: Down
 
 @pytest.mark.parametrize("way", ["stream", "x-accel", "x-sendfile"])
 @pytest.mark.parametrize("fault", ["not mounted", "broken"])
-def test_a_storage_that_is_not_there_for_a_while_loses_nothing(
+def test_a_temporary_failure_of_the_storage_marks_no_file_as_missing(
     signed_in: Client, mine: Download, settings: Any, way: str, fault: str
 ) -> None:
     settings.ASYNC_DOWNLOADS_SERVE = way
@@ -106,7 +106,7 @@ def test_a_storage_that_is_not_there_for_a_while_loses_nothing(
         folder = folder.parent
     aside = folder.rename(folder.with_name("aside"))
     if fault == "broken":
-        # The error is another one than that there is no file.
+        # This error does not mean that the file is missing.
         folder.touch()
     assert signed_in.get(mine.url).status_code == 503
     folder.unlink(missing_ok=True)
@@ -118,16 +118,16 @@ def test_a_storage_that_is_not_there_for_a_while_loses_nothing(
     assert mine.complete
 
 
-def test_what_has_finished_cannot_be_cleared_while_the_database_is_locked(
+def test_clear_finished_is_503_while_the_database_is_locked(
     signed_in: Client, mine: Download
 ) -> None:
-    # No cache is shared, so there is nowhere to mark it.
+    # Without a shared cache, the request cannot be recorded there.
     with locked_elsewhere():
         assert signed_in.post("/async_downloads/clear_finished/").status_code == 503
     assert Download.objects.exists()
 
 
-# Who has fetched it, and how often
+# Records of fetches
 
 
 def fetches(download: Download) -> tuple[int, Any]:
@@ -147,7 +147,7 @@ def fetches(download: Download) -> tuple[int, Any]:
     ],
     ids=str,
 )
-def test_a_fetch_is_counted_where_it_begins(
+def test_a_fetch_is_counted_when_the_response_has_the_first_byte(
     signed_in: Client, user: Any, mine: Download, method: str, headers: Any, counted: int
 ) -> None:
     response = getattr(signed_in, method)(mine.url, headers=headers)
@@ -156,27 +156,27 @@ def test_a_fetch_is_counted_where_it_begins(
 
 
 @pytest.mark.parametrize(
-    ("asked", "counted"),
+    ("headers", "counted"),
     [
         ({}, 1),
         ({"Range": "bytes=2-"}, 0),
         ({"Range": "Bytes= 0-"}, 1),
-        # Of these, the web server may send the whole file.
+        # The web server may answer these with the whole file.
         ({"Range": "bytes=-99999"}, 1),
         ({"Range": "bytes=2-2,0-"}, 1),
         ({"Range": "lines=2-"}, 1),
     ],
     ids=str,
 )
-def test_what_is_handed_over_is_counted_alike(
-    signed_in: Client, user: Any, mine: Download, settings: Any, asked: Any, counted: int
+def test_a_fetch_through_the_web_server_is_counted(
+    signed_in: Client, user: Any, mine: Download, settings: Any, headers: Any, counted: int
 ) -> None:
     settings.ASYNC_DOWNLOADS_SERVE = "x-accel"
-    assert signed_in.get(mine.url, headers=asked).status_code == 200
+    assert signed_in.get(mine.url, headers=headers).status_code == 200
     assert fetches(mine)[0] == counted
 
 
-def test_what_a_page_has_already_is_not_fetched(signed_in: Client, mine: Download) -> None:
+def test_a_response_without_content_is_not_counted(signed_in: Client, mine: Download) -> None:
     response = signed_in.get(mine.url)
     assert b"".join(response)
     again = signed_in.get(mine.url, headers={"If-None-Match": response["ETag"]})
@@ -184,13 +184,13 @@ def test_what_a_page_has_already_is_not_fetched(signed_in: Client, mine: Downloa
     assert fetches(mine)[0] == 1
 
 
-def test_a_fetch_makes_nothing_live_longer(signed_in: Client, mine: Download) -> None:
+def test_a_fetch_does_not_change_the_expiry(signed_in: Client, mine: Download) -> None:
     before = Download.objects.values("heard_at", "expires_at").get()
     assert b"".join(signed_in.get(mine.url))
     assert Download.objects.values("heard_at", "expires_at").get() == before
 
 
-def test_a_fetch_that_cannot_be_counted_is_served(
+def test_a_fetch_that_cannot_be_counted_is_still_sent(
     signed_in: Client, mine: Download, caplog: pytest.LogCaptureFixture
 ) -> None:
     with locked_elsewhere():
@@ -221,7 +221,7 @@ def test_staff_with_the_permission_fetch_the_files_of_others(
     assert fetches(mine) == ((1, other_user) if status == 200 else (0, None))
 
 
-def test_the_site_may_refuse_staff_as_well(
+def test_the_site_may_refuse_staff(
     client: Client, staff_user: Any, mine: Download, settings: Any
 ) -> None:
     settings.ASYNC_DOWNLOADS_MAY_FETCH = "operator.is_"
@@ -229,9 +229,11 @@ def test_the_site_may_refuse_staff_as_well(
     assert client.get(mine.url).status_code == 404
 
 
-def test_who_is_gone_has_still_been_counted(user: Any, client: Client, mine: Download) -> None:
-    somebody = UserFactory(is_staff=True, is_superuser=True)
-    client.force_login(somebody)
+def test_the_fetch_of_a_deleted_user_still_counts(
+    user: Any, client: Client, mine: Download
+) -> None:
+    staff = UserFactory(is_staff=True, is_superuser=True)
+    client.force_login(staff)
     assert b"".join(client.get(mine.url))
-    somebody.delete()
+    staff.delete()
     assert fetches(mine) == (1, None)

@@ -13,7 +13,7 @@ ROOT: Final = Path(__file__).parents[1]
 #: Words that need a second reading, or that have a plainer word in the field.
 AVOIDED: Final = (
     "told",
-    "tell",
+    r"(?<!\.)tell(?! ?\()",  # not the method of a file
     "tells",
     "nobody",
     "somebody",

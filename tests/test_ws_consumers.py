@@ -1,4 +1,4 @@
-"""The websocket of a signed-in person."""
+"""The websocket consumer: who may connect, and what it sends."""
 
 import asyncio
 import re
@@ -14,8 +14,8 @@ from django.urls import re_path
 
 from async_downloads import cache, store
 from async_downloads.centre import push
-from async_downloads.centre.intervals import SOCKET_MINIMUM
 from async_downloads.centre.websocket_address import ANY_NAME
+from async_downloads.intervals import SOCKET_MINIMUM
 from async_downloads.models import Download
 from async_downloads.routing import websocket_urlpatterns
 from async_downloads.ws_consumers import DownloadsConsumer
@@ -31,20 +31,20 @@ from tests.sockets import (
     session_communicator,
 )
 
-# The fixtures are these tests' own, too.
+# Fixtures are only used in modules that import them.
 from tests.sockets import no_connection_left_behind as no_connection_left_behind
 from tests.sockets import pushed as pushed
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
-#: Long enough for a look that is due, and for nothing more to come.
+#: Long enough for a message that is due.
 SOON = SOCKET_MINIMUM * 3
 
-#: As the documentation of 0.6.0 has it.
-OLD_ROUTE = [re_path(r"ws/downloads/(?P<username>[\w.]+)/$", DownloadsConsumer.as_asgi())]
+#: The route that the documentation of 0.6.0 shows.
+LEGACY_ROUTE = [re_path(r"ws/downloads/(?P<username>[\w.]+)/$", DownloadsConsumer.as_asgi())]
 
 
-# Who gets in
+# Who may connect
 
 
 @pytest.mark.parametrize("path", ["/ws/downloads/", "/ws/downloads/ada/"])
@@ -52,30 +52,30 @@ async def test_an_anonymous_visitor_is_refused(path: str) -> None:
     assert await is_refused(communicator(AnonymousUser(), path))
 
 
-async def test_a_site_without_authentication_refuses_everybody() -> None:
+async def test_a_site_without_authentication_refuses_every_visitor() -> None:
     page = Socket(URLRouter(websocket_urlpatterns), "/ws/downloads/")
     assert await is_refused(page)
 
 
 @pytest.mark.parametrize("name", ["grace", "ADA", "ada ", "adaa", "1", "None"])
-async def test_a_name_that_is_not_their_own_is_refused(
-    user: Any, other_user: Any, name: str
-) -> None:
+async def test_the_name_of_another_user_is_refused(user: Any, other_user: Any, name: str) -> None:
     assert await is_refused(communicator(user, f"/ws/downloads/{name}/"))
 
 
-async def test_a_foreign_name_is_refused_on_the_old_route_too(user: Any, other_user: Any) -> None:
-    assert await is_refused(communicator(user, "/ws/downloads/grace/", routes=OLD_ROUTE))
+async def test_the_name_of_another_user_is_refused_on_the_route_of_0_6(
+    user: Any, other_user: Any
+) -> None:
+    assert await is_refused(communicator(user, "/ws/downloads/grace/", routes=LEGACY_ROUTE))
 
 
 @pytest.mark.parametrize("path", ["/ws/downloads/", "/ws/downloads/ada/"])
-async def test_without_a_name_or_under_their_own_a_user_gets_in(user: Any, path: str) -> None:
+async def test_a_user_may_connect_without_a_name_or_with_their_own(user: Any, path: str) -> None:
     async with connected(user, path=path):
         pass
 
 
-async def test_the_old_route_lets_a_user_in(user: Any) -> None:
-    async with connected(user, path="/ws/downloads/ada/", routes=OLD_ROUTE):
+async def test_a_user_may_connect_to_the_route_of_0_6(user: Any) -> None:
+    async with connected(user, path="/ws/downloads/ada/", routes=LEGACY_ROUTE):
         pass
 
 
@@ -89,15 +89,15 @@ async def test_the_old_route_lets_a_user_in(user: Any) -> None:
         ("x" * 150, "x" * 150),
     ],
 )
-async def test_a_user_of_any_name_gets_in(name: str, path: str) -> None:
+async def test_a_user_with_any_name_may_connect(name: str, path: str) -> None:
     user = await in_thread(UserFactory, username=name)
     async with connected(user, path=f"/ws/downloads/{path}/"):
         pass
 
 
 @pytest.mark.parametrize("name", ["bob@example.com", "a+b-c", "with spaces", "ada", "_"])
-@pytest.mark.parametrize("routes", [None, OLD_ROUTE], ids=["ours", "old"])
-async def test_a_name_for_any_user_lets_in_whom_the_old_route_cannot_match(
+@pytest.mark.parametrize("routes", [None, LEGACY_ROUTE], ids=["current", "legacy"])
+async def test_users_whom_the_route_of_0_6_cannot_match_may_connect_by_the_common_name(
     name: str, routes: Any
 ) -> None:
     user = await in_thread(UserFactory, username=name)
@@ -105,11 +105,11 @@ async def test_a_name_for_any_user_lets_in_whom_the_old_route_cannot_match(
         pass
 
 
-async def test_a_name_for_any_user_lets_no_visitor_in() -> None:
+async def test_an_anonymous_visitor_is_refused_under_the_common_name() -> None:
     assert await is_refused(communicator(AnonymousUser(), f"/ws/downloads/{ANY_NAME}/"))
 
 
-async def test_the_session_tells_who_it_is(signed_in: Client, user: Any) -> None:
+async def test_the_session_identifies_the_user(signed_in: Client, user: Any) -> None:
     await running(user, percentage=30)
     page = session_communicator(signed_in)
     assert (await page.connect())[0]
@@ -124,28 +124,28 @@ async def test_a_socket_is_closed_once_its_session_has_ended(signed_in: Client, 
     await page.receive_from()
     await in_thread(signed_in.logout)
     await in_thread(cache.set_percentage, download.download_key, 40)
-    # At the latest when there is something to tell: it must not be told any more.
+    # At the latest with the next change, which must not be sent.
     assert (await page.receive_output())["type"] == "websocket.close"
 
 
 async def test_a_page_of_another_site_is_refused(user: Any, settings: Any) -> None:
-    # A browser sends the cookies along for a socket that any page opens; only Origin tells.
+    # A browser sends cookies with a socket of any page; only the Origin header differs.
     settings.ALLOWED_HOSTS = ["shop.example.org"]
     headers = [(b"host", b"shop.example.org"), (b"origin", b"https://evil.example.com")]
     assert await is_refused(communicator(user, headers=headers))
 
 
-async def test_a_page_of_this_site_is_let_in(user: Any, settings: Any) -> None:
+async def test_a_page_of_this_site_may_connect(user: Any, settings: Any) -> None:
     settings.ALLOWED_HOSTS = ["shop.example.org"]
     headers = [(b"host", b"shop.example.org"), (b"origin", b"https://shop.example.org")]
     async with connected(user, headers=headers):
         pass
 
 
-# What they are sent
+# What the consumer sends
 
 
-async def test_on_connect_the_list_is_sent_as_an_out_of_band_swap(user: Any) -> None:
+async def test_the_list_is_sent_on_connection_as_an_out_of_band_swap(user: Any) -> None:
     download = await running(user, percentage=30, name="Orders")
     page = communicator(user)
     await page.connect()
@@ -158,7 +158,7 @@ async def test_on_connect_the_list_is_sent_as_an_out_of_band_swap(user: Any) -> 
 
 
 @pytest.mark.parametrize("where", ["setting", "server", "page"])
-async def test_what_is_sent_has_urls_below_the_path_of_the_site(
+async def test_urls_in_messages_are_below_the_path_of_the_site(
     user: Any, settings: Any, where: str
 ) -> None:
     await running(user)
@@ -187,7 +187,7 @@ async def test_a_user_without_downloads_is_sent_an_empty_list(user: Any) -> None
     await page.disconnect()
 
 
-async def test_a_change_of_the_row_brings_a_new_list(user: Any) -> None:
+async def test_a_change_of_a_row_sends_a_new_list(user: Any) -> None:
     download = await running(user, percentage=30)
     async with connected(user) as page:
         await in_thread(cache.set_percentage, download.download_key, 40)
@@ -204,14 +204,14 @@ async def test_a_new_download_appears(user: Any) -> None:
         assert "new.csv" in await page.receive_from()
 
 
-async def test_a_hint_without_a_change_brings_nothing(user: Any) -> None:
+async def test_a_hint_without_a_change_sends_nothing(user: Any) -> None:
     await running(user, percentage=30)
     async with connected(user) as page:
         await get_channel_layer().group_send(push.group_name(user.pk), {"type": push.HINT})
         assert await page.receive_nothing(timeout=SOON)
 
 
-async def test_many_hints_are_answered_together_and_the_last_word_counts(user: Any) -> None:
+async def test_many_hints_are_answered_together_with_the_last_state(user: Any) -> None:
     download = await running(user)
     received = [0]
     async with connected(user) as page:
@@ -221,11 +221,11 @@ async def test_many_hints_are_answered_together_and_the_last_word_counts(user: A
         while received[-1] != 40:
             received += percentages(await page.receive_from())
         waits = (time.monotonic() - began) / SOCKET_MINIMUM
-    # As many as there are waits in the time that the changes took, not one for each.
+    # At most one for each wait between messages, not one for each change.
     assert len(received) <= waits + 3
 
 
-async def test_hints_that_overflow_the_channel_do_not_lose_the_end(user: Any) -> None:
+async def test_the_last_state_is_sent_even_if_hints_overflow_the_channel(user: Any) -> None:
     download = await running(user)
     async with connected(user) as page:
         layer = get_channel_layer()
@@ -237,14 +237,14 @@ async def test_hints_that_overflow_the_channel_do_not_lose_the_end(user: Any) ->
 
 
 class LingeringConsumer(DownloadsConsumer):
-    """A consumer whose look takes its time after the list was read and sent."""
+    """A consumer that is slow after it has read and sent the list."""
 
     async def send_changes(self) -> None:
         await super().send_changes()
         await asyncio.sleep(SOON)
 
 
-async def test_a_hint_during_a_look_asks_for_another(user: Any) -> None:
+async def test_a_hint_while_the_list_is_sent_causes_another_look(user: Any) -> None:
     download = await running(user)
     routes = [re_path("^ws/downloads/$", LingeringConsumer.as_asgi())]
     async with connected(user, routes=routes) as page:
@@ -254,7 +254,7 @@ async def test_a_hint_during_a_look_asks_for_another(user: Any) -> None:
 
 
 class ChangingLayer(InMemoryChannelLayer):
-    """A layer under which a download changes as soon as a group is joined."""
+    """A channel layer that changes a download as soon as a group is joined."""
 
     async def group_add(self, group: str, channel: str) -> None:
         await super().group_add(group, channel)
@@ -267,12 +267,12 @@ async def test_the_group_is_joined_before_the_first_look(user: Any, settings: An
     await running(user, percentage=30)
     page = communicator(user)
     await page.connect()
-    # What changes from here on brings a hint; what changed until here must be seen now.
+    # Later changes cause hints; earlier changes must be in the first list.
     assert percentages(await page.receive_from()) == [77]
     await page.disconnect()
 
 
-async def test_each_page_of_a_user_is_told(user: Any) -> None:
+async def test_each_page_of_a_user_gets_changes(user: Any) -> None:
     download = await running(user, percentage=30)
     async with connected(user) as first, connected(user) as second:
         await in_thread(cache.set_percentage, download.download_key, 40)
@@ -280,7 +280,7 @@ async def test_each_page_of_a_user_is_told(user: Any) -> None:
         assert percentages(await second.receive_from()) == [40]
 
 
-async def test_what_is_somebody_elses_never_appears(user: Any, other_user: Any) -> None:
+async def test_downloads_of_other_users_are_never_sent(user: Any, other_user: Any) -> None:
     foreign = await running(other_user, name="Foreign secret", percentage=50)
     label = await in_thread(DownloadFactory, collection__user=None, collection__label="ada")
     page = communicator(user)
@@ -293,7 +293,7 @@ async def test_what_is_somebody_elses_never_appears(user: Any, other_user: Any) 
     await page.disconnect()
 
 
-async def test_what_has_expired_does_not_appear(user: Any) -> None:
+async def test_expired_downloads_are_not_sent(user: Any) -> None:
     await in_thread(DownloadFactory, collection__user=user, complete=True, expired=True)
     page = communicator(user)
     await page.connect()
@@ -301,7 +301,7 @@ async def test_what_has_expired_does_not_appear(user: Any) -> None:
     await page.disconnect()
 
 
-# What they send
+# Messages from the page
 
 
 @pytest.mark.parametrize(
@@ -324,20 +324,20 @@ async def test_a_message_from_the_page_is_ignored(user: Any, message: str | byte
         else:
             await page.send_to(text_data=message.replace("%s", download.filepath))
         assert await page.receive_nothing(timeout=SOON)
-        # It lives on.
+        # The socket stays open.
         await in_thread(cache.init_download, user, "new.csv")
         assert "new.csv" in await page.receive_from()
     assert await Download.objects.filter(pk=download.pk).aexists()
 
 
-async def test_a_page_that_goes_leaves_the_group(user: Any) -> None:
+async def test_a_closed_page_leaves_the_group(user: Any) -> None:
     layer = get_channel_layer()
     async with connected(user):
         assert list(layer.groups) == [push.group_name(user.pk)]
     assert layer.groups == {}
 
 
-async def test_a_page_that_goes_while_a_look_is_due_does_no_harm(
+async def test_a_page_that_closes_before_a_due_message_is_not_an_error(
     user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     download = await running(user)

@@ -19,7 +19,7 @@ urlpatterns = [
     path("out/", RedirectView.as_view(url="/admin/login/")),
     path("boosted/", views.boosted, {"strange": False}),
     path("strange/", views.boosted, {"strange": True}),
-    path("outspoken/", views.outspoken),
+    path("with-htmx-config/", views.with_htmx_config),
     path("start/", views.start, name="start"),
     path("node/<path:path>", views.node_module, name="node_module"),
 ]

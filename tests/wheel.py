@@ -1,4 +1,4 @@
-"""Looks into a built wheel, and tries it where it is installed. Run by ``nox -s wheel``."""
+"""Checks of a built wheel and of its installation, which ``nox -s wheel`` runs."""
 
 import sys
 import tempfile
@@ -26,7 +26,7 @@ NEEDED = (
 
 
 def contents(path: str) -> None:
-    """Check that the wheel has what a site needs, and nothing of demo and tests."""
+    """Check that the wheel has what a site needs, and nothing from the demo and the tests."""
     names = zipfile.ZipFile(path).namelist()
     lacking = [name for name in NEEDED if name not in names]
     strangers = [n for n in names if not n.startswith(("async_downloads/", "django_async_downl"))]
@@ -36,7 +36,7 @@ def contents(path: str) -> None:
 
 
 def try_it() -> None:
-    """Do the main job with the installed package and none of its extras."""
+    """Export, fetch and clear with the installed package, without extras."""
     import django
     from django.conf import settings
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -19,13 +19,9 @@ from django.utils.translation import gettext_lazy as _
 from async_downloads import store
 from async_downloads.admin.display import badge, grouped
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
+from async_downloads.utils.model_admins import ModelAdminMixin
 
 __all__ = ["ACTION_LIMIT", "BulkAction", "CollectionActions", "DownloadActions"]
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = object
 
 #: Downloads that one request may act on, so that it ends before a server's time limit.
 ACTION_LIMIT: Final = 10_000
@@ -35,10 +31,6 @@ MAX_PAGE_AGE: Final = timedelta(days=3650)
 
 #: Downloads that the confirmation page lists by name.
 LISTED: Final = 10
-
-
-class EmptyForm(forms.Form):
-    """A confirmation without fields."""
 
 
 class ExtendForm(forms.Form):
@@ -74,7 +66,7 @@ class BulkAction:
         flag: The kind of entry in the admin's history.
         applicable: Returns the downloads to which the action applies.
         act: Acts on downloads, and returns their number.
-        form: Further fields of the confirmation page.
+        form: Further fields of the confirmation page; none by default.
     """
 
     name: str
@@ -85,7 +77,7 @@ class BulkAction:
     flag: int
     applicable: Callable[[DownloadQuerySet], DownloadQuerySet]
     act: Callable[[DownloadQuerySet, Any, HttpRequest], int]
-    form: type[forms.Form] = EmptyForm
+    form: type[forms.Form] = forms.Form
 
     @property
     def removes(self) -> bool:
@@ -177,7 +169,7 @@ def _shown_at(request: HttpRequest) -> datetime:
         return now
 
 
-class ConfirmedActions(ModelAdmin):
+class ConfirmedActions(ModelAdminMixin):
     """Bulk actions that run once they are confirmed."""
 
     def confirm_and_act(

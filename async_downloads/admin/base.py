@@ -1,6 +1,6 @@
 """Base classes of the two model admins."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -12,19 +12,11 @@ from async_downloads.models import Download, DownloadCollection
 
 __all__ = ["COUNTED", "BoundedPaginator", "KeyedChangeList", "ReadOnlyAdmin"]
 
-if TYPE_CHECKING:
-    # Django's own classes take no type arguments when they run.
-    ModelAdmin = admin.ModelAdmin[Any]
-    AnyPaginator = Paginator[Any]
-else:
-    ModelAdmin = admin.ModelAdmin
-    AnyPaginator = Paginator
-
 #: Rows that are counted at most: counting a million takes longer than showing a page.
 COUNTED: Final = 10_000
 
 
-class BoundedPaginator(AnyPaginator):
+class BoundedPaginator(Paginator):  # type: ignore[type-arg] # it takes none at run time
     """Pages of the first ``COUNTED`` rows; filters, dates and search find the others."""
 
     @cached_property
@@ -63,19 +55,15 @@ class KeyedChangeList(ChangeList):
             keys = paginator.keys
         rows_of_page = self.apply_select_related(self.root_queryset.filter(pk__in=keys).order_by())
         rows = {row.pk: row for row in self.narrowed(rows_of_page)}
-        shown: Any = self.shown([rows[key] for key in keys if key in rows])
+        shown: Any = [rows[key] for key in keys if key in rows]
         self.result_list = shown
 
     def narrowed(self, rows: Any) -> Any:
         """Return the queryset without the columns that the list does not show."""
         return rows
 
-    def shown(self, rows: list[Any]) -> list[Any]:
-        """Return the rows with live values."""
-        return rows
 
-
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # it takes none at run time
     """Rows that only the code edits: staff view them and run bulk actions."""
 
     paginator = BoundedPaginator

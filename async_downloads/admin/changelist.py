@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.http import HttpRequest
+
 from async_downloads import store
 from async_downloads.admin.base import KeyedChangeList
 from async_downloads.admin.dates import hierarchy
@@ -16,9 +18,10 @@ class DownloadChangeList(KeyedChangeList):
         """Defer the tracebacks."""
         return rows.defer("error_detail")
 
-    def shown(self, rows: list[Any]) -> list[Any]:
-        """Update the percentages by one read of the cache."""
-        return store.as_shown(rows)
+    def get_results(self, request: HttpRequest) -> None:
+        """Read one page, and the percentages by one read of the cache."""
+        super().get_results(request)
+        self.result_list = store.as_shown(self.result_list)
 
     @property
     def dates(self) -> dict[str, Any]:

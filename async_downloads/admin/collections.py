@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.contrib.auth import get_user_model
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -13,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from async_downloads import store
 from async_downloads.admin.actions import CollectionActions
 from async_downloads.admin.base import ReadOnlyAdmin
-from async_downloads.admin.links import page_of
+from async_downloads.admin.links import may_view, page_of
 from async_downloads.models import Download, DownloadCollection
 
 __all__ = ["DownloadCollectionAdmin"]
@@ -50,30 +51,22 @@ class DownloadCollectionAdmin(CollectionActions, ReadOnlyAdmin):
         store.purge(Download.objects.filter(collection=obj.pk))
         DownloadCollection.objects.filter(pk=obj.pk).delete()
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """Show one collection, with links to its downloads and its user."""
-        response = super().change_view(request, object_id, form_url, extra_context)
-        shown = getattr(response, "context_data", None) or {}
-        if isinstance(collection := shown.get("original"), DownloadCollection):
-            shown["user_url"] = page_of(collection.user, get_user_model(), self.admin_site, request)
-            shown["downloads_url"] = self._downloads_of(collection, request)
-        return response
+        collection = context["original"]
+        context["user_url"] = page_of(collection.user, get_user_model(), self.admin_site, request)
+        context["downloads_url"] = self._downloads_of(collection, request)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def _downloads_of(self, collection: DownloadCollection, request: HttpRequest) -> str:
         """Return the URL of a collection's downloads; empty without the permission to view them."""
-        site = self.admin_site
-        if not site.is_registered(Download):
+        if not may_view(Download, self.admin_site, request):
             return ""
-        if not site.get_model_admin(Download).has_view_or_change_permission(request):
-            return ""
-        view = f"admin:{self.opts.app_label}_{Download._meta.model_name}_changelist"
-        return f"{reverse(view, current_app=site.name)}?collection__id__exact={collection.pk}"
+        view = admin_urlname(Download._meta, "changelist")
+        url = reverse(view, current_app=self.admin_site.name)
+        return f"{url}?collection__id__exact={collection.pk}"
 
     @admin.display(description=_("owner"))
     def owner(self, collection: DownloadCollection) -> str:

@@ -94,18 +94,11 @@ class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
             shown |= self.live_context(shown["cl"].result_list)
         return response
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """Show one download, with the links that the user may follow."""
-        response = super().change_view(request, object_id, form_url, extra_context)
-        shown = getattr(response, "context_data", None)
-        download = (shown or {}).get("original")
-        if shown and isinstance(download, Download):
-            shown |= links_of(download, self.admin_site, request)
-            shown |= {"htmx": self.htmx, **self.live_context([download])}
-        return response
+        download = context["original"]
+        context |= links_of(download, self.admin_site, request)
+        context |= {"htmx": self.htmx, **self.live_context([download])}
+        return super().render_change_form(request, context, *args, **kwargs)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from async_downloads.models import DownloadCollection
+from async_downloads.models.conditions import has_expired, has_stalled
 from async_downloads.owners import MAX_LABEL_LENGTH
 
 __all__ = ["AgeFilter", "ConditionFilter", "OwnerFilter", "SizeFilter", "owned_by"]
@@ -36,79 +37,82 @@ def owned_by(text: str) -> Q:
     return Q(collection__in=owners if len(keys) > MANY_OWNERS else keys)
 
 
-class ConditionFilter(admin.SimpleListFilter):
+class ChoiceFilter(admin.SimpleListFilter):
+    """A filter with a condition for each choice."""
+
+    labels: ClassVar[dict[str, Any]]
+
+    def conditions(self) -> dict[str, Q]:
+        """Return the condition of each choice, at this moment."""
+        raise NotImplementedError
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Name the choices."""
+        return list(self.labels.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        """Keep the downloads that meet the condition."""
+        condition = self.conditions().get(self.value() or "")
+        return None if condition is None else queryset.filter(condition)
+
+
+class ConditionFilter(ChoiceFilter):
     """A condition that depends on the current time: stalled or expired."""
 
     title = _("condition")
     parameter_name = "condition"
+    labels = {"stalled": _("Stalled"), "expired": _("Expired")}
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Name the conditions."""
-        return [("stalled", _("Stalled")), ("expired", _("Expired"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        """Keep the downloads in the chosen condition."""
-        rows: Any = queryset
-        conditions = {"stalled": rows.stalled, "expired": rows.expired}
-        condition = conditions.get(self.value() or "")
-        return None if condition is None else condition()
+    def conditions(self) -> dict[str, Q]:
+        """Return the conditions at this moment."""
+        return {"stalled": has_stalled(), "expired": has_expired(timezone.now())}
 
 
-class AgeFilter(admin.SimpleListFilter):
+class AgeFilter(ChoiceFilter):
     """The time since the request."""
 
     title = _("age")
     parameter_name = "age"
+    labels = {
+        "hour": _("Less than an hour"),
+        "day": _("Less than a day"),
+        "week": _("Less than a week"),
+        "older": _("More than a week"),
+    }
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Name the ages."""
-        return [
-            ("hour", _("Less than an hour")),
-            ("day", _("Less than a day")),
-            ("week", _("Less than a week")),
-            ("older", _("More than a week")),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        """Keep the downloads of the chosen age."""
+    def conditions(self) -> dict[str, Q]:
+        """Return the ages from now on back."""
         now = timezone.now()
         week = now - timedelta(weeks=1)
-        ages = {
+        return {
             "hour": Q(timestamp__gt=now - timedelta(hours=1)),
             "day": Q(timestamp__gt=now - timedelta(days=1)),
             "week": Q(timestamp__gt=week),
             "older": Q(timestamp__lte=week),
         }
-        age = ages.get(self.value() or "")
-        return None if age is None else queryset.filter(age)
 
 
-class SizeFilter(admin.SimpleListFilter):
+class SizeFilter(ChoiceFilter):
     """The size of the file."""
 
     title = _("size")
     parameter_name = "size"
+    labels = {
+        "none": _("No file"),
+        "small": _("Up to 1 MB"),
+        "medium": _("1 MB to 100 MB"),
+        "large": _("More than 100 MB"),
+    }
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Name the sizes."""
-        return [
-            ("none", _("No file")),
-            ("small", _("Up to 1 MB")),
-            ("medium", _("1 MB to 100 MB")),
-            ("large", _("More than 100 MB")),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        """Keep the downloads of the chosen size."""
+    def conditions(self) -> dict[str, Q]:
+        """Return the sizes."""
         large = 100 * MEGABYTE
-        sizes = {
+        return {
             "none": Q(size=None),
             "small": Q(size__lte=MEGABYTE),
             "medium": Q(size__gt=MEGABYTE, size__lte=large),
             "large": Q(size__gt=large),
         }
-        size = sizes.get(self.value() or "")
-        return None if size is None else queryset.filter(size)
 
 
 class OwnerFilter(admin.SimpleListFilter):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.contrib.auth import get_user_model
 from django.db.models import Model
 from django.http import HttpRequest
@@ -11,7 +12,7 @@ from django.urls import reverse
 from async_downloads import permissions
 from async_downloads.models import Download, DownloadCollection
 
-__all__ = ["links_of", "page_of"]
+__all__ = ["links_of", "may_view", "page_of"]
 
 
 def links_of(download: Download, site: AdminSite, request: HttpRequest) -> dict[str, str]:
@@ -39,9 +40,15 @@ def may_fetch_file(download: Download, user: Any) -> bool:
 
 def page_of(row: Model | None, model: type[Model], site: AdminSite, request: HttpRequest) -> str:
     """Return the URL of a row's page in the admin; empty if there is none for this user."""
-    if row is None or not site.is_registered(model):
+    if row is None or not may_view(model, site, request, row):
         return ""
-    if not site.get_model_admin(model).has_view_or_change_permission(request, row):
-        return ""
-    view = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
-    return reverse(view, args=[row.pk], current_app=site.name)
+    return reverse(admin_urlname(model._meta, "change"), args=[row.pk], current_app=site.name)
+
+
+def may_view(
+    model: type[Model], site: AdminSite, request: HttpRequest, row: Model | None = None
+) -> bool:
+    """Return whether the admin has pages of a model, or of one row, that this user may view."""
+    return site.is_registered(model) and site.get_model_admin(model).has_view_or_change_permission(
+        request, row
+    )

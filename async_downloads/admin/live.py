@@ -2,33 +2,28 @@
 
 import uuid
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from django.contrib import admin
+from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
-from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_safe
 
-from async_downloads import store
+from async_downloads import intervals, store
 from async_downloads.admin.display import badge, grouped, live_cells
-from async_downloads.centre import htmx_assets, intervals
+from async_downloads.centre import htmx_assets
 from async_downloads.models import Download
+from async_downloads.utils.model_admins import ModelAdminMixin
 
 __all__ = ["LiveViews"]
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = object
 
 #: Downloads that one request may poll: as many as a page of the list shows.
 MAX_POLLED: Final = 100
 
 
-class LiveViews(ModelAdmin):
+class LiveViews(ModelAdminMixin):
     """Two views for users who may view the list."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -55,10 +50,9 @@ class LiveViews(ModelAdmin):
         """The URL of htmx."""
         return htmx_assets.url("htmx-2.min.js")
 
-    def address(self, name: str, *arguments: Any) -> str:
+    def address(self, name: str) -> str:
         """Return the URL of one of this model's pages in its admin site."""
-        view = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
-        return reverse(view, args=arguments, current_app=self.admin_site.name)
+        return reverse(admin_urlname(self.opts, name), current_app=self.admin_site.name)
 
     def summary_view(self, request: HttpRequest) -> HttpResponse:
         """Count all downloads by state, in a request of its own as it reads every row."""
@@ -74,7 +68,7 @@ class LiveViews(ModelAdmin):
             "size": sum(total.size for total in totals),
             "list_url": self.address("changelist"),
         }
-        return self._private(render(request, "async_downloads/admin/summary.html", context))
+        return render(request, "async_downloads/admin/summary.html", context)
 
     def progress_view(self, request: HttpRequest) -> HttpResponse:
         """Return the state, progress and size of the downloads that a page shows in progress."""
@@ -87,7 +81,7 @@ class LiveViews(ModelAdmin):
         rows = store.as_shown(list(polled.defer("error_detail")))
         cells = [cell for row in rows for cell in live_cells(row, swapped=True).values()]
         context = {"cells": cells, **self.live_context(rows)}
-        return self._private(render(request, "async_downloads/admin/progress.html", context))
+        return render(request, "async_downloads/admin/progress.html", context)
 
     def _list_of(self, total: store.Total) -> str:
         query = "condition" if total.condition == store.STALLED else "state__exact"
@@ -96,8 +90,3 @@ class LiveViews(ModelAdmin):
     def _check_view_permission(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):
             raise PermissionDenied
-
-    @staticmethod
-    def _private(response: HttpResponse) -> HttpResponse:
-        patch_cache_control(response, private=True, no_store=True)
-        return response

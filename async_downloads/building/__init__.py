@@ -1,3 +1,3 @@
-"""From rows, files or members to one file in the storage, with progress and limits."""
+"""From rows, a file or members to one file in the storage, with progress and limits."""
 
 __all__: list[str] = []

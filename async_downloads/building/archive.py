@@ -1,28 +1,34 @@
 """Several files in one download: a ZIP file, written as a stream."""
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
 from async_downloads import store
-from async_downloads.building.content import Copy, Expected, Table, check_expected, rows_told
+from async_downloads.building.content import (
+    Copy,
+    Expected,
+    Table,
+    check_expected_rows,
+    count_expected_rows,
+)
 from async_downloads.formats import Rows, csv, registry, zipped
 
 __all__ = ["Archive", "Members"]
 
-#: The members of an archive: by their names, or one pair after the other.
+#: The members of an archive: a mapping of their names, or pairs of name and content.
 Members = Mapping[str, Any] | Iterable[tuple[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Members, each of which is made when it is its turn.
+    """Members, each of which is read when its turn comes.
 
     Attributes:
-        members: Names and what is in them: rows, ``Rows``, a binary file, bytes or a text.
-        encoding: Of the texts.
-        expected: How many rows there will be in all, or what returns it.
+        members: Names and contents: rows, ``Rows``, a binary file, bytes or a text.
+        encoding: The encoding of texts.
+        expected: The number of rows of all members, or a callable that returns it.
     """
 
     members: Members
@@ -30,29 +36,34 @@ class Archive:
     expected: Expected = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be written, before anything is.
+        """Check the arguments before anything is written.
 
         Raises:
-            TypeError: ``expected`` is no whole number.
-            ValueError: There is no such encoding, or ``expected`` is below 0.
+            TypeError: ``expected`` is not an integer.
+            ValueError: The encoding is unknown, or ``expected`` is below 0.
         """
         csv.check_encoding(self.encoding)
-        check_expected(self.expected)
+        check_expected_rows(self.expected)
 
-    def name_for(self, asked: str) -> str:
-        """Return the name with the extension of an archive."""
-        return registry.with_extension(asked, registry.ZIP)
+    def name_for(self, requested: str) -> str:
+        """Return the requested name with the extension of a ZIP file."""
+        return registry.with_extension(requested, registry.ZIP)
 
-    def write(self, run: store.Attempt, stream: IO[bytes]) -> None:
-        """Write them one after the other, and tell the run how many rows there are in all."""
-        run.rows_expected = rows_told(self.expected)
-        count: int | None = None
+    def write(self, attempt: store.Attempt, stream: IO[bytes]) -> None:
+        """Write the members one after the other, and count their rows."""
+        attempt.rows_expected = count_expected_rows(self.expected)
+        total: int | None = None
         with zipped.Archive(stream) as archive:
             for name, content in self._pairs():
-                written = self._write_member(run, archive, name, content, before=count or 0)
-                if written is not None:
-                    count = (count or 0) + written
-        run.rows_written = count
+                rows = self._write_member(attempt, archive, name, content, before=total or 0)
+                if rows is not None:
+                    total = (total or 0) + rows
+        attempt.rows_written = total
+
+    def close(self) -> None:
+        """Close a generator of pairs."""
+        if isinstance(self.members, Generator):
+            self.members.close()
 
     def _pairs(self) -> Iterator[tuple[str, Any]]:
         if isinstance(self.members, Mapping):
@@ -61,19 +72,25 @@ class Archive:
             yield from self.members
 
     def _write_member(
-        self, run: store.Attempt, archive: zipped.Archive, name: str, content: Any, *, before: int
+        self,
+        attempt: store.Attempt,
+        archive: zipped.Archive,
+        name: str,
+        content: Any,
+        *,
+        before: int,
     ) -> int | None:
-        """Write a member, and return how many rows it has; None if it is no rows."""
+        """Write a member, and return the number of its rows; None if it has no rows."""
         if not isinstance(name, str):
             raise TypeError(f"The name of a member must be text, not {type(name).__name__}.")
-        found = self._content_of(content)
+        member = self._member_of(content)
         with archive.member(name) as stream:
-            if isinstance(found, Table):
-                return found.write_as(name, run, stream, before=before)
-            found.write(run, stream)
+            if isinstance(member, Table):
+                return member.write_as(name, attempt, stream, before=before)
+            member.write(attempt, stream)
             return None
 
-    def _content_of(self, content: Any) -> Table | Copy:
+    def _member_of(self, content: Any) -> Table | Copy:
         if isinstance(content, str):
             content = content.encode(self.encoding)
         if isinstance(content, (bytes, bytearray, memoryview)):

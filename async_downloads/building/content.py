@@ -1,4 +1,4 @@
-"""What a download is made of, to a whole file in the storage."""
+"""From the content of a download to a whole file in the storage."""
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -15,51 +15,124 @@ from django.db.models import QuerySet
 from django.db.models.query import ValuesListIterable
 
 from async_downloads import db_csv, settings, store
-from async_downloads.building import limits
+from async_downloads.building import limits, progress
 from async_downloads.files import storage
 from async_downloads.formats import Format, Options, csv, registry
 from async_downloads.formats.rows import Batches, check_header, is_flat
 from async_downloads.utils.log import get_logger
 
-__all__ = ["Content", "Copy", "Expected", "Table", "build", "check_expected", "rows_told"]
+__all__ = [
+    "CHUNK_SIZE",
+    "Content",
+    "Copy",
+    "Expected",
+    "Table",
+    "check_expected_rows",
+    "count_expected_rows",
+    "save",
+]
 
 logger = get_logger(__name__)
 
-#: Rows that are read from the database, and prefetched for, at a time.
+#: Objects that are read from the database, and prefetched for, at a time.
 CHUNK_SIZE: Final = 2000
 
-#: Seconds of a statement that makes text after which its progress is worth a count and a write.
+#: While the database makes the CSV, progress is counted and recorded after so many seconds.
 PROGRESS_AFTER: Final = 0.5
 
 #: Bytes that are copied at a time.
 PIECE_SIZE: Final = 1 << 20
 
-#: How many rows there will be, or what returns it.
+#: The number of rows, or a callable that returns it.
 Expected = int | Callable[[], int | None] | None
 
 
 class Content(Protocol):
-    """What can be written to a file in the making."""
+    """The content of a download."""
 
-    def name_for(self, asked: str) -> str:
-        """Return the name for the file, of the one that was asked for."""
+    def name_for(self, requested: str) -> str:
+        """Return the name of the file, given the requested name."""
 
-    def write(self, run: store.Attempt, stream: IO[bytes]) -> None:
-        """Write all of it, with signs of life of the run."""
+    def write(self, attempt: store.Attempt, stream: IO[bytes]) -> None:
+        """Write all of the content, with heartbeats of the attempt."""
+
+    def close(self) -> None:
+        """Close what was read, so that generators run their ``finally`` now."""
+
+
+def save(download_key: str, content: Content) -> None:
+    """Claim a download, build its file and finish it; see ``save_download``.
+
+    Args:
+        download_key: The key of the download.
+        content: The content of the file.
+
+    Raises:
+        DownloadBusy: Another attempt at the same download is alive.
+        DownloadCancelled: The download was cleared, or taken over by another attempt.
+        DownloadUnavailable: The database was away for so long that neither the claim nor
+            the end could be recorded.
+        RuntimeError: The task has saved its file already, or is saving it.
+    """
+    attempt = store.join(download_key, any_thread=True) or store.claim(download_key)
+    if attempt is None:
+        return
+    try:
+        with store.saving(attempt), attempt:
+            attempt.complete(_build(attempt, content))
+    except Exception as error:
+        # A recorded failure is final, and a queue need not repeat the task. Others are raised.
+        if error is not attempt.recorded_error:
+            raise
+    finally:
+        content.close()
+        progress.forget(download_key)
+
+
+def _build(attempt: store.Attempt, content: Content) -> storage.StoredFile:
+    """Write the content to a spool, and store the whole file.
+
+    Raises:
+        DownloadCancelled: The claim is lost.
+    """
+    attempt.begin_file(content.name_for(attempt.download.filename))
+    # 0 would mean that it never goes to disk.
+    memory = max(1, int(settings.IN_MEMORY_MAX_SIZE_BYTES))
+    with _HeartbeatSpool(attempt, max_size=memory) as spool:
+        content.write(attempt, cast("IO[bytes]", spool))
+        attempt.heartbeat()
+        return storage.save(attempt.output.path, File(spool, attempt.output.filename))
+
+
+class _HeartbeatSpool(limits.Spool):
+    """A spool whose writes are heartbeats while the end of a file is written.
+
+    Between rows, the attempt has heartbeats by itself. Some formats write most of their
+    bytes after the last row, and that may take a while.
+    """
+
+    def __init__(self, attempt: store.Attempt, *, max_size: int):
+        super().__init__(max_size=max_size)
+        self._attempt = attempt
+
+    def write(self, data: Any) -> int:
+        if not self._attempt.is_writing and time.monotonic() >= self._attempt.next_heartbeat:
+            self._attempt.heartbeat()
+        return super().write(data)
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """The bytes of a file of the caller's, so that the storage gets one that it may close.
+    """The bytes of the caller's file. The storage gets a copy, which it may close.
 
     Attributes:
-        source: Opened for reading; rewound if it can be.
+        source: A binary file, opened for reading; rewound if it is seekable.
     """
 
     source: IO[bytes]
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be copied, before anything is.
+        """Check the file before anything is written.
 
         Raises:
             TypeError: It is not opened for reading, or reads text.
@@ -68,16 +141,19 @@ class Copy:
         if not callable(read) or isinstance(read(0), str):
             raise TypeError("file must be a binary file object, opened for reading.")
 
-    def name_for(self, asked: str) -> str:
-        """Return the name that was asked for: whoever made the file knows what it is."""
-        return asked
+    def name_for(self, requested: str) -> str:
+        """Return the requested name: only the caller knows the format of the file."""
+        return requested
 
-    def write(self, run: store.Attempt, stream: IO[bytes]) -> None:
-        """Copy it in pieces."""
+    def write(self, attempt: store.Attempt, stream: IO[bytes]) -> None:
+        """Copy the file in pieces."""
         if getattr(self.source, "seekable", lambda: False)():
             self.source.seek(0)
-        for piece in run.with_heartbeats(iter(lambda: self.source.read(PIECE_SIZE), b"")):
+        for piece in attempt.with_heartbeats(iter(lambda: self.source.read(PIECE_SIZE), b"")):
             stream.write(piece)
+
+    def close(self) -> None:
+        """Leave the caller's file open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,186 +161,217 @@ class Table:
     """Rows of cells.
 
     Attributes:
-        rows: Read once.
-        encoding: Of the text.
-        header: A row before the others that does not count as one.
-        expected: How many rows there will be, or what returns it.
-        format: What to write; as the name of the file says, if left out.
+        rows: An iterable, which is read once.
+        encoding: The encoding of text.
+        header: A row before the others, which is not counted.
+        expected: The number of rows, or a callable that returns it.
+        format: The format to write; if left out, the one that the file name means.
+        row_function: Makes the cells of each object in ``rows``, with progress. If left out,
+            each object is a row; then a queryset reports progress, other iterables do not.
     """
 
-    rows: Iterable[Iterable[Any]]
+    rows: Iterable[Any]
     encoding: str = "utf-8"
     header: Iterable[Any] | None = None
     expected: Expected = None
     format: Format | None = None
+    row_function: Callable[[Any], Iterable[Any]] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be written, before anything is.
+        """Check the arguments before anything is written.
 
         Raises:
-            TypeError: ``expected`` is no whole number, or ``header`` is not a header.
-            ValueError: There is no such encoding, or ``expected`` is below 0.
+            TypeError: ``expected`` is not an integer, or ``header`` is not a header.
+            ValueError: The encoding is unknown, or ``expected`` is below 0.
         """
         csv.check_encoding(self.encoding)
-        check_expected(self.expected)
+        check_expected_rows(self.expected)
         check_header(self.header)
 
-    def name_for(self, asked: str) -> str:
-        """Return the name with the extension of the format, where one was wished for."""
-        return registry.with_extension(asked, self.format) if self.format else asked
+    def name_for(self, requested: str) -> str:
+        """Return the requested name, with the extension of the format if there is one."""
+        return registry.with_extension(requested, self.format) if self.format else requested
 
-    def write(self, run: store.Attempt, stream: IO[bytes]) -> None:
-        """Write them, and tell the run how many they are."""
-        run.rows_expected = self._expected()
+    def write(self, attempt: store.Attempt, stream: IO[bytes]) -> None:
+        """Write the rows, and count them."""
+        attempt.rows_expected = self._expected_rows()
         counts = self.expected is None and isinstance(self.rows, QuerySet)
-        run.rows_written = self.write_as(run.output.filename, run, stream, counts=counts)
+        attempt.rows_written = self.write_as(
+            attempt.output.filename, attempt, stream, counts=counts
+        )
 
     def write_as(
         self,
         name: str,
-        run: store.Attempt,
+        attempt: store.Attempt,
         stream: IO[bytes],
         *,
         before: int = 0,
         counts: bool = False,
     ) -> int:
-        """Write them to a file of this name, and return how many they are.
+        """Write the rows to a file of this name, and return their number.
 
         Args:
-            name: Tells the format, where none was wished for.
-            run: Gives signs of life.
-            stream: Where the bytes go.
-            before: How many rows of the download are written already.
-            counts: Whether they are all rows of the download, of a queryset to be counted.
+            name: Decides the format, if the table has none.
+            attempt: Gets heartbeats and progress.
+            stream: Receives the bytes.
+            before: The number of rows of the download that are written already.
+            counts: Whether the rows are a queryset that must be counted, and all rows of
+                the download.
         """
         chosen = self.format or registry.for_filename(name)
         if self.format is None and (meant := registry.meant_by(name)):
             logger.warning(
                 "The extension of %r means no format, so that the rows of download %s are CSV. "
                 "Is %s meant?",
-                *(name, run.download.download_key, meant),
+                *(name, attempt.download.download_key, meant),
             )
         header = None if self.header is None else list(self.header)
         options = Options(name, header, self.encoding, bool(settings.ESCAPE_FORMULAS))
-        if chosen is registry.CSV and settings.MAX_ROWS is None and stream.seekable():
-            text = db_csv.text_of(self.rows, escape_formulas=options.escape_formulas)
-            if text is not None:
-                # A header and a byte order mark, if there are any.
+        if (
+            chosen is registry.CSV
+            and settings.MAX_ROWS is None
+            and stream.seekable()
+            and self.row_function is None
+        ):
+            write_rows = db_csv.writer_for(self.rows, escape_formulas=options.escape_formulas)
+            if write_rows is not None:
+                # Only the header and the byte order mark, if there are any.
                 chosen.write((), stream, options)
-                return self._write_text(text, run, stream, before, counts=counts)
+                return self._write_by_database(write_rows, attempt, stream, before, counts=counts)
 
-        def beat(rows: int, now: float) -> bool:
-            if now < run.next_heartbeat:
+        def report(rows: int, now: float) -> bool:
+            if now < attempt.next_heartbeat:
                 return False
-            run.report_rows(before + rows)
+            attempt.report_rows(before + rows)
             return True
 
-        source = self._read(run, before, counts=counts)
-        # Each value of a flat queryset is the one cell of a row, whatever it is.
-        rows: Iterable[Any] = zip(source) if is_flat(self.rows) else source
-        limited = limits.rows_within_limit(rows, header=header is not None)
+        source = self._read(attempt, before, counts=counts)
+        limited = limits.rows_within_limit(source, header=header is not None)
         try:
-            batches = Batches(limited, header, watched=run.writing, beat=beat)
+            batches = Batches(limited, header, context=attempt.writing, report=report)
             return chosen.write(batches, stream, options)
         finally:
             if isinstance(source, Generator):
-                # An error holds on to it, and so to the cursor that it may read.
+                # The traceback of an error would keep it alive, and the cursor that it reads.
                 source.close()
 
-    def _write_text(
-        self, text: db_csv.Text, run: store.Attempt, stream: IO[bytes], before: int, *, counts: bool
+    def close(self) -> None:
+        """Close a generator of rows."""
+        if isinstance(self.rows, Generator):
+            self.rows.close()
+
+    def _write_by_database(
+        self,
+        write_rows: Callable[[IO[bytes], str, Callable[[int], None]], int],
+        attempt: store.Attempt,
+        stream: IO[bytes],
+        before: int,
+        *,
+        counts: bool,
     ) -> int:
-        """Write rows whose text the database makes."""
+        """Write CSV that the database makes, and return the number of rows."""
         due, counted = time.monotonic() + PROGRESS_AFTER, not counts
 
-        def beat(rows: int) -> None:
+        def report(rows: int) -> None:
             nonlocal counted
-            run.report_rows(before + rows)
+            attempt.report_rows(before + rows)
             if time.monotonic() < due:
                 return
             if not counted:
-                run.rows_expected, counted = _counted(cast("QuerySet[Any, Any]", self.rows)), True
-            run.report_progress(run.rows_expected or 0, before + rows - 1)
+                attempt.rows_expected, counted = _count(cast("QuerySet[Any]", self.rows)), True
+            attempt.report_progress(attempt.rows_expected or 0, before + rows - 1)
 
-        with run.writing():
-            written = text.write(stream, encoding=self.encoding, beat=beat)
+        with attempt.writing():
+            rows = write_rows(stream, self.encoding, report)
         if counts:
-            # One statement sees all rows that there are, whatever was counted on the way.
-            run.rows_expected = written
-        return written
+            # The statement has read all rows, whatever was counted on the way.
+            attempt.rows_expected = rows
+        return rows
 
-    def _expected(self) -> int | None:
-        """Return how many rows there will be, as far as that is known."""
+    def _expected_rows(self) -> int | None:
+        """Return the number of rows, if it is known before they are read."""
         if self.expected is not None:
-            return rows_told(self.expected)
+            return count_expected_rows(self.expected)
         if isinstance(self.rows, QuerySet):
-            # It is counted when it is read.
+            # ``write_as`` counts it.
             return None
         try:
             return len(cast("Any", self.rows))
         except TypeError:
             return None
 
-    def _read(self, run: store.Attempt, before: int, *, counts: bool) -> Iterable[Iterable[Any]]:
+    def _read(self, attempt: store.Attempt, before: int, *, counts: bool) -> Iterable[Any]:
         """Return the rows; those of a queryset in chunks, and with progress."""
-        if not isinstance(self.rows, QuerySet):
-            return self.rows
-        if counts:
-            run.rows_expected = _counted(self.rows)
-        selected = len(self.rows.query.selected or ())
-        rows: Iterator[Any] = self.rows.iterator(chunk_size=CHUNK_SIZE)
-        if self.rows.query.combinator and issubclass(self.rows._iterable_class, ValuesListIterable):
-            # Django puts what a union is sorted by into its rows.
-            rows = map(itemgetter(slice(selected or None)), rows)
-        return self._with_progress(run, rows, before)
+        rows: Iterable[Any] = self.rows
+        if isinstance(rows, QuerySet):
+            if counts:
+                attempt.rows_expected = _count(rows)
+            rows = self._rows_of(rows)
+        elif self.row_function is None:
+            return rows
+        if self.row_function is not None:
+            rows = map(self.row_function, rows)
+        return _with_progress(attempt, rows, before)
 
-    @staticmethod
-    def _with_progress(
-        run: store.Attempt, rows: Iterator[Iterable[Any]], before: int
-    ) -> Iterator[Iterable[Any]]:
-        report, total = run.report_progress, run.rows_expected or 0
-        for index, row in enumerate(rows, before):
-            yield row
-            report(total, index)
+    def _rows_of(self, queryset: "QuerySet[Any]") -> Iterable[Any]:
+        query, iterable = queryset.query, queryset._iterable_class
+        # Compiling a union changes this.
+        selected = len(query.selected or ())
+        rows = queryset.iterator(chunk_size=CHUNK_SIZE)
+        if self.row_function is not None:
+            return rows
+        if is_flat(queryset):
+            # Each value is the only cell of its row, even if it is a list.
+            return zip(rows)
+        if query.combinator and issubclass(iterable, ValuesListIterable):
+            # Django puts the columns by which a union is sorted into its rows.
+            return map(itemgetter(slice(selected or None)), rows)
+        return rows
 
 
-def check_expected(expected: Expected) -> None:
-    """Refuse what no file could be compared with, once all of it is written.
+def _with_progress(attempt: store.Attempt, rows: Iterable[Any], before: int) -> Iterator[Any]:
+    report, total = attempt.report_progress, attempt.rows_expected or 0
+    for index, row in enumerate(rows, before):
+        yield row
+        report(total, index)
+
+
+def check_expected_rows(expected: Expected) -> None:
+    """Check a number of rows that the whole file will be compared with.
 
     Raises:
-        TypeError: It is neither a whole number nor to be called.
+        TypeError: It is neither an integer nor callable.
         ValueError: It is below 0.
     """
     if expected is None or callable(expected):
         return
     if not isinstance(expected, int):
-        raise TypeError(
-            f"expected_rows must be a whole number or what returns one, not {expected!r}."
-        )
+        raise TypeError(f"expected_rows must be an int or a callable, not {expected!r}.")
     if expected < 0:
         raise ValueError(f"expected_rows must not be below 0, as {expected} is.")
 
 
-def rows_told(expected: Expected) -> int | None:
-    """Return how many rows there will be, as the caller tells.
+def count_expected_rows(expected: Expected) -> int | None:
+    """Return the number of rows, if necessary by a call.
 
     Raises:
-        TypeError: What was called has returned no whole number.
-        ValueError: It has returned one below 0.
+        TypeError: The callable did not return an integer.
+        ValueError: The number is below 0.
     """
-    told = expected() if callable(expected) else expected
-    check_expected(told)
-    return told
+    number = expected() if callable(expected) else expected
+    check_expected_rows(number)
+    return number
 
 
-def _counted(rows: QuerySet[Any, Any]) -> int | None:
-    """Return the number of rows; None if the database cannot count them, as it may yet give them.
+def _count(rows: "QuerySet[Any]") -> int | None:
+    """Return the number of rows, or None if the database cannot count them.
 
-    Django makes a wrong statement to count some querysets, and a count may take longer
-    than a database lets a statement take.
+    For some querysets, Django makes a wrong statement to count them, and a count may take
+    longer than the database allows. The rows may still be readable.
     """
     inside = connections[rows.db].in_atomic_block
-    # A union changes what it selects when it is compiled, and that of its clones.
+    # Compiling a union changes this list, which its clones share.
     rows = rows.all()
     rows.query.selected = copy(rows.query.selected)
     try:
@@ -273,39 +380,3 @@ def _counted(rows: QuerySet[Any, Any]) -> int | None:
     except DatabaseFault as error:
         logger.warning("The rows of an export could not be counted: %s", error)
         return None
-
-
-class _WatchedSpool(limits.Spool):
-    """A file in the making whose run gives signs of life while its end is written.
-
-    Between rows the run does so by itself. Some formats write most of their bytes after
-    the last row, and that may take a while.
-    """
-
-    def __init__(self, run: store.Attempt, *, max_size: int):
-        super().__init__(max_size=max_size)
-        self._run = run
-
-    def write(self, data: Any) -> int:
-        if not self._run.is_writing and time.monotonic() >= self._run.next_heartbeat:
-            self._run.heartbeat()
-        return super().write(data)
-
-
-def build(run: store.Attempt, content: Content) -> storage.StoredFile:
-    """Write everything to a spool, and hand the whole of it to the storage.
-
-    Args:
-        run: Gives signs of life, and learns how many rows there are.
-        content: What to write.
-
-    Raises:
-        DownloadCancelled: The claim is lost.
-    """
-    run.begin_file(content.name_for(run.download.filename))
-    # 0 would mean that it never spools to disk.
-    memory = max(1, int(settings.IN_MEMORY_MAX_SIZE_BYTES))
-    with _WatchedSpool(run, max_size=memory) as spool:
-        content.write(run, cast("IO[bytes]", spool))
-        run.heartbeat()
-        return storage.save(run.output.path, File(spool, run.output.filename))

@@ -1,4 +1,4 @@
-"""How large a file may grow. Without a limit, nothing here is in the way of a row."""
+"""The limits on the size of a file. Without a limit, rows pass unchanged."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -18,57 +18,59 @@ Row = TypeVar("Row")
 
 
 class Spool(SpooledTemporaryFile[bytes]):
-    """A file in the making that takes no more than ``ASYNC_DOWNLOADS_MAX_BYTES``."""
+    """A partial file that takes no more than ``ASYNC_DOWNLOADS_MAX_BYTES``."""
 
     def __init__(self, *, max_size: int):
-        """Open it.
+        """Open the file.
 
         Args:
-            max_size: Bytes that are held in memory before it goes to disk.
+            max_size: Bytes that are held in memory before the file goes to disk.
         """
         super().__init__(max_size=max_size)
-        self._most: int | None = settings.MAX_BYTES
+        self._limit: int | None = settings.MAX_BYTES
 
     def write(self, data: Any) -> int:
         """Append bytes.
 
         Raises:
-            DownloadError: With them the file is larger than the limit.
+            DownloadError: The file would become larger than the limit.
         """
-        if self._most is not None and self.tell() + len(data) > self._most:
+        if self._limit is not None and self.tell() + len(data) > self._limit:
             raise DownloadError(
-                _("The file would be larger than %(size)s, which is the limit.")
-                % {"size": filesizeformat(self._most)}
+                _("The file would exceed the limit of %(size)s. Please request less data.")
+                % {"size": filesizeformat(self._limit)}
             )
         return super().write(data)
 
 
 def rows_within_limit(rows: Iterable[Row], *, header: bool = False) -> Iterable[Row]:
-    """Return the rows, of which the one after ``ASYNC_DOWNLOADS_MAX_ROWS`` is an error.
+    """Return rows that raise an error after ``ASYNC_DOWNLOADS_MAX_ROWS``.
 
     Args:
-        rows: Those of one file.
-        header: Whether it has one more.
+        rows: The rows of one file.
+        header: Whether the file has a header, which counts as a row here.
 
     Raises:
-        DownloadError: There is one more; raised by the iteration.
+        DownloadError: There are too many rows; raised by the iteration.
     """
-    most: int | None = settings.MAX_ROWS
-    if most is None:
+    limit: int | None = settings.MAX_ROWS
+    if limit is None:
         return rows
     iterator = iter(rows)
     # Both are written in C, so that a row costs no Python frame.
-    return itertools.chain(itertools.islice(iterator, most - header), _no_more(iterator, most))
+    return itertools.chain(
+        itertools.islice(iterator, limit - header), _refuse_more(iterator, limit)
+    )
 
 
-def _no_more(iterator: Iterator[Row], most: int) -> Iterator[Row]:
+def _refuse_more(iterator: Iterator[Row], limit: int) -> Iterator[Row]:
     for _row in iterator:
         raise DownloadError(
             ngettext(
-                "The file would have more than %(count)s row, which is the limit.",
-                "The file would have more than %(count)s rows, which is the limit.",
-                most,
+                "The file would exceed the limit of %(count)s row. Please request fewer rows.",
+                "The file would exceed the limit of %(count)s rows. Please request fewer rows.",
+                limit,
             )
-            % {"count": most}
+            % {"count": limit}
         )
     yield from ()

@@ -1,4 +1,4 @@
-"""How much is done, recorded at steps: between two of them it costs next to nothing."""
+"""``update_percentage``: records progress at steps, and costs almost nothing between them."""
 
 import sys
 import threading
@@ -9,27 +9,27 @@ from async_downloads import store
 
 __all__ = ["forget", "update_percentage"]
 
-#: Downloads whose last step is remembered.
+#: The number of downloads whose last step is remembered.
 MAX_REMEMBERED: Final = 16_384
 
 _lock: Final = threading.Lock()
 
-#: What ``update_percentage`` last saw of each download: the total and the resolution, the
-#: range of positions that belong to the step it is in, and the run whose signs of
-#: life depend on these calls, because no rows are watched.
+#: The last step of each download: the total and the resolution, the first position of the step
+#: and that of the next, and the attempt that has its heartbeats by these calls, because it
+#: writes no rows meanwhile.
 _steps: Final[dict[str, tuple[int, int, int, int, store.Attempt | None]]] = {}
 
 
 def update_percentage(download_key: str, total: int, cur: int, resolution: int = 10) -> None:
-    """Work out how much of a download is done, and record it at each step.
+    """Compute the percentage of a download, and record it at each step.
 
-    Between two steps it costs a look into a dictionary, so call it for every row.
+    Between two steps it only reads a dictionary, so it may be called for every row.
 
     Args:
-        download_key: Which download. An unknown one is logged as a warning at
+        download_key: The key of the download. An unknown key is logged as a warning at
             each step.
-        total: How many there are in all. Nothing is recorded of 0 or less.
-        cur: The index of the one that was just done, counted from 0. It may
+        total: The number of items in all. If it is not above 0, nothing is recorded.
+        cur: The index of the item that was just done, counted from 0. It may
             advance by any stride.
         resolution: The number of steps from 0 to 100 %, from 1 to 100.
 
@@ -38,12 +38,12 @@ def update_percentage(download_key: str, total: int, cur: int, resolution: int =
     """
     last = _steps.get(download_key)
     if last is not None and last[2] <= cur < last[3] and last[0] == total and last[1] == resolution:
-        run = last[4]
-        if run is None or time.monotonic() < run.next_heartbeat:
+        attempt = last[4]
+        if attempt is None or time.monotonic() < attempt.next_heartbeat:
             return
-        # A run that failed may have been followed by another one in this process.
-        if run is store.current_attempt(download_key):
-            run.heartbeat()
+        # An attempt that failed may have been followed by another one in this process.
+        if attempt is store.current_attempt(download_key):
+            attempt.heartbeat()
             return
     if not total > 0:
         return
@@ -52,15 +52,15 @@ def update_percentage(download_key: str, total: int, cur: int, resolution: int =
     # A step begins at the smallest cur for which (cur + 1) * steps // total is that step.
     begin = -(-step * total // steps) - 1 if step else -sys.maxsize
     end = -(-(step + 1) * total // steps) - 1 if step < steps else sys.maxsize
-    run = store.current_attempt(download_key)
+    attempt = store.current_attempt(download_key)
     with _lock:
         crowded = last is None and len(_steps) >= MAX_REMEMBERED
         if crowded:
             del _steps[next(iter(_steps))]
-        alone = run is not None and not run.is_writing
-        _steps[download_key] = (total, resolution, begin, end, run if alone else None)
-    # In a crowd its last step may be forgotten, so that only the position can say that one begins,
-    # or that it is the last.
+        writes_no_rows = attempt is not None and not attempt.is_writing
+        _steps[download_key] = (total, resolution, begin, end, attempt if writes_no_rows else None)
+    # With too many downloads, the last step may be forgotten. Then only the position shows that
+    # a step begins, or that it is the last.
     if (cur == begin or step == steps) if crowded else (step or last is not None):
         store.set_percentage(download_key, step * 100 // steps)
 

@@ -53,7 +53,7 @@ def content(name: str) -> bytes:
     """Return a script of ``SCRIPTS``.
 
     Raises:
-        KeyError: There is no script of this name.
+        KeyError: The script is unknown.
     """
     app, path = SCRIPTS[name]
     return resources.files(app).joinpath("static", path).read_bytes()

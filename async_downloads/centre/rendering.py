@@ -7,8 +7,8 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django_htmx.middleware import HtmxDetails
 
-from async_downloads import settings
-from async_downloads.centre import htmx_assets, intervals
+from async_downloads import intervals, settings
+from async_downloads.centre import htmx_assets
 from async_downloads.store import Listing, PageListing
 
 __all__ = [

@@ -90,7 +90,7 @@ def check_names(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessag
     """W009: an unknown setting, such as a misspelt one."""
     return [
         CheckWarning(
-            f"There is no setting {name}, so its value has no effect.",
+            f"The setting {name} does not exist, so its value has no effect.",
             hint=_nearest(name),
             id="async_downloads.W009",
         )

@@ -34,8 +34,8 @@ def check_websockets(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckM
     if not getattr(project_settings, "CHANNEL_LAYERS", None):
         return [
             Error(
-                "ASYNC_DOWNLOADS_WS_MODE is on, but there is no channel layer.",
-                hint="Set CHANNEL_LAYERS, for example to channels_redis.core.RedisChannelLayer.",
+                "ASYNC_DOWNLOADS_WS_MODE is on, but CHANNEL_LAYERS is empty.",
+                hint="Set a channel layer, for example channels_redis.core.RedisChannelLayer.",
                 id="async_downloads.E005",
             )
         ]

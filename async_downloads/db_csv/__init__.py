@@ -1,6 +1,5 @@
-"""Rows of plain columns, whose text the database makes."""
+"""CSV made by the database, for querysets of plain columns."""
 
-from async_downloads.db_csv.compiler import text_of
-from async_downloads.db_csv.dialect import Text
+from async_downloads.db_csv.compiler import writer_for
 
-__all__ = ["Text", "text_of"]
+__all__ = ["writer_for"]

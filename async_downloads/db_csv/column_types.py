@@ -1,7 +1,6 @@
-"""What a selected expression prints as, where that is known for certain.
+"""How a selected expression is printed, if that is known for certain.
 
-Everything here is a list of what is allowed, by exact class: a subclass may
-print anything.
+Everything here is an allowlist by exact class: a subclass may print anything.
 """
 
 from collections.abc import Iterable
@@ -39,19 +38,14 @@ class Column:
     """One column of the file.
 
     Attributes:
-        kind: What it prints as.
-        field: Of Django's, without a conversion of its own.
-        stored: Whether it is read from a table as it is, rather than worked out.
+        kind: How its values are printed.
+        field: The model field, which has no conversion of its own.
+        stored: Whether it is a column of a table, and not computed.
     """
 
     kind: Kind
     field: Any
     stored: bool
-
-    @property
-    def is_text(self) -> bool:
-        """Whether the row path gets text, which might be taken for a formula."""
-        return self.kind in {Kind.TEXT, Kind.ADDRESS, Kind.BINARY}
 
 
 _FIELDS: Final[dict[type, Kind]] = {
@@ -86,7 +80,7 @@ _FIELDS: Final[dict[type, Kind]] = {
 
 _RELATIONS: Final = (models.ForeignKey, models.OneToOneField)
 
-_OF_TEXT: Final = {
+_TEXT_FUNCTIONS: Final = {
     functions.Coalesce,
     functions.Concat,
     functions.ConcatPair,
@@ -103,12 +97,12 @@ _OF_TEXT: Final = {
 
 _EXTREMES: Final = {aggregates.Min, aggregates.Max}
 
-#: Those that each database orders, and so gives back, as they are stored.
+#: Kinds that each database sorts, and so returns, as they are stored.
 _WITH_EXTREMES: Final = {Kind.INTEGER, Kind.DECIMAL, Kind.TEXT, Kind.DATE, Kind.DATETIME}
 
 
 def column_of(expression: Any) -> Column | None:
-    """Return what an expression prints as, or nothing if that is not known.
+    """Return the column that an expression makes, or None if it is not known.
 
     Args:
         expression: Resolved, as a compiler selects it.
@@ -116,7 +110,7 @@ def column_of(expression: Any) -> Column | None:
     if type(expression) is Col:
         return _stored(expression)
     try:
-        kind = _worked_out(expression)
+        kind = _computed_kind(expression)
         field = expression.output_field
     except (AttributeError, FieldError, ValueError):
         return None
@@ -130,24 +124,24 @@ def _stored(col: Any) -> Column | None:
     if target != field and type(target) not in _RELATIONS:
         return None
     kind = _FIELDS.get(type(field))
-    # What is in a table that Django has not made need not be what the field says.
+    # A table that Django has not made may hold values that its fields do not describe.
     if kind is None or not target.model._meta.managed or not field.model._meta.managed:
         return None
-    if any(hasattr(one, "from_db_value") for one in (target, field)):
+    if any(hasattr(each, "from_db_value") for each in (target, field)):
         return None
     return Column(kind, field, stored=True)
 
 
-def _worked_out(expression: Any) -> Kind | None:
+def _computed_kind(expression: Any) -> Kind | None:
     kind = type(expression)
     if kind is Value:
         return {str: Kind.TEXT, int: Kind.INTEGER}.get(type(expression.value))
     if kind in {aggregates.Count, functions.Length}:
         return Kind.INTEGER
     if kind is aggregates.Sum or kind in _EXTREMES:
-        return _aggregated(expression)
+        return _aggregate_kind(expression)
     sources = expression.get_source_expressions()
-    if kind in _OF_TEXT:
+    if kind in _TEXT_FUNCTIONS:
         return Kind.TEXT if _all(sources, {Kind.TEXT, Kind.INTEGER}) else None
     if kind is CombinedExpression and expression.connector in {"+", "-", "*"}:
         return Kind.INTEGER if _all(sources, {Kind.INTEGER}) else None
@@ -157,7 +151,7 @@ def _worked_out(expression: Any) -> Kind | None:
     return None
 
 
-def _aggregated(aggregate: Any) -> Kind | None:
+def _aggregate_kind(aggregate: Any) -> Kind | None:
     source = column_of(aggregate.get_source_expressions()[0])
     if source is None or not source.stored:
         return None

@@ -1,8 +1,8 @@
-"""From a queryset to the statement that Django runs for its rows, and to their text."""
+"""From a queryset to the statement that Django runs for its rows."""
 
 from collections.abc import Callable
 from copy import copy
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
@@ -15,57 +15,57 @@ from django.db.models.query import (
 from django.db.models.sql import Query
 
 from async_downloads.db_csv import mysql, postgresql, sqlite
-from async_downloads.db_csv.dialect import Statement, Text
+from async_downloads.db_csv.dialect import Statement, WriteRows
 
-__all__ = ["text_of"]
+__all__ = ["writer_for"]
 
-#: What makes rows of cells, in the order in which they are selected.
+#: These make rows of cells, in the order in which the cells are selected.
 _ITERABLES: Final = {ValuesListIterable, NamedValuesListIterable, FlatValuesListIterable}
 
-#: What a site's own queryset might make rows in.
+#: A site's own queryset might override these to change its rows.
 _ITERATING: Final = ("iterator", "__iter__", "_iterator", "_fetch_all")
 
-_MAKERS: Final[dict[str, Callable[[Statement, bool], Text | None]]] = {
-    "postgresql": postgresql.text_of,
-    "sqlite": sqlite.text_of,
-    "mysql": mysql.text_of,
+_DIALECTS: Final[dict[str, Callable[[Statement, bool], WriteRows | None]]] = {
+    "postgresql": postgresql.writer_for,
+    "sqlite": sqlite.writer_for,
+    "mysql": mysql.writer_for,
 }
 
 
-def text_of(queryset: object, *, escape_formulas: bool = False) -> Text | None:
-    """Return the text of a ``values_list()`` queryset, if its database can make it.
+def writer_for(queryset: object, *, escape_formulas: bool = False) -> WriteRows | None:
+    """Return a function that writes a ``values_list()`` queryset, if its database can make the CSV.
 
     The statement is the one that Django would run, and is not changed: at most it
-    becomes the inner part of another. The kinds of its columns are the database's own.
+    becomes a subquery. The database itself names the types of its columns.
 
     Args:
-        queryset: Whatever there is to export.
+        queryset: Any object. None is returned for all but a ``values_list()`` queryset.
         escape_formulas: Whether text that a spreadsheet would take for a formula
             gets an apostrophe in front.
 
     Returns:
-        Nothing unless the bytes are known to be those of the row path, cell by cell.
+        None unless the bytes are known to be those of the row path, cell by cell.
     """
     if not isinstance(queryset, QuerySet) or not _is_plain(queryset):
         return None
     connection = connections[queryset.db]
-    if connection.vendor not in _MAKERS:
+    if connection.vendor not in _DIALECTS:
         return None
     connection.ensure_connection()
-    # Some are changed when they are compiled, and would select more the next time.
+    # Compiling changes some queries, which would select more the next time.
     query = queryset.query.clone()
-    # A clone shares it.
+    # A clone shares this list with the original.
     query.selected = copy(query.selected)
     compiler = query.get_compiler(queryset.db)
     try:
         sql, params = compiler.as_sql()
     except EmptyResultSet:
-        return _Nothing()
+        return lambda stream, encoding, report: 0
     expressions = [selected[0] for selected in compiler.select[: compiler.col_count]]
     if not expressions or compiler.has_composite_fields(expressions):
         return None
     if queryset._iterable_class is FlatValuesListIterable and len(expressions) > 1:
-        # Of what was annotated afterwards, Django selects it all and gives the first.
+        # With a later annotation, Django selects all columns and returns the first.
         return None
     converters = compiler.get_converters(expressions)
     cells = [
@@ -80,11 +80,11 @@ def text_of(queryset: object, *, escape_formulas: bool = False) -> Text | None:
         sorts_by_more=compiler.has_extra_select,
         is_combined=bool(queryset.query.combinator),
     )
-    return _MAKERS[connection.vendor](statement, escape_formulas)
+    return _DIALECTS[connection.vendor](statement, escape_formulas)
 
 
 def _is_plain(queryset: QuerySet[Any, Any]) -> bool:
-    """Return whether its rows are made by Django, of what it selects and nothing else."""
+    """Return whether Django makes the rows, of nothing but what it selects."""
     query = queryset.query
     own = type(queryset)
     return (
@@ -94,13 +94,3 @@ def _is_plain(queryset: QuerySet[Any, Any]) -> bool:
         and not query.select_for_update
         and not getattr(queryset, "_prefetch_related_lookups", ())
     )
-
-
-class _Nothing:
-    """The text of a queryset that Django knows to be empty without a look at the database."""
-
-    def write(
-        self, stream: IO[bytes], *, encoding: str = "utf-8", beat: Callable[[int], None]
-    ) -> int:
-        """Write no row."""
-        return 0

@@ -9,35 +9,30 @@ from typing import IO, Any, Final
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from async_downloads.db_csv.dialect import Report
 from async_downloads.formats import csv
-from async_downloads.formats.text import layer_over, let_go, unencodable
+from async_downloads.formats.text import detach, encoding_error, text_layer
 
-__all__ = ["BLOCK_ROWS", "FETCH_ROWS", "beside", "is_djangos", "write_blocks", "write_rows"]
+__all__ = ["BLOCK_ROWS", "FETCH_ROWS", "is_djangos", "report_beside", "write_blocks", "write_rows"]
 
-#: Rows of text between two looks at the time. More would not stay in the processor's cache:
+#: Rows of text in a block. More would not stay in the processor's cache:
 #: a COPY in blocks of 1000 takes half as long again.
 BLOCK_ROWS: Final = 250
 
-#: Rows of cells that a cursor is asked for at a time, each time with a word to the server.
+#: Rows of cells that a cursor fetches at a time, each time with a message to the server.
 FETCH_ROWS: Final = 2000
 
 
 def write_blocks(
-    blocks: Iterable[list[str] | list[bytes]],
-    stream: IO[bytes],
-    encoding: str,
-    beat: Callable[[int], None],
+    blocks: Iterable[list[str] | list[bytes]], stream: IO[bytes], encoding: str, report: Report
 ) -> int:
-    """Write rows that are text already.
+    """Write rows that are text already, and return their number.
 
     Args:
-        blocks: Rows, each with its line end, and in UTF-8 if it is bytes.
-        stream: Where they go.
-        encoding: In which.
-        beat: Called with the number of rows after each block.
-
-    Returns:
-        The number of rows.
+        blocks: Rows, each with its line end; bytes are UTF-8.
+        stream: Receives the bytes.
+        encoding: The encoding of the file.
+        report: Called with the number of rows after each block.
 
     Raises:
         DownloadError: The encoding lacks a character.
@@ -47,23 +42,23 @@ def write_blocks(
         for block in blocks:
             stream.write(_joined(block))
             rows += len(block)
-            beat(rows)
+            report(rows)
         return rows
-    # It writes one byte order mark, and none where the stream has begun.
-    text = layer_over(stream, encoding)
+    # It writes one byte order mark, and none if something is in the stream already.
+    layer = text_layer(stream, encoding)
     try:
         for block in blocks:
             lines = [line if isinstance(line, str) else str(line, "utf-8") for line in block]
             try:
-                text.write("".join(lines))
+                layer.write("".join(lines))
             except UnicodeEncodeError as error:
-                raise unencodable(lines, encoding, rows) from error
+                raise encoding_error(lines, encoding, rows) from error
             rows += len(block)
-            beat(rows)
-        text.flush()
+            report(rows)
+        layer.flush()
         return rows
     finally:
-        let_go(text)
+        detach(layer)
 
 
 def _joined(block: Sequence[Any]) -> bytes:
@@ -76,23 +71,20 @@ def write_rows(
     fetch: Callable[[int], Iterable[Any]],
     stream: IO[bytes],
     encoding: str,
-    beat: Callable[[int], None],
-    change: Callable[[Any], Any] | None = None,
+    report: Report,
+    convert: Callable[[Any], Any] | None = None,
     *,
     escape_formulas: bool = False,
 ) -> int:
-    """Write rows whose cells are as the driver gives them.
+    """Write rows of cells as the driver returns them, and return their number.
 
     Args:
         fetch: A cursor's ``fetchmany``.
-        stream: Where they go.
-        encoding: In which.
-        beat: Called with the number of rows after each block.
-        change: What to make of each row.
+        stream: Receives the bytes.
+        encoding: The encoding of the file.
+        report: Called with the number of rows after each block.
+        convert: Applied to each row.
         escape_formulas: Whether text must not be taken for a formula.
-
-    Returns:
-        The number of rows.
 
     Raises:
         DownloadError: The encoding lacks a character.
@@ -103,11 +95,11 @@ def write_rows(
         while block := list(fetch(FETCH_ROWS)):
             yield block
             rows += len(block)
-            beat(rows)
+            report(rows)
 
     rows: Iterable[Any] = chain.from_iterable(blocks())
     return csv.write(
-        map(change, rows) if change else rows,
+        map(convert, rows) if convert else rows,
         stream,
         encoding=encoding,
         escape_formulas=escape_formulas,
@@ -115,37 +107,36 @@ def write_rows(
 
 
 def is_djangos(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a new connection of this kind finds what this one does.
+    """Return whether the connection's class is Django's own.
 
-    Other kinds may know in which schema or of which tenant the rows of downloads are.
+    A new connection then sees the same rows. Other classes may set a schema or a tenant on
+    each connection, in which the rows of downloads are.
     """
     return type(connection).__module__.startswith("django.")
 
 
 @contextmanager
-def beside(
-    connection: BaseDatabaseWrapper, beat: Callable[[int], None]
-) -> Iterator[Callable[[int], None]]:
-    """Give a ``beat`` that can make queries while the connection is taken up by a result.
+def report_beside(connection: BaseDatabaseWrapper, report: Report) -> Iterator[Report]:
+    """Yield a ``report`` that can make queries while the connection still sends a result.
 
-    It makes them on a connection of its own, which is opened for the first of
-    them. The result itself stays on the caller's: a site may have set a schema
-    or a tenant there, and would read other rows elsewhere.
+    It makes them on a separate connection, which opens with the first query. The result
+    stays on the caller's connection: a site may have set a schema or a tenant there, and
+    would read other rows elsewhere.
 
     Args:
         connection: Is being read from, outside a transaction.
-        beat: What makes queries.
+        report: Makes queries.
     """
     other = connection.copy()
 
-    def call(rows: int) -> None:
+    def report_on_other(rows: int) -> None:
         connections[connection.alias] = other
         try:
-            beat(rows)
+            report(rows)
         finally:
             connections[connection.alias] = connection
 
     try:
-        yield call
+        yield report_on_other
     finally:
         other.close()

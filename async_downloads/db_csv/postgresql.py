@@ -1,54 +1,51 @@
-"""PostgreSQL: ``COPY`` prints the cells, and quotes them; a cursor where it is in the way.
+"""PostgreSQL: ``COPY`` prints and quotes the cells; a cursor, when COPY cannot be used.
 
-A cell is printed by an expression that is known to be right for a type of the
-database's and for what Django makes of it. Values that the driver can make nothing
-of are an error there as they are one here.
+A cell is printed by an expression that is known to be right for a type of the database and
+for what Django makes of it. A value that the driver cannot parse is an error here, too.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from operator import itemgetter
 from typing import IO, Any, Final
 
 from django.db import transaction
 
-from async_downloads.db_csv import dialect, output
+from async_downloads.db_csv import output
+from async_downloads.db_csv.dialect import PLAIN_PLACES, Report, Statement, WriteRows
 from async_downloads.formats.csv import FORMULA_STARTS, SEPARATORS
 
-__all__ = ["text_of"]
+__all__ = ["writer_for"]
 
-# Numbers by which PostgreSQL's types are known, the same in all of its versions.
+# The object identifiers of PostgreSQL's types, the same in all versions.
 _BOOL, _BYTEA, _TEXT, _VARCHAR, _DATE, _TIME = 16, 17, 25, 1043, 1082, 1083
 _TIMESTAMP, _TIMESTAMPTZ, _NUMERIC = 1114, 1184, 1700
 _INTEGERS: Final = {21, 23, 20}
 
-#: Of integers, uuid, inet and cidr: COPY prints what the driver makes objects, or text, of.
+#: Integers, uuid, inet and cidr: COPY prints the same text as Python.
 _AS_THEY_ARE: Final = {*_INTEGERS, 2950, 869, 650}
 
-#: How many decimal places Python prints without an exponent, whatever the number.
-_PLAIN_PLACES: Final = 6
-
-#: Fails as the driver does, which has no object for such a value.
+#: Fails as the driver does, which cannot represent such a value.
 _BEYOND: Final = "('beyond the years that Python knows: ' || {0}::text)::integer::text"
 
-#: Six digits behind the full stop or none: PostgreSQL leaves trailing zeros out.
+#: Six digits after the point or none: PostgreSQL leaves out trailing zeros.
 _FRACTION: Final = (
     "CASE WHEN length({0}::text) IN ({1}, {1} + 7) THEN {0}::text"
     " ELSE rpad({0}::text, {1} + 7, '0') END"
 )
 
-#: Of ``{2}``, which is ``{0}`` without a zone.
+#: A date and time; ``{2}`` is ``{0}`` without a zone, ``{3}`` the offset.
 _MOMENT: Final = (
     "CASE WHEN {0} BETWEEN '0001-01-01' AND '9999-12-31 23:59:59.999999'"
     f" THEN {_FRACTION.replace('{0}', '{2}').replace('{1}', '19')}{{3}}"
     f" WHEN {{0}} IS NOT NULL THEN {_BEYOND} END"
 )
 
-#: A number with more decimal places, as Python prints it: the smallest have an exponent.
+#: A number with more decimal places, as Python prints it: near zero, with an exponent.
 _SMALL_NUMBER: Final = (
-    f"CASE WHEN scale({{0}}) <= {_PLAIN_PLACES} OR abs({{0}}) >= 0.000001"
+    f"CASE WHEN scale({{0}}) <= {PLAIN_PLACES} OR abs({{0}}) >= 0.000001"
     " THEN {0}::text WHEN {0} = 0 THEN '0E-' || scale({0})"
     " WHEN {0} IS NOT NULL THEN CASE WHEN {0} < 0 THEN '-' ELSE '' END"
     " || regexp_replace(ltrim({1}, '0'), '^(.)(.+)$', '\\1.\\2')"
@@ -70,9 +67,9 @@ _EXPRESSIONS: Final = {
 
 
 def _signs(signs: Iterable[str]) -> str:
-    """Return what is in the brackets of a regular expression, in an E'' literal.
+    """Return signs for the brackets of a regular expression in an E'' literal.
 
-    A hyphen that is not the last is a range.
+    A hyphen comes last: elsewhere it means a range.
     """
     return "".join(
         sign if sign == "-" else f"\\u{ord(sign):04x}"
@@ -80,23 +77,24 @@ def _signs(signs: Iterable[str]) -> str:
     )
 
 
-#: Where a cell, or what a spreadsheet takes for one, begins with a formula. In C's order, as
-#: others may hold signs for equal that are not, or cannot search.
+#: Puts an apostrophe before each formula at the beginning of a cell, or of what a spreadsheet
+#: takes for one. In the collation C: others may take different signs for equal, or cannot
+#: search.
 _ESCAPED: Final = (
     "CASE WHEN {0} COLLATE \"C\" ~ E'^[{1}]|[{2}][{3}]' THEN regexp_replace("
     "{0} COLLATE \"C\", E'^(?=[{1}])|(?<=[{2}])(?=[{3}])', '''', 'g') ELSE {0} END"
 ).format("{0}", _signs(FORMULA_STARTS), _signs(SEPARATORS), _signs(FORMULA_STARTS - SEPARATORS))
 
 
-def text_of(statement: dialect.Statement, escape_formulas: bool) -> dialect.Text | None:
-    """Return the rows' text, if each cell's is known."""
+def writer_for(statement: Statement, escape_formulas: bool) -> WriteRows | None:
+    """Return a function that writes the rows, if the text of each cell is known."""
     connection = statement.connection
     if not _is_usual(connection):
         return None
     copies = _can_copy(connection)
     if not copies and connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
         return None
-    cursor, columns = statement.described()
+    cursor, columns = statement.describe()
     cells = [
         _cell(cursor, column, number, *statement.cells[number], escape_formulas)
         for number, column in enumerate(columns[: len(statement.cells)])
@@ -105,27 +103,27 @@ def text_of(statement: dialect.Statement, escape_formulas: bool) -> dialect.Text
         return None
     names = ", ".join(f"c{number}" for number in range(len(columns)))
     if len(cells) == 1:
-        # COPY quotes cells that are alone in their row which it does not quote in company.
+        # COPY quotes some cells only when they are alone in their row.
         cells.append("NULL")
     sql = f"SELECT {', '.join(map(str, cells))} FROM ({statement.sql}) selected ({names})"  # noqa: S608
-    kind = _Copied if copies else _Fetched
-    return kind(connection, sql, statement.params, len(statement.cells))
+    write = _copy if copies else _fetch
+    return partial(write, connection, sql, statement.params, len(statement.cells))
 
 
 def _can_copy(connection: Any) -> bool:
-    """Return whether other statements can be kept from the connection until all rows are read."""
+    """Return whether other statements can use a separate connection until all rows are read."""
     return (
-        # One more connection of a pool might be waited for in vain, at each heartbeat.
+        # A pool might have no further connection to give, so that each heartbeat would wait.
         not connection.settings_dict.get("OPTIONS", {}).get("pool")
         and not connection.in_atomic_block
         and connection.get_autocommit()
         and output.is_djangos(connection)
-        and _sees_what_others_see(connection)
+        and _is_like_a_new_session(connection)
     )
 
 
-def _sees_what_others_see(connection: Any) -> bool:
-    """Return whether a new session would have the same tables before it, and rights."""
+def _is_like_a_new_session(connection: Any) -> bool:
+    """Return whether a new session would see the same tables, with the same rights."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT current_user = session_user AND setting = reset_val"
@@ -137,7 +135,7 @@ def _sees_what_others_see(connection: Any) -> bool:
 def _is_usual(connection: Any) -> bool:
     """Return whether the driver is psycopg 3, and the session is as Django has set it up.
 
-    psycopg2 makes objects of what psycopg 3 refuses, such as infinite dates.
+    psycopg2 accepts values that psycopg 3 refuses, such as infinite dates.
     """
     if not hasattr(connection.connection, "pgconn"):
         return False
@@ -161,7 +159,7 @@ def _cell(
     converters: Sequence[Callable[..., Any]],
     escape_formulas: bool,
 ) -> str | None:
-    """Return an expression for a cell's text; None if there is none that is known to be right."""
+    """Return an expression for a cell's text; None if none is known to be right."""
     oid, sql = column.type_code, f"c{number}"
     loader = cursor.adapters.get_loader(oid, 0)
     if loader is None or not loader.__module__.startswith(("psycopg", "django.")):
@@ -170,19 +168,19 @@ def _cell(
         return _converted(oid, sql, expression, converters)
     if oid in {_TEXT, _VARCHAR}:
         text = _ESCAPED.format(sql) if escape_formulas else f'{sql} COLLATE "C"'
-        # Empty text is printed as NULL is: COPY would quote it.
+        # As NULL, empty text is printed without the quotes that COPY would add.
         return f"nullif({text}, '')"
     if oid == _NUMERIC:
         return _number(column, sql)
     if oid == _TIMESTAMPTZ:
-        return _moment_of_a_zone(cursor, loader, sql)
+        return _aware_moment(cursor, loader, sql)
     return sql if oid in _AS_THEY_ARE else _EXPRESSIONS.get(oid, "").format(sql) or None
 
 
 def _converted(
     oid: int, sql: str, expression: Any, converters: Sequence[Callable[..., Any]]
 ) -> str | None:
-    """Return text of what Django makes a number of, whatever a database gives for an expression."""
+    """Return an expression for a number that Django converts, of whatever type the database has."""
     (convert, *others) = converters
     kind = expression.output_field.get_internal_type()
     if others or convert.__module__ != "django.db.models.expressions":
@@ -198,95 +196,82 @@ def _converted(
 
 
 def _number(column: Any, sql: str) -> str:
-    if column.scale is not None and column.scale <= _PLAIN_PLACES:
+    if column.scale is not None and column.scale <= PLAIN_PLACES:
         return sql
     return _SMALL_NUMBER.format(sql)
 
 
-def _moment_of_a_zone(cursor: Any, loader: Any, sql: str) -> str | None:
-    """Return text of what PostgreSQL and Python agree on the local time of: in UTC alone."""
+def _aware_moment(cursor: Any, loader: Any, sql: str) -> str | None:
+    """Return an expression for a moment in UTC, the one zone that needs no time zone database."""
     if cursor.connection.info.parameter_status("TimeZone") != "UTC":
         return None
     offset = "" if loader.timezone is None else " || '+00:00'"
     return _MOMENT.format(sql, "", f"{sql}::timestamp", offset)
 
 
-@dataclass(frozen=True, slots=True)
-class _Selected:
-    """Rows of cells that are text.
+def _fetch(
+    connection: Any,
+    sql: str,
+    params: tuple[Any, ...],
+    cells: int,
+    stream: IO[bytes],
+    encoding: str,
+    report: Report,
+) -> int:
+    """Write rows of a server-side cursor, which leaves the connection free for other statements."""
+    inside = connection.in_atomic_block
+    # Without a savepoint, a failure at the server would roll back the caller's transaction.
+    savepoint = transaction.atomic(using=connection.alias) if inside else nullcontext()
+    with savepoint, connection.chunked_cursor() as cursor:
+        cursor.execute(sql, params)
+        _check_columns(len(cursor.description), cells)
+        convert = itemgetter(slice(1)) if cells == 1 else None
+        return output.write_rows(cursor.fetchmany, stream, encoding, report, convert)
 
-    Attributes:
-        connection: Django's.
-        sql: Selects them, and one more where there would be one only.
-        params: Of the statement.
-        cells: How many there are in a row.
+
+def _copy(
+    connection: Any,
+    sql: str,
+    params: tuple[Any, ...],
+    cells: int,
+    stream: IO[bytes],
+    encoding: str,
+    report: Report,
+) -> int:
+    """Write rows that COPY prints: neither side holds more than a few."""
+    # Only importable with a PostgreSQL driver, which this connection has.
+    from django.db.backends.postgresql.psycopg_any import mogrify
+
+    with (
+        output.report_beside(connection, report) as beside,
+        connection.wrap_database_errors,
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY ({mogrify(sql, params, connection)}) TO STDOUT (FORMAT csv)") as copy,
+    ):
+        _check_columns(cursor.pgresult.nfields, cells)
+        blocks = _blocks(copy)
+        return output.write_blocks(
+            map(_first_cells, blocks) if cells == 1 else blocks, stream, encoding, beside
+        )
+
+
+def _check_columns(columns: int, cells: int) -> None:
+    """Refuse a result whose rows would all be wrong.
+
+    Raises:
+        RuntimeError: It has more columns, or fewer, than the statement selects: one for each
+            cell, and a second one beside a single cell.
     """
-
-    connection: Any
-    sql: str
-    params: tuple[Any, ...]
-    cells: int
-
-    def check(self, columns: int) -> None:
-        """Refuse a result of which the first row would be wrong already.
-
-        Raises:
-            RuntimeError: It has more columns, or fewer, than are selected.
-        """
-        if columns != max(self.cells, 2):
-            raise RuntimeError(f"{columns} columns of text for {self.cells} cells.")
-
-
-class _Fetched(_Selected):
-    """Rows of a cursor of the server's, which other statements can be beside."""
-
-    def write(
-        self, stream: IO[bytes], *, encoding: str = "utf-8", beat: Callable[[int], None]
-    ) -> int:
-        """Write the rows."""
-        connection = self.connection
-        inside = connection.in_atomic_block
-        # What fails at the server would take the caller's transaction with it.
-        whole = transaction.atomic(using=connection.alias) if inside else nullcontext()
-        with whole, connection.chunked_cursor() as cursor:
-            cursor.execute(self.sql, self.params)
-            self.check(len(cursor.description))
-            first = itemgetter(slice(1)) if self.cells == 1 else None
-            return output.write_rows(cursor.fetchmany, stream, encoding, beat, first)
-
-
-class _Copied(_Selected):
-    """Rows that COPY prints."""
-
-    def write(
-        self, stream: IO[bytes], *, encoding: str = "utf-8", beat: Callable[[int], None]
-    ) -> int:
-        """Write the rows, of which neither side holds more than a few."""
-        # Known to be there by the kind of connection.
-        from django.db.backends.postgresql.psycopg_any import mogrify
-
-        connection = self.connection
-        statement = f"COPY ({mogrify(self.sql, self.params, connection)}) TO STDOUT (FORMAT csv)"
-        with (
-            output.beside(connection, beat) as aside,
-            connection.wrap_database_errors,
-            connection.cursor() as cursor,
-            cursor.copy(statement) as copy,
-        ):
-            self.check(cursor.pgresult.nfields)
-            blocks = _blocks(copy)
-            return output.write_blocks(
-                map(_alone, blocks) if self.cells == 1 else blocks, stream, encoding, aside
-            )
+    if columns != max(cells, 2):
+        raise RuntimeError(f"{columns} columns of text for {cells} cells.")
 
 
 def _blocks(copy: Any) -> Iterator[list[bytes]]:
-    """Yield the rows, each of which comes by itself."""
     rows = iter(copy)
     while block := list(islice(rows, output.BLOCK_ROWS)):
         yield block
 
 
-def _alone(block: list[bytes]) -> list[bytes]:
+def _first_cells(block: list[bytes]) -> list[bytes]:
     """Return the rows without their second column, which is empty; no row is an empty line."""
     return [bytes(row[:-2]) + b"\n" if len(row) > 2 else b'""\n' for row in block]

@@ -1,38 +1,36 @@
-r"""SQLite: a row is one text, of which the driver makes one object.
+"""SQLite: a row is one text, for which the driver makes a single object.
 
-SQLite keeps any value in any column. Each expression here gives text only of
-what it knows, and leaves the rest to a function in Python, which prints it as
-the row path does.
+SQLite keeps any value in any column. Each expression here makes text only of values that it
+knows, and leaves the rest to a function in Python, which prints them as the row path does.
 """
 
 import itertools
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Any, Final
 
 from django.conf import settings
 from django.db import Error as DatabaseFault
 from django.db.models.expressions import Col
 
-from async_downloads.db_csv import dialect, output
+from async_downloads.db_csv import output
 from async_downloads.db_csv.column_types import Column, Kind, column_of
+from async_downloads.db_csv.dialect import PLAIN_PLACES, Report, Statement, WriteRows
 from async_downloads.formats.csv import FORMULA_STARTS, SEPARATORS, line
 
-__all__ = ["text_of"]
+__all__ = ["writer_for"]
 
-#: SQLite does not take expressions that are nested too deep, and joins the cells of a row in one.
-MOST_COLUMNS: Final = 200
+#: One expression joins the cells of a row, and SQLite refuses expressions that are nested too deep.
+MAX_COLUMNS: Final = 200
 
-#: How many decimal places Python prints without an exponent, whatever the number.
-_PLAIN_PLACES: Final = 6
-
-#: Significant digits that a number of 64 bits has for certain, less one.
+#: One less than the significant digits that each number of 64 bits has.
 _DIGITS: Final = 14
 
-#: What a column must be declared as, for the driver to make such values of what it holds.
-#: Of a column for other kinds it must make nothing.
+#: The declared types for which the driver makes such values. It must not convert columns of
+#: other kinds.
 _DECLARED: Final = {
     Kind.BOOLEAN: {"BOOL"},
     Kind.DATE: {"DATE"},
@@ -43,34 +41,34 @@ _DECLARED: Final = {
 _numbers: Final = itertools.count()
 
 
-def text_of(statement: dialect.Statement, escape_formulas: bool) -> dialect.Text | None:
-    """Return the rows' text, if each cell's is known."""
+def writer_for(statement: Statement, escape_formulas: bool) -> WriteRows | None:
+    """Return a function that writes the rows, if the text of each cell is known."""
     columns = [column for column in map(column_of, statement.expressions) if column is not None]
-    if statement.is_combined or not len(statement.cells) == len(columns) <= MOST_COLUMNS:
+    if statement.is_combined or not len(statement.cells) == len(columns) <= MAX_COLUMNS:
         return None
     driver = _Driver(statement.connection)
     if not driver.is_usual() or not all(map(driver.knows, statement.expressions)):
         return None
-    _cursor, selected = statement.described()
+    _cursor, selected = statement.describe()
     if not selected:
         return None
     function = f"async_downloads_cell_{next(_numbers)}"
     row = _Row(statement.connection, function, escape_formulas).of(columns)
     names = ", ".join(f"c{number}" for number in range(len(selected)))
-    # Refused by SQLite if there are more columns, or fewer, than names.
+    # SQLite refuses it if there are more columns, or fewer, than names.
     sql = f"WITH async_downloads_rows ({names}) AS ({statement.sql}) SELECT {row} FROM async_downloads_rows"  # noqa: E501, S608
-    return _Printed(statement, columns, escape_formulas, function, sql)
+    return partial(_write, statement, columns, escape_formulas, function, sql)
 
 
 class _Driver:
-    """What the driver makes of values by the type that their column was declared with."""
+    """The driver's conversions of values, by the declared type of their column."""
 
     def __init__(self, connection: Any):
         self._connection = connection
         self._tables: dict[str, dict[str, str]] = {}
 
     def is_usual(self) -> bool:
-        """Return whether it is as Django has set it up."""
+        """Return whether the driver is as Django has set it up."""
         usual = sqlite3.PARSE_DECLTYPES | sqlite3.PARSE_COLNAMES
         return (
             self._connection.connection.text_factory is str
@@ -83,14 +81,14 @@ class _Driver:
         )
 
     def knows(self, expression: Any) -> bool:
-        """Return whether the tables' columns are declared as those of the fields."""
+        """Return whether the columns of an expression are declared as their fields are."""
         return all(
             self._is_declared(part) for part in expression.flatten() if isinstance(part, Col)
         )
 
     def _is_declared(self, col: Any) -> bool:
         column, name = column_of(col), col.target.column
-        # The driver takes what is in brackets for a type.
+        # The driver takes text in brackets for a type.
         if column is None or "[" in name:
             return False
         declared = self._table(col.target.model._meta.db_table).get(name.lower())
@@ -114,8 +112,8 @@ class _Row:
     """Makes the expression of a row's text.
 
     Attributes:
-        connection: Django's.
-        function: Prints what has no expression.
+        connection: Django's connection.
+        function: The name of the function that prints cells without an expression.
         escape_formulas: Whether text must not be taken for a formula.
     """
 
@@ -127,12 +125,12 @@ class _Row:
         """Return the expression."""
         cells = [self._cell(column, f"c{number}", number) for number, column in enumerate(columns)]
         if len(cells) == 1:
-            # An empty line would be no row.
+            # A reader would skip an empty line.
             return f"coalesce(nullif({cells[0]}, ''), '\"\"') || char(10)"
         return " || ',' || ".join(f"({cell})" for cell in cells) + " || char(10)"
 
     def _cell(self, column: Column, sql: str, number: int) -> str:
-        """Return an expression for a cell's text, quotes and all."""
+        """Return an expression for a cell's text, with its quotes."""
         printed = f"{self.function}({number}, {sql})"
         if column.kind in {Kind.TEXT, Kind.ADDRESS}:
             return self._text(sql, printed)
@@ -152,7 +150,7 @@ class _Row:
         )
 
     def _known(self, column: Column, sql: str) -> str:
-        """Return conditions, and the text where they hold."""
+        """Return a ``WHEN`` for values whose text is known; empty if none is."""
         kind = column.kind
         if kind is Kind.INTEGER:
             return f"WHEN typeof({sql}) = 'integer' THEN {sql}"
@@ -175,10 +173,10 @@ class _Row:
         return self._moment(kind, sql)
 
     def _moment(self, kind: Kind, sql: str) -> str:
-        """Return conditions that hold for moments that are written as Python writes them.
+        """Return a ``WHEN`` for moments that are stored as Python prints them.
 
-        SQLite writes them so too: without the fraction, and once it has reckoned with them,
-        as before that it takes the 31st of each month for a day, and 24:00 for a time.
+        SQLite's own functions print them so, without the fraction. They must calculate, or
+        they would accept the 31st of each month, and 24:00.
         """
         offset = ""
         if kind is Kind.DATE:
@@ -200,91 +198,92 @@ class _Row:
             f" AND substr({sql}, {size} + 7) BETWEEN '0' AND '9'"
         )
         if kind is not Kind.TIME:
-            # A sign before it, so that no text is compared as the number of a year.
+            # The sign keeps SQLite from comparing the text as the number of a year.
             known += f" AND +{sql} > '0001'"
         return f"WHEN {known} AND (length({sql}) = {size} OR {fraction}) THEN {sql}{offset}"
 
 
 def _signs(signs: Iterable[str]) -> str:
-    """Return what is in the brackets of a pattern. A hyphen that is not the last is a range."""
+    """Return signs for the brackets of a pattern, with the hyphen last: elsewhere it is a range."""
     return "".join(sorted(signs, key=lambda sign: (sign == "-", sign)))
 
 
 def _decimal(field: Any, sql: str) -> str:
-    """Return a condition under which the digits of a number are the field's, and they alone."""
+    """Return a ``WHEN`` for numbers that have exactly the digits of their field."""
     places, digits = field.decimal_places, field.max_digits
     if places is None or digits is None or places >= _DIGITS:
         return ""
-    # Python prints smaller ones with an exponent.
-    least = f" AND abs({sql}) >= 0.000001" if places > _PLAIN_PLACES else ""
-    scale, most = f"1{'0' * places}.0", f"1{'0' * (min(digits, _DIGITS) - places)}.0"
+    # Python prints smaller numbers with an exponent.
+    least = f" AND abs({sql}) >= 0.000001" if places > PLAIN_PLACES else ""
+    scale, limit = f"1{'0' * places}.0", f"1{'0' * (min(digits, _DIGITS) - places)}.0"
     return (
-        f"WHEN typeof({sql}) IN ('real', 'integer') AND abs({sql}) < {most}"
+        f"WHEN typeof({sql}) IN ('real', 'integer') AND abs({sql}) < {limit}"
         f" AND round({sql} * {scale}) / {scale} = {sql}"
         f" AND {sql} <> 0{least} THEN printf('%%.{places}f', {sql})"
     )
 
 
-@dataclass(slots=True)
-class _Printed:
-    """Rows that are text.
+def _write(
+    statement: Statement,
+    columns: Sequence[Column],
+    escape_formulas: bool,
+    function: str,
+    sql: str,
+    stream: IO[bytes],
+    encoding: str,
+    report: Report,
+) -> int:
+    """Write the rows, each of which is one text.
 
-    Attributes:
-        statement: Of the rows.
-        columns: What is known of the cells.
+    Args:
+        statement: The queryset's statement.
+        columns: The columns of the file.
         escape_formulas: Whether text must not be taken for a formula.
-        function: The name of that which prints what ``sql`` does not.
-        sql: Selects text.
+        function: The name for the function that prints cells without an expression.
+        sql: Selects the text of the rows.
+        stream: Receives the bytes.
+        encoding: The encoding of the file.
+        report: Called with the number of rows.
     """
+    connection = statement.connection
+    connection.ensure_connection()
+    driver = connection.connection
+    raised: list[Exception] = []
 
-    statement: dialect.Statement
-    columns: Sequence[Column]
-    escape_formulas: bool
-    function: str
-    sql: str
-
-    def write(
-        self, stream: IO[bytes], *, encoding: str = "utf-8", beat: Callable[[int], None]
-    ) -> int:
-        """Write the rows, which the driver makes one by one."""
-        connection = self.statement.connection
-        connection.ensure_connection()
-        driver = connection.connection
-        raised: list[Exception] = []
-
-        def printed(number: int, value: Any) -> str:
-            try:
-                return self._cell(number, value)
-            except Exception as error:
-                raised.append(error)
-                raise
-
-        driver.create_function(self.function, 2, printed)
+    def cell(number: int, value: Any) -> str:
         try:
-            with connection.cursor() as cursor:
-                cursor.execute(self.sql, self.statement.params)
-                return output.write_blocks(_blocks(cursor), stream, encoding, beat)
-        except DatabaseFault:
-            if raised:
-                # SQLite says no more than that a function has raised something.
-                raise raised[0] from None
+            value = _converted(statement, columns[number], number, value)
+            # Beside another cell, as empty text that is alone in its row is quoted.
+            return line([value, 0], escape_formulas=escape_formulas)[: -len(",0\n")]
+        except Exception as error:
+            raised.append(error)
             raise
-        finally:
-            # Refused while the caller reads something else from this connection.
-            with suppress(connection.Database.OperationalError):
-                driver.create_function(self.function, 2, None)
 
-    def _cell(self, number: int, value: Any) -> str:
-        """Return a cell's text, as the row path would have it."""
-        column, (expression, converters) = self.columns[number], self.statement.cells[number]
-        if column.stored and value is not None and column.kind in _DECLARED:
-            (name, *_others) = _DECLARED[column.kind]
-            content = value if isinstance(value, bytes) else str(value).encode()
-            value = sqlite3.converters[name](content)
-        for convert in converters:
-            value = convert(value, expression, self.statement.connection)
-        # In company, as empty text that is alone is in quotes.
-        return line([value, 0], escape_formulas=self.escape_formulas)[: -len(",0\n")]
+    driver.create_function(function, 2, cell)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, statement.params)
+            return output.write_blocks(_blocks(cursor), stream, encoding, report)
+    except DatabaseFault:
+        if raised:
+            # SQLite only says that a function has raised an exception.
+            raise raised[0] from None
+        raise
+    finally:
+        # Refused while the caller reads something else from this connection.
+        with suppress(connection.Database.OperationalError):
+            driver.create_function(function, 2, None)
+
+
+def _converted(statement: Statement, column: Column, number: int, value: Any) -> Any:
+    """Return the value of a cell as the driver and Django would convert it."""
+    if column.stored and value is not None and column.kind in _DECLARED:
+        (name, *_others) = _DECLARED[column.kind]
+        value = sqlite3.converters[name](value if isinstance(value, bytes) else str(value).encode())
+    expression, converters = statement.cells[number]
+    for convert in converters:
+        value = convert(value, expression, statement.connection)
+    return value
 
 
 def _blocks(cursor: Any) -> Iterator[list[str]]:

@@ -1,26 +1,30 @@
-"""How a task gets to a worker, chosen by what the task is: a module for each executor."""
+"""How a task gets to a worker, which depends on what the task is."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from traceback import walk_tb
-from types import CodeType
 from typing import Any, Final
 
 from django.utils.module_loading import import_string
 
-from async_downloads.executors import celery, django_q, django_tasks, threads
-from async_downloads.executors.base import NEVER_RUN, Enqueue
+from async_downloads.executors import django_q
+from async_downloads.executors.runner import check_function
+from async_downloads.executors.threads import ThreadTask
 
-__all__ = ["NEVER_RUN", "Enqueue", "check_arguments", "enqueuer_for", "failure_of", "has_run"]
+__all__ = ["Enqueue", "check_arguments", "enqueuer_for", "failure_of", "has_run"]
 
-#: Those that know their tasks by what they are. What none of them knows is django-q2's.
-ADAPTERS: Final = (threads.enqueuer, celery.enqueuer, django_tasks.enqueuer)
+#: Takes the arguments of a task, and puts the task on its queue.
+Enqueue = Callable[..., object]
+
+#: The module of Celery's own ``delay``. A site's own may take any arguments.
+CELERY_TASKS: Final = "celery.app.task"
 
 
 def enqueuer_for(task: Any) -> Enqueue:
-    """Return what puts a task on its queue when called with the task's arguments.
+    """Return the function that puts a task on its queue, given the task's arguments.
 
-    A Celery task goes to Celery, a Django task to its backend, a task that
-    ``thread_task`` has made to a thread, and a plain function to django-q2. A
+    A Celery task goes to Celery, a Django task to its backend, a task of
+    ``thread_task`` to a thread, and a plain function to django-q2. A
     dotted path names any of them.
 
     Args:
@@ -28,47 +32,44 @@ def enqueuer_for(task: Any) -> Enqueue:
 
     Raises:
         ImproperlyConfigured: django-q2 would have to run it, and is not installed.
-        ImportError: Nothing can be imported by the dotted path.
-        TypeError: This is no task, or a coroutine or generator function.
+        ImportError: The dotted path cannot be imported.
+        TypeError: It is not a task, or it is a coroutine or generator function.
         ValueError: A worker could not import the function by its name.
     """
-    by_path = isinstance(task, str)
-    found = import_string(task) if by_path else task
-    for adapter in ADAPTERS:
-        enqueue = adapter(found)
-        if enqueue is not None:
+    target = _imported(task)
+    for name in ("enqueue",) if isinstance(target, ThreadTask) else ("delay", "enqueue"):
+        if enqueue := _method(target, name):
             return enqueue
-    path = task if by_path else _path_of(task)
-    # What a worker will find by that path need not be what was given.
-    function = found if by_path else import_string(path)
+    path = task if isinstance(task, str) else _path_of(task)
+    # A worker may find another function by that path than the one that was given.
+    function = target if isinstance(task, str) else import_string(path)
     if not callable(function):
         raise TypeError(f"{path} is not callable, so it cannot be run as a task.")
-    if any(kind(function) for kind in NEVER_RUN):
-        raise TypeError(f"{path} would only make a coroutine or a generator, which nobody runs.")
+    check_function(function)
     enqueue = django_q.enqueuer(path)
-    if function is not found:
+    if function is not target:
         raise ValueError(f"{path} is not the function that was given; pass its dotted path.")
     return enqueue
 
 
 def check_arguments(task: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Raise what a task's queue would raise of its arguments, before anything is queued.
+    """Raise what a task's queue would raise for its arguments, before anything is queued.
 
     Args:
         task: The task, or its dotted path, as for ``enqueuer_for``.
-        args: The positional arguments, the download key included.
+        args: The positional arguments, including the download key.
         kwargs: The keyword arguments.
 
     Raises:
         Exception: They do not fit the task, or the queue cannot carry them.
     """
-    found = import_string(task) if isinstance(task, str) else task
-    if threads.enqueuer(found) is not None:
+    target = _imported(task)
+    if isinstance(target, ThreadTask):
         return
-    if celery.enqueuer(found) is not None:
-        celery.check(found, args, kwargs)
-    elif django_tasks.enqueuer(found) is not None:
-        django_tasks.check(found, args, kwargs)
+    if _method(target, "delay"):
+        _check_for_celery(target, args, kwargs)
+    elif _method(target, "enqueue"):
+        _check_for_django(target, args, kwargs)
     else:
         django_q.check(args, kwargs)
 
@@ -76,36 +77,41 @@ def check_arguments(task: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any])
 def has_run(task: Any, error: BaseException) -> bool:
     """Return whether an error that a queue has raised is the task's own.
 
-    A queue that is eager runs the task instead of queueing it.
+    An eager queue runs the task instead of queueing it.
 
     Args:
         task: The task, or its dotted path.
-        error: What the queue has raised.
+        error: The error that the queue has raised.
     """
-    found = import_string(task) if isinstance(task, str) else task
-    # Celery calls it run, Django func; what is neither is a function.
-    codes = {getattr(getattr(found, name, found), "__code__", None) for name in ("run", "func")}
-    return not codes.isdisjoint(_frames(error))
+    target = _imported(task)
+    # The function of a Celery task is ``run``, that of a Django task is ``func``.
+    codes = {getattr(getattr(target, name, target), "__code__", None) for name in ("run", "func")}
+    return not codes.isdisjoint({frame.f_code for frame, _ in walk_tb(error.__traceback__)})
 
 
 def failure_of(result: Any) -> tuple[Any, str]:
-    """Return how a task has failed that an eager queue has run without raising what it raised.
+    """Return the failure of a task that an eager queue has run without raising its exception.
 
     Args:
-        result: What the queue has returned.
+        result: The result that the queue has returned.
 
     Returns:
         The exception, if it is known, and its traceback; empty if the task has not failed.
     """
     if type(result).__name__ == "EagerResult" and result.failed():
         return result.result, str(result.traceback)
+    # The result of a Django task. One that is yet to run has no errors.
     errors = getattr(result, "errors", None)
-    # Of Django's tasks. One that is yet to run has none.
     return (None, str(errors[-1].traceback)) if errors and isinstance(errors, list) else (None, "")
 
 
-def _frames(error: BaseException) -> set[CodeType]:
-    return {frame.f_code for frame, _ in walk_tb(error.__traceback__)}
+def _imported(task: Any) -> Any:
+    return import_string(task) if isinstance(task, str) else task
+
+
+def _method(task: Any, name: str) -> Enqueue | None:
+    method: Enqueue | None = getattr(task, name, None)
+    return method if callable(method) else None
 
 
 def _path_of(function: Any) -> str:
@@ -119,3 +125,28 @@ def _path_of(function: Any) -> str:
     if "<" in path:
         raise ValueError(f"{path} cannot be imported by a worker; define it at module level.")
     return path
+
+
+def _check_for_celery(task: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Raise what Celery would raise for a task's arguments; skip a site's own ``delay``."""
+    methods = (getattr(task, name, None) for name in ("delay", "apply_async"))
+    if any(getattr(method, "__module__", None) != CELERY_TASKS for method in methods):
+        return
+    if task.typing:
+        task.__header__(*args, **kwargs)
+    # With this, Celery first turns pydantic models into plain values.
+    if getattr(task, "_dump_pydantic_arguments", None) is None:
+        from kombu import serialization
+
+        dumps: Callable[..., object] = serialization.dumps
+        dumps((args, kwargs), task.serializer or task.app.conf.task_serializer)
+
+
+def _check_for_django(task: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Raise what ``django.tasks`` or django-tasks would raise; skip a site's own ``enqueue``."""
+    modules = (sys.modules.get(kind.__module__) for kind in type(task).__mro__)
+    normalize = next(
+        filter(None, (getattr(module, "normalize_json", None) for module in modules)), None
+    )
+    if normalize is not None:
+        normalize([args, kwargs])

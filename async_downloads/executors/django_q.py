@@ -1,26 +1,24 @@
 """Plain functions, which django-q2 runs by their dotted path."""
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 
-from async_downloads.executors.base import Enqueue
-
 __all__ = ["RUNNER_PATH", "check", "enqueue", "enqueuer"]
 
-#: What a django-q2 worker calls: it finds the task by its path and runs it.
+#: A django-q2 worker calls this function, which imports the task by its path and runs it.
 RUNNER_PATH: Final = "async_downloads.tasks.run_task"
 
 
-def enqueuer(path: str) -> Enqueue:
-    """Return what queues a function.
+def enqueuer(path: str) -> Callable[..., object]:
+    """Return a function that queues a task.
 
     Args:
-        path: Its dotted path, by which a worker imports it.
+        path: The task's dotted path, by which a worker imports it.
 
     Raises:
         ImproperlyConfigured: django-q2 is not installed.
@@ -34,7 +32,7 @@ def enqueuer(path: str) -> Enqueue:
 
 
 def enqueue(path: str, download_key: str, /, *args: Any, **kwargs: Any) -> None:
-    """Queue a function, unchecked.
+    """Queue a task, without checks.
 
     Args:
         path: Its dotted path.
@@ -44,18 +42,18 @@ def enqueue(path: str, download_key: str, /, *args: Any, **kwargs: Any) -> None:
     """
     from django_q.tasks import async_task
 
-    # The arguments travel as two values, so that none is taken for an option of the queue.
+    # As two values, so that no keyword argument is taken for an option of the queue.
     async_task(RUNNER_PATH, path, download_key, args, kwargs, q_options={"group": path[-100:]})
 
 
 def check(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Raise what django-q2 would raise of a function's arguments when it is queued.
+    """Raise what django-q2 would raise for the arguments of a task.
 
     Args:
         args: The positional arguments.
         kwargs: The keyword arguments.
 
     Raises:
-        Exception: They cannot be pickled; each kind of object has errors of its own.
+        Exception: They cannot be pickled; each class raises errors of its own.
     """
     pickle.dumps((args, kwargs), protocol=pickle.HIGHEST_PROTOCOL)

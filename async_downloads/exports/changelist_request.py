@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from django.conf import settings as project_settings
 from django.contrib.admin.options import IS_FACETS_VAR, IS_POPUP_VAR, TO_FIELD_VAR
+from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.contrib.admin.views.main import ALL_VAR, ERROR_FLAG, PAGE_VAR
 from django.contrib.auth import get_user_model
 from django.contrib.messages.storage.cookie import CookieStorage
@@ -138,7 +139,7 @@ class Selection:
             user=user._meta.pk.value_to_string(user),
             query=query.urlencode(),
             keys=keys,
-            path=reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist", current_app=site),
+            path=reverse(admin_urlname(opts, "changelist"), current_app=site),
             script=get_script_prefix(),
             host=request.get_host(),
             secure=request.is_secure(),

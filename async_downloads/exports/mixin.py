@@ -1,9 +1,10 @@
 """Exports of any list of the admin, built by a worker."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
@@ -19,21 +20,16 @@ from async_downloads.exports.changelist_columns import Columns
 from async_downloads.exports.changelist_request import Selection, WorkerRequest, matching
 from async_downloads.exports.resources import resource_from
 from async_downloads.shortcuts import init_generic_csv_download
+from async_downloads.utils.model_admins import ModelAdminMixin
 
 __all__ = ["ExportInBackgroundMixin"]
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    # The site chooses the ModelAdmin that the mixin extends.
-    ModelAdmin = object
 
 ACTION: Final = "export_in_background"
 
 TEMPLATE: Final = "async_downloads/admin/change_list.html"
 
 
-class ExportInBackgroundMixin(ModelAdmin):
+class ExportInBackgroundMixin(ModelAdminMixin):
     """Adds exports to a ModelAdmin: built by a worker, delivered in the download centre.
 
     An action exports the ticked rows; a button above the list exports all rows that
@@ -201,7 +197,7 @@ class ExportInBackgroundMixin(ModelAdmin):
             self._check(selection, request.user)
             init_generic_csv_download(task, request.user, name, selection.as_values())
         except IncorrectLookupParameters:
-            text = _("These filters do not exist, so nothing was exported.")
+            text = _("These filters do not exist, so nothing was exported. Choose them again.")
             self.message_user(request, text, messages.ERROR)
         except TooManyDownloadsError as error:
             self.message_user(request, str(error), messages.ERROR)
@@ -226,7 +222,4 @@ class ExportInBackgroundMixin(ModelAdmin):
         return format_html('{} <a href="{}">{}</a>', text, url, _("Your downloads"))
 
     def _url(self, name: str) -> str:
-        return reverse(
-            f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}",
-            current_app=self.admin_site.name,
-        )
+        return reverse(admin_urlname(self.opts, name), current_app=self.admin_site.name)

@@ -1,14 +1,15 @@
-"""The one door to django-import-export: Resources as what a file is made of."""
+"""Exports of the Resources of django-import-export, which only this module imports."""
 
 import inspect
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from typing import IO, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import QuerySet
 
-from async_downloads import cache
-from async_downloads.building.content import CHUNK_SIZE
+from async_downloads import store
+from async_downloads.building.content import CHUNK_SIZE, Table, save
 
 __all__ = ["export_resource", "resource_from"]
 
@@ -16,11 +17,11 @@ __all__ = ["export_resource", "resource_from"]
 def export_resource(
     download_key: str, resource: Any, queryset: "Iterable[Any] | None" = None
 ) -> None:
-    """Save what a Resource of django-import-export exports as a CSV file.
+    """Save the export of a Resource of django-import-export as a CSV file.
 
     It is written row by row, with progress, and never held in memory. Only a
-    Resource with an ``export`` or an ``after_export`` of its own, which may do
-    anything with the whole table, is left to make the whole table first.
+    Resource that overrides ``export`` or ``after_export``, which get the whole
+    table, makes the whole table first.
 
     Args:
         download_key: The key that ``init_download`` returned.
@@ -28,38 +29,32 @@ def export_resource(
         queryset: The objects; those of the Resource if left out.
 
     Raises:
-        DownloadCancelled: The download was cleared, or taken over by another run.
+        DownloadCancelled: The download was cleared, or taken over by another attempt.
         ImproperlyConfigured: django-import-export is not installed.
-        TypeError: ``resource`` is no Resource.
+        TypeError: ``resource`` is not a Resource.
     """
-    made = resource_from(resource)
-    export = (_RowByRow if _streams(made) else _AllAtOnce)(download_key, made, queryset)
-    counted = queryset is None or isinstance(queryset, QuerySet)
-    cache.save_download(
-        download_key,
-        export.rows(),
-        header=export.header(),
-        expected_rows=export.count if counted else None,
-    )
+    save(download_key, _Export(resource_from(resource), queryset))
 
 
 def resource_from(resource: Any, **kwargs: Any) -> Any:
     """Return a Resource.
 
     Args:
-        resource: One, or the class of one.
-        **kwargs: What the class takes.
+        resource: A Resource, or the class of one.
+        **kwargs: Arguments for the class.
 
     Raises:
         ImproperlyConfigured: django-import-export is not installed.
-        TypeError: This is neither.
+        TypeError: It is neither.
     """
     base = _base()
     if inspect.isclass(resource) and issubclass(resource, base):
         return resource(**kwargs)
     if isinstance(resource, base):
         return resource
-    raise TypeError(f"{resource!r} is no Resource of django-import-export, nor a class of one.")
+    raise TypeError(
+        f"{resource!r} is neither a Resource of django-import-export nor a class of one."
+    )
 
 
 def _base() -> Any:
@@ -79,81 +74,67 @@ def _streams(resource: Any) -> bool:
     return kind.export is base.export and kind.after_export is base.after_export
 
 
-class _RowByRow:
-    """What the Resource's own ``export`` would put into a table, without the table.
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """The export of a Resource, which is first called once the download is claimed.
 
-    The Resource is asked nothing before the download is claimed.
+    Attributes:
+        resource: The Resource.
+        objects: The objects; None for those of the Resource.
     """
 
-    def __init__(self, download_key: str, resource: Any, objects: Any):
-        self._key = download_key
-        self._resource = resource
-        self._objects = objects
-        self._begun = False
-        self._total = 0
+    resource: Any
+    objects: Iterable[Any] | None
 
-    def count(self) -> int:
-        """Return how many rows there will be."""
-        self._begin()
-        if isinstance(self._objects, QuerySet):
-            self._total = self._objects.count()
-        else:
-            # A Resource may make anything of the queryset that it filters.
-            self._objects = list(self._objects)
-            self._total = len(self._objects)
-        return self._total
+    def name_for(self, requested: str) -> str:
+        """Return the requested name."""
+        return requested
 
-    def header(self) -> Iterator[Any]:
-        """Yield the names of the columns."""
-        self._begin()
-        yield from self._resource.get_export_headers()
+    def write(self, attempt: store.Attempt, stream: IO[bytes]) -> None:
+        """Write the rows of the export."""
+        table = self._streamed() if _streams(self.resource) else self._made_by_resource()
+        table.write(attempt, stream)
 
-    def rows(self) -> Iterator[Iterable[Any]]:
-        """Yield the rows, and record progress."""
-        self._begin()
-        for index, instance in enumerate(_each(self._resource, self._objects)):
-            yield self._resource.export_resource(instance)
-            cache.update_percentage(self._key, self._total, index)
+    def close(self) -> None:
+        """Close a generator of objects."""
+        if isinstance(self.objects, Generator):
+            self.objects.close()
 
-    def _begin(self) -> None:
-        if self._begun:
-            return
-        self._begun = True
-        resource, objects = self._resource, self._objects
-        resource.before_export(objects)
-        self._objects = resource.filter_export(
-            resource.get_queryset() if objects is None else objects
+    @property
+    def _counts(self) -> bool:
+        return self.objects is None or isinstance(self.objects, QuerySet)
+
+    def _streamed(self) -> Table:
+        """Return a table that makes a row of each object, as ``Resource.export`` does."""
+        resource = self.resource
+        resource.before_export(self.objects)
+        objects = resource.filter_export(
+            resource.get_queryset() if self.objects is None else self.objects
+        )
+        total = None
+        if self._counts:
+            if not isinstance(objects, QuerySet):
+                # ``filter_export`` may return any iterable.
+                objects = list(objects)
+            total = objects.count() if isinstance(objects, QuerySet) else len(objects)
+        return Table(
+            _iterate(resource, objects),
+            header=resource.get_export_headers(),
+            expected=total,
+            row_function=resource.export_resource,
         )
 
-
-class _AllAtOnce(_RowByRow):
-    """The table that a Resource makes in its own way."""
-
-    def count(self) -> int:
-        """Return how many rows the table has."""
-        self._begin()
-        return len(self._objects)
-
-    def header(self) -> Iterator[Any]:
-        """Yield the names of the columns."""
-        self._begin()
-        yield from self._objects.headers
-
-    def rows(self) -> Iterator[Iterable[Any]]:
-        """Yield the rows of the table."""
-        self._begin()
-        yield from self._objects
-
-    def _begin(self) -> None:
-        if not self._begun:
-            self._begun = True
-            self._objects = self._resource.export(queryset=self._objects)
+    def _made_by_resource(self) -> Table:
+        """Return the table that the Resource makes in its own way."""
+        dataset = self.resource.export(queryset=self.objects)
+        expected = len(dataset) if self._counts else None
+        return Table(iter(dataset), header=dataset.headers, expected=expected)
 
 
-def _each(resource: Any, objects: Any) -> Iterable[Any]:
-    own = type(resource).iter_queryset is not _base().iter_queryset
-    if own or not isinstance(objects, QuerySet):
-        theirs: Iterable[Any] = resource.iter_queryset(objects)
-        return theirs
-    # Theirs would read what has prefetches page by page, and find each page from the beginning.
+def _iterate(resource: Any, objects: Any) -> Iterable[Any]:
+    overridden = type(resource).iter_queryset is not _base().iter_queryset
+    if overridden or not isinstance(objects, QuerySet):
+        iterable: Iterable[Any] = resource.iter_queryset(objects)
+        return iterable
+    # With prefetches, the library would read page by page, and each page from the beginning.
     return objects.iterator(chunk_size=resource.get_chunk_size() or CHUNK_SIZE)

@@ -1,3 +1,3 @@
-"""Files in the storage, and what they are called."""
+"""Files in the storage, and their names."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Names of files and their paths in the storage, without any input or output."""
+"""Names of files and their paths in the storage, without input or output."""
 
 import posixpath
 import re
@@ -27,20 +27,20 @@ __all__ = [
 #: appends a few characters to a name that is taken.
 MAX_NAME_BYTES: Final = 200
 
-#: What some file system does not take in a name, besides control characters.
+#: Characters that some file system refuses, besides control characters.
 FORBIDDEN: Final = re.compile(r'[/\\:*?"<>|]')
 
-#: Extensions of a file that holds another one, whose own extension is before them.
+#: Extensions of files that contain another file, whose extension is before them.
 WRAPPING: Final = {".gz", ".zip"}
 
 FALLBACK_NAME: Final = "download"
 
 
 def shown_name(name: str) -> str:
-    """Return the name as people see it: what was asked for, less what cannot be shown.
+    """Return a name without the characters that must not be shown.
 
-    Control characters and the marks that reverse the direction of text are
-    dropped, because both make a name look like another one.
+    Control characters and marks that reverse the direction of text are dropped,
+    because they can make a name look like another one.
     """
     return "".join(
         char
@@ -52,31 +52,31 @@ def shown_name(name: str) -> str:
 
 
 def stored_name(filename: str) -> str:
-    """Return a name that every file system takes, near to ``filename``.
+    """Return a name like ``filename`` that every file system accepts.
 
-    Slashes, reserved names and forbidden characters go, and what is left is
-    held to ``MAX_NAME_BYTES`` of UTF-8 with its extension kept.
+    Slashes, reserved names and forbidden characters are dropped, and the rest is
+    shortened to ``MAX_NAME_BYTES`` of UTF-8, with its extension.
     """
-    # First of all, because what is dropped behind an extension would hide it.
+    # These are dropped first: after an extension, they would hide it.
     name = FORBIDDEN.sub("", shown_name(filename)).strip(". ")
     return sanitize_filename(shortened(name, MAX_NAME_BYTES)).strip(". ") or FALLBACK_NAME
 
 
 def shortened(name: str, size: int) -> str:
-    """Return a name of at most ``size`` bytes of UTF-8, its stem cut and its extension kept."""
+    """Return a name of at most ``size`` bytes of UTF-8, with a shorter stem and its extension."""
     stem, extension = split_name(name)
-    kept = _shorten(extension, size // 2)
-    return _shorten(stem, size - len(kept.encode())) + kept
+    end = _shorten(extension, size // 2)
+    return _shorten(stem, size - len(end.encode())) + end
 
 
 def with_stored_end(filename: str) -> str:
-    """Return a file name that ends as ``stored_name`` does, and may be nothing but an extension."""
-    # With nothing before it, an extension would lose its dot.
+    """Return a file name with the end of its ``stored_name``; it may be only an extension."""
+    # Without a stem, an extension would lose its dot.
     return stored_name(f"_{filename}")[1:]
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Return a file name in two: without its extension, and the extension, such as ``.csv.gz``."""
+    """Split a file name into stem and extension, such as ``.csv.gz``."""
     stem, extension = _split(name)
     if extension.lower() in WRAPPING:
         stem, inner = _split(stem)
@@ -85,23 +85,23 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def _split(name: str) -> tuple[str, str]:
-    # Not by splitext(), to which a name of dots alone has no extension at its end.
+    # splitext() finds no extension at the end of a name that begins with dots.
     stem, _dot, extension = name.rpartition(".")
     return (stem, f".{extension}") if stem else (name, "")
 
 
 def path_for(download_key: str, filename: str) -> str:
-    """Return the path that a download asks of the storage."""
+    """Return the requested path of a download's file."""
     return posixpath.join(settings.PATH_PREFIX, download_key, stored_name(filename))
 
 
 def beside(path: str, filename: str) -> str:
-    """Return the path of a file of another name in the folder of ``path``."""
+    """Return the path of a file with another name in the folder of ``path``."""
     return posixpath.join(posixpath.dirname(path), stored_name(filename))
 
 
 def with_suffix(path: str, suffix: str) -> str:
-    """Return a path beside ``path`` that tells itself apart by a suffix of its stem."""
+    """Return ``path`` with a suffix after its stem."""
     folder, name = posixpath.split(path)
     stem, extension = posixpath.splitext(name)
     return posixpath.join(folder, f"{stem}_{suffix}{extension}")
@@ -117,5 +117,5 @@ def download_key_of(text: object) -> uuid.UUID | None:
 
 
 def _shorten(text: str, size: int) -> str:
-    """Return as much of a text as ``size`` bytes of UTF-8 hold, in whole characters."""
+    """Return the beginning of a text that fits in ``size`` bytes of UTF-8."""
     return text.encode()[:size].decode(errors="ignore")

@@ -1,7 +1,7 @@
-"""The files of downloads in the storage: write, find, describe and delete them.
+"""The files of downloads in the storage: save, find, describe and delete them.
 
-Every download has a folder of its own, ``<PATH_PREFIX>/<download key>/``. That
-is what makes it safe to sweep the folder: nothing else can be in it.
+Every download has a folder of its own, ``<PATH_PREFIX>/<download key>/``. So it is safe to
+delete all files in the folder.
 """
 
 import io
@@ -44,12 +44,12 @@ __all__ = [
 
 logger = get_logger(__name__)
 
-#: Width of the column that keeps the path. The storage is told, and shortens what it makes up.
+#: The width of the column for the path. The storage shortens the names that it makes to fit.
 MAX_PATH_LENGTH: Final = 500
 
 
 class StoredFile(NamedTuple):
-    """What the storage made of a file: the name it chose, and the size in bytes."""
+    """A file in the storage: the path that the storage chose, and the size in bytes."""
 
     path: str
     size: int
@@ -61,19 +61,19 @@ def storage() -> Storage:
 
 
 def root() -> Path | None:
-    """Return the folder that holds the storage; None if it is no folder of this machine."""
-    kept_in = storage()
-    return Path(kept_in.location) if isinstance(kept_in, FileSystemStorage) else None
+    """Return the folder of the storage; None if it is not on this machine."""
+    backend = storage()
+    return Path(backend.location) if isinstance(backend, FileSystemStorage) else None
 
 
 def configured_root() -> str | None:
-    """Return the folder of the storage as it is configured; None if it is not a folder."""
-    kept_in = storage()
-    return str(kept_in.base_location or "") if isinstance(kept_in, FileSystemStorage) else None
+    """Return the folder of the storage as configured; None if it is not on this machine."""
+    backend = storage()
+    return str(backend.base_location or "") if isinstance(backend, FileSystemStorage) else None
 
 
 def size_of(path: str, *, default: int) -> int:
-    """Return the bytes of a file, as the disk has it; ``default`` if it is not on a disk."""
+    """Return the size of a file on this machine's disk; ``default`` if it is not there."""
     try:
         return Path(storage().path(path)).stat().st_size
     except (NotImplementedError, FileNotFoundError):
@@ -81,14 +81,14 @@ def size_of(path: str, *, default: int) -> int:
 
 
 def require(path: str) -> None:
-    """See that a file is there, for whoever sends it without opening it.
+    """Check that a file exists, for a response that does not open it.
 
     Raises:
-        FileNotFoundError: It is not.
-        OSError: It cannot be told, as with a network file system that hangs up.
+        FileNotFoundError: It does not exist.
+        OSError: The check failed, for example because a network file system is away.
     """
     if root() is not None:
-        # The storage would take each of these errors for a file that is not there.
+        # With any of these errors, the storage would say that the file does not exist.
         os.lstat(storage().path(path))
     elif not storage().exists(path):
         raise FileNotFoundError(path)
@@ -97,7 +97,7 @@ def require(path: str) -> None:
 def is_there(path: str) -> bool:
     """Return whether the storage itself is there, with or without the file.
 
-    A disk that is not mounted leaves an empty folder behind, or none.
+    If a disk is not mounted, its folder is empty or missing.
     """
     folder, parts = root(), PurePosixPath(path).parts
     first = parts[0] if len(parts) > 1 else ""
@@ -105,13 +105,13 @@ def is_there(path: str) -> bool:
 
 
 def look_up(path: str) -> StoredFile | None:
-    """Return a file of the storage with its size, or None if it is not there."""
-    kept_in = storage()
-    return StoredFile(path, kept_in.size(path)) if kept_in.exists(path) else None
+    """Return a file of the storage with its size, or None if it does not exist."""
+    backend = storage()
+    return StoredFile(path, backend.size(path)) if backend.exists(path) else None
 
 
 def modified_at(path: str) -> datetime:
-    """Return when a file was last changed, in the kind of time that the site uses."""
+    """Return when a file was last changed: an aware time if the site uses time zones."""
     modified = storage().get_modified_time(path)
     aware = timezone.is_aware(timezone.now())
     if timezone.is_aware(modified) == aware:
@@ -119,51 +119,53 @@ def modified_at(path: str) -> datetime:
     return timezone.make_aware(modified) if aware else timezone.make_naive(modified)
 
 
-def is_s3(kept_in: Storage) -> bool:
-    """Return whether this is the S3 storage of django-storages, or made of it."""
-    return any(kind.__module__ == "storages.backends.s3" for kind in type(kept_in).__mro__)
+def is_s3(backend: Storage) -> bool:
+    """Return whether a storage is the S3 storage of django-storages, or a subclass of it."""
+    return any(kind.__module__ == "storages.backends.s3" for kind in type(backend).__mro__)
 
 
 def signs_urls() -> bool:
-    """Return whether the storage's URLs are worth something to nobody else, as far as is known."""
-    kept_in: Any = storage()
-    if is_s3(kept_in):
-        # In front of S3, another domain may sign as well, but passes no headers on.
-        return bool(kept_in.querystring_auth and not kept_in.custom_domain)
-    # A folder of this machine has no URL but the public one.
+    """Return whether the storage signs its URLs, so that only their recipient can use them."""
+    backend: Any = storage()
+    if is_s3(backend):
+        # A custom domain may sign as well, but does not pass the headers on.
+        return bool(backend.querystring_auth and not backend.custom_domain)
+    # The URLs of a folder on this machine are public. Other storages are assumed to sign.
     return root() is None
 
 
 def signed_url(path: str, *, content_type: str, disposition: str) -> str:
     """Return a new URL of the storage for a file.
 
-    S3 is asked to send these headers along. Other storages send what they have.
+    S3 sends these headers with the file. Other storages send their own.
 
     Args:
         path: The file's path in the storage.
         content_type: The header ``Content-Type``.
         disposition: The header ``Content-Disposition``.
     """
-    kept_in: Any = storage()
-    if not is_s3(kept_in):
-        return str(kept_in.url(path))
-    told = {"ResponseContentType": content_type, "ResponseContentDisposition": disposition}
-    # A signature covers no other headers than these, so the answer of the storage is not
-    # kept by anybody either.
-    told["ResponseCacheControl"] = "private, no-store"
+    backend: Any = storage()
+    if not is_s3(backend):
+        return str(backend.url(path))
+    parameters = {
+        "ResponseContentType": content_type,
+        "ResponseContentDisposition": disposition,
+        # Caches on the way must not keep the file.
+        "ResponseCacheControl": "private, no-store",
+    }
     if mimetypes.guess_type(path)[1]:
-        # It was stored as what a browser unpacks on the way, and then saves under its packed name.
-        told["ResponseContentEncoding"] = "identity"
-    return str(kept_in.url(path, parameters=told))
+        # It was stored with a content encoding, by which a browser would decompress it and then
+        # save it under its compressed name.
+        parameters["ResponseContentEncoding"] = "identity"
+    return str(backend.url(path, parameters=parameters))
 
 
 def save(path: str, content: "File[Any]") -> StoredFile:
-    """Hand ``content`` to the storage, from its beginning, and return what became of it.
+    """Save ``content``, from its beginning, and return the stored file.
 
-    The storage may choose another name than ``path``; only the name that it
-    returns leads back to the file.
+    The storage may choose another path than ``path``.
     """
-    # The end of the stream tells the size of a spooled file, which has no name to ask by.
+    # A spooled file has no name, so its size is the position of its end.
     size = content.seek(0, io.SEEK_END)
     content.seek(0)
     name = storage().save(path, content, max_length=MAX_PATH_LENGTH)
@@ -171,10 +173,10 @@ def save(path: str, content: "File[Any]") -> StoredFile:
 
 
 def remove(path: str) -> None:
-    """Delete one file. What is not there counts as deleted.
+    """Delete one file, if it exists.
 
-    A storage that fails is logged and not raised: the row decides what exists,
-    and a left-over is found by a clean-up.
+    An error of the storage is logged and not raised: the row decides what exists,
+    and a clean-up finds the file later.
     """
     try:
         storage().delete(path)
@@ -185,12 +187,12 @@ def remove(path: str) -> None:
 
 
 def sweep(path: str, *, download_key: str, keep: str = "") -> None:
-    """Delete a download's file, whatever else its folder holds, and the folder.
+    """Delete a download's file, all other files in its folder, and the folder.
 
     Args:
-        path: The path on the row, asked for or stored.
-        download_key: The download's key, which must be the name of the folder
-            for anything but ``path`` itself to be touched.
+        path: The path on the row, requested or stored.
+        download_key: The download's key. If the folder has another name, only ``path``
+            is deleted.
         keep: A path in the folder that stays.
     """
     folder = posixpath.dirname(path)
@@ -202,7 +204,7 @@ def sweep(path: str, *, download_key: str, keep: str = "") -> None:
 
 
 def folders() -> list[str]:
-    """Return the names of the folders under ``PATH_PREFIX``; none if the storage has none."""
+    """Return the names of the folders under ``PATH_PREFIX``."""
     try:
         return storage().listdir(settings.PATH_PREFIX)[0]
     except (FileNotFoundError, NotADirectoryError):
@@ -210,16 +212,16 @@ def folders() -> list[str]:
 
 
 def old_files(name: str, *, before: datetime) -> list[str]:
-    """Return the paths of the files in a folder under ``PATH_PREFIX``, if all of it is old.
+    """Return the paths of the files in a folder under ``PATH_PREFIX``, if all are old.
 
     Args:
         name: The name of the folder.
-        before: Since when nothing in it may have changed.
+        before: All files must have been changed before this time.
 
     Returns:
-        The files, or the folder itself if there are none in it and it is one of
-        the disk; nothing if something is younger, or is a folder or a link, which
-        can be none of ours.
+        The files, or the folder itself if it is an empty folder on this machine. An
+        empty list if a file is younger, or if the folder is a link or has folders,
+        which downloads never have.
     """
     folder = posixpath.join(settings.PATH_PREFIX, name)
     if _is_link(folder):
@@ -229,16 +231,16 @@ def old_files(name: str, *, before: datetime) -> list[str]:
         paths = [posixpath.join(folder, name) for name in names] or [folder] * bool(root())
         return paths if not inside and all(_is_older(path, before) for path in paths) else []
     except FileNotFoundError:
-        # Somebody else has removed it meanwhile.
+        # Another process has deleted it meanwhile.
         return []
     except Exception:
-        # S3 tells the same by an error of its own, and so do other troubles.
-        logger.exception("The storage could not tell how old %s is", folder)
+        # S3 raises an error of its own, for a deleted file as for other reasons.
+        logger.exception("The age of %s could not be read from the storage", folder)
         return []
 
 
 def remove_folder(name: str) -> None:
-    """Delete an empty folder under ``PATH_PREFIX``, where the storage has folders."""
+    """Delete an empty folder under ``PATH_PREFIX``, if the storage has folders."""
     remove(posixpath.join(settings.PATH_PREFIX, name))
 
 
@@ -255,11 +257,11 @@ def _is_older(path: str, than: datetime) -> bool:
 
 
 def names_in(folder: str) -> Iterator[str]:
-    """Yield the paths of the files in a folder; none where there is no such folder."""
+    """Yield the paths of the files in a folder; none if the folder does not exist."""
     try:
         names = storage().listdir(folder)[1]
     except (FileNotFoundError, NotADirectoryError, NotImplementedError):
-        # A storage without folders (or without this one) has nothing more to sweep.
+        # A storage without folders, or without this one, has no further files.
         return
     except Exception:
         logger.exception("The storage could not list %s", folder)

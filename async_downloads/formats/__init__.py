@@ -1,6 +1,6 @@
-"""Rows to bytes, one module a format.
+"""Rows to bytes, with one module for each format.
 
-What a site needs to add a format of its own is here; ``registry`` knows them all.
+A site that adds a format of its own imports from here; ``registry`` knows all formats.
 """
 
 from async_downloads.formats.base import Format, Options, Rows

@@ -1,4 +1,4 @@
-"""What a format is, and what a writer of one is told."""
+"""What a format is, and the options of its writer."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ __all__ = ["Format", "Options", "Rows", "Writer"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a writer is told besides the rows; later versions may tell more.
+    """A writer's options besides the rows; later versions may add some.
 
     Attributes:
         name: The name of the file, or of the member of an archive.
-        header: A row before the others that does not count as one; None for none.
-        encoding: Of the text, where the format is one of text.
+        header: A row before the others, which is not counted; None for none.
+        encoding: The encoding, if the format is a text format.
         escape_formulas: Whether text that a spreadsheet would take for a formula
             must get an apostrophe in front.
     """
@@ -28,9 +28,9 @@ class Options:
     escape_formulas: bool = False
 
 
-#: Writes rows to a binary stream, and returns how many they were, without the header.
-#: The rows are an iterable of lists and tuples of cells, as the site has made those, to be
-#: consumed once and not to be held. The stream may not be able to seek, and is left open.
+#: Writes rows to a binary stream, and returns their number without the header.
+#: The rows are an iterable of lists and tuples of cells, as the site has made them. A writer
+#: consumes it once and keeps no rows. The stream may not be seekable, and is left open.
 Writer = Callable[[Iterable[Iterable[Any]], IO[bytes], Options], int]
 
 
@@ -39,14 +39,14 @@ class Format:
     """A kind of file that rows can be written to.
 
     Attributes:
-        name: What ``format=`` calls it.
-        extensions: With their dots, in lower case. The first is given to files that
-            have another one. The formats that share one are told apart by ``format=``;
-            by the file name it is the one that was registered first.
-        content_type: What it is served as.
+        name: The value of ``format=``.
+        extensions: With their dots, in lower case. A file with another extension gets the
+            first one. If several formats have the same extension, a file name with it
+            means the one that was registered first, and ``format=`` means any.
+        content_type: The media type of the file.
         write: Writes the rows.
         requires: The module that the writer imports; empty for none.
-        install: What to install for it with pip; the same name if left out.
+        install: The package to install with pip for it; the same name if left out.
     """
 
     name: str
@@ -57,25 +57,26 @@ class Format:
     install: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what no file name could lead to.
+        """Check the name and the extensions.
 
         Raises:
-            ValueError: An extension has no dot or is not in lower case, there is
-                none, or the name is empty or that of a compressed format.
+            ValueError: An extension has no dot or is not in lower case, there are no
+                extensions, or the name is empty.
         """
         wrong = [text for text in self.extensions if text[:1] != "." or text != text.lower()]
         if wrong or not self.extensions:
             raise ValueError(
-                f"extensions={self.extensions!r} of format {self.name!r} must be such as ('.csv',)."
+                f"extensions={self.extensions!r} of format {self.name!r} must be a tuple of "
+                "extensions in lower case with their dots, such as ('.csv',)."
             )
         if not self.name:
             raise ValueError("A format must have a name.")
 
     def require(self) -> None:
-        """See that what the writer imports is there.
+        """Check that the writer's module is installed.
 
         Raises:
-            ImproperlyConfigured: It is not installed.
+            ImproperlyConfigured: It is not.
         """
         if self.requires and find_spec(self.requires) is None:
             raise ImproperlyConfigured(
@@ -86,12 +87,12 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows for a member of an archive, where they need more than themselves.
+    """Rows for a member of an archive, with a header or an encoding.
 
     Attributes:
         rows: Any iterable of rows, each an iterable of cells or a mapping; consumed once.
-        header: A row before the others that does not count as one.
-        encoding: Of the text; that of the archive if left out.
+        header: A row before the others, which is not counted.
+        encoding: The encoding of the member; that of the archive if left out.
     """
 
     rows: Iterable[Iterable[Any]]

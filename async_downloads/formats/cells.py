@@ -1,8 +1,8 @@
-"""What a cell of each kind becomes, once for all formats.
+"""How cells are converted, the same way for all formats.
 
 A cell becomes a value of one of the ``PLAIN`` kinds (or of a subclass that prints
 itself), or a structure of such values: a list, or a dictionary whose keys are text.
-A format that cannot hold structures writes them as JSON text.
+A format without structures writes them as JSON text.
 """
 
 import base64
@@ -26,33 +26,33 @@ from django.utils.functional import Promise
 
 __all__ = ["PLAIN", "CellError", "flat", "is_scalar", "to_json", "tree"]
 
-#: Kinds that each format writes as they are. Decided by exact class: a subclass may print anything.
+#: Each format writes these kinds as they are. Only by exact class: a subclass may print anything.
 PLAIN: Final = frozenset(
     {str, int, float, bool, type(None), Decimal, datetime, date, time, timedelta, UUID}
 )
 
-#: Kinds whose subclasses print themselves, and keep their type where a format has it.
+#: Subclasses of these print themselves, and keep their type if a format has it.
 _TYPED: Final = (Number, date, time, timedelta, UUID)
 
 _BYTES: Final = (bytes, bytearray, memoryview)
 
-#: Objects that hold other objects, none of which is text.
-_HOLDING: Final = (Sequence, Set, ValuesView)
+#: Collections of other objects; text is handled before.
+_COLLECTIONS: Final = (Sequence, Set, ValuesView)
 
 _QUERIES: Final = (QuerySet, RawQuerySet, BaseManager)
 
-#: The text of an object that has none of its own is its place in memory.
-_PLACE: Final = re.compile(r"<.* at 0x[0-9A-Fa-f]+>", re.DOTALL)
+#: The text of an object without ``__str__`` is its address in memory.
+_MEMORY_ADDRESS: Final = re.compile(r"<.* at 0x[0-9A-Fa-f]+>", re.DOTALL)
 
 Converter = Callable[[Any], Any]
 
 
 class CellError(ValueError):
-    """A cell that cannot be written, without the place that it is in."""
+    """A cell cannot be written; the message does not say which one."""
 
 
 class _Encoder(DjangoJSONEncoder):
-    """As Django's; a time with a zone, which that refuses, is its text."""
+    """Django's encoder, except that a time with a zone becomes text instead of an error."""
 
     def default(self, value: Any) -> Any:
         try:
@@ -67,10 +67,10 @@ _encode_densely: Final = _Encoder(ensure_ascii=False, allow_nan=False, separator
 
 
 def flat(cell: Any) -> Any:
-    """Return what a cell becomes where there are no structures: those are JSON text.
+    """Return a cell for a format without structures, which become JSON text.
 
     Args:
-        cell: Of any kind.
+        cell: Any value.
 
     Raises:
         CellError: It cannot be written.
@@ -80,10 +80,10 @@ def flat(cell: Any) -> Any:
 
 
 def tree(cell: Any) -> Any:
-    """Return what a cell becomes where there are structures: lists, and dictionaries by text.
+    """Return a cell for a format with structures: lists, and dictionaries with keys of text.
 
     Args:
-        cell: Of any kind.
+        cell: Any value.
 
     Raises:
         CellError: It cannot be written.
@@ -93,11 +93,11 @@ def tree(cell: Any) -> Any:
 
 
 def to_json(value: Any, *, dense: bool = False) -> str:
-    """Return what ``tree`` has returned as JSON text; numbers that JSON lacks are null.
+    """Return a value of ``tree`` as JSON text; infinity and NaN are null.
 
     Args:
         value: A plain value, or a structure of such values.
-        dense: Whether no spaces are between its parts.
+        dense: Whether to leave out the spaces between its parts.
     """
     encode = _encode_densely if dense else _encode
     try:
@@ -107,7 +107,7 @@ def to_json(value: Any, *, dense: bool = False) -> str:
 
 
 def is_scalar(value: Any) -> bool:
-    """Return whether something is a number, a date, a time or the like, or nothing: not text."""
+    """Return whether a value is a number, a date, a time or the like, or None, but not text."""
     kind = type(value)
     if kind in PLAIN:
         return kind is not str
@@ -116,15 +116,15 @@ def is_scalar(value: Any) -> bool:
 
 @lru_cache(maxsize=512)
 def _converter_of(kind: type) -> Converter:  # noqa: C901 (a table)
-    """Return what makes plain values, or structures of them, of the values of a kind."""
+    """Return the function that converts values of a kind to plain values or structures of them."""
     if issubclass(kind, Enum):
         return lambda cell: tree(cell.value)
     if _library_of(kind) in ("numpy", "pandas"):
-        return _of_numpy
+        return _from_numpy
     if issubclass(kind, Promise):
         return lambda cell: str.__str__(str(cell))
     if issubclass(kind, str):
-        # Its own text, as csv.writer takes it, whatever it prints itself as.
+        # The text itself, as csv.writer takes it, even if the subclass prints something else.
         return str.__str__
     if issubclass(kind, _BYTES):
         return lambda cell: base64.b64encode(bytes(cell)).decode("ascii")
@@ -133,16 +133,16 @@ def _converter_of(kind: type) -> Converter:  # noqa: C901 (a table)
     if issubclass(kind, _QUERIES):
         return _refuse_queries
     if _library_of(kind).startswith("psycopg") and kind.__name__.endswith("ange"):
-        return _of_range
+        return _range_text
     if issubclass(kind, Mapping):
-        return _of_mapping
-    if issubclass(kind, _HOLDING):
-        return _of_sequence
+        return _from_mapping
+    if issubclass(kind, _COLLECTIONS):
+        return _from_sequence
     return _printed
 
 
 def _library_of(kind: type) -> str:
-    """Return the library, of those that are never imported here, that a kind of values is of."""
+    """Return the name of the optional library that defines a kind; empty if it is another one."""
     names = {base.__module__.partition(".")[0] for base in kind.__mro__}
     return next((name for name in ("pandas", "numpy", "psycopg", "psycopg2") if name in names), "")
 
@@ -152,37 +152,37 @@ def _itself(cell: Any) -> Any:
 
 
 def _printed(cell: Any) -> str:
-    """Return the text of an object that has one.
+    """Return the text of an object.
 
     Raises:
-        CellError: Its text would be its place in memory, or the name of some code.
+        CellError: The text would be an address in memory, or the name of a class or function.
     """
     text = str.__str__(str(cell))
     if isinstance(cell, Model):
         return text
-    if inspect.isroutine(cell) or inspect.isclass(cell) or _PLACE.fullmatch(text):
+    if inspect.isroutine(cell) or inspect.isclass(cell) or _MEMORY_ADDRESS.fullmatch(text):
         raise CellError(f"is a {type(cell).__name__}, which has no text of its own")
     return text
 
 
 def _refuse_queries(cell: Any) -> Any:
     raise CellError(
-        f"is a {type(cell).__name__}, which is a query and not a value. Write what is to be read "
-        'of its objects, such as ", ".join(str(each) for each in ...)'
+        f"is a {type(cell).__name__}, which is a query and not a value. Write the text of its "
+        'objects instead, such as ", ".join(str(each) for each in ...)'
     )
 
 
-def _of_sequence(cell: Iterable[Any]) -> list[Any]:
+def _from_sequence(cell: Iterable[Any]) -> list[Any]:
     if not isinstance(cell, Set):
         return [tree(each) for each in cell]
-    # So that the same set is the same text in each process.
+    # Sorted, so that the same set is the same text in each process.
     try:
         return [tree(each) for each in sorted(cell)]
     except TypeError:
         return [tree(each) for each in sorted(cell, key=str)]
 
 
-def _of_mapping(cell: Mapping[Any, Any]) -> dict[str, Any]:
+def _from_mapping(cell: Mapping[Any, Any]) -> dict[str, Any]:
     named = {_name(key): tree(value) for key, value in cell.items()}
     if len(named) != len(cell):
         raise CellError(f"has two keys of the same text, of {', '.join(map(repr, cell))}")
@@ -190,13 +190,13 @@ def _of_mapping(cell: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _name(key: Any) -> str:
-    """Return the text of a key, as JSON has it: of ``True``, "true"."""
+    """Return the text of a key as JSON has it, such as "true" for ``True``."""
     value = flat(key)
     return value if isinstance(value, str) else to_json(value).strip('"')
 
 
-def _of_numpy(cell: Any) -> Any:
-    """Return the value of Python's that a value of numpy or pandas stands for."""
+def _from_numpy(cell: Any) -> Any:
+    """Return the Python value of a value of numpy or pandas."""
     name = type(cell).__name__
     if name in ("NaTType", "NAType"):
         return None
@@ -208,27 +208,31 @@ def _of_numpy(cell: Any) -> Any:
         return tree(cell.tolist())
     if name == "DataFrame":
         return tree(cell.to_dict("records"))
-    return _of_scalar(cell) if hasattr(cell, "item") and hasattr(cell, "dtype") else _printed(cell)
+    return (
+        _from_numpy_scalar(cell)
+        if hasattr(cell, "item") and hasattr(cell, "dtype")
+        else _printed(cell)
+    )
 
 
-def _of_scalar(cell: Any) -> Any:
-    """Return the value of Python's that a scalar of numpy stands for."""
+def _from_numpy_scalar(cell: Any) -> Any:
+    """Return the Python value of a numpy scalar."""
     if cell.dtype.kind == "f" and cell.dtype.itemsize < 8:
-        # The digits that it has, without those that a longer number would add.
+        # Only its own digits: conversion to a longer float would add some.
         return float(str(cell))
     value = cell.item()
     if cell.dtype.kind in "mM" and isinstance(value, int):
-        # Python counts neither nanoseconds nor years alone.
+        # Python has neither nanoseconds nor years as units.
         exact = cell.astype(f"{cell.dtype.kind}8[us]") if cell.dtype.name[-4:] == "[ns]" else None
         return tree(exact.item()) if exact == cell else str(cell)
     return str(cell) if type(value) is type(cell) else tree(value)
 
 
-def _of_range(cell: Any) -> str:
-    """Return a range of the database's as the database prints it: ``[1,10)``."""
+def _range_text(cell: Any) -> str:
+    """Return a range as PostgreSQL prints it: ``[1,10)``."""
     if not hasattr(cell, "isempty"):
-        # Several of them.
-        return "{" + ",".join(map(_of_range, cell)) + "}"
+        # A multirange.
+        return "{" + ",".join(map(_range_text, cell)) + "}"
     if cell.isempty:
         return "empty"
     lower, upper = map(_bound, (cell.lower, cell.upper))
@@ -250,7 +254,7 @@ def _bound(value: Any) -> str:
 
 
 def _without_nan(value: Any) -> Any:
-    """Return the same without the numbers that JSON lacks."""
+    """Return a value with null in place of infinity and NaN."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -11,32 +11,32 @@ from async_downloads.formats.sinks import Sink
 
 __all__ = ["CONTENT_TYPE", "EXTENSION", "compressing"]
 
-#: What is appended to the name of what is compressed.
+#: Appended to the name of a compressed file.
 EXTENSION: Final = ".gz"
 
 CONTENT_TYPE: Final = "application/gzip"
 
-#: gzip's own default; Python's is 9, which takes twice as long for next to nothing.
+#: gzip's own default; Python's is 9, which takes twice as long for almost no gain.
 LEVEL: Final = 6
 
 
 def compressing(write: Writer) -> Writer:
-    """Return a writer of the same format, compressed.
+    """Return a writer that compresses the bytes of another one.
 
-    Neither a time nor a name is kept, so that the same rows are the same bytes.
+    The file holds neither a time nor a name, so that the same rows are the same bytes.
 
     Args:
-        write: The writer of the format.
+        write: The writer of the plain format.
     """
 
     def write_compressed(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
         sink = cast("IO[bytes]", Sink(stream))
         name = with_stored_end(options.name)
         if name.lower().endswith(EXTENSION):
-            # A writer that looks at it would find itself compressed again.
+            # Otherwise a writer that reads the name would compress a second time.
             options = replace(options, name=name[: -len(EXTENSION)])
         with gzip.GzipFile("", "wb", LEVEL, fileobj=sink, mtime=0) as file:
-            # It says that it can seek, and then cannot seek back.
+            # GzipFile claims to be seekable, but cannot seek back.
             return write(
                 rows, cast("IO[bytes]", Sink(cast("IO[bytes]", file), seekable=False)), options
             )

@@ -1,4 +1,4 @@
-"""Separated values, byte for byte what Python 3.13's ``csv.writer`` writes."""
+"""CSV and TSV with the same bytes as Python 3.13's ``csv.writer``."""
 
 import codecs
 import csv
@@ -27,35 +27,35 @@ __all__ = [
     "write_tsv",
 ]
 
-#: What a formula begins with; some languages of Excel read the wide forms as well.
-_SIGNS: Final = "=+-@＝＋－＠"  # noqa: RUF001 (that is why)
+#: Signs that begin a formula; some languages of Excel also read the wide forms.
+_SIGNS: Final = "=+-@＝＋－＠"  # noqa: RUF001 (the wide forms are meant)
 
-#: What a cell must not begin with if a spreadsheet is to take it for text, as OWASP
-#: lists it under "CSV injection".
+#: A spreadsheet may take a cell for a formula if it begins with one of these (OWASP, "CSV
+#: injection").
 FORMULA_STARTS: Final = frozenset(f"{_SIGNS}\t\r\n")
 
-#: Behind what a spreadsheet may begin another cell within one, whatever it is that is between
-#: the cells: LibreOffice splits at all of these but the last one, which it leaves out.
+#: A spreadsheet may begin another cell after one of these, whatever the delimiter is:
+#: LibreOffice splits at all of them but the last, which it drops.
 SEPARATORS: Final = frozenset(';,\t|"\r\n\ufeff')
 
-#: Where in a text an apostrophe belongs.
+#: The places in a text that need an apostrophe.
 BEFORE_FORMULAS: Final = re.compile(
     rf"\A(?=[{re.escape(''.join(sorted(FORMULA_STARTS)))}])"
     rf"|(?<=[{re.escape(''.join(sorted(SEPARATORS)))}])(?=[{re.escape(_SIGNS)}])"
 )
 
-#: What is not text, whatever it begins with once it is printed: -5 stays a number.
+#: Never taken for formulas, whatever they begin with when printed: -5 stays a number.
 TYPED: Final = (Number, type(None), date, time, timedelta)
 
 
 def check_encoding(encoding: str) -> None:
-    """Refuse an encoding that cannot make bytes of text.
+    """Check that a name is that of a text encoding.
 
     Raises:
-        ValueError: Python knows no text encoding by this name.
+        ValueError: It is not.
     """
     try:
-        # Some codecs (base64, zlib) are known but take bytes: only an attempt tells.
+        # Some codecs (base64, zlib) have a name but take bytes, which only an attempt shows.
         "".encode(encoding)
         codecs.lookup(encoding)
     except (LookupError, TypeError) as error:
@@ -75,46 +75,46 @@ def write(
     r"""Write rows to a binary stream, as Python 3.13's ``csv.writer(lineterminator="\n")`` does.
 
     Args:
-        rows: Any iterable of rows; it is consumed once and never held.
-        stream: Where the bytes go. It is left open, at the end of what was written.
-        encoding: Any of Python's text encodings. A byte order mark that the
-            encoding calls for is written once.
+        rows: Any iterable of rows; consumed once and never held in memory.
+        stream: Receives the bytes. It is left open, at the end of what was written.
+        encoding: Any of Python's text encodings. A byte order mark is written once, if
+            the encoding has one.
         escape_formulas: Whether text that a spreadsheet would take for a formula
             gets an apostrophe in front. Numbers and dates are not text.
-        delimiter: Between two cells.
-        line_end: Behind each row.
-        header: A row before the others that does not count as one.
+        delimiter: Separates two cells.
+        line_end: Ends each row.
+        header: A row before the others, which is not counted.
 
     Returns:
         The number of rows.
 
     Raises:
-        DownloadError: A row is not one, or a cell cannot be written, or holds a
+        DownloadError: A row is not iterable, or a cell cannot be written, or holds a
             character that the encoding lacks; the message names the row, counted from 1.
     """
     batches = Batches.over(rows, header)
     printer = _Printer(escape_formulas, delimiter, line_end)
-    layer = text.layer_over(stream, encoding)
+    layer = text.text_layer(stream, encoding)
 
-    def put(batch: Iterable[Iterable[Any]], before: int | None) -> None:
+    def write_batch(batch: Iterable[Iterable[Any]], before: int | None) -> None:
         printed = printer.print(batch)
         try:
             layer.write(printed)
         except UnicodeEncodeError as error:
-            raise text.unencodable(printer.lines, encoding, before) from error
+            raise text.encoding_error(printer.lines, encoding, before) from error
 
     count = 0
     try:
         heading = batches.heading(cells.flat)
         if heading is not None:
-            put([heading], None)
+            write_batch([heading], None)
         for batch in batches.of(cells.flat):
-            put(batch, count)
+            write_batch(batch, count)
             count += len(batch)
         layer.flush()
         return count
     finally:
-        text.let_go(layer)
+        text.detach(layer)
 
 
 def write_csv(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
@@ -128,7 +128,7 @@ def write_tsv(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options
 
 
 def write_for_excel(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
-    """Write what Excel opens by a double click: UTF-8 with its mark, and Windows' line ends."""
+    """Write CSV for a double click in Excel: UTF-8 with a byte order mark, CRLF line ends."""
     encoding = options.encoding
     if codecs.lookup(encoding).name == "utf-8":
         encoding = "utf-8-sig"
@@ -158,7 +158,7 @@ def line(
     """Return a row as ``write`` prints it.
 
     Args:
-        row: Cells of any kind.
+        row: Any cells.
         escape_formulas: As for ``write``.
         delimiter: As for ``write``.
         line_end: As for ``write``.
@@ -170,11 +170,11 @@ def line(
 
 
 class _Printer:
-    """Makes text of rows.
+    """Prints rows as text.
 
     Attributes:
-        lines: The text of each row that was printed last, before its carriage returns
-            were seen to.
+        lines: The text of each row of the last batch, before quotes are added for carriage
+            returns.
     """
 
     def __init__(self, escape_formulas: bool, delimiter: str, line_end: str):
@@ -184,7 +184,7 @@ class _Printer:
             SimpleNamespace(write=self.lines.append), delimiter=delimiter, lineterminator=line_end
         )
         self._unquoted: re.Pattern[str] | None = None
-        # Before Python 3.13, a carriage return is left alone unless lines end with one.
+        # Before Python 3.13, csv.writer quotes a carriage return only if lines end with one.
         self.print([["\r", ""]])
         if self.lines[0][0] != '"':
             other = re.escape(f'{delimiter}"\n')
@@ -208,17 +208,17 @@ def _quoted(match: re.Match[str]) -> str:
 
 
 def _escaped(row: Iterable[Any]) -> list[Any]:
-    """Return a row in which no text is taken for a formula."""
+    """Return a row whose text a spreadsheet does not take for formulas."""
     return [
         BEFORE_FORMULAS.sub("'", cell) if isinstance(cell, str) else escaped(cell) for cell in row
     ]
 
 
 def escaped(cell: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula: itself, unless it is text.
+    """Return a cell that no spreadsheet takes for a formula; only text is changed.
 
     Args:
-        cell: As a row has it, before it is printed.
+        cell: Any value.
     """
     value = cells.flat(cell)
     if isinstance(value, TYPED):

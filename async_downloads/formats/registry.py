@@ -1,4 +1,4 @@
-"""Which formats there are, and which of them a file name or ``format=`` means."""
+"""The known formats, by file name and by ``format=``."""
 
 import mimetypes
 import unicodedata
@@ -21,7 +21,7 @@ __all__ = [
     "with_extension",
 ]
 
-#: What is appended to the name of a format, and to its extensions, for it compressed.
+#: Appended to the name and the extensions of a format that is compressed.
 GZIP: Final = compressed.EXTENSION
 
 CSV: Final = Format("csv", (".csv",), "text/csv", csv.write_csv)
@@ -30,11 +30,11 @@ ZIP: Final = Format(
     "zip",
     (".zip",),
     "application/zip",
-    # Rows alone make an archive of one member, as its name without ".zip" has it.
+    # Rows make an archive with one member, whose format is that of the name without ".zip".
     lambda rows, stream, options: zipped.write(rows, stream, options, for_filename),
 )
 
-#: By name, in the order in which they were registered.
+#: Formats by name, in the order in which they were registered.
 _formats: Final[dict[str, Format]] = {}
 
 
@@ -56,51 +56,51 @@ def register(added: Format) -> None:
 
 
 def named(name: str) -> Format:
-    """Return the format that ``format=`` names; with ``.gz`` behind it, compressed.
+    """Return the format that ``format=`` names; with ``.gz`` appended, compressed.
 
     Raises:
-        ImproperlyConfigured: What it needs is not installed.
-        ValueError: There is none of this name.
+        ImproperlyConfigured: It needs a package that is not installed.
+        ValueError: The name is unknown.
     """
     plain = name.removesuffix(GZIP)
     if plain not in _formats:
         raise ValueError(
-            f"There is no format {name!r}. It must be one of {', '.join(_formats)}, "
-            f"or one of them with {GZIP!r} behind it."
+            f"The format {name!r} is unknown. It must be one of {', '.join(_formats)}, "
+            f"or one of them with {GZIP!r} appended."
         )
-    found = _formats[plain]
-    found.require()
-    return found if plain == name else _compressed(found)
+    chosen = _formats[plain]
+    chosen.require()
+    return chosen if plain == name else _compressed(chosen)
 
 
 def for_filename(filename: str) -> Format:
     """Return the format that the extension of a file name means; CSV if it means none.
 
-    The name is read as the storage gets it: ``orders.xlsx.`` and ``orders.xlsx?`` are workbooks.
+    The name is sanitised first: ``orders.xlsx.`` and ``orders.xlsx?`` are workbooks.
 
     Raises:
-        ImproperlyConfigured: What it needs is not installed.
+        ImproperlyConfigured: It needs a package that is not installed.
     """
     stored = with_stored_end(filename)
     plain = _without_gzip(stored)
-    found = _by_extension(plain)[0] or CSV
-    found.require()
-    return found if plain == stored else _compressed(found)
+    chosen = _by_extension(plain)[0] or CSV
+    chosen.require()
+    return chosen if plain == stored else _compressed(chosen)
 
 
 def meant_by(filename: str) -> str:
-    """Return the extension of a format that a file name seems to mean, but does not have.
+    """Return the extension of a format that a file name seems to misspell.
 
-    That is one with two letters in the wrong order, one twice, one missing, or with
-    characters that look like its own. Other extensions are the caller's own affair, and
-    so is one that other programs have a type for, such as ``.xls``.
+    A misspelling has two letters in the wrong order, one twice, one missing, or characters
+    that look like the right ones. An extension with a media type of its own, such as
+    ``.xls``, is not a misspelling.
 
     Returns:
-        The extension; empty if the name means a format, or is like that of none.
+        The right extension; empty if the name means a format, or is not like any.
     """
     plain = _without_gzip(with_stored_end(filename))
     if plain.lower().endswith(ZIP.extensions):
-        # It is what is in the archive that rows become.
+        # The rest is the name of the member that the rows become.
         plain = split(plain)[0]
     _, dot, ending = _skeleton(plain).rpartition(".")
     its_own = plain.rpartition(".")[2]
@@ -115,20 +115,20 @@ def meant_by(filename: str) -> str:
 
 
 def content_type_of(filename: str) -> str | None:
-    """Return what a file of this name is served as; None if its extension means no format."""
+    """Return the media type of a file by its name; None if its extension means no format."""
     stored = with_stored_end(filename)
     plain = _without_gzip(stored)
-    found = _by_extension(plain)[0]
     if plain != stored:
         return compressed.CONTENT_TYPE
-    return found.content_type if found else None
+    chosen = _by_extension(plain)[0]
+    return chosen.content_type if chosen else None
 
 
 def split(filename: str) -> tuple[str, str]:
-    """Return a file name in two: without its extension, and the extension.
+    """Split a file name into stem and extension.
 
-    An extension is one that means a format, with or without ``.gz`` behind it. The name
-    is taken as the storage gets it, if it means a format only then.
+    An extension is one that means a format, with or without ``.gz``. The name is
+    sanitised if it means a format only then.
     """
     for name in (filename, with_stored_end(filename)):
         plain = _without_gzip(name)
@@ -139,7 +139,7 @@ def split(filename: str) -> tuple[str, str]:
 
 
 def with_extension(filename: str, wanted: Format) -> str:
-    """Return a file name with the extension of a format, in the place of one that means another."""
+    """Return a file name with the extension of a format, which replaces that of another format."""
     if with_stored_end(filename).lower().endswith(wanted.extensions):
         return filename
     return split(filename)[0] + wanted.extensions[0]
@@ -156,13 +156,13 @@ def _compressed(plain: Format) -> Format:
 
 
 def _skeleton(text: str) -> str:
-    """Return a text without what no eye can tell: case, width, accents, what takes no room."""
+    """Return the letters, digits and punctuation of a text, without case, width and accents."""
     wide = unicodedata.normalize("NFKD", text).casefold()
     return "".join(each for each in wide if unicodedata.category(each)[0] in "LNP")
 
 
 def _misspellings(word: str) -> set[str]:
-    """Return what is written for a word by a slip of the pen, and the word itself."""
+    """Return common misspellings of a word, and the word itself."""
     places = range(len(word))
     swapped = {word[:at] + word[at : at + 2][::-1] + word[at + 2 :] for at in places}
     twice = {word[: at + 1] + word[at:] for at in places}

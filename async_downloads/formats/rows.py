@@ -1,4 +1,4 @@
-"""What a row is, once for all formats."""
+"""Rows in batches, the same way for all formats."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence
@@ -16,17 +16,17 @@ from async_downloads.formats.cells import PLAIN, CellError, is_scalar
 
 __all__ = ["Batches", "check_header", "is_flat"]
 
-#: Rows that are looked at and written together.
-MOST_ROWS: Final = 128
+#: Rows in a batch.
+MAX_BATCH_ROWS: Final = 128
 
-#: Characters of text that are held at a time, where the next rows are as long as the last one.
-MOST_TEXT: Final = 1 << 20
+#: Characters of text in a batch, if its rows are as long as the last row before it.
+MAX_BATCH_TEXT: Final = 1 << 20
 
-#: Rows that are read between two looks at the clock, where they come quickly.
-MOST_UNTIMED: Final = 16
+#: Rows that are read between two looks at the clock, if they come quickly.
+MAX_UNTIMED_ROWS: Final = 16
 
-#: Seconds in which as many rows come quickly.
-QUICK: Final = 0.1
+#: Rows come quickly if so many take fewer seconds than this.
+QUICK_SECONDS: Final = 0.1
 
 _TEXT: Final = (str, bytes, bytearray, memoryview, Promise)
 
@@ -42,12 +42,12 @@ Take = Callable[[Mapping[Any, Any]], Row]
 
 
 def is_flat(rows: object) -> bool:
-    """Return whether these are the values of a ``values_list(flat=True)`` queryset."""
+    """Return whether an object is a ``values_list(flat=True)`` queryset."""
     return isinstance(rows, QuerySet) and issubclass(rows._iterable_class, FlatValuesListIterable)
 
 
 def check_header(header: object) -> None:
-    """Refuse what is not a header.
+    """Check that an object is a header.
 
     Raises:
         TypeError: It is text, or a mapping, or not iterable.
@@ -60,17 +60,17 @@ def check_header(header: object) -> None:
 
 
 class Batches(Iterable[Row]):
-    """Rows, each a list or a tuple of cells, a few at a time.
+    """Batches of rows, each a list or a tuple of cells.
 
-    Iterate over it for row after row with its cells as they are, or over ``of`` for
-    batches whose cells are of the kinds that a format writes. Either only once.
+    Iterate over it for single rows with their cells unchanged, or over ``of`` for batches
+    with converted cells. Either only once.
 
-    What yields rows may change one that it has yielded, or what the cells of that depend
-    on, once it is asked for the next. So each row is kept in plain values before that.
+    The source of the rows may change a row that it has yielded, or objects in its cells,
+    before it yields the next. So each row is copied as plain values before that.
 
     Attributes:
         header: The row before the others; None if there is none.
-        count: How many rows came in the batches before the last one.
+        count: The number of rows in the batches before the last one.
     """
 
     def __init__(
@@ -78,25 +78,25 @@ class Batches(Iterable[Row]):
         rows: Rows,
         header: Iterable[Any] | None = None,
         *,
-        watched: Callable[[], AbstractContextManager[Any]] = nullcontext,
-        beat: Callable[[int, float], bool] = lambda rows, now: False,
+        context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        report: Callable[[int, float], bool] = lambda rows, now: False,
     ):
-        """Read nothing yet.
+        """Prepare the batches, without reading a row.
 
         Args:
-            rows: Rows of any kind; read once, and never held.
+            rows: Rows of any kind; read once.
             header: The row before the others.
-            watched: Makes a context that the rows are read in.
-            beat: Called between two rows, or only every few where they come quickly, with
-                how many there were before, and the time; returns whether it was time.
+            context: Makes the context in which the rows are read.
+            report: Called between two rows, or only every few if they come quickly, with
+                the number of rows before and the time; returns whether a report was due.
         """
         self.header = None if header is None else list(header)
         self.count = 0
         self._rows = zip(rows) if is_flat(rows) else rows
-        self._watched = watched
-        self._beat = beat
+        self._context = context
+        self._report = report
         self._convert: Callable[[Any], Any] | None = None
-        self._most = MOST_ROWS
+        self._max_rows = MAX_BATCH_ROWS
         self._keys: Sequence[Any] | None = None
         self._known: KeysView[Any] = {}.keys()
         self._take: Take | None = None
@@ -105,26 +105,26 @@ class Batches(Iterable[Row]):
 
     @classmethod
     def over(cls, rows: Rows, header: Iterable[Any] | None) -> "Batches":
-        """Return rows in batches, which they may be already."""
+        """Return batches of rows; rows that are batches already are returned unchanged."""
         return rows if isinstance(rows, Batches) else cls(rows, header)
 
     def __iter__(self) -> Iterator[Row]:
-        # Its cells are left to whoever reads them, before the next row is.
-        self._most = 1
+        # The caller reads the cells of each row before the next row is read.
+        self._max_rows = 1
         return chain.from_iterable(self._batches())
 
     @property
     def names(self) -> list[str] | None:
-        """The names of the columns: of the header, or else the keys of the first row's mapping.
+        """The names of the columns: the header, or else the keys of the first row.
 
-        Without a header, the first row is read.
+        Without a header, it reads the first row.
         """
         if self.header is None and self._first is None:
             self._first = list(islice(self._stream, 1))
         return self._known_names()
 
     def heading(self, convert: Callable[[Any], Any]) -> Row | None:
-        """Return the header with cells of the kinds that a format writes; None if there is none.
+        """Return the header with converted cells; None if there is none.
 
         Args:
             convert: As for ``of``.
@@ -137,17 +137,17 @@ class Batches(Iterable[Row]):
         return _converted(self.header, convert, "The header", None)
 
     def of(self, convert: Callable[[Any], Any]) -> Iterator[list[Row]]:
-        """Yield batches of rows with cells of the kinds that a format writes.
+        """Yield batches of rows with converted cells.
 
         Args:
-            convert: ``cells.flat`` or ``cells.tree``; called for what is not of a plain kind.
+            convert: ``cells.flat`` or ``cells.tree``; called for cells of no plain kind.
 
         Raises:
-            DownloadError: A row is not one, or a cell cannot be written.
+            DownloadError: A row is not iterable, or a cell cannot be written.
         """
         self._convert = convert
         if self._first:
-            # It was read for its keys alone, and no row after it.
+            # The first row was read for its keys, and no row after it.
             self._first = [[self._plain(row, 1) for row in batch] for batch in self._first]
         return self._batches()
 
@@ -162,33 +162,38 @@ class Batches(Iterable[Row]):
         size, untimed, before = 1, 1, 0
         then = time.monotonic()
         ended, simple, is_plain = False, True, PLAIN.issuperset
-        with self._watched():
+        with self._context():
             while not ended:
                 batch: list[Row] = []
                 while not ended and len(batch) < size:
-                    had = len(batch)
+                    size_before = len(batch)
                     for row in islice(rows, untimed):
                         kind = type(row)
                         if (kind is tuple or kind is list) and simple and is_plain(map(type, row)):
                             batch.append(row[:])
                         else:
-                            batch.append(self._kept(row, before + len(batch) + 1))
+                            batch.append(self._copied(row, before + len(batch) + 1))
                             simple = self._take is None
-                    ended = len(batch) < had + untimed
+                    ended = len(batch) < size_before + untimed
                     now = time.monotonic()
-                    if now - then > QUICK or self._beat(before + had, now):
+                    reported = self._report(before + size_before, now)
+                    if reported or now - then > QUICK_SECONDS:
                         untimed = 1
-                    elif untimed < MOST_UNTIMED:
+                    elif untimed < MAX_UNTIMED_ROWS:
                         untimed *= 2
                     then = now
                 if batch:
                     yield batch
                     before += len(batch)
-                    size = min(2 * size, self._most, MOST_TEXT // (1 + _weight(batch[-1])) or 1)
+                    size = min(
+                        2 * size,
+                        self._max_rows,
+                        MAX_BATCH_TEXT // (1 + _text_length(batch[-1])) or 1,
+                    )
                     untimed = min(untimed, size)
 
-    def _kept(self, row: Any, number: int) -> Row:
-        """Return a row as it is now, with plain cells if it is known which those are."""
+    def _copied(self, row: Any, number: int) -> Row:
+        """Return a copy of a row, with plain cells if the format is known."""
         if number == 1 and isinstance(row, Mapping):
             self._begin_mappings(row)
         return self._plain(self._row(row, number), number)
@@ -236,14 +241,14 @@ class Batches(Iterable[Row]):
         return self._take(row)
 
     def _begin_mappings(self, first: Mapping[Any, Any]) -> None:
-        """Decide which cells are taken of rows that are mappings, and in which order."""
+        """Choose the cells of rows that are mappings, and their order."""
         self._known = dict(first).keys()
-        self._keys = _chosen(first, self.header)
+        self._keys = _keys_of_columns(first, self.header)
         keys = self._keys
         self._take = itemgetter(*keys) if len(keys) > 1 else lambda row: [row[key] for key in keys]
 
 
-def _chosen(first: Mapping[Any, Any], header: Sequence[Any] | None) -> list[Any]:
+def _keys_of_columns(first: Mapping[Any, Any], header: Sequence[Any] | None) -> list[Any]:
     """Return the keys of the cells, in the order of the columns.
 
     Raises:
@@ -282,8 +287,8 @@ def _converted(
     return cells
 
 
-def _weight(row: Iterable[Any]) -> int:
-    """Return how many characters of text a row has."""
+def _text_length(row: Iterable[Any]) -> int:
+    """Return the number of characters of text in a row."""
     if not isinstance(row, (list, tuple)):
         return 0
     return sum(len(cell) for cell in row if type(cell) is str)

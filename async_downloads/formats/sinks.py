@@ -1,4 +1,4 @@
-"""What a library may write a file to that closes what it has opened."""
+"""A stream for libraries that close the file that they write to."""
 
 import io
 from typing import IO, Any
@@ -9,17 +9,16 @@ __all__ = ["Sink"]
 class Sink(io.RawIOBase):
     """Passes bytes on to a stream until that has failed once.
 
-    A library that tidies up after the failure, by writing the end of its file,
-    then writes to nowhere instead of failing again.
+    After a failure, a library may still write the end of its file. Those bytes are
+    dropped, so that the failure is not hidden by another one.
     """
 
     def __init__(self, stream: IO[bytes], *, seekable: bool | None = None):
-        """Begin.
+        """Wrap a stream.
 
         Args:
-            stream: Where the bytes go; it is left open.
-            seekable: Whether what is written may be gone back to; as the stream
-                says, if left out.
+            stream: Receives the bytes; it is left open.
+            seekable: Whether the sink can seek; the same as the stream if left out.
         """
         super().__init__()
         self._stream = stream
@@ -27,18 +26,18 @@ class Sink(io.RawIOBase):
         self.failure: BaseException | None = None
 
     def writable(self) -> bool:
-        """Return that it can be written to."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Return whether what is written can be gone back to."""
+        """Return whether the sink can seek."""
         return self._seekable
 
     def write(self, data: Any) -> int:
-        """Write bytes, all of them.
+        """Write all of the bytes.
 
         Raises:
-            Exception: What the stream has raised, at its first failure.
+            Exception: The stream raised it, for the first time.
         """
         if self.failure is None:
             try:
@@ -49,13 +48,13 @@ class Sink(io.RawIOBase):
         return len(data)
 
     def flush(self) -> None:
-        """Do nothing: it holds nothing back, and may be closed before what writes to it."""
+        """Do nothing: the sink has no buffer, and may be closed before its writer."""
 
     def tell(self) -> int:
         """Return the position.
 
         Raises:
-            UnsupportedOperation: It cannot be gone back.
+            UnsupportedOperation: The sink cannot seek.
         """
         self._must_be_seekable()
         return 0 if self.failure else self._stream.tell()
@@ -64,7 +63,7 @@ class Sink(io.RawIOBase):
         """Go to a position.
 
         Raises:
-            UnsupportedOperation: It cannot be gone back.
+            UnsupportedOperation: The sink cannot seek.
         """
         self._must_be_seekable()
         return 0 if self.failure else self._stream.seek(offset, whence)

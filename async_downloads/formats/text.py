@@ -7,19 +7,18 @@ from typing import IO, Final, cast
 
 from async_downloads.exceptions import DownloadError
 
-__all__ = ["layer_over", "let_go", "unencodable"]
+__all__ = ["detach", "encoding_error", "text_layer"]
 
-#: What begins with a byte order mark that Python writes only where it can ask a stream
-#: for its position.
+#: Encodings whose byte order mark Python writes only if the stream knows its position.
 MARKED: Final = frozenset({"utf-16", "utf-32"})
 
 
-def layer_over(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
-    """Return a layer for text over a stream, to be let go at the end.
+def text_layer(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
+    """Return a text layer over a stream; ``detach`` it at the end.
 
     Args:
-        stream: Where the bytes go. A byte order mark that the encoding calls for is
-            written at its beginning only; one that cannot seek is at its beginning.
+        stream: Receives the bytes. A byte order mark is written only at its beginning,
+            which is where a stream that cannot seek is.
         encoding: Any of Python's text encodings.
     """
     if not stream.seekable() and codecs.lookup(encoding).name in MARKED:
@@ -27,12 +26,12 @@ def layer_over(stream: IO[bytes], encoding: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(cast("io.BytesIO", _Target(stream)), encoding=encoding, newline="")
 
 
-def let_go(layer: io.TextIOWrapper) -> None:
-    """Detach a layer from its stream, which gets what is left.
+def detach(layer: io.TextIOWrapper) -> None:
+    """Flush a layer to its stream, and leave the stream open.
 
     Raises:
-        BaseException: What the stream raised; the rest is lost, and not offered again
-            when nobody knows the layer any more.
+        BaseException: The stream raised it. The rest of the text is lost, and not written
+            again when the layer is garbage-collected.
     """
     target = layer.buffer
     try:
@@ -42,12 +41,12 @@ def let_go(layer: io.TextIOWrapper) -> None:
         raise
 
 
-def unencodable(lines: Iterable[str], encoding: str, before: int | None) -> DownloadError:
-    """Return the error of the first of some lines that an encoding cannot write.
+def encoding_error(lines: Iterable[str], encoding: str, before: int | None) -> DownloadError:
+    """Return the error for the first line that an encoding cannot write.
 
     Args:
         lines: The text of each row.
-        encoding: Of the file.
+        encoding: The encoding of the file.
         before: How many rows came before them; None for the header.
     """
     for row, line in enumerate(lines, (before or 0) + 1):
@@ -59,15 +58,14 @@ def unencodable(lines: Iterable[str], encoding: str, before: int | None) -> Down
                 f"{place} has a character that {encoding} cannot write: "
                 f"{error.object[error.start : error.end]!r}."
             )
-    raise AssertionError("Each line can be written.")
+    raise AssertionError("The encoding can write each line.")
 
 
 class _Target:
-    """A stream as a layer for text needs it, which asks much of it at each write.
+    """A stream with the few attributes that ``TextIOWrapper`` looks up at each write.
 
-    One that could be read from would have its decoder reset each time, and one that
-    computes whether it is closed would do so each time: a third of the time that a
-    row of a CSV file takes.
+    If the stream were readable, its decoder would be reset each time, and many streams compute
+    ``closed`` in Python: together a third of the time that a row of a CSV file takes.
     """
 
     closed = False

@@ -1,7 +1,7 @@
-"""The package of an XLSX file, written to a ZIP file part by part, as a stream.
+"""An XLSX file, which is a ZIP file with XML parts, written as a stream.
 
-Nothing is kept on disk: the rows of a sheet go to the stream as they come. The parts are the few
-that a spreadsheet needs, in the words that Excel itself uses.
+Nothing is kept on disk: the rows of a sheet go to the stream as they come. It has only the
+parts that a spreadsheet needs.
 """
 
 import zipfile
@@ -11,7 +11,7 @@ from typing import IO, Final, Self, cast
 
 from async_downloads.formats.sinks import Sink
 
-__all__ = ["BOLD", "FORMATS", "Workbook"]
+__all__ = ["BOLD", "DECIMAL_FORMATS", "FORMATS", "Workbook"]
 
 #: How dates, times and durations are shown, in the order of their styles.
 FORMATS: Final = (
@@ -19,14 +19,19 @@ FORMATS: Final = (
     *("hh:mm:ss", "hh:mm:ss.000", "[h]:mm:ss"),
 )
 
-#: The style of a header; 0 is the style of any other cell, and ``FORMATS`` come next.
+#: How decimal numbers are shown, with 1 to 6 places; their styles come after those above.
+DECIMAL_FORMATS: Final = tuple(f"0.{'0' * places}" for places in range(1, 7))
+
+_NUMBER_FORMATS: Final = (*FORMATS, *DECIMAL_FORMATS)
+
+#: The style of a header. 0 is the style of any other cell, and those of the formats come next.
 BOLD: Final = 1
 
-#: Bytes after which a sheet takes no further row. What becomes larger than 2 GiB must be announced
-#: in a ZIP file of Python's, and Excel repairs a workbook where it is.
+#: A sheet of so many bytes is full. Python must announce a ZIP member of more than 2 GiB, and
+#: Excel takes a workbook with such a member for damaged.
 MAX_SHEET: Final = (1 << 31) - (1 << 26)
 
-#: Characters that are collected before they are compressed.
+#: Characters that are compressed at a time.
 PIECE_SIZE: Final = 1 << 16
 
 _DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
@@ -41,10 +46,10 @@ _PLAIN: Final = 'fillId="0" borderId="0"'
 
 _STYLES: Final = (
     f'<styleSheet xmlns="{_MAIN}">'
-    f'<numFmts count="{len(FORMATS)}">'
+    f'<numFmts count="{len(_NUMBER_FORMATS)}">'
     + "".join(
         f'<numFmt numFmtId="{number}" formatCode="{text}"/>'
-        for number, text in enumerate(FORMATS, 164)
+        for number, text in enumerate(_NUMBER_FORMATS, 164)
     )
     + "</numFmts>"
     '<fonts count="2"><font><sz val="11"/><name val="Calibri"/><family val="2"/></font>'
@@ -53,12 +58,12 @@ _STYLES: Final = (
     '<fill><patternFill patternType="gray125"/></fill></fills>'
     '<borders count="1"><border><left/><right/><top/><bottom/><diagonal/></border></borders>'
     f'<cellStyleXfs count="1"><xf numFmtId="0" fontId="0" {_PLAIN}/></cellStyleXfs>'
-    f'<cellXfs count="{2 + len(FORMATS)}">'
+    f'<cellXfs count="{2 + len(_NUMBER_FORMATS)}">'
     f'<xf numFmtId="0" fontId="0" {_PLAIN} xfId="0"/>'
     f'<xf numFmtId="0" fontId="1" {_PLAIN} xfId="0" applyFont="1"/>'
     + "".join(
         f'<xf numFmtId="{number}" fontId="0" {_PLAIN} xfId="0" applyNumberFormat="1"/>'
-        for number in range(164, 164 + len(FORMATS))
+        for number in range(164, 164 + len(_NUMBER_FORMATS))
     )
     + '</cellXfs><cellStyles count="1"><cellStyle name="Normal" xfId="0" builtinId="0"/>'
     "</cellStyles></styleSheet>"
@@ -66,19 +71,19 @@ _STYLES: Final = (
 
 
 class Workbook:
-    """A workbook in the making; a context manager that writes its end."""
+    """Writes a workbook; a context manager that writes the end of the file."""
 
     def __init__(self, stream: IO[bytes]):
-        """Begin.
+        """Begin the file.
 
         Args:
-            stream: Where the bytes go. It need not be able to seek, and is left open.
+            stream: Receives the bytes. It need not be seekable, and is left open.
         """
         sink = cast("IO[bytes]", Sink(stream))
         self._file = zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED)
         self._sheet: IO[bytes] | None = None
         self._pieces: list[str] = []
-        self._held = 0
+        self._buffered = 0
         self._sheets = 0
         self._size = 0
 
@@ -101,15 +106,15 @@ class Workbook:
 
     @property
     def is_full(self) -> bool:
-        """Whether the sheet should take no further row, whatever their number."""
+        """Whether the sheet has so many bytes that the next row should begin another one."""
         return self._size >= MAX_SHEET
 
     def begin_sheet(self, widths: dict[int, int], *, frozen: bool) -> None:
-        """End the sheet before, if there is one, and begin the next.
+        """End the last sheet, if there is one, and begin the next.
 
         Args:
-            widths: Of the columns that are not as wide as a column is, in characters.
-            frozen: Whether the first row stays in sight.
+            widths: The widths, in characters, of columns without the usual width.
+            frozen: Whether the first row stays visible.
         """
         self._end_sheet()
         self._sheets += 1
@@ -133,15 +138,15 @@ class Workbook:
     def write(self, text: str) -> None:
         """Write a row of the sheet, as XML."""
         self._pieces.append(text)
-        self._held += len(text)
-        if self._held >= PIECE_SIZE:
+        self._buffered += len(text)
+        if self._buffered >= PIECE_SIZE:
             self._flush()
 
     def _flush(self) -> None:
         if self._sheet:
             self._size += self._sheet.write("".join(self._pieces).encode())
         self._pieces.clear()
-        self._held = 0
+        self._buffered = 0
 
     def _end_sheet(self) -> None:
         if self._sheet:
@@ -151,7 +156,7 @@ class Workbook:
             self._sheet = None
 
     def _write_rest(self) -> None:
-        """Write what says which parts there are."""
+        """Write the parts that list the sheets."""
         numbers = range(1, self._sheets + 1)
         sheets = "".join(f'<sheet name="Sheet{n}" sheetId="{n}" r:id="rId{n}"/>' for n in numbers)
         to_sheets = [(f"{_OFFICE}/worksheet", f"worksheets/sheet{n}.xml") for n in numbers]
@@ -183,14 +188,14 @@ class Workbook:
 
 
 def _member(name: str) -> zipfile.ZipInfo:
-    """Return a part of the package. It has no time, so that the same rows are the same bytes."""
+    """Return a part without a time, so that the same rows are the same bytes."""
     part = zipfile.ZipInfo(name)
     part.compress_type = zipfile.ZIP_DEFLATED
     return part
 
 
 def _column(column_and_width: tuple[int, int]) -> str:
-    """Return a column of a width in characters, which is so and so many pixels and a margin."""
+    """Return a column with a width in characters: Excel counts 7 pixels each, and 5 as a margin."""
     column, characters = column_and_width
     width = (characters * 7 + 5) * 256 // 7 / 256
     return f'<col min="{column + 1}" max="{column + 1}" width="{width}" customWidth="1"/>'

@@ -1,4 +1,4 @@
-"""A ZIP file of any number of members, written as a stream."""
+"""A ZIP file with any number of members, written as a stream."""
 
 import itertools
 import re
@@ -19,27 +19,28 @@ __all__ = ["Archive", "write"]
 
 EXTENSION: Final = ".zip"
 
-#: Bytes of the path of a member. Most systems end a path at 4,096, wherever it is unpacked.
+#: Bytes of the path of a member. Most systems limit a path to 4,096, which includes the folder
+#: that the archive is extracted to.
 MAX_PATH: Final = 2000
 
-#: What a member is that can be read by everybody, in the place where ZIP keeps it.
+#: Read permission for everyone, as ZIP stores it.
 READABLE: Final = 0o644 << 16
 
 
 class Archive:
-    """A ZIP file in the making; a context manager that writes its end."""
+    """Writes a ZIP file; a context manager that writes the end of the file."""
 
     def __init__(self, stream: IO[bytes]):
-        """Begin.
+        """Begin the file.
 
         Args:
-            stream: Where the bytes go. It need not be able to seek, and is left open.
+            stream: Receives the bytes. It need not be seekable, and is left open.
         """
         sink = cast("IO[bytes]", Sink(stream))
         self._file = zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, allowZip64=True)
-        #: Whether what has a path is a folder, by what file systems take for the same path.
+        #: Whether a path is a folder, by its normalised form.
         self._is_folder: dict[str, bool] = {}
-        #: The last number that was given for a file or a folder, so that none is tried twice.
+        #: The last number given to a file or a folder of each name.
         self._numbers: dict[tuple[str, bool], int] = {}
 
     def __enter__(self) -> Self:
@@ -55,21 +56,21 @@ class Archive:
 
     @contextmanager
     def member(self, name: str) -> Iterator[IO[bytes]]:
-        """Give the stream that the bytes of a member are written to, before the next one begins.
+        """Yield the stream for the bytes of a member, which ends before the next one begins.
 
         Args:
-            name: What it is called, with folders if wished. What leads out of the
-                archive is left out. A name that a file or a folder has gets a number.
+            name: The name of the member, which may have folders. Parts that lead out of
+                the archive are dropped. A name that is taken gets a number.
         """
-        told = zipfile.ZipInfo(self._name_for(name), time.localtime()[:6])
-        told.compress_type = zipfile.ZIP_DEFLATED
-        told.external_attr = READABLE
-        # How large it becomes is not known before.
-        with self._file.open(told, "w", force_zip64=True) as stream:
+        info = zipfile.ZipInfo(self._name_for(name), time.localtime()[:6])
+        info.compress_type = zipfile.ZIP_DEFLATED
+        info.external_attr = READABLE
+        # Its size is not known before.
+        with self._file.open(info, "w", force_zip64=True) as stream:
             yield stream
 
     def _name_for(self, name: str) -> str:
-        """Return a path that no file and no folder of the archive has."""
+        """Return a path that is not taken by a file or a folder of the archive."""
         *folders, last = _parts(name)
         folder = ""
         for part in folders:
@@ -78,9 +79,9 @@ class Archive:
         return self._free(folder + stem, extension, folder=False)
 
     def _free(self, stem: str, extension: str, *, folder: bool) -> str:
-        """Return a path with a number before its extension, if it is taken without one.
+        """Return a path, with a number before its extension if it is taken without one.
 
-        A folder may be there already, as long as it is not a file.
+        A folder may have the path of another folder.
         """
         counted = (_key(stem + extension), folder)
         number = self._numbers.get(counted, 1)
@@ -97,9 +98,9 @@ class Archive:
 
 
 def _parts(name: str) -> list[str]:
-    """Return the folders and the name of a member, of which none leads anywhere else.
+    """Return the folders and the name of a member, without parts that lead out of the archive.
 
-    Folders that make the path longer than ``MAX_PATH`` are left out, from the first.
+    If the path is longer than ``MAX_PATH``, the first folders are dropped.
     """
     parts = [part.strip() for part in re.split(r"[/\\]", name)]
     safe = [stored_name(part) for part in parts if part not in {"", ".", ".."}]
@@ -109,9 +110,10 @@ def _parts(name: str) -> list[str]:
 
 
 def _key(path: str) -> str:
-    """Return what is the same for paths that some file system takes for the same.
+    """Return the normalised form of a path.
 
-    Large letters are small ones there, and an accent is a part of its letter or is not.
+    It is the same for paths that some file system takes for the same: without regard to
+    case, and to whether an accent is a character of its own.
     """
     decomposed = unicodedata.normalize("NFD", path)
     return unicodedata.normalize("NFD", decomposed.casefold())
@@ -123,19 +125,19 @@ def write(
     options: Options,
     for_filename: Callable[[str], Format],
 ) -> int:
-    """Write rows to an archive of one member.
+    """Write rows to an archive with one member, and return their number.
 
     Args:
         rows: As for any writer.
         stream: As for any writer.
-        options: Of the archive. Its name without ``.zip`` is that of the member.
+        options: The options of the archive. Its name without ``.zip`` is that of the member.
         for_filename: Returns the format of the member by its name.
     """
     name = with_stored_end(re.split(r"[/\\]", options.name)[-1])
     if name.lower().endswith(EXTENSION):
         name = with_stored_end(name[: -len(EXTENSION)])
-    found = for_filename(name)
-    if not name.lower().endswith(found.extensions):
-        name += found.extensions[0]
+    chosen = for_filename(name)
+    if not name.lower().endswith(chosen.extensions):
+        name += chosen.extensions[0]
     with Archive(stream) as archive, archive.member(name) as member:
-        return found.write(rows, member, replace(options, name=name))
+        return chosen.write(rows, member, replace(options, name=name))

@@ -134,7 +134,7 @@ class Migration(migrations.Migration):
                     "rows_expected",
                     models.PositiveBigIntegerField(
                         blank=True,
-                        help_text="Rows that there were at the start, if known.",
+                        help_text="Rows counted at the start, if known.",
                         null=True,
                         verbose_name="rows expected",
                     ),
@@ -144,7 +144,7 @@ class Migration(migrations.Migration):
                     models.TextField(
                         blank=True,
                         default="",
-                        help_text="The reason that the owner reads.",
+                        help_text="The reason for a failure, as the owner reads it.",
                         verbose_name="error",
                     ),
                 ),
@@ -153,7 +153,7 @@ class Migration(migrations.Migration):
                     models.TextField(
                         blank=True,
                         default="",
-                        help_text="The reason that only staff read.",
+                        help_text="The reason for a failure, for staff only.",
                         verbose_name="error detail",
                     ),
                 ),

@@ -75,15 +75,22 @@ def status_text(download: Any) -> str:
     """
     if download.stalled and download.state == DownloadState.PENDING:
         if download.started_at is not None:
-            return str(_("Stalled: its task ended without making a file"))
-        return str(_("Still waiting: nothing has picked it up"))
+            return str(
+                _(
+                    "Stalled: the task ended without a file. "
+                    "Wait, or cancel it and request it again."
+                )
+            )
+        return str(_("Still waiting: no worker has started it. Wait, or cancel it."))
     if download.stalled:
-        return str(_("Stalled: the worker stopped responding"))
+        return str(
+            _("Stalled: the worker stopped responding. Wait, or cancel it and request it again.")
+        )
     if download.state == DownloadState.PENDING and download.percentage:
         # Its task reports progress, and saves the file only later.
         return str(DownloadState.RUNNING.label)
     if download.truncated:
-        return gettext("Ended early: %(written)s of %(expected)s rows") % {
+        return gettext("Truncated: %(written)s of %(expected)s rows") % {
             "written": number_format(download.rows_written or 0),
             "expected": number_format(download.rows_expected or 0),
         }

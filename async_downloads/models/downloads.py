@@ -196,8 +196,8 @@ class DownloadQuerySet(models.QuerySet["Download"]):
 
     def fail(self, errors: str, *, detail: str = "") -> int:
         """Record a failure on downloads that are not complete, nor have failed and expired."""
-        gone = Q(state=DownloadState.FAILED, expires_at__lte=timezone.now())
-        return self.exclude(Q(state=DownloadState.COMPLETE) | gone)._fail(errors, detail)
+        expired = Q(state=DownloadState.FAILED, expires_at__lte=timezone.now())
+        return self.exclude(Q(state=DownloadState.COMPLETE) | expired)._fail(errors, detail)
 
     def stop(self, errors: str, *, detail: str = "") -> int:
         """Fail unfinished downloads, and take their claims from the attempts that hold them."""
@@ -263,13 +263,19 @@ class Download(models.Model):
         _("rows expected"),
         null=True,
         blank=True,
-        help_text=_("Rows that there were at the start, if known."),
+        help_text=_("Rows counted at the start, if known."),
     )
     errors = models.TextField(
-        _("error"), blank=True, default="", help_text=_("The reason that the owner reads.")
+        _("error"),
+        blank=True,
+        default="",
+        help_text=_("The reason for a failure, as the owner reads it."),
     )
     error_detail = models.TextField(
-        _("error detail"), blank=True, default="", help_text=_("The reason that only staff read.")
+        _("error detail"),
+        blank=True,
+        default="",
+        help_text=_("The reason for a failure, for staff only."),
     )
     claim = models.UUIDField(
         _("claim"),

@@ -1,14 +1,15 @@
-"""Rows first, then the cache, then everybody who wants to know.
+"""Read and change downloads: the row first, then the cache, then the signals.
 
-``connections`` knows through which connection a change goes, and when it counts, and
-``outages`` waits for a database that is away; ``write_through`` holds the order in which
-a change becomes visible. The other modules say what happens to a download
-(``lifecycle``), how its file is built (``run``, ``registry``, ``joining``) and where it goes
-(``target``), what a person sees (``listing``) and fetches (``fetches``), staff
-(``totals``) and an operator (``status``), what staff do to the downloads of others
-(``staff``), how one fails that no worker has finished in time (``overdue``), how one goes
-away (``removal``, ``cleanup``, ``selection``), what is left in the storage without a row
-(``orphans``) and what an older version has left (``adoption``).
+| Modules | Purpose |
+| --- | --- |
+| ``creation``, ``claiming``, ``updates`` | create, claim, report on a download |
+| ``attempt``, ``output_file``, ``joining`` | one attempt at building the file |
+| ``listing``, ``fetches`` | what the owner sees, and the files that are handed out |
+| ``admin_operations``, ``bulk_delete`` | changes by staff |
+| ``statistics``, ``totals`` | numbers for staff and operators |
+| ``overdue``, ``removal``, ``cleanup``, ``orphans`` | fail, clear, expire, delete |
+| ``transactions``, ``outages`` | the connection of a write, when it counts, and retries |
+| ``write_through``, ``cache_entries`` | make a change visible |
 """
 
 from async_downloads.store.admin_operations import cancel, extend_expiry, mark_failed
@@ -21,15 +22,11 @@ from async_downloads.store.bulk_delete import (
     remove_selected,
     survey,
 )
+from async_downloads.store.claiming import claim
 from async_downloads.store.cleanup import Cleanup, clean_up, clean_up_alone
+from async_downloads.store.creation import create
 from async_downloads.store.fetches import record_fetch, record_missing_file
 from async_downloads.store.joining import join, saving
-from async_downloads.store.lifecycle import (
-    claim,
-    create,
-    set_error,
-    set_percentage,
-)
 from async_downloads.store.listing import (
     Listing,
     PageListing,
@@ -54,6 +51,7 @@ from async_downloads.store.statistics import (
     total_by_condition,
 )
 from async_downloads.store.transactions import after_commit
+from async_downloads.store.updates import set_error, set_percentage
 from async_downloads.store.write_through import cache_entry_of
 
 __all__ = [

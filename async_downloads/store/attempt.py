@@ -15,20 +15,24 @@ from async_downloads.files import storage
 from async_downloads.files.storage import StoredFile
 from async_downloads.models import Download, DownloadQuerySet, DownloadState
 from async_downloads.store import cache_entries
-from async_downloads.store.outages import durable_write, retry_on_outage
+from async_downloads.store.outages import retry_on_outage
 from async_downloads.store.output_file import OutputFile
-from async_downloads.store.registry import Registry
 from async_downloads.store.removal import purge
 from async_downloads.store.transactions import (
     DatabaseFault,
     after_commit,
+    canonical_key,
     downloads,
     in_savepoint,
     in_transaction,
     read_committed,
     retry_on_new_connection,
 )
-from async_downloads.store.write_through import write_progress, write_through
+from async_downloads.store.write_through import (
+    fail_and_publish,
+    write_and_publish,
+    write_progress,
+)
 from async_downloads.utils import error_text
 from async_downloads.utils.log import get_logger
 
@@ -36,59 +40,70 @@ __all__ = ["Attempt", "current_attempt"]
 
 logger = get_logger(__name__)
 
-Row = TypeVar("Row")
+Part = TypeVar("Part")
 
-#: Seconds between two signs of life of a writer, and so until it notices that it was cancelled.
+#: Seconds between two heartbeats, and so until an attempt notices that it was cancelled.
 HEARTBEAT_SECONDS: Final = 2.0
 
 #: How many times the progress of a file is recorded.
 STEPS: Final = 10
 
+_lock: Final = threading.Lock()
+
+#: The attempts of this process by their download keys: several if a queue with threads has
+#: delivered a task again.
+_attempts: "Final[dict[str, tuple[Attempt, ...]]]" = {}
+
 
 class Attempt:
-    """One attempt at building a file, holding the claim on its row.
+    """One attempt at building a file, with a claim on the row of the download.
 
-    Every write carries the claim. A run whose claim is no longer on the row
-    has lost: it removes what it wrote and raises ``DownloadCancelled``.
+    Each write requires that the claim is still on the row. Heartbeats, progress and the end
+    raise ``DownloadCancelled`` once it is lost, and what the attempt wrote is removed.
 
-    It is a context manager that records an exception on its way out. What
-    happens inside may enter it again: a task's body is in it, and so is what
-    the body saves.
+    It is a context manager that records an exception on its way out. It may be entered again
+    inside itself: the body of a task is one block, and each file that it saves another.
 
     Attributes:
-        runs_task: Whether a task's body is in it, whose threads may save the file.
-        save_lock: Held while a file is saved in it.
-        token: The claim; or what is on the row, where no claim was written.
-        recorded_error: The exception on its way out that the row tells of.
+        download: The row, as it was before the claim.
+        output: Where the file goes.
+        token: The claim; the one on the row if none was written.
+        runs_task: Whether the body of a task runs in it, whose threads may save the file.
+        save_lock: Held while a file is saved.
+        is_writing: Whether the writer of the rows sends the heartbeats.
+        next_heartbeat: When the next heartbeat is due, on the monotonic clock.
+        recorded_error: The exception that the row shows as the failure.
+        rows_written: How many rows the file has; None if that is not known.
+        rows_expected: How many rows it will have; None if that is not known.
     """
 
     def __init__(self, download: Download, token: uuid.UUID | None):
         """Begin an attempt at a download, given as the row was before the claim."""
         self.download = download
         self.output = OutputFile(download, token)
-        self.is_writing = False
+        self.token = token
         self.runs_task = False
         self.save_lock = threading.Lock()
+        self.is_writing = False
+        self.next_heartbeat = time.monotonic() + _heartbeat_interval()
+        self.recorded_error: BaseException | None = None
         self.rows_written: int | None = None
         self.rows_expected: int | None = None
-        self.token = token
         self._next_step = 0
+        self._percentage = download.percentage if download.state == DownloadState.PENDING else 0
+        self._reported: tuple[str, str] | None = None
         self._thread = threading.get_ident()
         self._depth = 0
-        self.recorded_error: BaseException | None = None
-        self._reported: tuple[str, str] | None = None
-        self._percentage = download.percentage if download.state == DownloadState.PENDING else 0
-        self.next_heartbeat = time.monotonic() + _pause()
         if token != download.claim:
-            # What the claim has written, for entries that are made without the row.
+            # As the claim has written it, for cache entries that are made without a read.
             download.state, download.errors = DownloadState.RUNNING, ""
 
     def __enter__(self) -> Self:
         if not self._depth:
             if self.download.attempts:
-                # What an earlier run left behind would push this one to another name.
+                # A file that an earlier attempt has left would take the name of this one.
                 self._sweep()
-            _registry.add(self)
+            self._register()
         self._depth += 1
         return self
 
@@ -103,29 +118,36 @@ class Attempt:
             self._record(error)
         finally:
             if not self._depth:
-                _registry.remove(self)
+                self._unregister()
 
     @property
     def in_this_thread(self) -> bool:
-        """Whether it is this thread that the run belongs to."""
+        """Whether the attempt was begun in this thread."""
         return self._thread == threading.get_ident()
 
     @property
     def superseded(self) -> bool:
-        """Whether another run has taken the download over, and is still at it."""
-        return retry_on_outage(
-            lambda: downloads().claimed_by_another(self.download.pk, self.token).exists()
-        )
+        """Whether another attempt has taken the download over, and has not ended."""
+        others = downloads().claimed_by_another(self.download.pk, self.token)
+        return retry_on_outage(others.exists)
 
-    def with_heartbeats(self, parts: Iterable[Row]) -> Iterator[Row]:
-        """Yield what is written, with a heartbeat every ``HEARTBEAT_SECONDS`` between two parts.
+    @property
+    def own_row(self) -> DownloadQuerySet:
+        """The row; none once the claim is lost or the download is complete."""
+        return downloads().claimed_by(self.download.pk, self.token)
+
+    def begin_file(self, filename: str) -> None:
+        """Forget the rows of a file that the same task has failed to write before.
 
         Args:
-            parts: What is written, such as pieces of a file.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
+            filename: The name of the file, with the extension of its format.
         """
+        self.rows_written = self.rows_expected = None
+        self._next_step = 0
+        self.output.rename(filename)
+
+    def with_heartbeats(self, parts: Iterable[Part]) -> Iterator[Part]:
+        """Yield the parts of a file, with a heartbeat between two of them when one is due."""
         monotonic = time.monotonic
         with self.writing():
             for part in parts:
@@ -135,52 +157,25 @@ class Attempt:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Let whoever writes inside see to the signs of life."""
+        """Leave the heartbeats to the code inside, which writes rows or parts."""
         self.is_writing = True
         try:
             yield
         finally:
             self.is_writing = False
 
-    def report_rows(self, rows: int) -> None:
-        """Say how many rows are written, if it is time for a sign of life.
+    def heartbeat(self) -> None:
+        """Record that the attempt is alive, and check the claim."""
+        self._write(lambda: self.own_row.heartbeat(**self._row_counts))
 
-        Raises:
-            DownloadCancelled: The claim is lost.
-        """
+    def report_rows(self, rows: int) -> None:
+        """Record how many rows are written, if a heartbeat is due."""
         if time.monotonic() < self.next_heartbeat:
             return
         self.rows_written = rows
-        # Where nobody reports a percentage, the number of rows is what there is to see.
+        # A page shows the number of rows if no percentage is reported.
         change = "" if self._percentage else "progressed"
-        self._write(lambda: self.held.heartbeat(**self._rows), change=change)
-
-    def heartbeat(self) -> None:
-        """Give a sign of life and see whether the claim still stands.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
-        """
-        self._write(lambda: self.held.heartbeat(**self._rows))
-
-    def set_percentage(self, percentage: int) -> None:
-        """Record progress.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
-        """
-        self._percentage = percentage
-        self._write(lambda: self.held.progress(percentage), change="progressed")
-
-    def begin_file(self, filename: str) -> None:
-        """Forget the rows of a file that the same task has failed to write before.
-
-        Args:
-            filename: The name for the file, by the format that was chosen for it.
-        """
-        self.rows_written = self.rows_expected = None
-        self._next_step = 0
-        self.output.rename(filename)
+        self._write(lambda: self.own_row.heartbeat(**self._row_counts), change)
 
     def report_progress(self, total: int, current: int) -> None:
         """Record each tenth of the rows once; between two of them a call costs a comparison.
@@ -188,9 +183,6 @@ class Attempt:
         Args:
             total: How many rows there will be in all. Nothing is recorded of 0.
             current: The index of the row that was just written, counted from 0.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
         """
         if current < self._next_step or not total:
             return
@@ -200,82 +192,63 @@ class Attempt:
         if step:
             self.set_percentage(step * 100 // STEPS)
 
+    def set_percentage(self, percentage: int) -> None:
+        """Record progress."""
+        self._percentage = percentage
+        self._write(lambda: self.own_row.progress(percentage), "progressed")
+
     def resume(self) -> None:
-        """Go on after an end that was reported inside this run, and rolled back if it was good."""
+        """Continue after an error that the task has reported, or a file that was rolled back."""
         self.recorded_error = self._reported = None
         if self.download.failed or self.download.complete:
             self.download.state = DownloadState.RUNNING
-            self._change(lambda: self.held.resume(), "progressed", by=retry_on_outage)
+            retry_on_outage(lambda: self._change(self.own_row.resume, "progressed"))
 
     def complete(self, stored: StoredFile) -> None:
-        """Finish with a whole file in the storage.
+        """Finish the download with a whole file in the storage.
 
         Raises:
-            DownloadCancelled: The claim is lost; the file is removed again.
+            DownloadCancelled: The claim is lost. The file is removed.
             DownloadUnavailable: It could not be recorded. The file stays until the next
-                attempt begins, or the row goes.
+                attempt begins, or the row is deleted.
         """
-        cleared = in_transaction() and self._cleared()
-        if cleared or not self._reached(stored):
-            # A storage that overwrites may have given a later run the same name.
+        cleared = self._is_cleared()
+        if cleared or not self._write_completion(stored):
+            # A storage that overwrites may have given a later attempt the same name.
             if cleared or not self._exists(filepath=stored.path):
                 storage.remove(stored.path)
-            raise self._lost()
+            raise self._lost_claim()
         self.download.state, self._reported = DownloadState.COMPLETE, None
-        if in_transaction():
-            # Until the caller commits, the row is locked for whoever clears it.
-            after_commit(lambda: self._tidy(self._purge_if_cleared))
         if self.download.attempts:
             self._sweep(keep=stored.path)
 
-    def _reached(self, stored: StoredFile) -> bool:
-        """Write that the whole file is there; return whether the claim still stood."""
-
-        def write() -> int:
-            return self.output.reach(self.held, stored, **self._rows)
-
-        try:
-            return self._change(lambda: in_savepoint(write), "completed", by=retry_on_outage)
-        except DatabaseFault:
-            # A transaction that sees the past cannot write to a row that was removed since.
-            if not in_transaction() or self._exists():
-                raise
-            return False
-
     def report_error(self, errors: str, *, detail: str) -> bool:
-        """Record a failure, after which the run may still go on.
+        """Record a failure, after which the attempt may still continue.
 
         Args:
-            errors: What the owner is told.
-            detail: What staff are told.
+            errors: The text for the owner.
+            detail: The text for staff.
 
         Returns:
-            Whether it was recorded: not once the download is complete, or lost.
+            Whether it was recorded: not once the download is complete or the claim is lost.
 
         Raises:
             DownloadUnavailable: The database was away for too long.
         """
         self._reported = (errors, detail)
-
-        def write() -> int:
-            changed = self.held.fail(errors, detail=detail)
-            if changed:
-                write_through(self.download.pk, "failed")
-            return changed
-
-        if not durable_write(self.held, write):
-            return False
-        self.download.state = DownloadState.FAILED
-        return True
+        recorded = fail_and_publish(self.own_row, self.download.pk, errors, detail)
+        if recorded:
+            self.download.state = DownloadState.FAILED
+        return recorded
 
     def fail(self, errors: str, *, detail: str) -> bool:
         """Record a failure and remove what was written; return whether it was recorded.
 
         Raises:
-            DatabaseFault: It was not recorded; or ``DownloadUnavailable``, likewise.
+            DatabaseFault: It was not recorded; likewise ``DownloadUnavailable``.
         """
-        # Once the failure is seen, another run may begin, and its file is not ours to sweep.
-        swept = not in_transaction() and retry_on_outage(lambda: self.held.exists())
+        # Another attempt may begin once the failure is visible, and its files must stay.
+        swept = not in_transaction() and retry_on_outage(self.own_row.exists)
         if swept:
             self._sweep()
         recorded = self.report_error(errors, detail=detail)
@@ -286,150 +259,159 @@ class Attempt:
         return recorded
 
     def fail_without_file(self, errors: str) -> None:
-        """End a run that had to make a file: without one, it has failed.
+        """End an attempt that must make a file: fail the download unless it has ended.
 
         Args:
-            errors: What the owner is told of that.
+            errors: The text for the owner.
         """
-        if self._unfinished():
+        if self._is_unfinished():
             logger.error("Download %s: its task made no file", self.download.download_key)
             self.fail(errors, detail=errors)
 
     def release(self) -> None:
-        """End a run that need not make a file: without one, the download waits for another run."""
-        self._change(lambda: self.held.release(), "progressed", by=retry_on_outage)
+        """End an attempt that need not make a file: the download waits for another attempt."""
+        retry_on_outage(lambda: self._change(self.own_row.release, "progressed"))
 
     def abandon(self) -> None:
-        """Remove what a run wrote that has lost its claim."""
-        # While there is a row, the folder may hold the file of the run that took over.
+        """Remove what an attempt wrote that has lost its claim."""
+        # While there is a row, its folder may hold the file of the attempt that took over.
         if not self._exists():
             self._sweep()
 
-    @property
-    def held(self) -> DownloadQuerySet:
-        """The row, as long as this run may write to it."""
-        return downloads().claimed_by(self.download.pk, self.token)
-
     def _record(self, error: BaseException | None) -> None:
-        """Record how a part of the run ended, or raise."""
+        """Record how a block of the attempt has ended, or raise."""
         if isinstance(error, DownloadUnavailable):
-            # The row is left to the next attempt.
+            # The next attempt takes over.
             return
         if isinstance(error, DownloadCancelled):
-            self._tidy(self.abandon)
+            self._log_faults(self.abandon)
         elif error is not None and error is not self.recorded_error:
             try:
                 self._record_failure(error)
             except Exception:
                 if isinstance(error, Exception):
                     raise
-                # It ends the process, or the queue waits for it.
+                # The error ends the process, or the queue waits for it.
                 logger.exception("The failure of %s was not recorded", self.download.download_key)
                 return
-        if not self._depth and not in_transaction():
-            if self._reported and self._unfinished():
-                # It was rolled back with the transaction that it was reported in.
-                self.fail(self._reported[0], detail=self._reported[1])
-            self._tidy(self._purge_if_cleared)
+        if self._depth:
+            return
+        if self._reported and not in_transaction() and self._is_unfinished():
+            # The transaction that it was reported in was rolled back.
+            self.fail(self._reported[0], detail=self._reported[1])
+        self._log_faults(lambda: after_commit(self._purge_if_cleared))
 
     def _record_failure(self, error: BaseException) -> None:
         logger.error("Download %s failed", self.download.download_key, exc_info=error)
-        # What the task has told the owner itself says more than its exception may.
+        # A text that the task has reported says more than the exception.
         errors = self._reported[0] if self._reported else error_text.for_owner(error)
         recorded = self.fail(errors, detail=error_text.for_staff(error))
-        # What the body of a task raises, the queue sees as it is.
-        saving = isinstance(error, Exception) and (self._depth or not self.runs_task)
+        # The queue sees what the body of a task raises as it is.
+        is_saving = isinstance(error, Exception) and (self._depth or not self.runs_task)
         complete = {"claim": self.token, "state": DownloadState.COMPLETE}
-        if saving and not recorded and not self._exists(**complete):
-            raise self._lost() from error
+        if is_saving and not recorded and not self._exists(**complete):
+            raise self._lost_claim() from error
         self.recorded_error = error
 
     def _purge_if_cleared(self) -> None:
-        """Remove a download whose row was locked when its owner cleared it."""
-        if self._cleared():
-            retry_on_outage(
-                lambda: purge(downloads().filter(pk=self.download.pk, claim=self.token))
-            )
+        """Delete a download whose row was locked when its owner cleared it."""
+        if self._is_cleared():
+            rows = downloads().filter(pk=self.download.pk, claim=self.token)
+            retry_on_outage(lambda: purge(rows))
 
-    def _tidy(self, work: Callable[[], object]) -> None:
-        """Do what must not hide how the run ended."""
+    def _log_faults(self, work: Callable[[], object]) -> None:
+        """Log a fault of the database, which must not hide how the attempt has ended."""
         try:
             work()
         except (DatabaseFault, DownloadUnavailable):
-            logger.exception("Download %s was not cleared up", self.download.download_key)
-
-    def _unfinished(self) -> bool:
-        return retry_on_outage(lambda: self.held.unfinished().exists())
+            logger.exception("Download %s was not cleaned up", self.download.download_key)
 
     @property
-    def _rows(self) -> dict[str, int | None]:
+    def _row_counts(self) -> dict[str, int | None]:
         return {"rows_written": self.rows_written, "rows_expected": self.rows_expected}
+
+    def _is_unfinished(self) -> bool:
+        return retry_on_outage(self.own_row.unfinished().exists)
+
+    def _is_cleared(self) -> bool:
+        return cache_entries.is_cleared(self.download.download_key)
 
     def _exists(self, **columns: object) -> bool:
         rows = downloads().filter(pk=self.download.pk, **columns)
-        return retry_on_outage(lambda: read_committed(lambda: rows.exists()))
+        return retry_on_outage(lambda: read_committed(rows.exists))
 
-    def _cleared(self) -> bool:
-        return cache_entries.is_cleared(self.download.download_key)
+    def _write_completion(self, stored: StoredFile) -> bool:
+        """Record that the whole file is in the storage; return whether the claim was valid."""
 
-    def _write(self, statement: Callable[[], int], *, change: str = "") -> None:
-        """Write to the row, if that is possible without harm; the entry alone does otherwise.
+        def write() -> int:
+            return in_savepoint(
+                lambda: self.output.record_stored(self.own_row, stored, **self._row_counts)
+            )
 
-        Inside a caller's transaction it is not: the row's lock would be held to
-        the end. Nor where the database is out of reach or locked for longer than
-        it waits, which must not fail the export.
-
-        Raises:
-            DownloadCancelled: The claim is lost.
-        """
-        self.next_heartbeat = time.monotonic() + _pause()
-        inside = in_transaction()
         try:
-            if inside:
-                held = self.held.exists() and not self._cleared()
+            return retry_on_outage(lambda: self._change(write, "completed"))
+        except DatabaseFault:
+            # A transaction with an old snapshot cannot write to a row that was deleted since.
+            if self._exists():
+                raise
+            return False
+
+    def _write(self, statement: Callable[[], int], change: str = "") -> None:
+        """Write to the row if that is harmless, else to the cache entry alone.
+
+        Inside a caller's transaction it is harmful: the row would stay locked until the
+        commit. A database that is away, or locked for long, must not fail the export.
+        """
+        self.next_heartbeat = time.monotonic() + _heartbeat_interval()
+        try:
+            if in_transaction():
+                claimed, in_cache_alone = self.own_row.exists() and not self._is_cleared(), True
             else:
-                held = self._change(statement, change)
+                claimed = retry_on_new_connection(lambda: self._change(statement, change))
+                in_cache_alone = False
         except DatabaseFault as error:
             logger.warning("Download %s: no write to its row: %s", self.download.pk, error)
-            write_progress(self.download, self._percentage)
-            return
-        if not held:
-            raise self._lost()
-        if inside:
+            claimed = in_cache_alone = True
+        if not claimed:
+            raise self._lost_claim()
+        if in_cache_alone:
             write_progress(self.download, self._percentage)
         else:
             cache_entries.touch_entry(self.download.download_key)
 
-    def _change(
-        self,
-        statement: Callable[[], int],
-        change: str,
-        *,
-        by: Callable[[Callable[[], bool]], bool] = retry_on_new_connection,
-    ) -> bool:
-        """Change the row and publish the change; return whether the claim still stood."""
-
-        def write() -> bool:
-            held = statement() > 0
-            if held and change:
-                write_through(self.download.pk, change)
-            return held
-
-        return by(write)
+    def _change(self, statement: Callable[[], int], change: str) -> bool:
+        return write_and_publish(statement, self.download.pk, change)
 
     def _sweep(self, keep: str = "") -> None:
         storage.sweep(self.download.filepath, download_key=str(self.download.pk), keep=keep)
 
-    def _lost(self) -> DownloadCancelled:
+    def _register(self) -> None:
+        key = self.download.download_key
+        with _lock:
+            _attempts[key] = (*_attempts.get(key, ()), self)
+
+    def _unregister(self) -> None:
+        key = self.download.download_key
+        with _lock:
+            if others := tuple(each for each in _attempts.pop(key, ()) if each is not self):
+                _attempts[key] = others
+
+    def _lost_claim(self) -> DownloadCancelled:
         key = self.download.pk
-        return DownloadCancelled(f"Download {key} was cleared or taken over by another run.")
+        return DownloadCancelled(f"Download {key} was cleared or taken over by another attempt.")
 
 
-def _pause() -> float:
-    """Return the seconds between two signs of life: several before a run counts as stalled."""
+def current_attempt(download_key: str) -> Attempt | None:
+    """Return the attempt of this process at a download, if there is one.
+
+    An attempt of this thread comes first. A thread without one helps a task, so it gets the
+    latest attempt: the earlier ones have lost their claims.
+    """
+    attempts = _attempts.get(canonical_key(download_key), ())
+    own = (attempt for attempt in reversed(attempts) if attempt.in_this_thread)
+    return next(own, attempts[-1] if attempts else None)
+
+
+def _heartbeat_interval() -> float:
+    """Return the seconds between two heartbeats: several before an attempt counts as stalled."""
     return min(HEARTBEAT_SECONDS, settings.STALLED_AFTER / 4)
-
-
-_registry: Final[Registry[Attempt]] = Registry()
-
-current_attempt: Final = _registry.current

@@ -104,7 +104,7 @@ def collections_of(name: str) -> tuple[uuid.UUID, ...]:
     collections = DownloadCollection.objects.using(database())
     existing = tuple(collections.filter(pk__in=keys).values_list("pk", flat=True))
     if owner.user_id is None and not existing:
-        raise LookupError(f"there is no user {name!r}, and no download belongs to such a text.")
+        raise LookupError(f"no user is called {name!r}, and no download belongs to this text.")
     return existing
 
 
@@ -137,8 +137,8 @@ def remove_selected(
         alive = selection.alive(batch)
         sizes = {row.pk: row.size or 0 for row in batch if row.pk not in alive}
         with pace:
-            gone = retry_on_deadlock(partial(_delete_selected, selection, sizes))
-        total.add(gone, of=len(batch))
+            deleted = retry_on_deadlock(partial(_delete_selected, selection, sizes))
+        total.add(deleted, of=len(batch))
         after_each(total)
     total.collections = delete_empty()
     return total

@@ -1,8 +1,7 @@
-"""The cache: what is kept in it, under which keys, and for how long.
+"""The keys, values and timeouts of the cache.
 
-This is the only module that talks to a cache. Whatever a cache holds is
-disposable, so every fault of a backend is a miss here, never an error to the
-caller, and a backend that fails is left alone for a moment.
+Only this module uses a cache. Cached values are disposable, so every error of a backend
+counts as a miss and never reaches the caller. A backend that fails is not called for a while.
 """
 
 import hashlib
@@ -51,33 +50,33 @@ __all__ = [
 
 T = TypeVar("T")
 
-#: Seconds that a version token lives. A write of it that is lost costs no more than this.
+#: Seconds that a version token lives: a page is out of date that long if a write of it is lost.
 VERSION_SECONDS: Final = 5
 
-#: What marks a download as cleared; anything else is none of ours.
+#: The value that marks a download as cleared; any other value under the key is ignored.
 CLEARED: Final = "cleared by its owner"
 
-#: Seconds that the mark of a cancelled download lives after its row.
+#: Seconds that the mark of a cancelled download outlives its row.
 CANCELLED_SECONDS: Final = 24 * 60 * 60
 
-#: By how much the clocks of two machines may differ, a change of the clocks included.
+#: How much the clocks of two machines may differ, including daylight saving time.
 CLOCK_DIFFERENCE: Final = timedelta(hours=1, minutes=1)
 
-#: Seconds that a clean-up has the field to itself without saying that it is still at it.
+#: Seconds after which a clean-up that gives no heartbeat no longer blocks the next one.
 CLEANUP_SECONDS: Final = 60
 
-#: Seconds that the end of a clean-up is remembered: as long as Memcached remembers anything.
+#: Seconds that the end of a clean-up is remembered: the longest timeout of Memcached.
 LAST_CLEANUP_SECONDS: Final = 30 * 24 * 60 * 60
 
-#: Memcached takes no longer keys and no other characters; the room left is for KEY_PREFIX.
+#: The keys that Memcached accepts, with 50 characters left for KEY_PREFIX.
 _VALID_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 class DownloadEntry(TypedDict):
-    """A download as plain values: what lies in the cache, and what JSON shows.
+    """A download as plain values, for the cache and for JSON.
 
-    ``timestamp`` and ``stamp`` are ISO 8601; ``stamp`` is when the percentage
-    was set, and decides between an entry and a row.
+    ``timestamp`` and ``stamp`` are ISO 8601. ``stamp`` is when the percentage was set: the
+    entry counts if it is newer than the row.
     """
 
     download_key: str
@@ -95,17 +94,17 @@ class DownloadEntry(TypedDict):
 
 
 def get_entry(download_key: str) -> DownloadEntry | None:
-    """Return a download's entry; None for a miss or for anything that is no entry."""
+    """Return a download's entry; None for a miss and for a value that is not an entry."""
     return get_entries([download_key]).get(download_key)
 
 
 def get_entries(download_keys: Iterable[str]) -> dict[str, DownloadEntry]:
-    """Return the entries there are for these keys, in one round trip."""
+    """Return the entries of these downloads, in one round trip."""
     keys = list(download_keys)
     if not keys:
         return {}
-    found: dict[str, Any] = _attempt(lambda cache: cache.get_many(keys), {})
-    return {key: value for key, value in found.items() if _is_entry(value)}
+    values: dict[str, Any] = _call(lambda cache: cache.get_many(keys), {})
+    return {key: value for key, value in values.items() if _is_entry(value)}
 
 
 def get_entries_and_marks(
@@ -114,36 +113,36 @@ def get_entries_and_marks(
     """Return entries, and which downloads are marked as cleared, in one round trip.
 
     Args:
-        download_keys: Whose entries are wanted.
-        listed: Whose marks are wanted.
+        download_keys: The downloads whose entries are read.
+        listed: The downloads whose marks are read.
     """
     keys = list(download_keys)
     marks = {_mark_key(key): key for key in listed}
     if not keys and not marks:
         return {}, set()
-    found: dict[str, Any] = _attempt(lambda cache: cache.get_many([*keys, *marks]), {})
-    cleared = {key for mark, key in marks.items() if found.get(mark) == CLEARED}
-    return {key: found[key] for key in keys if _is_entry(found.get(key))}, cleared
+    values: dict[str, Any] = _call(lambda cache: cache.get_many([*keys, *marks]), {})
+    cleared = {key for mark, key in marks.items() if values.get(mark) == CLEARED}
+    return {key: values[key] for key in keys if _is_entry(values.get(key))}, cleared
 
 
 def set_entry(entry: DownloadEntry) -> None:
-    """Keep a download's entry for ``ASYNC_DOWNLOADS_TIMEOUT``."""
-    _attempt(
+    """Set a download's entry, for ``ASYNC_DOWNLOADS_TIMEOUT``."""
+    _call(
         lambda cache: cache.set(entry["download_key"], dict(entry), settings.TIMEOUT),
         None,
     )
 
 
 def touch_entry(download_key: str) -> None:
-    """Give a download's entry another ``ASYNC_DOWNLOADS_TIMEOUT``."""
-    _attempt(lambda cache: cache.touch(download_key, settings.TIMEOUT), False)
+    """Extend a download's entry by ``ASYNC_DOWNLOADS_TIMEOUT``."""
+    _call(lambda cache: cache.touch(download_key, settings.TIMEOUT), False)
 
 
 def stamp_of(entry: DownloadEntry) -> datetime | None:
-    """Return when something was last heard of an entry's download.
+    """Return when an entry was set.
 
-    None if it cannot be compared with now, because USE_TZ was changed since, or
-    if it lies so far in the future that no two clocks differ by as much.
+    None if that cannot be compared with now, because USE_TZ has changed since, or if it lies
+    further in the future than two clocks may differ.
     """
     stamp, now = datetime.fromisoformat(entry["stamp"]), timezone.now()
     if timezone.is_aware(stamp) != timezone.is_aware(now):
@@ -152,48 +151,48 @@ def stamp_of(entry: DownloadEntry) -> datetime | None:
 
 
 def delete_entry(download_key: str) -> None:
-    """Delete the entry of a download whose row is gone, and the mark that it was cleared."""
+    """Delete the entry and the mark of a download whose row is deleted."""
     keys = [download_key, _mark_key(download_key)]
-    _attempt(lambda cache: cache.delete_many(keys), None)
+    _call(lambda cache: cache.delete_many(keys), None)
 
 
 def mark_cancelled(download_key: str) -> None:
-    """Mark an unfinished download whose row is gone.
+    """Mark an unfinished download whose row is deleted.
 
-    Its writer may be inside a transaction that still sees the row as it was.
+    Its attempt may be inside a transaction that still sees the row.
     """
     key = _mark_key(download_key)
-    _attempt(lambda cache: cache.set(key, CLEARED, CANCELLED_SECONDS), None)
+    _call(lambda cache: cache.set(key, CLEARED, CANCELLED_SECONDS), None)
 
 
 def mark_cleared(download_keys: Iterable[str]) -> bool:
     """Mark downloads as cleared whose rows are locked, in one round trip.
 
     Returns:
-        Whether all processes will find the marks: their writers, and the pages of their owner.
+        Whether all processes will see the marks: the attempts, and the pages of the owner.
     """
     marks = {_mark_key(key): CLEARED for key in download_keys}
 
     def mark(cache: BaseCache) -> bool:
-        # Until the rows go: what is unfinished does not expire.
+        # Without a timeout: an unfinished download does not expire.
         return not cache.set_many(marks, None)
 
-    return is_shared() and _attempt(mark, False)
+    return is_shared() and _call(mark, False)
 
 
 def is_cleared(download_key: str) -> bool:
     """Return whether a download whose row was locked is marked as cleared."""
-    found: object = _attempt(lambda cache: cache.get(_mark_key(download_key)), None)
-    return found == CLEARED
+    mark: object = _call(lambda cache: cache.get(_mark_key(download_key)), None)
+    return mark == CLEARED
 
 
 def start_cleanup(scope: str) -> bool:
-    """Return whether a clean-up may start: not while another one says that it is at it.
+    """Return whether a clean-up may start: not while another one gives heartbeats.
 
-    Two at once do no harm, so it may where the cache cannot tell.
+    Two at once are harmless, so it may start if the cache is of no help.
 
     Args:
-        scope: What is cleaned up; two sites may share one cache.
+        scope: The database that is cleaned up; two sites may share one cache.
     """
     if not is_shared():
         return True
@@ -202,47 +201,48 @@ def start_cleanup(scope: str) -> bool:
     def start(cache: BaseCache) -> bool:
         if cache.add(key, time.time(), CLEANUP_SECONDS):
             return True
-        said = cache.get(key)
-        if type(said) is float and abs(time.time() - said) < CLEANUP_SECONDS:
+        heartbeat = cache.get(key)
+        if type(heartbeat) is float and abs(time.time() - heartbeat) < CLEANUP_SECONDS:
             return False
         cache.set(key, time.time(), CLEANUP_SECONDS)
         return True
 
-    return _attempt(start, True)
+    return _call(start, True)
 
 
 def renew_cleanup(scope: str) -> None:
-    """Say that the clean-up that was started is still at it."""
+    """Give a heartbeat for the clean-up that was started."""
     if is_shared():
         key = _cleanup_key(scope)
-        _attempt(lambda cache: cache.set(key, time.time(), CLEANUP_SECONDS), None)
+        _call(lambda cache: cache.set(key, time.time(), CLEANUP_SECONDS), None)
 
 
 def end_cleanup(scope: str) -> None:
-    """Let the next clean-up start."""
-    _attempt(lambda cache: cache.delete(_cleanup_key(scope)), False)
+    """Allow the next clean-up to start."""
+    _call(lambda cache: cache.delete(_cleanup_key(scope)), False)
 
 
 def record_cleanup(scope: str) -> None:
-    """Remember that a clean-up came to its end now."""
+    """Record that a clean-up has ended now."""
     key = f"{_cleanup_key(scope)}:last"
-    _attempt(lambda cache: cache.set(key, time.time(), LAST_CLEANUP_SECONDS), None)
+    _call(lambda cache: cache.set(key, time.time(), LAST_CLEANUP_SECONDS), None)
 
 
 def last_cleanup(scope: str) -> datetime | None:
-    """Return when a clean-up last came to its end; None if the cache does not know."""
-    said: object = _attempt(lambda cache: cache.get(f"{_cleanup_key(scope)}:last"), None)
-    if type(said) is not float or not 0 <= said <= time.time() + CLOCK_DIFFERENCE.total_seconds():
+    """Return when the last clean-up ended; None if the cache does not know."""
+    ended: object = _call(lambda cache: cache.get(f"{_cleanup_key(scope)}:last"), None)
+    latest = time.time() + CLOCK_DIFFERENCE.total_seconds()
+    if type(ended) is not float or not 0 <= ended <= latest:
         return None
-    moment = datetime.fromtimestamp(said, tz=UTC)
+    moment = datetime.fromtimestamp(ended, tz=UTC)
     return moment if project_settings.USE_TZ else timezone.make_naive(moment)
 
 
 def is_shared() -> bool:
     """Return whether other processes see what this one puts into the cache.
 
-    A version token that only its writer sees would tell a page that nothing
-    changed while a worker writes; so no token is used with such a cache.
+    Without that there are no version tokens: a worker could not renew the token that a web
+    process has, and pages would stay as they are.
     """
     try:
         return not isinstance(caches[_alias()], (LocMemCache, DummyCache))
@@ -251,7 +251,7 @@ def is_shared() -> bool:
 
 
 def new_version() -> str:
-    """Return a version token that was never used before."""
+    """Return a version token that has never been used."""
     return secrets.token_hex(8)
 
 
@@ -259,26 +259,25 @@ def get_version(collection_key: str) -> str | None:
     """Return the collection's version token; None if there is none or it cannot be trusted."""
     if not is_shared():
         return None
-    version = _attempt(lambda cache: cache.get(_version_key(collection_key)), None)
+    version = _call(lambda cache: cache.get(_version_key(collection_key)), None)
     return version if isinstance(version, str) else None
 
 
 def renew_version(collection_key: str) -> None:
-    """Set a new version token, so that every page looks at the rows again."""
+    """Set a new version token, so that every page reads the rows again."""
     if is_shared():
         key = _version_key(collection_key)
-        _attempt(lambda cache: cache.set(key, new_version(), VERSION_SECONDS), None)
+        _call(lambda cache: cache.set(key, new_version(), VERSION_SECONDS), None)
 
 
 def add_version(collection_key: str, version: str) -> None:
-    """Set what a page brought as its version, unless a token is there.
+    """Set the token of a page that is up to date, unless there is one.
 
-    For a reader that found that the version still describes the rows. A token
-    that a writer set in the meantime stands.
+    A token that a writer has set since the page was compared with the rows must stay.
     """
     if is_shared():
         key = _version_key(collection_key)
-        _attempt(lambda cache: cache.add(key, version, VERSION_SECONDS), False)
+        _call(lambda cache: cache.add(key, version, VERSION_SECONDS), False)
 
 
 def _cleanup_key(scope: str) -> str:
@@ -290,13 +289,13 @@ def _mark_key(download_key: str) -> str:
 
 
 def _version_key(collection_key: str) -> str:
-    # Not the collection key itself: 0.6 may have left a list there that is yet to be adopted.
+    # Not the collection key itself: 0.6 may have left a list there that is not adopted yet.
     key = f"{collection_key}:version"
     return key if _VALID_KEY.fullmatch(key) else hashlib.sha256(key.encode()).hexdigest()
 
 
 def _is_entry(value: object) -> TypeGuard[DownloadEntry]:
-    """Tell an entry from what an older version, another program or a fault left there."""
+    """Return whether a value is an entry; 0.6 or another program may have left another one."""
     if not isinstance(value, dict) or not DownloadEntry.__required_keys__ <= value.keys():
         return False
     try:
@@ -311,16 +310,16 @@ def _is_entry(value: object) -> TypeGuard[DownloadEntry]:
 _breakers: Final[dict[str, CircuitBreaker]] = {}
 
 
-def _attempt(operation: Callable[[BaseCache], T], default: T) -> T:
-    """Run an operation on the configured cache; answer ``default`` if it cannot be had."""
+def _call(operation: Callable[[BaseCache], T], default: T) -> T:
+    """Run an operation on the configured cache; return ``default`` if it fails."""
     alias = _alias()
     breaker = _breakers.setdefault(alias, CircuitBreaker(f"The cache {alias!r}"))
 
-    def run() -> T:
+    def call() -> T:
         cache = caches[alias]
         return default if _joins_transaction(cache) else operation(cache)
 
-    return breaker.call(run, default)
+    return breaker.call(call, default)
 
 
 def _alias() -> str:
@@ -328,10 +327,10 @@ def _alias() -> str:
 
 
 def _joins_transaction(cache: BaseCache) -> bool:
-    """Return whether what is written now would be part of a transaction of the caller's.
+    """Return whether the cache is a table, and a write would join the caller's transaction.
 
-    That is a cache in the database. Its rows would stay locked, and unseen, until
-    the caller commits, and a fault of its table would break the transaction.
+    Its rows would be locked and invisible until the caller commits, and an error would break
+    the transaction.
     """
     if not isinstance(cache, DatabaseCache):
         return False

@@ -65,17 +65,17 @@ class Cleanup:
     left: int = 0
     failed: int = 0
 
-    def add(self, gone: dict[uuid.UUID, int], *, of: int, failed: int = 0) -> None:
+    def add(self, deleted: dict[uuid.UUID, int], *, of: int, failed: int = 0) -> None:
         """Add the outcome of a batch.
 
         Args:
-            gone: The removed rows: primary keys, with the bytes of each.
+            deleted: The removed rows: primary keys, with the bytes of each.
             of: How many rows were to go.
             failed: How many have failed instead.
         """
-        self.downloads += len(gone)
-        self.size += sum(gone.values())
-        self.left += of - len(gone)
+        self.downloads += len(deleted)
+        self.size += sum(deleted.values())
+        self.left += of - len(deleted)
         self.failed += failed
 
 
@@ -117,9 +117,9 @@ def clean_up(
             total.add(cleared, of=len(cleared), failed=len(overdue))
         else:
             with pace:
-                gone = retry_on_deadlock(partial(_delete, DownloadQuerySet.overdue, cleared))
+                deleted = retry_on_deadlock(partial(_delete, DownloadQuerySet.overdue, cleared))
                 failed = retry_on_deadlock(partial(fail_overdue, overdue))
-            total.add(gone, of=len(cleared), failed=failed)
+            total.add(deleted, of=len(cleared), failed=failed)
         after_each(total)
     for batch in _batches(DownloadQuerySet.expired, collection, pace):
         sizes = {row.pk: row.size or 0 for row in batch}
@@ -196,9 +196,9 @@ def delete_locked(
     with transaction.atomic(using=database()), files_first() if expired else nullcontext():
         # They may have changed since they were read: each is locked, and checked again.
         locked = rows.select_for_update(skip_locked=skips_locked())
-        gone = list(locked.filter(pk__in=sizes).values_list("pk", flat=True))
-        delete(downloads().filter(pk__in=gone))
-    return {pk: sizes[pk] for pk in gone}
+        deleted = list(locked.filter(pk__in=sizes).values_list("pk", flat=True))
+        delete(downloads().filter(pk__in=deleted))
+    return {pk: sizes[pk] for pk in deleted}
 
 
 def count_empty() -> int:

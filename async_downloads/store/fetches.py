@@ -15,7 +15,7 @@ __all__ = ["FILE_MISSING", "record_fetch", "record_missing_file"]
 logger = get_logger(__name__)
 
 #: The owner reads this of a complete download whose file is no longer in the storage.
-FILE_MISSING: Final = gettext_noop("The file is no longer there. Please ask for it again.")
+FILE_MISSING: Final = gettext_noop("The file is missing. Please request it again.")
 
 
 def record_missing_file(download: Download) -> bool:
@@ -35,7 +35,7 @@ def record_missing_file(download: Download) -> bool:
         with short_lock_timeout():
             failed = rows.fail_missing(FILE_MISSING)
     except DatabaseFault:
-        logger.warning("The file of %s is gone, unrecorded", download.pk, exc_info=True)
+        logger.warning("The missing file of %s was not recorded", download.pk, exc_info=True)
         return True
     if failed:
         logger.error("The storage no longer has %s of download %s", download.filepath, download.pk)

@@ -1,4 +1,4 @@
-"""Saving a file in a run that is there already: one file at a time, and one in all."""
+"""Save a file in the attempt that is under way: one file at a time, and one in all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,46 +11,49 @@ __all__ = ["join", "saving"]
 
 
 def join(download_key: str, *, any_thread: bool) -> Attempt | None:
-    """Return the run of a download that the caller is a part of, if there is one.
+    """Return the attempt that the caller is a part of, if there is one.
 
     Args:
         download_key: Which download.
-        any_thread: Whether the run of another thread will do: for what a task
-            does, but not for another delivery of the task.
+        any_thread: Whether an attempt of another thread counts. A task may save its file in
+            any thread; another delivery of the task must not join.
 
     Raises:
-        RuntimeError: The run has finished the download already.
+        RuntimeError: The attempt has finished the download already.
     """
-    run = current_attempt(download_key)
-    if run is None or not (run.in_this_thread or (any_thread and run.runs_task)):
+    attempt = current_attempt(download_key)
+    if attempt is None:
         return None
-    own = downloads().filter(pk=run.download.pk, claim=run.token)
-    # What was written inside a transaction may have been rolled back with it.
-    if run.download.complete and own.filter(state=DownloadState.COMPLETE).exists():
-        raise _saved_twice(run, "complete")
-    run.resume()
-    return run
+    if not attempt.in_this_thread and not (any_thread and attempt.runs_task):
+        return None
+    own = downloads().filter(pk=attempt.download.pk, claim=attempt.token)
+    # A transaction that has finished it may have been rolled back since.
+    if attempt.download.complete and own.filter(state=DownloadState.COMPLETE).exists():
+        raise _saved_twice(attempt, "complete")
+    attempt.resume()
+    return attempt
 
 
 @contextmanager
-def saving(run: Attempt) -> Iterator[None]:
-    """Save a file in a run, with which no other one is saved at the same time.
+def saving(attempt: Attempt) -> Iterator[None]:
+    """Save a file in an attempt, and refuse to save a second one.
 
     Raises:
-        RuntimeError: A file is being saved in this run; or was, while it was joined.
+        RuntimeError: Another file of the attempt is being saved, or has been saved since the
+            attempt was joined.
     """
-    if not run.save_lock.acquire(blocking=False):
-        raise _saved_twice(run, "being saved")
+    if not attempt.save_lock.acquire(blocking=False):
+        raise _saved_twice(attempt, "being saved")
     try:
-        if run.download.complete:
-            raise _saved_twice(run, "complete")
+        if attempt.download.complete:
+            raise _saved_twice(attempt, "complete")
         yield
     finally:
-        run.save_lock.release()
+        attempt.save_lock.release()
 
 
-def _saved_twice(run: Attempt, how: str) -> RuntimeError:
+def _saved_twice(attempt: Attempt, state: str) -> RuntimeError:
     return RuntimeError(
-        f"Download {run.download.pk} is {how}: a task calls save_download() once. For several "
-        "files, pass members=."
+        f"Download {attempt.download.pk} is {state}: a task calls save_download() once. For "
+        "several files, pass members=."
     )

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 from django.core.paginator import Page, Paginator
 from django.utils import timezone
 
+from async_downloads import intervals
 from async_downloads.models import Download, DownloadQuerySet
 from async_downloads.owners import Owner
 from async_downloads.serving import Attachment
@@ -31,9 +32,6 @@ __all__ = [
     "read_page_changes",
     "with_live_progress",
 ]
-
-#: The ages of a download in progress from which a page polls at the next, longer interval.
-POLLING_TIERS: Final = (timedelta(minutes=1), timedelta(minutes=10))
 
 #: Downloads on one page of the full list.
 PAGE_SIZE: Final = 25
@@ -248,7 +246,7 @@ class _Rows(NamedTuple):
     def polling_tier(self) -> int:
         requested = [row.timestamp for row in self.shown if row.in_progress]
         age = timezone.now() - max(requested) if requested else timedelta()
-        return sum(age > limit for limit in POLLING_TIERS)
+        return sum(age > limit for limit in intervals.LONGER_AFTER)
 
     def digest(self) -> str:
         """Return a digest of all values of the rows that a page may show."""

@@ -1,4 +1,4 @@
-"""Where the file of a run goes, and what it is called."""
+"""The path and the name of the file that an attempt makes."""
 
 import uuid
 
@@ -11,57 +11,58 @@ __all__ = ["OutputFile"]
 
 
 class OutputFile:
-    """The file that a run makes.
+    """The file that an attempt makes.
 
     Attributes:
-        filename: The name that it is saved under when fetched.
-        path: What is asked of the storage.
+        filename: The name that it is saved under.
+        path: The path that the storage is asked to use.
     """
 
     def __init__(self, download: Download, token: uuid.UUID | None):
-        """Begin with what was asked for.
+        """Begin with the requested name.
 
         Args:
             download: The row as it was before the claim.
             token: The claim.
         """
         self.filename = download.filename
-        self.path = download.filepath
         self._download = download
         self._token = token
-        self._suffix = ""
-        if download.state == DownloadState.RUNNING and token is not None:
-            # The run that is taken over may yet come back: it must not write to our name.
-            self._suffix = token.hex[:8]
-            self.path = with_suffix(self.path, self._suffix)
+        # The attempt that is taken over may still be alive: it must not write to this path.
+        takes_over = download.state == DownloadState.RUNNING
+        self._suffix = token.hex[:8] if token is not None and takes_over else ""
+        self.path = self._suffixed(download.filepath)
 
     def rename(self, filename: str) -> None:
-        """Have the file saved under another name than was asked for, once it is whole."""
-        if filename == self.filename:
-            return
-        self.filename = filename
-        self.path = beside(self._download.filepath, filename)
-        if self._suffix:
-            self.path = with_suffix(self.path, self._suffix)
+        """Save the file under another name than the requested one."""
+        if filename != self.filename:
+            self.filename = filename
+            self.path = self._suffixed(beside(self._download.filepath, filename))
 
-    def reach(self, held: DownloadQuerySet, stored: StoredFile, **rows: int | None) -> int:
-        """Write that the whole file is in the storage; return how many rows say so.
+    def record_stored(self, row: DownloadQuerySet, stored: StoredFile, **counts: int | None) -> int:
+        """Record that the whole file is in the storage; return how many rows say so.
 
         Args:
-            held: The row, as long as the run may write to it.
+            row: The row, if the attempt may write to it.
             stored: The file.
-            **rows: How many rows it has.
+            **counts: The columns that count its rows.
         """
-        names = self.names
-        written = held.complete(path=stored.path, size=stored.size, names=names, **rows)
-        # A connection that died may have died after the write.
+        names = self.changed_names
+        written = row.complete(path=stored.path, size=stored.size, names=names, **counts)
+        # A connection that broke may have written before it broke.
         own = downloads().filter(pk=self._download.pk, claim=self._token, filepath=stored.path)
         return written or own.filter(state=DownloadState.COMPLETE).count()
 
     @property
-    def names(self) -> dict[str, str]:
-        """The columns to write, where the file has another name than was asked for."""
-        asked, shown = self._download.filename, self._download.name
-        if self.filename == asked:
+    def changed_names(self) -> dict[str, str]:
+        """The columns to write if the file has another name than the requested one."""
+        requested, shown = self._download.filename, self._download.name
+        if self.filename == requested:
             return {}
-        return {"filename": self.filename, "name": self.filename if shown == asked else shown}
+        return {
+            "filename": self.filename,
+            "name": self.filename if shown == requested else shown,
+        }
+
+    def _suffixed(self, path: str) -> str:
+        return with_suffix(path, self._suffix) if self._suffix else path

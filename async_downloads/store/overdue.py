@@ -35,11 +35,11 @@ STOPPED_RESPONDING: Final = gettext_noop("The worker stopped responding. Please 
 REASONS: Final = (
     (
         Q(state=DownloadState.PENDING, started_at__isnull=True),
-        gettext_noop("No worker has started it in time. Please request it again."),
+        gettext_noop("No worker started it in time. Please request it again."),
     ),
     (
         Q(state=DownloadState.PENDING, started_at__isnull=False),
-        gettext_noop("The task ended without making a file."),
+        gettext_noop("The task ended without a file. Please request it again."),
     ),
     (Q(state=DownloadState.RUNNING), STOPPED_RESPONDING),
 )

@@ -226,18 +226,18 @@ def discard(download: Download, *, using: str) -> None:
     key, path = download.download_key, download.filepath
     expired = _files_first.get()
     change = "expired" if expired else "cancelled" if download.unfinished else "cleared"
-    # The caller forgets the primary key of what it deletes.
-    gone = copy(download)
+    # Django resets the primary key of a deleted instance.
+    deleted = copy(download)
 
     def remove_file() -> None:
         storage.sweep(path, download_key=key)
 
     def remove_entry() -> None:
         cache_entries.delete_entry(key)
-        if gone.unfinished:
+        if deleted.unfinished:
             cache_entries.mark_cancelled(key)
 
-    steps: list[Callable[[], object]] = [remove_entry, lambda: send_signal(gone, change)]
+    steps: list[Callable[[], object]] = [remove_entry, lambda: send_signal(deleted, change)]
     if expired:
         remove_file()
     else:

@@ -1,10 +1,11 @@
-"""Through which connection a change goes, and when it counts.
+"""Decide which connection a write uses, and when it counts.
 
-The code that calls us may be inside a transaction, inside a broken one, or on a
-connection that has died. None of it may lose what has to be written.
+The caller may be inside a transaction, inside a broken one, or on a connection that has
+died. What has to be recorded is recorded in each case.
 """
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -15,11 +16,11 @@ from django.db import OperationalError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from async_downloads.models import Download, DownloadQuerySet
-from async_downloads.utils.log import get_logger
 
 __all__ = [
     "DatabaseFault",
     "after_commit",
+    "canonical_key",
     "database",
     "downloads",
     "in_savepoint",
@@ -28,104 +29,120 @@ __all__ = [
     "read_committed",
     "retry_on_deadlock",
     "retry_on_new_connection",
+    "row_with_key",
     "short_lock_timeout",
     "write_outside_transaction",
 ]
 
-logger = get_logger(__name__)
-
 T = TypeVar("T")
 
-#: Milliseconds that an impatient statement waits for somebody else's lock.
+#: Milliseconds that a statement with a short lock timeout waits for a lock.
 LOCK_MILLISECONDS: Final = 900
 
-#: Seconds in which a transaction that the database gave up is tried again, and between two tries.
+#: Seconds in which a transaction is repeated after a deadlock, and between two repetitions.
 DEADLOCK_SECONDS: Final = 3.0
 DEADLOCK_PAUSE: Final = 0.05
 
-#: Seconds that Python's SQLite waits for a lock where no timeout is set.
+#: Seconds that Python's SQLite waits for a lock if no timeout is set.
 SQLITE_TIMEOUT: Final = 5.0
 
 
 def database() -> str:
-    """Return the alias of the database that decides.
+    """Return the alias of the primary database.
 
-    A replica may lag behind, so that even what is only read here (to list, to
-    check an owner) is read where it is written.
+    A replica may lag behind, so reads (to list downloads, to check an owner) go to the
+    primary database as well.
     """
     return router.db_for_write(Download)
 
 
 def downloads() -> DownloadQuerySet:
-    """Return all downloads, on the database that decides."""
+    """Return all downloads, on the primary database."""
     return Download.objects.using(database())
 
 
+def canonical_key(download_key: object) -> str:
+    """Return a download key as ``init_download`` returned it, given that text or a UUID.
+
+    Anything else is returned as text, which is the key of no download.
+    """
+    try:
+        return str(uuid.UUID(str(download_key)))
+    except ValueError:
+        return str(download_key)
+
+
+def row_with_key(download_key: str) -> DownloadQuerySet:
+    """Return the row with this key; none if the text is not a key."""
+    try:
+        return downloads().filter(pk=uuid.UUID(download_key))
+    except ValueError:
+        return downloads().none()
+
+
 def in_transaction() -> bool:
-    """Return whether the caller has a transaction open on the database that decides."""
+    """Return whether the caller has a transaction open on the primary database."""
     connection = connections[database()]
-    return connection.in_atomic_block or _by_hand(connection)
+    return connection.in_atomic_block or _autocommit_is_off(connection)
 
 
 def after_commit(callback: Callable[[], Any], *, using: str | None = None) -> None:
     """Call back once the surrounding transaction has committed; at once if there is none.
 
-    An exception of the callback is logged: it must not fail the transaction
-    that has just succeeded. Where the caller has switched autocommit off, it is
-    called once they have committed and switched it on again.
+    An exception of the callback is logged: it must not fail a transaction that has
+    succeeded. If the caller has switched autocommit off, the callback runs once the caller
+    has committed and switched it on again.
 
     Args:
         callback: What to call.
-        using: The database; the one that decides if left out.
+        using: The alias of the database; the primary one if left out.
     """
     using = using or database()
     connection = connections[using]
-    # Without autocommit, Django takes callbacks only in a block, and keeps them from there.
-    needed = _by_hand(connection) and not connection.in_atomic_block
-    with transaction.atomic(using=using) if needed else nullcontext():
+    # Without autocommit, Django accepts callbacks inside an atomic block only, and keeps them.
+    needs_block = _autocommit_is_off(connection) and not connection.in_atomic_block
+    with transaction.atomic(using=using) if needs_block else nullcontext():
         transaction.on_commit(callback, using=using, robust=True)
 
 
-def retry_on_new_connection(write: Callable[[], T]) -> T:
-    """Write (or read), and if this connection cannot, do it on a new one.
+def retry_on_new_connection(operation: Callable[[], T]) -> T:
+    """Write or read, and repeat it on a new connection if this one fails.
 
-    A connection that died cannot. Nor can one of SQLite that reads rows while it
-    writes, or has read in its transaction, once somebody else has written: it
-    would have to write to the past.
+    A dead connection fails. So does a connection of SQLite that reads rows while it writes,
+    or that has read in its transaction, once another process has written.
 
     Raises:
-        DatabaseFault: Neither worked; or the first did not, and has broken the
-            caller's transaction, as on every database but SQLite.
+        DatabaseFault: Both failed; or the first did, and has broken the caller's transaction,
+            as on every database but SQLite.
     """
     try:
-        return write()
+        return operation()
     except DatabaseFault:
         connection = connections[database()]
         if not in_transaction():
             if connection.connection is None or connection.is_usable():
-                return on_separate_connection(write)
-            # It is dead, so that nobody else can be using it, and the task gets a new one too.
+                return on_separate_connection(operation)
+            # It is dead, so nothing else uses it, and the task gets a new one too.
             connection.close()
-            return write()
+            return operation()
         if connection.vendor != "sqlite":
             raise
 
-        def write_soon() -> T:
-            # It may be the caller's own transaction that locks it.
+        def operation_with_timeout() -> T:
+            # The lock may be the caller's own, which is held during the wait.
             with short_lock_timeout():
-                return write()
+                return operation()
 
-        return on_separate_connection(write_soon)
+        return on_separate_connection(operation_with_timeout)
 
 
 def retry_on_deadlock(transact: Callable[[], T]) -> T:
-    """Run a transaction, and run it again if the database gave it up for another one.
+    """Run a transaction, and repeat it if the database aborts it to resolve a deadlock.
 
-    Servers end a deadlock in that way. A wait for a lock that lasted longer than
-    ``DEADLOCK_SECONDS`` is no such case.
+    It is not repeated after a lock timeout longer than ``DEADLOCK_SECONDS``.
 
     Raises:
-        OperationalError: It was given up too often; or once, in a transaction of the caller's.
+        OperationalError: It was aborted too often; or once, inside a caller's transaction.
     """
     deadline = time.monotonic() + DEADLOCK_SECONDS
     while True:
@@ -138,68 +155,67 @@ def retry_on_deadlock(transact: Callable[[], T]) -> T:
 
 
 def write_outside_transaction(rows: DownloadQuerySet, write: Callable[[], int]) -> int:
-    """Write what must not be lost, whatever becomes of the caller's transaction.
+    """Write on a separate connection, so that no rollback of the caller's takes it along.
 
-    Inside a transaction it is written beside it, so that neither a rollback nor
-    a broken transaction takes it along; and inside it where that cannot be,
-    because the rows were made there or are locked there.
+    Write inside the caller's transaction only if that is impossible: if the rows were
+    created or are locked there.
 
     Args:
-        rows: What will be changed.
-        write: Changes it, and returns how many rows that were.
+        rows: The rows to change.
+        write: Changes them, and returns how many it has changed.
 
     Returns:
-        How many rows were changed.
+        The number of rows that were changed.
 
     Raises:
-        DatabaseFault: It could be written in neither way.
+        DatabaseFault: Both ways failed.
     """
     if not in_transaction():
         return retry_on_new_connection(write)
 
-    def write_if_seen() -> int | None:
-        # Without a look first, rows that were made in the transaction would be waited for.
+    def write_if_visible() -> int | None:
+        # The read comes first: a write would wait for rows that the transaction has created.
         with short_lock_timeout():
             return write() if rows.all().exists() else None
 
     try:
-        written = on_separate_connection(write_if_seen)
+        written = on_separate_connection(write_if_visible)
     except DatabaseFault:
         return in_savepoint(write)
     try:
         return written or in_savepoint(write)
     except OperationalError:
         if written is None:
-            # The transaction still sees rows that were removed on another connection.
+            # The transaction still sees rows that another connection has deleted.
             return 0
         raise
 
 
 def in_savepoint(write: Callable[[], T]) -> T:
-    """Write, so that an error of the database does not break the caller's transaction."""
+    """Write so that an error of the database does not break the caller's transaction."""
     inside = connections[database()].in_atomic_block
     with transaction.atomic(using=database()) if inside else nullcontext():
         return write()
 
 
 def read_committed(read: Callable[[], T]) -> T:
-    """Read what is committed, whatever the caller's transaction still sees or has changed."""
+    """Read what is committed, whatever the caller's transaction sees or has changed."""
     return on_separate_connection(read) if in_transaction() else read()
 
 
-def on_separate_connection(write: Callable[[], T]) -> T:
-    """Write on a new connection, whatever the state of the caller's.
+def on_separate_connection(operation: Callable[[], T]) -> T:
+    """Write or read on a new connection, whatever the state of the caller's.
 
-    It is none of a pool's, which may have no other one while the caller has theirs.
+    It bypasses a connection pool, whose last connection may be the caller's.
     """
     using = database()
 
     def on_new_connection() -> T:
-        connections[using] = _unpooled(connections[using])
+        connections[using] = _without_pool(connections[using])
         try:
-            return write()
+            return operation()
         finally:
-            # Who hears of the write may have asked other databases as well.
+            # Receivers of signals may have opened connections to other databases.
             connections.close_all()
 
     # A connection belongs to its thread.
@@ -207,8 +223,8 @@ def on_separate_connection(write: Callable[[], T]) -> T:
         return thread.submit(on_new_connection).result()
 
 
-def _unpooled(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
-    """Return a connection to the same database that no pool has a say in."""
+def _without_pool(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
+    """Return a connection to the same database that does not come from a pool."""
     settings = connection.settings_dict
     if "pool" not in settings["OPTIONS"]:
         return connection
@@ -218,23 +234,23 @@ def _unpooled(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
 
 @contextmanager
 def short_lock_timeout() -> Iterator[None]:
-    """Fail with a ``DatabaseFault`` rather than wait long for somebody else's lock.
+    """Raise ``DatabaseFault`` after ``LOCK_MILLISECONDS`` of waiting for a lock.
 
-    Inside a transaction of the caller's it changes nothing.
+    Inside a caller's transaction it changes nothing.
     """
     connection = connections[database()]
-    limited = _LIMITED_WAITS.get(connection.vendor)
-    with limited(connection) if limited and not in_transaction() else nullcontext():
+    timeout = _LOCK_TIMEOUTS.get(connection.vendor)
+    with timeout(connection) if timeout and not in_transaction() else nullcontext():
         yield
 
 
-def _by_hand(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether the caller has switched autocommit off; asking Django would connect."""
+def _autocommit_is_off(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether the caller manages transactions; ``get_autocommit()`` would connect."""
     return connection.connection is not None and not connection.autocommit
 
 
 @contextmanager
-def _limited_on_sqlite(connection: BaseDatabaseWrapper) -> Iterator[None]:
+def _sqlite_lock_timeout(connection: BaseDatabaseWrapper) -> Iterator[None]:
     _execute(connection, f"PRAGMA busy_timeout = {LOCK_MILLISECONDS}")
     try:
         yield
@@ -244,16 +260,16 @@ def _limited_on_sqlite(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 @contextmanager
-def _limited_on_postgresql(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    # Only inside a transaction is it sure to end with it, whoever pools the connections.
+def _postgresql_lock_timeout(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    # SET LOCAL ends with the transaction, even behind a pooler that shares sessions.
     with transaction.atomic(using=connection.alias):
         _execute(connection, f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
         yield
 
 
 @contextmanager
-def _limited_on_mysql(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    # It counts in whole seconds.
+def _mysql_lock_timeout(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    # It is in whole seconds.
     _execute(
         connection,
         "SET @async_downloads_wait = @@SESSION.innodb_lock_wait_timeout, "
@@ -266,10 +282,10 @@ def _limited_on_mysql(connection: BaseDatabaseWrapper) -> Iterator[None]:
             _execute(connection, "SET SESSION innodb_lock_wait_timeout = @async_downloads_wait")
 
 
-_LIMITED_WAITS: Final = {
-    "mysql": _limited_on_mysql,
-    "postgresql": _limited_on_postgresql,
-    "sqlite": _limited_on_sqlite,
+_LOCK_TIMEOUTS: Final = {
+    "mysql": _mysql_lock_timeout,
+    "postgresql": _postgresql_lock_timeout,
+    "sqlite": _sqlite_lock_timeout,
 }
 
 

@@ -1,7 +1,7 @@
-"""The order in which a change becomes visible: row, entry, version token, signal.
+"""Make a change visible, in this order: row, cache entry, version token, signal.
 
-The row is written, and committed, before anything here happens. None of what follows
-may keep the rest from happening: each step that fails is logged, and the next is taken.
+The row is written and committed first. Each later step runs even if the one before it has
+failed; a failure is logged.
 """
 
 import uuid
@@ -11,19 +11,21 @@ from typing import Any, Final
 from django.utils import timezone
 
 from async_downloads import signals
-from async_downloads.models import Download, DownloadCollection
+from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
 from async_downloads.signals import download_changed
 from async_downloads.store import cache_entries
 from async_downloads.store.cache_entries import DownloadEntry
-from async_downloads.store.outages import retry_on_outage
+from async_downloads.store.outages import durable_write, retry_on_outage
 from async_downloads.store.transactions import after_commit, downloads, retry_on_new_connection
 from async_downloads.utils.log import get_logger
 
 __all__ = [
     "cache_entry_of",
+    "fail_and_publish",
     "publish_change",
     "run_all",
     "send_signal",
+    "write_and_publish",
     "write_progress",
     "write_through",
     "write_through_all",
@@ -34,7 +36,7 @@ logger = get_logger(__name__)
 #: One line for each step of a download's life, with its key and numbers as attributes.
 lifecycle_log: Final = get_logger(signals.__name__)
 
-#: The columns that are attributes of such a line.
+#: The columns that such a line has as attributes.
 LOGGED: Final = ("state", "attempts", "size", "rows_written")
 
 #: The signal of each change that has one.
@@ -50,7 +52,7 @@ SIGNALS: Final = {
 
 
 def run_all(*steps: Callable[[], object]) -> None:
-    """Take steps that do not depend on each other: one that raises is logged and passed over."""
+    """Run independent steps: log one that raises, and run the next."""
     for step in steps:
         try:
             step()
@@ -63,8 +65,8 @@ def cache_entry_of(download: Download, *, user: str | None = None) -> DownloadEn
 
     Args:
         download: The row.
-        user: The owner's name, if the caller knows it; else it is read from
-            the collection, so select ``collection__user`` along with the row.
+        user: The owner's name; read from the collection if left out, so select
+            ``collection__user`` with the row.
     """
     return {
         "download_key": download.download_key,
@@ -82,22 +84,61 @@ def cache_entry_of(download: Download, *, user: str | None = None) -> DownloadEn
     }
 
 
-def write_through(download_key: uuid.UUID, change: str) -> None:
-    """Make a changed row visible, once its transaction has committed.
+def write_and_publish(
+    statement: Callable[[], int], download_key: uuid.UUID | str, change: str
+) -> bool:
+    """Run a statement that changes one row at most, and publish the change if it did.
 
-    The entry is made from the row as it is by then, so that of two writers the
-    later one cannot leave the earlier one's entry behind.
+    Args:
+        statement: Returns how many rows it has changed.
+        download_key: The row.
+        change: What happened, in the words of ``signals``; empty to publish nothing.
+
+    Returns:
+        Whether the row was changed.
+    """
+    changed = statement() > 0
+    if changed and change:
+        write_through(download_key, change)
+    return changed
+
+
+def fail_and_publish(
+    rows: DownloadQuerySet, download_key: uuid.UUID | str, errors: str, detail: str
+) -> bool:
+    """Record a failure even if the caller's transaction is rolled back; return whether it was.
+
+    Args:
+        rows: The row, or none if it must not change.
+        download_key: The row.
+        errors: The text for the owner.
+        detail: The text for staff.
+
+    Raises:
+        DownloadUnavailable: The database was away for too long.
+    """
+
+    def write() -> int:
+        return write_and_publish(lambda: rows.fail(errors, detail=detail), download_key, "failed")
+
+    return durable_write(rows, write) > 0
+
+
+def write_through(download_key: uuid.UUID | str, change: str) -> None:
+    """Make a changed row visible once its transaction has committed.
+
+    The cache entry shows the row as it is then: of several changes in one transaction, only
+    the last is seen.
 
     Args:
         download_key: The row that was changed.
         change: What happened, in the words of ``signals``.
     """
-
     write_through_all([download_key], change)
 
 
-def write_through_all(download_keys: Sequence[uuid.UUID], change: str) -> None:
-    """Make changed rows visible, once their transaction has committed.
+def write_through_all(download_keys: Sequence[uuid.UUID | str], change: str) -> None:
+    """Make changed rows visible once their transaction has committed.
 
     Args:
         download_keys: The rows that were changed, as many as fit into one query.
@@ -105,35 +146,21 @@ def write_through_all(download_keys: Sequence[uuid.UUID], change: str) -> None:
     """
 
     def make_visible() -> None:
-        changed = downloads().select_related("collection__user").filter(pk__in=download_keys)
-        # A step of its life is told once; of progress there will be more.
-        read = retry_on_outage if change in SIGNALS else retry_on_new_connection
-        for download in read(lambda: list(changed)):
-            publish(download, change)
+        rows = downloads().select_related("collection__user").filter(pk__in=download_keys)
+        # A signal is sent once, so the read waits for the database; more progress will follow.
+        retry = retry_on_outage if change in SIGNALS else retry_on_new_connection
+        for download in retry(lambda: list(rows)):
+            _publish(download, change)
 
     after_commit(make_visible)
 
 
-def publish(download: Download, change: str) -> None:
-    """Make a committed change of one download visible: entry, version token, signals.
-
-    Args:
-        download: The row, with ``collection__user`` selected.
-        change: What happened, in the words of ``signals``.
-    """
-    run_all(
-        lambda: cache_entries.set_entry(cache_entry_of(download)),
-        lambda: publish_change(download.collection, change, download.download_key),
-        lambda: send_signal(download, change),
-    )
-
-
 def write_progress(download: Download, percentage: int) -> None:
-    """Make progress visible from inside a caller's transaction.
+    """Make progress visible from inside a caller's transaction, without writing the row.
 
-    The row is left alone: its lock, or SQLite's, would be held until the caller
-    commits, and a person who clears the download would wait that long. The
-    entry is seen at once, and the later stamp makes it count.
+    A write would lock the row, or SQLite's whole database, until the caller commits, and an
+    owner who clears the download would wait for that. The cache entry is visible at once. It
+    counts because its stamp is newer than the row.
 
     Args:
         download: The row as it was read, with ``collection__user`` selected.
@@ -147,12 +174,13 @@ def write_progress(download: Download, percentage: int) -> None:
         cache_entries.set_entry(entry)
 
     run_all(
-        set_entry, lambda: publish_change(download.collection, "progressed", download.download_key)
+        set_entry,
+        lambda: publish_change(download.collection, "progressed", download.download_key),
     )
 
 
 def publish_change(collection: DownloadCollection, change: str, download_key: str = "") -> None:
-    """Renew the collection's version token and send the signal, in this order."""
+    """Renew the collection's version token, then send ``download_changed``."""
     arguments: dict[str, Any] = {
         "download_key": download_key,
         "collection_key": collection.key,
@@ -166,12 +194,12 @@ def publish_change(collection: DownloadCollection, change: str, download_key: st
 
 
 def send_signal(download: Download, change: str, **arguments: Any) -> None:
-    """Log a change of one download and send the signal that it has of its own, if it has one.
+    """Log a change that has a signal of its own, and send that signal.
 
     Args:
-        download: The row; as it was, if it is gone.
+        download: The row; the last state of one that is deleted.
         change: What happened, in the words of ``signals``.
-        **arguments: What else the signal tells.
+        **arguments: Further arguments of the signal.
     """
     signal = SIGNALS.get(change)
     if signal is None:
@@ -185,4 +213,12 @@ def send_signal(download: Download, change: str, **arguments: Any) -> None:
         lambda: signal.send_robust(
             sender=Download, download=download, download_key=key, **arguments
         ),
+    )
+
+
+def _publish(download: Download, change: str) -> None:
+    run_all(
+        lambda: cache_entries.set_entry(cache_entry_of(download)),
+        lambda: publish_change(download.collection, change, download.download_key),
+        lambda: send_signal(download, change),
     )

@@ -1,6 +1,6 @@
 """Fixtures and a suite for a site's own tests; ``pytest_plugins = ["async_downloads.testing"]``.
 
-This is the one door to pytest, which nothing else in the package needs.
+Only this package imports pytest.
 """
 
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ __all__ = [
     "run_download",
 ]
 
-#: The property of a report that says which executor was asked for which case.
+#: The property of a report with the executor and the case.
 PROPERTY: Final = "conformance"
 
-#: What the table says of each outcome; the last one counts, as a test may also fail at its end.
+#: The word in the table for each outcome. Later ones win, as a test may also fail in its teardown.
 OUTCOMES: Final = {"passed": "ok", "skipped": "skipped", "failed": "FAILED", "error": "FAILED"}
 
 
@@ -35,10 +35,10 @@ OUTCOMES: Final = {"passed": "ok", "skipped": "skipped", "failed": "FAILED", "er
 def run_download(transactional_db: None) -> Iterator["RunDownload"]:
     """Run a task for a new download as a worker would; see ``RunDownload``.
 
-    It works outside of any transaction, as a worker does, and so the test gets
-    ``transactional_db``. The files go with the rows when the test is over.
+    Like a worker, it works outside of any transaction, so the test gets
+    ``transactional_db``. The rows and files are deleted after the test.
     """
-    # Not above: pytest may load this module before Django is set up.
+    # Imported late: pytest may load this module before Django is set up.
     from async_downloads.testing.running import RunDownload
 
     runner = RunDownload()
@@ -47,7 +47,7 @@ def run_download(transactional_db: None) -> Iterator["RunDownload"]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Note of each test of the conformance suite whose case of what it is."""
+    """Record the executor and the case on each test of the conformance suite."""
     for item in items:
         executor = getattr(getattr(item, "cls", None), "executor_name", "")
         if executor:
@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print which executor has passed which case of the conformance suite."""
+    """Print the cases of the conformance suite that each executor has passed."""
     cells: dict[tuple[str, tuple[int, str]], str] = {}
     for outcome, text in OUTCOMES.items():
         for report in terminalreporter.getreports(outcome):

@@ -1,4 +1,4 @@
-"""What every executor must do for downloads: a suite that a site runs against its own."""
+"""The rules that every executor must keep, as a suite that a site runs against its own."""
 
 import posixpath
 import time
@@ -21,27 +21,27 @@ __all__ = ["ExecutorConformance", "Worker"]
 
 T = TypeVar("T")
 
-#: Seconds that a test waits for a worker, at the most.
-PATIENCE: Final = 300.0
+#: Seconds after which a test stops waiting for a worker.
+TIMEOUT: Final = 300.0
 
-#: Seconds for which a transaction is held open, for whoever would not wait for its end.
+#: Seconds for which a transaction is held open, in which a task must not start.
 LINGER: Final = 0.2
 
-#: Seconds of ``STALLED_AFTER`` up to which a test waits for a task to be taken for dead.
-BEARABLE: Final = 10
+#: The longest ``STALLED_AFTER``, in seconds, for which a test waits until a task has stalled.
+MAX_STALLED_AFTER: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """An executor with a worker that runs, as the suite sees it.
+    """An executor with a running worker.
 
     Attributes:
-        task: A task of the executor's that hands all its arguments to ``perform``,
-            the download key first, below ``download_task`` where the executor is
-            not django-q2.
-        endings: Takes a download key, and returns of each delivery that has ended
-            whether the queue has seen it succeed. Left out, it is not looked at.
-        at_once: How many tasks it runs at the same time.
+        task: A task of the executor that passes all its arguments to ``perform``,
+            the download key first. It has ``download_task``, unless the executor is
+            django-q2.
+        endings: Takes a download key, and returns for each delivery that has ended
+            whether it succeeded for the queue. If left out, the suite does not check it.
+        at_once: The number of tasks that the worker runs at the same time.
     """
 
     task: Any
@@ -50,7 +50,7 @@ class Worker:
 
 
 class _Observed:
-    """A task that tells for which downloads it was put on its queue."""
+    """A task that records the keys for which it was queued."""
 
     def __init__(self, task: Any):
         self.queued: list[str] = []
@@ -64,12 +64,12 @@ class _Observed:
 class ExecutorConformance:
     """The suite: a subclass whose name begins with ``Test`` has a fixture ``worker``.
 
-    That is a ``Worker``, best of class scope. Its processes use the database,
+    The fixture returns a ``Worker``, best in class scope. Its processes use the database,
     the storage and the cache of the tests. After each case the worker must be
     able to run another task.
 
     Attributes:
-        executor_name: What the table at the end calls it.
+        executor_name: The name in the table at the end.
     """
 
     executor_name: ClassVar[str] = ""
@@ -104,14 +104,14 @@ class ExecutorConformance:
         self._expect_ending(key, succeeded=True)
 
     def test_arguments_arrive(self) -> None:
-        """Positional and keyword ones, text, numbers and lists."""
+        """Positional and keyword arguments, text, numbers and lists."""
         key = self._start("write", "ä", 7, [1, 2], named=None, group="g")
         download = self._until(key, "complete")
         with storage.storage().open(download.filepath) as file:
             assert file.read().decode() == 'positional,ä,7,"[1, 2]"\ngroup,g\nnamed,\n'
 
     def test_progress_is_seen(self) -> None:
-        """While the worker is at it, whoever asks sees how far it is."""
+        """While the worker builds the file, the row shows the percentage."""
         key = self._start("go on", "go")
         self._until_noted(key, "reported")
         download = self._row(key)
@@ -119,7 +119,7 @@ class ExecutorConformance:
         self.notes.go("go")
         assert self._until(key, "complete").percentage == 100
 
-    def test_a_failure_is_told(self) -> None:
+    def test_a_failure_is_recorded(self) -> None:
         """The owner gets a safe text, staff the traceback, the queue the exception."""
         key = self._start("fail")
         download = self._until(key, "failed")
@@ -129,8 +129,8 @@ class ExecutorConformance:
         assert not self._stored(download)
         self._expect_ending(key, succeeded=False)
 
-    def test_a_refusal_is_told_to_the_owner_alone(self) -> None:
-        """The queue takes it for a success, so that it does not try again."""
+    def test_a_refusal_is_shown_to_the_owner(self) -> None:
+        """For the queue it is a success, so that it does not repeat the task."""
         key = self._start("refuse")
         assert self._until(key, "failed").errors == REFUSAL
         self._expect_ending(key, succeeded=True)
@@ -144,7 +144,7 @@ class ExecutorConformance:
         assert not self._stored(download)
 
     def test_an_exit_does_not_end_the_worker(self) -> None:
-        """``sys.exit`` fails the task; as many as before run at once after it."""
+        """``sys.exit`` fails the task; the worker still runs as many tasks at once as before."""
         key = self._start("leave")
         assert self._until(key, "failed").errors
         self._expect_ending(key, succeeded=False)
@@ -155,8 +155,8 @@ class ExecutorConformance:
         for running in keys:
             self._until(running, "complete")
 
-    def test_one_that_is_cleared_stops(self) -> None:
-        """It is cancelled at its next row; no row and no file are left."""
+    def test_a_cleared_download_is_cancelled(self) -> None:
+        """The task is cancelled at its next row; no row and no file are left."""
         key = self._start("go on", "never")
         self._until_noted(key, "reported")
         download = self._row(key)
@@ -166,13 +166,13 @@ class ExecutorConformance:
         _eventually(lambda: not self._stored(download), why=f"no file of {key}")
         assert not Download.objects.filter(pk=key).exists()
 
-    def test_one_that_is_delivered_twice_is_done_once(self) -> None:
-        """The second delivery comes while the first is at it, or after it."""
+    def test_a_second_delivery_does_no_work(self) -> None:
+        """The second delivery comes during the first, or after it."""
         key = self._start("go on", "go")
         self._until_noted(key, "reported")
         self._deliver(key, "go on", "go")
         if self.worker.at_once > 1:
-            # It waits for a sign of life of the first one, gets it, and leaves.
+            # The second waits for a heartbeat of the first, and then ends.
             self._until_endings(key, at_least=1)
         self.notes.go("go")
         download = self._until(key, "complete")
@@ -181,13 +181,13 @@ class ExecutorConformance:
         assert self._row(key).attempts == 1
         assert self._stored(download) == [posixpath.basename(download.filepath)]
 
-    def test_one_that_has_fallen_silent_is_taken_over(self) -> None:
-        """The late run finds that it has lost, and leaves the file of the other one alone."""
+    def test_a_stalled_attempt_is_taken_over(self) -> None:
+        """The late attempt finds that its claim is lost, and leaves the other one's file alone."""
         if self.worker.at_once < 2:
             pytest.skip("the worker runs one task at a time")
-        if settings.STALLED_AFTER > BEARABLE:
-            pytest.skip(f"ASYNC_DOWNLOADS_STALLED_AFTER is above {BEARABLE}")
-        key = self._start("fall silent", "go")
+        if settings.STALLED_AFTER > MAX_STALLED_AFTER:
+            pytest.skip(f"ASYNC_DOWNLOADS_STALLED_AFTER is above {MAX_STALLED_AFTER}")
+        key = self._start("stall", "go")
         self._until_noted(key, "started")
         self._deliver(key, "go on", "end")
         self._until_noted(key, "reported")
@@ -202,7 +202,7 @@ class ExecutorConformance:
         _eventually(lambda: len(self._stored(download)) == 1, why=f"one file of {key}")
 
     def test_it_is_queued_after_the_commit(self) -> None:
-        """Not before, and then once."""
+        """It is not queued before, and then once."""
         with transaction.atomic():
             key = self._start("write")
             time.sleep(LINGER)
@@ -211,7 +211,7 @@ class ExecutorConformance:
         assert self.task.queued == [key]
         self._until(key, "complete")
 
-    def test_what_is_rolled_back_is_never_queued(self) -> None:
+    def test_a_rollback_queues_nothing(self) -> None:
         """Neither the row nor the task is left."""
         keys = []
         with pytest.raises(ZeroDivisionError), transaction.atomic():
@@ -223,10 +223,10 @@ class ExecutorConformance:
         assert not Download.objects.filter(pk__in=keys).exists()
         assert not self.notes.noted(keys[0], "started")
 
-    # What they are made of
+    # Helpers
 
     def _start(self, behaviour: str, *args: Any, **kwargs: Any) -> str:
-        """Make a download, queue the task, and return the key."""
+        """Create a download, queue the task, and return the key."""
         _, key = cache.init_download("conformance", "export.csv")
         self._deliver(key, behaviour, *args, **kwargs)
         return key
@@ -246,17 +246,17 @@ class ExecutorConformance:
             raise
         return self._row(key)
 
-    def _until_noted(self, key: str, what: str) -> None:
-        _eventually(lambda: self.notes.noted(key, what), why=f"{key} {what}")
+    def _until_noted(self, key: str, event: str) -> None:
+        _eventually(lambda: self.notes.noted(key, event), why=f"{key} {event}")
 
     def _until_endings(self, key: str, *, at_least: int = 0) -> None:
-        """Wait for the queue to learn how so many deliveries ended; all of them if left out."""
+        """Wait until the queue has recorded the end of deliveries: of all, if left out."""
         endings, count = self.worker.endings, at_least or self.task.queued.count(key)
         if endings is not None:
             _eventually(lambda: len(endings(key)) >= count, why=f"{count} endings of {key}")
 
     def _expect_ending(self, key: str, *, succeeded: bool) -> None:
-        """Wait for the queue to learn how a task ended, and see that it was so."""
+        """Wait until the queue has recorded the end of a task, and check it."""
         if self.worker.endings is not None:
             self._until_endings(key)
             assert list(self.worker.endings(key)) == [succeeded]
@@ -271,9 +271,9 @@ class ExecutorConformance:
 
 
 def _eventually(condition: Callable[[], T], *, why: str) -> T:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not (answer := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"Not within {PATIENCE:g} s: {why}.")
+            raise AssertionError(f"Not within {TIMEOUT:g} s: {why}.")
         time.sleep(0.02)
     return answer

@@ -1,4 +1,4 @@
-"""The task of the conformance suite: it does what it is told, and tells of it in a folder."""
+"""The task of the conformance suite, which is controlled by files in a folder."""
 
 import os
 import sys
@@ -13,70 +13,72 @@ from async_downloads.exceptions import DownloadCancelled, DownloadError
 
 __all__ = ["DETAIL", "PERCENTAGE", "REFUSAL", "Notes", "perform"]
 
-#: What the task tells the owner where it refuses.
+#: The text for the owner when the task refuses.
 REFUSAL: Final = "Choose a shorter period."
 
-#: What is in the exception of the task that fails, and no business of the owner's.
+#: A part of the failing task's exception that the owner must not see.
 DETAIL: Final = "postgres://user:secret@db/shop"
 
-#: What the task reports where it goes on until it is told to stop.
+#: The percentage that the task reports while it waits.
 PERCENTAGE: Final = 50
 
-#: Seconds between two looks at the folder, and after which nobody is there any more.
+#: Seconds between two looks at the folder.
 PAUSE: Final = 0.02
-PATIENCE: Final = 120.0
+
+#: Seconds after which a task stops waiting for its test.
+TIMEOUT: Final = 120.0
 
 
 class Notes:
-    """What a test and the task in a worker tell each other, as files of a folder.
+    """Messages between a test and the task in a worker, as files in a folder.
 
     Args:
-        folder: Where; both see the same.
+        folder: The folder, which both can read and write.
     """
 
     def __init__(self, folder: str):
         self.folder = Path(folder)
 
-    def note(self, download_key: str, what: str) -> None:
-        """Tell that something has happened to a download."""
-        with (self.folder / f"{download_key} {what}").open("a") as file:
+    def note(self, download_key: str, event: str) -> None:
+        """Note an event of a download, with the process and the thread."""
+        with (self.folder / f"{download_key} {event}").open("a") as file:
             file.write(f"{os.getpid()} {threading.get_ident()}\n")
 
-    def noted(self, download_key: str, what: str) -> list[str]:
-        """Return who has told that, once each time: the process and the thread."""
-        path = self.folder / f"{download_key} {what}"
+    def noted(self, download_key: str, event: str) -> list[str]:
+        """Return a line for each time that an event was noted."""
+        path = self.folder / f"{download_key} {event}"
         return path.read_text().splitlines() if path.exists() else []
 
     def go(self, name: str) -> None:
-        """Let a task go on that waits for this."""
+        """Release a task that waits for this name."""
         (self.folder / name).touch()
 
     def waiting_for(self, name: str) -> Iterator[None]:
-        """Yield, again and again, until the other one lets the task go on.
+        """Yield, again and again, until the test calls ``go``.
 
         Raises:
-            TimeoutError: Nobody has.
+            TimeoutError: It did not.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not (self.folder / name).exists():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"Nobody has said {name}.")
+                raise TimeoutError(f"No file {name} within {TIMEOUT:g} s.")
             time.sleep(PAUSE)
             yield
 
 
 def perform(download_key: str, behaviour: str, folder: str, *args: Any, **kwargs: Any) -> None:
-    """Do what the conformance suite asks for; to be called by a task of the site's.
+    """Perform a behaviour for the conformance suite; a site's task calls it.
 
     Args:
-        download_key: Which download.
-        behaviour: What to do, one of ``BEHAVIOURS``.
-        folder: Where to tell of it.
-        *args: For the behaviour.
-        **kwargs: For the behaviour.
+        download_key: The key of the download.
+        behaviour: One of ``BEHAVIOURS``.
+        folder: The folder of the ``Notes``.
+        *args: Passed to the behaviour.
+        **kwargs: Passed to the behaviour.
 
     Raises:
-        BaseException: What the behaviour is to raise.
+        BaseException: The behaviour raised it.
     """
     notes = Notes(folder)
     notes.note(download_key, "started")
@@ -103,7 +105,7 @@ def _go_on(download_key: str, notes: Notes, go: str) -> None:
     cache.save_download(download_key, rows())
 
 
-def _fall_silent(download_key: str, notes: Notes, go: str) -> None:
+def _stall(download_key: str, notes: Notes, go: str) -> None:
     for _ in notes.waiting_for(go):
         pass
     cache.save_download(download_key, [["late"]])
@@ -125,11 +127,11 @@ def _leave(download_key: str, notes: Notes) -> None:
     sys.exit(3)
 
 
-#: What the task can be told to do.
+#: The behaviours by their names.
 BEHAVIOURS: Final[dict[str, Callable[..., None]]] = {
     "write": _write,
     "go on": _go_on,
-    "fall silent": _fall_silent,
+    "stall": _stall,
     "fail": _fail,
     "refuse": _refuse,
     "forget": _forget,

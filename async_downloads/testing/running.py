@@ -1,4 +1,4 @@
-"""A download that is made by a task in a test, from beginning to end."""
+"""Run the task of a download in a test."""
 
 import csv
 import io
@@ -19,21 +19,21 @@ from async_downloads.tasks import run_task
 
 __all__ = ["FinishedDownload", "RunDownload"]
 
-#: Whose download it is if the test names nobody.
-NOBODY: Final = "somebody in a test"
+#: The owner of the download if the test names none.
+DEFAULT_OWNER: Final = "owner in a test"
 
-#: Where Django's tasks may come from, with the class of their backend that runs them at once.
+#: The packages that Django tasks may come from.
 DJANGO_TASKS: Final = ("django.tasks", "django_tasks")
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedDownload:
-    """What became of a download.
+    """The result of a download.
 
     Attributes:
-        download: The row, as it is after the task.
-        raised: What the queue was told of: the exception that left the task, or
-            None if it ended well in the eyes of the queue.
+        download: The row after the task.
+        raised: The exception that the queue gets from the task, or None if the task
+            succeeded for the queue.
     """
 
     download: Download
@@ -41,17 +41,17 @@ class FinishedDownload:
 
     @property
     def state(self) -> str:
-        """The state of the row: ``"complete"``, ``"failed"``; anything else is unfinished."""
+        """The state of the row: ``"complete"``, ``"failed"``, or one that is unfinished."""
         return self.download.state
 
     @property
     def errors(self) -> str:
-        """What its owner is told."""
+        """The error text for the owner."""
         return self.download.errors
 
     @property
     def error_detail(self) -> str:
-        """What staff are told, with the traceback."""
+        """The error text for staff, with the traceback."""
         return self.download.error_detail
 
     @property
@@ -59,7 +59,7 @@ class FinishedDownload:
         """The bytes of the file.
 
         Raises:
-            AssertionError: There is none, because the download is not complete.
+            AssertionError: The download is not complete.
         """
         if not self.download.complete:
             raise AssertionError(
@@ -88,7 +88,7 @@ class FinishedDownload:
 
 
 class RunDownload:
-    """Makes a download, runs a task for it at once, and returns how it ended."""
+    """Creates a download, runs a task for it at once, and returns the result."""
 
     def __init__(self) -> None:
         self._keys: list[str] = []
@@ -97,73 +97,73 @@ class RunDownload:
         self,
         task: Any,
         *args: Any,
-        user: Any = NOBODY,
+        user: Any = DEFAULT_OWNER,
         filename: str = "export.csv",
         **kwargs: Any,
     ) -> FinishedDownload:
-        """Run a task in this thread, as its own worker would run it.
+        """Run a task in this thread, as its own worker would.
 
-        The arguments travel as they would: what the queue cannot carry is an
-        error here too. A failure of the task is not raised but told of.
+        The arguments are serialised as for its queue: those that the queue cannot carry
+        are an error here too. A failure of the task is not raised but returned.
 
         Args:
-            task: What ``enqueue_download`` takes: a Celery task, a Django task, a
+            task: A task as for ``enqueue_download``: a Celery task, a Django task, a
                 ``ThreadTask``, or a plain function or its dotted path.
-            *args: Handed to the task.
-            user: Whose download, as for ``init_download``.
-            filename: The name that the file is saved under when fetched.
-            **kwargs: Handed to the task.
+            *args: Passed to the task.
+            user: The owner of the download, as for ``init_download``.
+            filename: The name under which the browser saves the file.
+            **kwargs: Passed to the task.
 
         Raises:
-            TypeError: It is no task, or its queue is unknown here.
+            TypeError: It is not a task, or its queue is not known here.
             ValueError: No worker could import the task.
         """
-        found = import_string(task) if isinstance(task, str) else task
-        run = _runner_for(task, found)
+        target = import_string(task) if isinstance(task, str) else task
+        run = _runner_for(task, target)
         _, download_key = cache.init_download(user, filename)
         self._keys.append(download_key)
         raised = run((download_key, *args), kwargs)
         return FinishedDownload(Download.objects.get(pk=download_key), raised)
 
     def remove_files(self) -> None:
-        """Remove the files of all downloads that it has made: no row will know of them."""
+        """Delete the files of all downloads that it has created."""
         for download in Download.objects.filter(pk__in=self._keys):
             storage.sweep(download.filepath, download_key=download.download_key)
 
 
-#: Calls a task with positional and keyword arguments, and returns what the queue hears of.
+#: Calls a task with positional and keyword arguments, and returns its failure, if any.
 Runner = Callable[[tuple[Any, ...], dict[str, Any]], str | None]
 
 
-def _runner_for(task: Any, found: Any) -> Runner:
+def _runner_for(task: Any, target: Any) -> Runner:
     enqueuer_for(task)
-    if isinstance(found, ThreadTask):
-        return lambda args, kwargs: _heard(lambda: found(*args, **kwargs))
-    if hasattr(found, "apply_async") and hasattr(found, "app"):
-        return lambda args, kwargs: _run_celery(found, args, kwargs)
-    package = _package_of(found)
+    if isinstance(target, ThreadTask):
+        return lambda args, kwargs: _failure(lambda: target(*args, **kwargs))
+    if hasattr(target, "apply_async") and hasattr(target, "app"):
+        return lambda args, kwargs: _run_celery(target, args, kwargs)
+    package = _package_of(target)
     if package:
-        return lambda args, kwargs: _run_django(package, found, args, kwargs)
-    if hasattr(found, "delay") or hasattr(found, "enqueue"):
+        return lambda args, kwargs: _run_django(package, target, args, kwargs)
+    if hasattr(target, "delay") or hasattr(target, "enqueue"):
         raise TypeError(
-            f"What would run {found!r} is not known here. Pass the function that it wraps."
+            f"The queue of {target!r} is not known here. Pass the function that it wraps."
         )
-    path = task if isinstance(task, str) else f"{found.__module__}.{found.__qualname__}"
+    path = task if isinstance(task, str) else f"{target.__module__}.{target.__qualname__}"
     return lambda args, kwargs: _run_django_q(path, args, kwargs)
 
 
-def _heard(work: Callable[[], object]) -> str | None:
+def _failure(work: Callable[[], object]) -> str | None:
     try:
         work()
-    except Exception as error:  # noqa: BLE001 (it is recorded, and returned)
+    except Exception as error:  # noqa: BLE001 (it is returned)
         return repr(error)
     return None
 
 
 def _run_django_q(path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     key, *others = args
-    travelled = pickle.loads(pickle.dumps((others, kwargs)))  # noqa: S301 (our own bytes)
-    return _heard(lambda: run_task(path, key, *travelled))
+    arguments = pickle.loads(pickle.dumps((others, kwargs)))  # noqa: S301
+    return _failure(lambda: run_task(path, key, *arguments))
 
 
 def _run_celery(task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
@@ -186,7 +186,7 @@ def _run_django(
 
 
 def _package_of(task: Any) -> str:
-    """Return where a task's class, or one that it is made of, comes from; empty if no Django's."""
+    """Return the package of a Django task's class or its bases; empty for other tasks."""
     origins = {f"{kind.__module__}." for kind in type(task).__mro__}
     return next(
         (

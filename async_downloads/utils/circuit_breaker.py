@@ -46,7 +46,7 @@ class CircuitBreaker:
             now = time.monotonic()
             self._resume_at = now + min(RECOVERY_SECONDS + BACKOFF * (now - began), LONGEST_SECONDS)
             if not self._failing:
-                logger.warning("%s failed and is not called for a moment: %r", self._server, error)
+                logger.warning("%s failed and is left alone for a moment: %r", self._server, error)
             self._failing = True
             return default
         self._failing = False

@@ -23,8 +23,10 @@ def for_owner(error: BaseException) -> str:
     if isinstance(error, DownloadError) and str(error):
         return str(error)
     if isinstance(error, Exception):
-        return gettext_noop("Something went wrong while the file was being made.")
-    return gettext_noop("The file took too long, or its worker was stopped.")
+        return gettext_noop(
+            "Something went wrong while creating the file. Please request it again."
+        )
+    return gettext_noop("It took too long, or the worker was stopped. Please request it again.")
 
 
 def for_staff(error: BaseException) -> str:

@@ -33,5 +33,5 @@ def log_tail(name: str) -> str:
         with path.open(errors="replace") as log:
             lines = deque(log, maxlen=LOG_LINES)
     except FileNotFoundError:
-        return f"There is no {path}."
+        return f"{path} does not exist."
     return f"The end of {path}:\n" + "".join(f"  {line}" for line in lines)

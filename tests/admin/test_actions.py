@@ -1,4 +1,4 @@
-"""What staff do to chosen downloads, and what they are asked first."""
+"""Bulk actions on chosen downloads, and their confirmation pages."""
 
 import re
 from datetime import timedelta
@@ -12,22 +12,17 @@ from django.utils import timezone
 from async_downloads.admin import actions
 from async_downloads.models import Download, DownloadCollection
 from tests.factories import DownloadCollectionFactory, DownloadFactory
-from tests.staff import COLLECTIONS, LIST, chosen, client_of, staff_with, text
+from tests.staff import COLLECTIONS, LIST, chosen, staff_with, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-#: What each action needs, what it is done to of ``assorted``, and what is said then.
+#: By action: the permission, the number of ``assorted`` that it changes, and the message.
 ACTIONS = {
     "delete_selected": ("delete_download", 4, "4 downloads were purged."),
     "cancel": ("delete_download", 2, "2 downloads were cancelled."),
     "mark_failed": ("change_download", 2, "2 downloads were marked as failed."),
     "extend_expiry": ("change_download", 2, "2 downloads are kept for longer."),
 }
-
-
-@pytest.fixture
-def admin(staff_user: Any) -> Client:
-    return client_of(staff_user)
 
 
 @pytest.fixture
@@ -45,7 +40,7 @@ def state() -> list[Any]:
 
 
 def fields(page: str) -> dict[str, Any]:
-    """Return what the page that asks would send."""
+    """Return the data that the form of a confirmation page would send."""
     form = page[page.index('<form method="post">') :]
     pairs = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form)
     keys = [value for name, value in pairs if name == "_selected_action"]
@@ -53,21 +48,21 @@ def fields(page: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_each_asks_first_with_counts_and_then_does_what_was_confirmed(
+def test_each_action_shows_counts_to_confirm_and_then_acts(
     admin: Client, assorted: list[Download], action: str
 ) -> None:
-    _, concerned, told = ACTIONS[action]
+    _, count, message = ACTIONS[action]
     before = state()
     page = chosen(admin, action, assorted).content.decode()
-    assert f"<h2>{concerned} downloads" in page
+    assert f"<h2>{count} downloads" in page
     assert state() == before
     done = admin.post(LIST, fields(page), follow=True).content.decode()
-    assert told in done
+    assert message in done
     assert state() != before
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_each_needs_its_permission(assorted: list[Download], action: str) -> None:
+def test_each_action_needs_its_permission(assorted: list[Download], action: str) -> None:
     permission, _, _ = ACTIONS[action]
     lacking = {"delete_download", "change_download"} - {permission}
     before = state()
@@ -82,36 +77,36 @@ def test_each_needs_its_permission(assorted: list[Download], action: str) -> Non
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_each_leaves_an_entry_in_the_history(
+def test_each_action_is_logged_in_the_history(
     admin: Client, assorted: list[Download], action: str
 ) -> None:
-    _, concerned, _ = ACTIONS[action]
+    _, count, _ = ACTIONS[action]
     chosen(admin, action, assorted, post="yes", days="7")
     entries = LogEntry.objects.all()
-    assert len(entries) == concerned
+    assert len(entries) == count
     flag = DELETION if action in ("delete_selected", "cancel") else CHANGE
     assert {entry.action_flag for entry in entries} == {flag}
     assert {entry.object_repr for entry in entries} <= {row.name for row in assorted}
 
 
 @pytest.mark.parametrize("action", ["cancel", "mark_failed"])
-def test_where_there_is_nothing_to_do_nothing_is_asked(admin: Client, action: str) -> None:
+def test_an_action_without_effect_shows_no_confirmation_page(admin: Client, action: str) -> None:
     page = chosen(admin, action, [DownloadFactory(complete=True)]).content.decode()
-    assert "There is nothing to do" in page
+    assert "Nothing to do" in page
     assert Download.objects.get().complete
 
 
-def test_what_was_asked_for_since_is_none_of_what_was_confirmed(
+def test_a_download_requested_after_the_confirmation_page_is_not_purged(
     admin: Client, assorted: list[Download]
 ) -> None:
     page = chosen(admin, "delete_selected", assorted[:1], select_across="1").content.decode()
     assert "<h2>4 downloads" in page
-    since = DownloadFactory(timestamp=timezone.now() + timedelta(milliseconds=1))
+    newer = DownloadFactory(timestamp=timezone.now() + timedelta(milliseconds=1))
     admin.post(LIST, fields(page))
-    assert list(Download.objects.all()) == [since]
+    assert list(Download.objects.all()) == [newer]
 
 
-def test_what_became_complete_meanwhile_is_not_cancelled(
+def test_a_download_that_completed_meanwhile_is_not_cancelled(
     admin: Client, assorted: list[Download]
 ) -> None:
     page = chosen(admin, "cancel", assorted).content.decode()
@@ -122,22 +117,22 @@ def test_what_became_complete_meanwhile_is_not_cancelled(
     assert running.exists()
 
 
-def test_too_many_are_left_alone(
+def test_an_action_on_more_than_the_limit_is_refused(
     admin: Client, assorted: list[Download], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actions, "ACTION_LIMIT", 3)
     page = chosen(
         admin, "delete_selected", assorted[:1], select_across="1", post="yes"
     ).content.decode()
-    assert "more than 3" in page
+    assert "More than 3" in page
     assert "cleanup_downloads" in page
     assert Download.objects.count() == 4
-    # Of these, only so many are concerned.
+    # Three were chosen, and two of them are unfinished.
     chosen(admin, "cancel", assorted[:3], post="yes")
     assert Download.objects.count() == 2
 
 
-def test_the_page_names_the_newest_and_counts_the_others(admin: Client) -> None:
+def test_the_confirmation_page_names_the_newest_and_counts_the_others(admin: Client) -> None:
     rows = DownloadFactory.create_batch(13, complete=True)
     page = chosen(admin, "delete_selected", rows).content.decode()
     assert page.count("<li>orders") == 10
@@ -145,7 +140,7 @@ def test_the_page_names_the_newest_and_counts_the_others(admin: Client) -> None:
     assert "52\xa0bytes" in page
 
 
-def test_how_long_to_keep_is_chosen_from_a_list(admin: Client) -> None:
+def test_the_time_to_keep_is_chosen_from_a_list(admin: Client) -> None:
     download = DownloadFactory(complete=True)
     page = chosen(admin, "extend_expiry", [download], post="yes", days="36500").content.decode()
     assert "Select a valid choice" in page
@@ -163,13 +158,13 @@ def test_how_long_to_keep_is_chosen_from_a_list(admin: Client) -> None:
         "9999-12-31T23:59:59-14:00",
     ],
 )
-def test_a_time_that_is_none_harms_nothing(admin: Client, shown_at: str) -> None:
+def test_an_invalid_time_of_the_confirmation_page_is_ignored(admin: Client, shown_at: str) -> None:
     download = DownloadFactory(complete=True)
     chosen(admin, "delete_selected", [download], post="yes", shown_at=shown_at)
     assert not Download.objects.exists()
 
 
-def test_what_came_after_any_time_is_not_acted_on(admin: Client) -> None:
+def test_downloads_newer_than_the_confirmation_page_are_left_alone(admin: Client) -> None:
     long_ago = "0001-01-01T00:00:00+14:00"
     download = DownloadFactory(complete=True)
     chosen(admin, "delete_selected", [download], post="yes", shown_at=long_ago)
@@ -179,7 +174,7 @@ def test_what_came_after_any_time_is_not_acted_on(admin: Client) -> None:
 # Collections
 
 
-def test_a_purge_of_collections_tells_what_is_in_them(admin: Client) -> None:
+def test_a_purge_of_collections_counts_their_downloads(admin: Client) -> None:
     collection = DownloadCollectionFactory(user__username="marie")
     DownloadFactory.create_batch(2, collection=collection, complete=True)
     DownloadFactory(collection=collection, running=True)
@@ -195,13 +190,13 @@ def test_a_purge_of_collections_tells_what_is_in_them(admin: Client) -> None:
     assert {entry.object_repr for entry in LogEntry.objects.all()} == {"marie", "pierre"}
 
 
-def test_a_collection_to_which_something_was_added_stays(admin: Client) -> None:
+def test_a_collection_with_a_newer_download_is_kept(admin: Client) -> None:
     collection = DownloadCollectionFactory()
     DownloadFactory(collection=collection, complete=True)
     page = chosen(admin, "delete_selected", [collection], url=COLLECTIONS).content.decode()
-    since = DownloadFactory(
+    newer = DownloadFactory(
         collection=collection, timestamp=timezone.now() + timedelta(milliseconds=1)
     )
     admin.post(COLLECTIONS, fields(page))
-    assert list(Download.objects.all()) == [since]
+    assert list(Download.objects.all()) == [newer]
     assert list(DownloadCollection.objects.all()) == [collection]

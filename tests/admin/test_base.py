@@ -1,26 +1,20 @@
-"""Lists that are quick however long they are."""
+"""Lists stay quick however many rows there are."""
 
 import re
-from typing import Any
 
 import pytest
 from django.test import Client
 
 from async_downloads.admin import base
 from tests.factories import DownloadFactory
-from tests.staff import COLLECTIONS, LIST, client_of, listed, text
-
-
-@pytest.fixture
-def admin(staff_user: Any) -> Client:
-    return client_of(staff_user)
+from tests.staff import COLLECTIONS, LIST, listed, text
 
 
 def pages(page: str) -> set[str]:
     return set(re.findall(r'href="\?(?:all=&amp;)?p=(\d+)"', page))
 
 
-def test_rows_are_counted_up_to_a_bound(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_counted_up_to_a_limit(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "COUNTED", 110)
     DownloadFactory.create_batch(110)
     whole = text(admin, LIST)
@@ -32,7 +26,7 @@ def test_rows_are_counted_up_to_a_bound(admin: Client, monkeypatch: pytest.Monke
     assert pages(more) == {"2"}
     assert len(listed(admin, p="2")) == 10
     assert admin.get(LIST, {"p": "3"}).status_code == 302
-    # It is the newest that are counted, and search finds any.
+    # The newest are counted, and a search finds any.
     assert "one more" in listed(admin)
     assert listed(admin, q="one more") == {"one more"}
 
@@ -44,13 +38,13 @@ def test_a_page_keeps_the_order_of_the_list(admin: Client) -> None:
     assert re.findall(r">(of \d)</a>", page) == ["of 9", "of 5", "of 3", "of 1"]
 
 
-def test_all_can_be_shown_where_there_are_few(admin: Client) -> None:
+def test_all_rows_can_be_shown_if_they_are_few(admin: Client) -> None:
     DownloadFactory.create_batch(120)
     assert len(listed(admin)) == 100
     assert len(listed(admin, all="")) == 120
 
 
 @pytest.mark.parametrize("url", [LIST, COLLECTIONS])
-def test_there_are_no_counts_beside_filters(admin: Client, url: str) -> None:
+def test_filters_offer_no_counts(admin: Client, url: str) -> None:
     DownloadFactory()
     assert "Show counts" not in text(admin, url, _facets="True")

@@ -1,4 +1,4 @@
-"""Whoever may delete users needs no right on downloads for it, and gets none by it."""
+"""Deleting users needs no permission on downloads, and gives none."""
 
 from typing import Any
 
@@ -45,8 +45,8 @@ def two_sites(settings: Any) -> None:
 
 
 @pytest.fixture
-def personnel() -> Client:
-    """Return somebody of the staff who may see and delete users, and nothing else."""
+def user_manager() -> Client:
+    """Return a client of staff who may only see and delete users."""
     return staff_with("view_user", "delete_user")
 
 
@@ -61,13 +61,13 @@ def delete_page(user: Any, site: str = "admin") -> str:
 
 @pytest.mark.parametrize("site", ["admin", "office"])
 def test_a_user_is_deleted_with_their_downloads(
-    personnel: Client, download: Download, two_sites: None, site: str
+    user_manager: Client, download: Download, two_sites: None, site: str
 ) -> None:
     user = download.collection.user
     page = delete_page(user, site)
     assert page.startswith(f"/{site}/")
-    assert "Are you sure" in personnel.get(page).text
-    assert personnel.post(page, {"post": "yes"}).status_code == 302
+    assert "Are you sure" in user_manager.get(page).text
+    assert user_manager.post(page, {"post": "yes"}).status_code == 302
     assert not User.objects.filter(pk=user.pk).exists()
     assert not DownloadCollection.objects.exists()
     assert not default_storage.exists(download.filepath)
@@ -75,17 +75,17 @@ def test_a_user_is_deleted_with_their_downloads(
 
 @pytest.mark.parametrize("site", ["admin", "office"])
 def test_several_users_are_deleted_with_their_downloads(
-    personnel: Client, two_sites: None, site: str
+    user_manager: Client, two_sites: None, site: str
 ) -> None:
     downloads = [DownloadFactory(complete=True), DownloadFactory(running=True)]
     users = [each.collection.user for each in downloads]
     kept = DownloadFactory()
-    answer = chosen(personnel, "delete_selected", users, url=f"/{site}/auth/user/", post="yes")
+    answer = chosen(user_manager, "delete_selected", users, url=f"/{site}/auth/user/", post="yes")
     assert "Successfully deleted 2 users." in answer.text
     assert list(Download.objects.all()) == [kept]
 
 
-def test_without_the_right_on_users_nothing_is_deleted(download: Download) -> None:
+def test_without_permission_on_users_nothing_is_deleted(download: Download) -> None:
     client = staff_with("view_user", "delete_download", "delete_downloadcollection")
     assert client.post(delete_page(download.collection.user), {"post": "yes"}).status_code == 403
     assert Download.objects.exists()
@@ -93,7 +93,7 @@ def test_without_the_right_on_users_nothing_is_deleted(download: Download) -> No
 
 @pytest.mark.parametrize("site", ["admin", "office"])
 @pytest.mark.parametrize("url", [LIST, COLLECTIONS])
-def test_the_right_on_users_is_none_on_downloads(
+def test_permission_on_users_gives_none_on_downloads(
     download: Download, two_sites: None, site: str, url: str
 ) -> None:
     client = staff_with("view_user", "delete_user", "view_download", "view_downloadcollection")
@@ -111,7 +111,7 @@ def test_the_right_on_users_is_none_on_downloads(
     assert Download.objects.exists()
 
 
-def test_an_inline_on_the_page_of_a_user_needs_the_right_on_what_it_shows(
+def test_an_inline_on_a_users_page_needs_permission_on_its_model(
     download: Download, two_sites: None
 ) -> None:
     client = staff_with("view_user", "change_user", "delete_user", "view_downloadcollection")
@@ -132,7 +132,7 @@ def test_an_inline_on_the_page_of_a_user_needs_the_right_on_what_it_shows(
     assert DownloadCollection.objects.filter(pk=collection.pk).exists()
 
 
-def test_a_request_that_no_page_is_served_by_gets_no_right(
+def test_a_request_outside_the_user_pages_gets_no_permission(
     download: Download, rf: RequestFactory
 ) -> None:
     request = rf.get("/")

@@ -11,25 +11,20 @@ from django.test import Client
 
 from async_downloads.admin.dates import hierarchy
 from tests.factories import DownloadFactory
-from tests.staff import LIST, client_of, listed, text
+from tests.staff import LIST, listed, text
 
 
-@pytest.fixture
-def admin(staff_user: Any) -> Client:
-    return client_of(staff_user)
-
-
-def asked(*days: str) -> None:
+def create_downloads(*days: str) -> None:
     for day in days:
         DownloadFactory(name=day, timestamp=datetime.fromisoformat(day).replace(tzinfo=UTC))
 
 
 def dates(page: str) -> list[str]:
-    """Return the titles of what can be chosen, with what is no link in brackets."""
-    found = re.search(r'<nav class="toplinks".*?>(.*?)</nav>', page, re.DOTALL)
-    lines = [] if found is None else [line.strip() for line in found[1].splitlines()]
+    """Return the titles of the choices, in brackets if they are not links."""
+    match = re.search(r'<nav class="toplinks".*?>(.*?)</nav>', page, re.DOTALL)
+    lines = [] if match is None else [line.strip() for line in match[1].splitlines()]
     titles = [unescape(re.sub("<.*?>", "", line)) for line in lines if line]
-    # Django 6.1 says what it is that is filtered.
+    # Django 6.1 adds a title of the field.
     titles = [title for title in titles if not title.startswith("Filter by")]
     return [title if f">{title}</a>" in unescape(page) else f"[{title}]" for title in titles]
 
@@ -64,16 +59,16 @@ def dates(page: str) -> list[str]:
         ([], {}, []),
     ],
 )
-def test_dates_between_the_first_and_the_last_are_offered(
+def test_dates_from_the_first_to_the_last_are_offered(
     admin: Client, days: list[str], query: dict[str, int], shown: list[str]
 ) -> None:
-    asked(*days)
+    create_downloads(*days)
     page = text(admin, LIST, **query)
     assert dates(page) == shown
 
 
 def test_a_chosen_date_narrows_the_list(admin: Client) -> None:
-    asked("2025-10-30", "2025-10-31", "2025-11-01", "2026-10-30")
+    create_downloads("2025-10-30", "2025-10-31", "2025-11-01", "2026-10-30")
     assert listed(admin, timestamp__year=2025) == {"2025-10-30", "2025-10-31", "2025-11-01"}
     october = {"timestamp__year": 2025, "timestamp__month": 10}
     assert listed(admin, **october) == {"2025-10-30", "2025-10-31"}
@@ -89,14 +84,14 @@ def test_days_are_those_of_the_time_zone(admin: Client, settings: Any) -> None:
     assert dates(text(admin, LIST)) == ["March 2"]
 
 
-def test_a_date_that_is_none_shows_no_error(admin: Client) -> None:
-    asked("2026-03-01")
+def test_an_invalid_date_is_not_an_error(admin: Client) -> None:
+    create_downloads("2026-03-01")
     for query in ({"timestamp__year": "x"}, {"timestamp__year": 2026, "timestamp__month": 13}):
         assert admin.get(LIST, query).status_code == 302
 
 
-def test_a_number_that_no_calendar_has_offers_no_dates(db: None) -> None:
-    asked("2026-03-01")
+def test_a_year_outside_the_calendar_offers_no_dates(db: None) -> None:
+    create_downloads("2026-03-01")
     changelist: Any = SimpleNamespace(
         date_hierarchy="timestamp", params={"timestamp__month": "9" * 20}
     )

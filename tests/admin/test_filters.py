@@ -1,8 +1,7 @@
-"""By what staff narrow the list of downloads."""
+"""The filters and the search of the list of downloads."""
 
 import re
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -13,19 +12,14 @@ from django.utils import timezone
 from async_downloads.admin import filters
 from async_downloads.models import Download
 from tests.factories import DownloadFactory
-from tests.staff import LIST, client_of, listed, text
-
-
-@pytest.fixture
-def admin(staff_user: Any) -> Client:
-    return client_of(staff_user)
+from tests.staff import LIST, listed, text
 
 
 @pytest.fixture
 def assorted(db: None) -> None:
     now = timezone.now()
 
-    def made(name: str, size: int | None, **age: float) -> None:
+    def create(name: str, size: int | None, **age: float) -> None:
         DownloadFactory(
             name=name,
             size=size,
@@ -34,11 +28,11 @@ def assorted(db: None) -> None:
             collection__label=f"team {name}",
         )
 
-    made("no file", None, minutes=30)
-    made("a megabyte", 1024**2, hours=2)
-    made("more", 1024**2 + 1, days=2)
-    made("a hundred", 100 * 1024**2, days=6)
-    made("large", 100 * 1024**2 + 1, days=8)
+    create("no file", None, minutes=30)
+    create("a megabyte", 1024**2, hours=2)
+    create("more", 1024**2 + 1, days=2)
+    create("a hundred", 100 * 1024**2, days=6)
+    create("large", 100 * 1024**2 + 1, days=8)
     DownloadFactory(name="of a user", collection__user__username="Marie.Curie", size=1)
 
 
@@ -55,24 +49,24 @@ def assorted(db: None) -> None:
         ({"age": "older"}, {"large"}),
         ({"owner": "curie"}, {"of a user"}),
         ({"owner": " LARGE "}, {"large"}),
-        ({"owner": "nobody"}, set()),
+        ({"owner": "unknown"}, set()),
         ({"owner": "team", "age": "day", "size": "small"}, {"a megabyte"}),
     ],
 )
-def test_the_list_is_narrowed(
+def test_each_filter_narrows_the_list(
     admin: Client, assorted: None, query: dict[str, str], names: set[str]
 ) -> None:
     assert listed(admin, **query) == names
 
 
 @pytest.mark.parametrize("query", [{"size": "odd"}, {"age": "odd"}, {"owner": " "}])
-def test_what_is_no_choice_narrows_nothing(
+def test_an_unknown_choice_narrows_nothing(
     admin: Client, assorted: None, query: dict[str, str]
 ) -> None:
     assert len(listed(admin, **query)) == 6
 
 
-def test_the_owner_is_typed_and_other_choices_go_along(admin: Client, assorted: None) -> None:
+def test_the_form_for_the_owner_keeps_the_other_filters(admin: Client, assorted: None) -> None:
     page = text(admin, LIST, owner="curie", size="small", q="user")
     form = page.partition('<form method="get" class="async-downloads-owner">')[2]
     form = form.partition("</form>")[0]
@@ -84,14 +78,14 @@ def test_the_owner_is_typed_and_other_choices_go_along(admin: Client, assorted: 
     assert "size=small" in without
 
 
-def test_owners_too_many_to_name_are_found_as_well(
+def test_the_filter_works_with_too_many_owners_to_name_in_a_query(
     admin: Client, assorted: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(filters, "MANY_OWNERS", 2)
     assert listed(admin, owner="team") == {"no file", "a megabyte", "more", "a hundred", "large"}
 
 
-def test_no_filter_reads_the_downloads_to_know_its_choices(admin: Client, assorted: None) -> None:
+def test_no_filter_queries_downloads_for_its_choices(admin: Client, assorted: None) -> None:
     with CaptureQueriesContext(
         connection,
     ) as captured:
@@ -102,9 +96,7 @@ def test_no_filter_reads_the_downloads_to_know_its_choices(admin: Client, assort
 
 
 @pytest.mark.parametrize("owner", ["\0", "team\0", "x" * 100_000])
-def test_a_name_that_nobody_can_have_finds_nothing(
-    admin: Client, assorted: None, owner: str
-) -> None:
+def test_an_impossible_name_finds_nothing(admin: Client, assorted: None, owner: str) -> None:
     assert not listed(admin, owner=owner)
 
 
@@ -115,7 +107,7 @@ def test_a_download_is_found_by_its_key(admin: Client, assorted: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "matches"),
     [
         ("a hundred", True),
         ("hundred a", True),
@@ -124,7 +116,7 @@ def test_a_download_is_found_by_its_key(admin: Client, assorted: None) -> None:
         ('"hundred a"', False),
     ],
 )
-def test_each_word_of_a_search_must_be_there(
-    admin: Client, assorted: None, query: str, found: bool
+def test_each_word_of_a_search_must_match(
+    admin: Client, assorted: None, query: str, matches: bool
 ) -> None:
-    assert ("a hundred" in listed(admin, q=query)) is found
+    assert ("a hundred" in listed(admin, q=query)) is matches

@@ -1,4 +1,4 @@
-"""What the admin's pages ask for after they are shown."""
+"""The summary and the progress that pages of the admin request by themselves."""
 
 import re
 import uuid
@@ -16,7 +16,7 @@ from django.utils import timezone
 from async_downloads import cache
 from async_downloads.models import Download
 from tests.factories import DownloadFactory
-from tests.staff import LIST, client_of, detail, text
+from tests.staff import LIST, detail, text
 
 pytestmark = pytest.mark.any_database
 
@@ -24,23 +24,18 @@ SUMMARY = f"{LIST}summary/"
 PROGRESS = f"{LIST}progress/"
 
 
-@pytest.fixture
-def admin(staff_user: Any) -> Client:
-    return client_of(staff_user)
-
-
 def polled(page: str) -> set[str]:
-    """Return the keys that a page will ask about."""
+    """Return the keys that a page will poll for."""
     (element,) = re.findall(r'<div id="async-downloads-live"[^>]*>', page)
-    found = re.search(r'keys=([0-9a-f,]*)"', element)
-    assert ("hx-trigger" in element) is bool(found)
-    return set() if found is None else set(found[1].split(","))
+    match = re.search(r'keys=([0-9a-f,]*)"', element)
+    assert ("hx-trigger" in element) is bool(match)
+    return set() if match is None else set(match[1].split(","))
 
 
 def test_the_summary_counts_by_state_with_links_to_the_list(admin: Client) -> None:
-    silent = timezone.now() - timedelta(hours=1)
+    long_ago = timezone.now() - timedelta(hours=1)
     DownloadFactory.create_batch(2, complete=True)
-    DownloadFactory(running=True, heard_at=silent)
+    DownloadFactory(running=True, heard_at=long_ago)
     page = re.sub(r"\s+", " ", text(admin, SUMMARY))
     assert 'href="/admin/async_downloads/download/?condition=stalled"' in page
     assert 'href="/admin/async_downloads/download/?state__exact=complete"' in page
@@ -53,12 +48,12 @@ def test_the_list_does_not_wait_for_the_summary(admin: Client) -> None:
     with CaptureQueriesContext(connection) as captured:
         page = text(admin, LIST)
     assert f'hx-get="{SUMMARY}"' in page
-    # Without a script it is a link.
+    # Without scripts it is a link.
     assert f'<a href="{SUMMARY}">' in page
     assert not [query for query in captured if "COUNT" in query["sql"] or "SUM(" in query["sql"]]
 
 
-def test_a_page_polls_for_what_is_in_progress_on_it(admin: Client) -> None:
+def test_a_page_polls_for_its_downloads_in_progress(admin: Client) -> None:
     running = [DownloadFactory(running=True), DownloadFactory()]
     DownloadFactory(complete=True)
     DownloadFactory(running=True, heard_at=timezone.now() - timedelta(hours=1))
@@ -67,7 +62,7 @@ def test_a_page_polls_for_what_is_in_progress_on_it(admin: Client) -> None:
     assert polled(text(admin, detail(running[0]))) == {running[0].pk.hex}
 
 
-def test_an_answer_brings_what_changed_and_ends_the_polling_with_the_last(admin: Client) -> None:
+def test_a_poll_brings_changes_and_the_last_one_ends_the_polling(admin: Client) -> None:
     first, second = DownloadFactory(running=True), DownloadFactory(running=True)
     keys = f"{first.pk.hex},{second.pk.hex}"
     Download.objects.filter(pk=first.pk).complete(path="a.csv", size=2048, rows_written=1234)
@@ -78,7 +73,7 @@ def test_an_answer_brings_what_changed_and_ends_the_polling_with_the_last(admin:
         name: re.findall(rf'<span id="{name}-(\w+)" hx-swap-oob="true">', answer)
         for name in ("state", "size")
     }
-    assert {tuple(sorted(found)) for found in cells.values()} == {
+    assert {tuple(sorted(keys)) for keys in cells.values()} == {
         tuple(sorted((first.pk.hex, second.pk.hex)))
     }
     assert "Complete</span>" in answer
@@ -89,8 +84,8 @@ def test_an_answer_brings_what_changed_and_ends_the_polling_with_the_last(admin:
     assert polled(text(admin, PROGRESS, keys=keys)) == set()
 
 
-def test_the_percentage_is_the_live_one_everywhere(admin: Client, user: Any) -> None:
-    # As from inside a transaction, whose row nobody else sees changed.
+def test_every_page_shows_the_live_percentage(admin: Client, user: Any) -> None:
+    # As inside a transaction: other connections do not see the changed row.
     _, key = cache.init_download(user, "a.csv")
     from async_downloads.store import write_through
 
@@ -105,7 +100,7 @@ def test_the_percentage_is_the_live_one_everywhere(admin: Client, user: Any) -> 
         assert 'value="73"' in page
 
 
-def test_an_answer_costs_the_same_however_much_goes_on(admin: Client) -> None:
+def test_a_poll_costs_the_same_for_any_number_of_downloads(admin: Client) -> None:
     def queries(count: int) -> int:
         keys = ",".join(row.pk.hex for row in DownloadFactory.create_batch(count, running=True))
         with CaptureQueriesContext(connection) as captured:
@@ -116,19 +111,19 @@ def test_an_answer_costs_the_same_however_much_goes_on(admin: Client) -> None:
 
 
 @pytest.mark.parametrize("keys", ["", "x", "00000000-0000-4000-8000-000000000000,"])
-def test_keys_that_are_none_are_refused(admin: Client, keys: str) -> None:
+def test_invalid_keys_are_refused(admin: Client, keys: str) -> None:
     assert admin.get(PROGRESS, {"keys": keys}).status_code == 400
 
 
-def test_nothing_of_it_is_kept_by_a_cache(admin: Client) -> None:
+def test_no_response_may_be_cached(admin: Client) -> None:
     for url in (SUMMARY, f"{PROGRESS}?keys={uuid.uuid4()}"):
         assert "no-store" in admin.get(url)["Cache-Control"]
 
 
-def test_no_page_needs_an_inline_script_or_style_of_ours(admin: Client) -> None:
+def test_pages_add_no_inline_script_or_style(admin: Client) -> None:
     download = DownloadFactory(running=True)
-    theirs = text(admin, reverse("admin:auth_group_change", args=[Group.objects.create().pk]))
+    other_page = text(admin, reverse("admin:auth_group_change", args=[Group.objects.create().pk]))
     for page in (text(admin, LIST), text(admin, detail(download)), text(admin, SUMMARY)):
         for pattern in (r"<script(?![^>]*src=)[^>]*>", r"<style", r" style=", r" on\w+="):
-            found, known = re.findall(pattern, page), re.findall(pattern, theirs)
-            assert set(found) <= set(known), pattern
+            own, known = re.findall(pattern, page), re.findall(pattern, other_page)
+            assert set(own) <= set(known), pattern

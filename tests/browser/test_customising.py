@@ -1,4 +1,4 @@
-"""What the documentation says of customising, on a page in a real browser."""
+"""The documented ways of customising, on a page in a real browser."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +18,13 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 PAGE = "docs/how-to/front-end.md"
 
-#: A text in each block with a template.
+#: A text in each template of the documentation's page.
 TEMPLATES = ("{% block icon %}", "{% block status %}")
 
 
 @pytest.fixture
 def customised(tmp_path: Path, settings: Any) -> str:
-    """Install the templates of the page; returns its style sheet."""
+    """Install the templates of the documentation's page, and return its stylesheet."""
     documented = PAGES[PAGE]
     for containing in TEMPLATES:
         (template,) = [block for block in documented.blocks if containing in block.body]
@@ -54,7 +54,7 @@ def test_a_customised_centre_looks_like_the_site_and_still_works(
     cache.set_percentage(key, 30)
     orders = menu.locator(".download-container", has_text="Orders")
     expect(orders.get_by_role("progressbar")).to_have_js_property("value", 30)
-    expect(orders).to_contain_text("In progress, requested 0\xa0minutes ago")
+    expect(orders).to_contain_text("Requested 0\xa0minutes ago. In progress")
     take_picture(page, PICTURES / "customised.png")
     page.get_by_role("button", name="Clear Customers").click()
     expect(menu.get_by_text("Customers")).to_have_count(0)
@@ -62,7 +62,7 @@ def test_a_customised_centre_looks_like_the_site_and_still_works(
 
 @pytest.fixture
 def served(tmp_path: Path, settings: Any) -> Iterator[Path]:
-    """A folder of static files of the site."""
+    """Return a folder whose files the site serves as static files."""
     settings.STATICFILES_DIRS = [tmp_path / "static"]
     finders.get_finder.cache_clear()
     yield tmp_path / "static"
@@ -70,7 +70,7 @@ def served(tmp_path: Path, settings: Any) -> Iterator[Path]:
 
 
 def framework(name: str) -> str:
-    """Return the stylesheet of a site, without what Tailwind makes of the classes in templates."""
+    """Return the stylesheet of a site, without the utility classes that Tailwind generates."""
     if name == "none":
         return ""
     paths = {"bootstrap-5": "dist/css/bootstrap.min.css", "tailwindcss": "preflight.css"}
@@ -79,7 +79,7 @@ def framework(name: str) -> str:
         pytest.skip(f"{path} is missing")
     if name == "bootstrap-5":
         return path.read_text()
-    # As its build does with them, as far as the download centre can meet them.
+    # Layers as in Tailwind's build, with what can affect the download centre.
     theme = (path.parent / "theme.css").read_text().replace("@theme default", ":root")
     own = PAGES[PAGE].snippet('@import "tailwindcss"').partition(":root")
     return f"{theme}\n@layer base {{ {path.read_text()} }}\n{own[1]}{own[2]}"
@@ -111,7 +111,7 @@ def test_each_layout_of_the_page_has_a_menu_below_its_button(
     sheet.write_text(framework(name))
     markup = PAGES[PAGE].snippet(containing)
     if dark:
-        # As each framework has it: by a class, by an attribute, or by the page alone.
+        # Each framework has its own way: a class, an attribute, or the whole page.
         markup = markup.replace('data-bs-theme="light"', 'data-bs-theme="dark"')
         markup = markup.replace('<html lang="en">', '<html lang="en" class="dark">')
         if name == "none":

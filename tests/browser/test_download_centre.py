@@ -18,39 +18,39 @@ PAGES = ["/", "/with-htmx/", "/with-htmx-4/", "/as-0-6/"]
 
 @pytest.fixture(autouse=True)
 def everything_shared(shared_cache: str) -> None:
-    """The server of the browser is another thread, and a worker another process."""
+    """Use a cache that the thread of the server and the process of a worker see too."""
 
 
 def requests_of(page: Page) -> list[str]:
-    """Write down what the page asks of the package's URLs."""
-    asked: list[str] = []
+    """Return a list to which each request of the page for the package's URLs is appended."""
+    requests: list[str] = []
 
     def note(request: Any) -> None:
         if "/async_downloads/" in request.url and "/static/" not in request.url:
-            asked.append(request.method)
+            requests.append(request.method)
 
     page.on("request", note)
-    return asked
+    return requests
 
 
 def open_menu(page: Page) -> None:
     page.get_by_role("button", name="Downloads").click()
 
 
-def test_an_idle_page_asks_for_nothing(page: Page, live_server: Any) -> None:
-    asked = requests_of(page)
+def test_an_idle_page_sends_no_requests(page: Page, live_server: Any) -> None:
+    requests = requests_of(page)
     page.goto(live_server.url)
     open_menu(page)
     expect(page.get_by_text("No downloads")).to_be_visible()
     page.wait_for_timeout(2500)
-    assert asked == []
+    assert requests == []
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_it_follows_a_download_to_its_end_and_then_falls_silent(
+def test_the_menu_follows_a_download_to_its_end_and_then_stops_polling(
     page: Page, live_server: Any, user: Any, path: str
 ) -> None:
-    asked = requests_of(page)
+    requests = requests_of(page)
     _, key = cache.init_download(user, "orders.csv", "Orders")
     page.goto(live_server.url + path)
     open_menu(page)
@@ -68,24 +68,28 @@ def test_it_follows_a_download_to_its_end_and_then_falls_silent(
         link.click()
     assert download.value.suggested_filename == "orders.csv"
     assert download.value.path().read_bytes() == b"reference\nR1\n"
-    asked.clear()
+    requests.clear()
     page.wait_for_timeout(2500)
-    assert asked == []
+    assert requests == []
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_clearing_takes_it_off_the_list(page: Page, live_server: Any, user: Any, path: str) -> None:
+def test_a_cleared_download_leaves_the_list(
+    page: Page, live_server: Any, user: Any, path: str
+) -> None:
     DownloadFactory(collection__user=user, complete=True, name="Orders")
     page.goto(live_server.url + path)
     open_menu(page)
-    # Until htmx is there the form would be sent as a plain one.
+    # Before htmx is loaded, the form would be sent without it.
     page.wait_for_function("() => Boolean(window.htmx)")
     page.get_by_role("button", name="Clear Orders").click()
     expect(page.get_by_text("No downloads")).to_be_visible()
     assert Download.objects.count() == 0
 
 
-def test_it_works_without_javascript(browser: Any, live_server: Any, page: Page, user: Any) -> None:
+def test_the_menu_works_without_javascript(
+    browser: Any, live_server: Any, page: Page, user: Any
+) -> None:
     DownloadFactory(collection__user=user, complete=True, name="Orders")
     context = browser.new_context(
         java_script_enabled=False, storage_state=page.context.storage_state()
@@ -144,20 +148,7 @@ def test_a_list_template_of_0_6_still_works(
     connection.close()
 
 
-def test_focus_stays_where_it_is_while_the_list_changes(
-    page: Page, live_server: Any, user: Any
-) -> None:
-    _, key = cache.init_download(user, "orders.csv", "Orders")
-    page.goto(live_server.url)
-    open_menu(page)
-    button = page.get_by_role("button", name="Cancel Orders")
-    button.focus()
-    cache.set_percentage(key, 40)
-    expect(page.locator(".download-timestamp", has_text="40 %")).to_be_visible()
-    expect(button).to_be_focused()
-
-
-def test_a_session_that_ended_is_told_in_the_menu(
+def test_the_menu_says_that_the_session_has_ended(
     page: Page, live_server: Any, user: Any, client: Any
 ) -> None:
     DownloadFactory(collection__user=user, name="Orders")
@@ -165,6 +156,6 @@ def test_a_session_that_ended_is_told_in_the_menu(
     open_menu(page)
     page.context.clear_cookies()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
-    asked = requests_of(page)
+    requests = requests_of(page)
     page.wait_for_timeout(2500)
-    assert asked == []
+    assert requests == []

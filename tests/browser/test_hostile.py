@@ -1,4 +1,4 @@
-"""Markup and scripts in names, errors and files, in a real browser: nothing runs. Case 41."""
+"""Markup and scripts in names, errors and files are not executed by a real browser."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
 
-#: Each would tell on itself: by a dialog, or by a request that nothing else makes.
+#: Each would show that it was executed: by a dialog, or by a request that nothing else sends.
 MARKUP = (
     "<script>alert('name')</script>\"'><img src=/pwned onerror=alert('image')>"
     "<svg onload=alert('svg')></svg><iframe src=/pwned></iframe>"
@@ -30,42 +30,44 @@ FILES = {
     "xhtml": f'<html xmlns="http://www.w3.org/1999/xhtml"><body>{SCRIPT}</body></html>',
 }
 
-#: Of a site without a content security policy, which would have stopped scripts by itself.
+#: A page without a content security policy, which would block the scripts by itself.
 PAGE = "/with-htmx/"
 
 
 @pytest.fixture
-def ran(page: Page) -> list[str]:
-    """What of it has run."""
-    found: list[str] = []
+def executed(page: Page) -> list[str]:
+    """Return the traces of executed scripts so far."""
+    traces: list[str] = []
 
     def note(dialog: Dialog) -> None:
-        found.append(dialog.message)
+        traces.append(dialog.message)
         dialog.dismiss()
 
     page.on("dialog", note)
-    page.on("request", lambda request: "pwned" in request.url and found.append(request.url))
-    return found
+    page.on("request", lambda request: "pwned" in request.url and traces.append(request.url))
+    return traces
 
 
-def settled(page: Page) -> None:
-    """Let everything run that would, and see that no element was made of the text."""
+def assert_no_elements(page: Page) -> None:
+    """Wait until the page is idle, and check that the text has become no elements."""
     page.wait_for_load_state("networkidle")
     assert page.locator("img, iframe, [onload], [onerror], [href^='javascript:']").count() == 0
 
 
-def test_the_traps_work(page: Page, live_server: Any, ran: list[str], complaints: Any) -> None:
-    """Else the other tests would show nothing."""
+def test_the_markup_would_be_executed_if_inserted(
+    page: Page, live_server: Any, executed: list[str], errors: Any
+) -> None:
+    """Without this, the other tests could not fail."""
     page.goto(live_server.url + PAGE)
     page.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", MARKUP)
     page.wait_for_load_state("networkidle")
-    assert "image" in ran
-    assert any("pwned" in found for found in ran)
-    complaints.clear()
+    assert "image" in executed
+    assert any("pwned" in traces for traces in executed)
+    errors.clear()
 
 
 def test_markup_is_shown_as_text_in_menu_toast_and_list(
-    page: Page, live_server: Any, user: Any, ran: list[str]
+    page: Page, live_server: Any, user: Any, executed: list[str]
 ) -> None:
     collection = DownloadCollectionFactory(user=user)
     DownloadFactory(collection=collection, complete=True, name=MARKUP)
@@ -75,21 +77,21 @@ def test_markup_is_shown_as_text_in_menu_toast_and_list(
     page.wait_for_function("() => Boolean(window.htmx)")
     cache.save_download(key, [["R1"]])
     cache.set_error(failing, MARKUP)
-    # What htmx swaps in, and what the script writes into a toast.
+    # The list that htmx swaps in, and the toast that the script fills.
     expect(page.get_by_role("status").filter(has_text=f"{MARKUP} is ready.")).to_be_visible()
     expect(page.get_by_role("status").filter(has_text=f"{MARKUP} has failed.")).to_be_visible()
     open_menu(page)
     assert page.locator(".download-name").all_text_contents() == [MARKUP] * 4
     assert page.locator(".download-error").all_text_contents() == [MARKUP] * 2
-    settled(page)
+    assert_no_elements(page)
     page.goto(f"{live_server.url}/async_downloads/list/")
     assert page.locator(".download-name").all_text_contents() == [MARKUP] * 4
-    settled(page)
-    assert ran == []
+    assert_no_elements(page)
+    assert executed == []
 
 
-def test_a_script_that_inserts_the_json_inserts_text(
-    page: Page, live_server: Any, user: Any, ran: list[str]
+def test_the_html_in_the_json_inserts_text(
+    page: Page, live_server: Any, user: Any, executed: list[str]
 ) -> None:
     DownloadFactory(collection__user=user, failed=True, name=MARKUP, errors=MARKUP)
     page.goto(live_server.url + PAGE)
@@ -103,12 +105,12 @@ def test_a_script_that_inserts_the_json_inserts_text(
         }"""
     )
     expect(page.locator("#inserted .download-error")).to_have_text(MARKUP)
-    settled(page)
-    assert ran == []
+    assert_no_elements(page)
+    assert executed == []
 
 
 def test_markup_is_shown_as_text_in_the_admin(
-    page: Page, live_server: Any, staff_user: Any, ran: list[str]
+    page: Page, live_server: Any, staff_user: Any, executed: list[str]
 ) -> None:
     download = DownloadFactory(
         collection__user=None,
@@ -133,12 +135,12 @@ def test_markup_is_shown_as_text_in_the_admin(
     page.goto(f"{admin}/downloadcollection/")
     expect(page.get_by_text("alert('name')").first).to_be_visible()
     page.wait_for_load_state("networkidle")
-    assert ran == []
+    assert executed == []
 
 
 @pytest.mark.parametrize("extension", FILES)
-def test_a_file_with_a_script_in_it_is_saved_and_never_shown(
-    page: Page, live_server: Any, user: Any, ran: list[str], extension: str, tmp_path: Path
+def test_a_file_with_a_script_is_saved_and_never_shown(
+    page: Page, live_server: Any, user: Any, executed: list[str], extension: str, tmp_path: Path
 ) -> None:
     content = FILES[extension].encode()
     path = tmp_path / "export"
@@ -152,7 +154,7 @@ def test_a_file_with_a_script_in_it_is_saved_and_never_shown(
         page.get_by_role("link", name="Report").click()
     assert saved.value.suggested_filename == f"report.{extension}"
     assert Path(saved.value.path()).read_bytes() == content
-    # Nor where somebody sends a link to it, or another page frames it.
+    # The same for a direct link and for a frame of another page.
     url = live_server.url + Download.objects.get().url
     with page.expect_download(), pytest.raises(PlaywrightError, match="Download is starting"):
         page.goto(url)
@@ -167,4 +169,4 @@ def test_a_file_with_a_script_in_it_is_saved_and_never_shown(
             url,
         )
     page.wait_for_load_state("networkidle")
-    assert ran == []
+    assert executed == []

@@ -1,24 +1,30 @@
-"""A page that tells htmx much about itself does not tell it about the download centre.
+"""The htmx attributes and settings of a page do not affect the download centre.
 
-The attributes and the settings are those that htmx's own source knows, so that one of a new
-version fails the first test until it is tried here.
+The tests read the attributes and settings from htmx's source. One that a new version adds
+fails the first tests until it is covered here.
 """
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import pytest
 from django.contrib.staticfiles import finders
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Error, Page, Route, expect
 
 from async_downloads import cache
 from async_downloads.models import Download
+from tests.browser.conftest import OpenPage
 from tests.browser.test_download_centre import open_menu
+from tests.factories import UserFactory
 from tests.shop import views
+
+#: Visits pages, given by their names and configurations: see ``views.HTMX_CONFIGS``.
+CheckPages = Callable[[dict[str, dict[str, Any]]], None]
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
 
-#: Values that do harm to whatever inherits them; in htmx 2, in htmx 4, or in both.
+#: Values that break elements which inherit them, in htmx 2, in htmx 4, or in both.
 HARMFUL: Final = {
     "hx-action": "/canary/",
     "hx-boost": "true",
@@ -55,19 +61,19 @@ HARMFUL: Final = {
     "hx-vars": "canary: 'canary', download_key: 'canary', csrfmiddlewaretoken: 'canary'",
 }
 
-#: What htmx 4 calls otherwise, or what has another meaning there.
+#: Attributes that have another name or another meaning in htmx 4.
 HARMFUL_IN_4: Final = {"hx-disable": "#async-downloads button"}
 
-#: Attributes that no element inherits from another, or that are the end of htmx on a page.
+#: Attributes that elements do not inherit, or that turn htmx off.
 HARMLESS: Final = {
-    "hx-disable": "in htmx 2 it turns htmx off for all that is below it, which the site means",
+    "hx-disable": "in htmx 2 it turns htmx off for everything inside, as the site intends",
     "hx-ignore": "the same in htmx 4",
     "hx-disinherit": "what the menu itself has",
     "hx-history": "whether a page goes into the cache of history",
     "hx-history-elt": "the part of a page that goes into history",
     "hx-morph-skip": "the element itself",
     "hx-morph-skip-children": "the element itself",
-    "hx-on": "the page may listen to whatever it likes",
+    "hx-on": "the page may listen to any event",
     "hx-oob": "a tag of answers",
     "hx-partial": "a tag of answers",
     "hx-preserve": "the element itself",
@@ -75,7 +81,7 @@ HARMLESS: Final = {
     "hx-swap-oob": "part of an answer",
 }
 
-#: Settings that do harm, or try to, by the version of htmx.
+#: Settings that could break the menu, by the version of htmx.
 CONFIGS: Final[dict[int, dict[str, Any]]] = {
     2: {
         "addedClass": "canary",
@@ -137,10 +143,10 @@ CONFIGS: Final[dict[int, dict[str, Any]]] = {
     },
 }
 
-#: Settings of which there is nothing to try.
+#: Settings that cannot break the menu.
 CONFIGS_HARMLESS: Final = {
-    "disableSelector": "as hx-disable: the site says where there is no htmx",
-    "extensions": "the site says which there are",
+    "disableSelector": "like hx-disable: the site turns htmx off there",
+    "extensions": "only the site chooses its extensions",
 }
 
 
@@ -152,32 +158,35 @@ def source_of(version: int) -> str:
 
 
 @pytest.mark.parametrize("version", [2, 4])
-def test_each_attribute_of_htmx_is_tried(version: int) -> None:
+def test_each_attribute_of_htmx_is_covered(version: int) -> None:
     known = set(re.findall(r"hx-[a-z]+(?:-[a-z]+)*", source_of(version)))
     assert len(known) > 30
-    tried = {name.partition(":")[0] for name in HARMFUL} | HARMFUL_IN_4.keys() | HARMLESS.keys()
-    assert known - tried == set()
+    covered = {name.partition(":")[0] for name in HARMFUL} | HARMFUL_IN_4.keys() | HARMLESS.keys()
+    assert known - covered == set()
 
 
 @pytest.mark.parametrize("version", [2, 4])
-def test_each_setting_of_htmx_is_tried(version: int) -> None:
+def test_each_setting_of_htmx_is_covered(version: int) -> None:
     known = set(re.findall(r"\bconfig\.([a-zA-Z]+)", source_of(version)))
     assert len(known) > 20
     assert known - CONFIGS[version].keys() - CONFIGS_HARMLESS.keys() == set()
 
 
 class Visit:
-    """A page that says something about itself, and what its browser is seen to do."""
+    """A page with a configuration of htmx, and the requests of its browser."""
 
-    def __init__(self, page: Page, address: str, user: Any, **said: Any):
-        self.page, self.user, self.sent = page, user, []  # type: tuple[Page, Any, list[str]]
+    def __init__(
+        self, name: str, page: Page, errors: list[str], address: str, user: Any, **config: Any
+    ):
+        self.name, self.page, self.errors = name, page, errors
+        self.requests: list[str] = []
         page.on("request", self._note)
         page.on("dialog", lambda dialog: dialog.dismiss())
-        keys = [cache.init_download(user, "orders.csv", name)[1] for name in ("First", "Second")]
-        self.first, self.second = keys
-        views.SAID.clear()
-        views.SAID.update(said)
-        self.address = f"{address}/outspoken/"
+        keys = [cache.init_download(user, "orders.csv", name) for name in ("First", "Second")]
+        (collection, self.first), (_, self.second) = keys
+        self.downloads = Download.objects.filter(collection__key=collection)
+        views.HTMX_CONFIGS[user.get_username()] = config
+        self.address = f"{address}/with-htmx-config/"
         page.goto(self.address)
         page.wait_for_function("() => Boolean(window.htmx)")
         page.evaluate(
@@ -193,91 +202,140 @@ class Visit:
 
     def _note(self, request: Any) -> None:
         if "/async_downloads/" in request.url and "/static/" not in request.url:
-            sent = (request.method, request.url, request.post_data, *request.headers.values())
-            self.sent.append(" ".join(map(str, sent)))
+            parts = (request.method, request.url, request.post_data, *request.headers.values())
+            self.requests.append(" ".join(map(str, parts)))
 
-    def works(self) -> None:
-        """See that it polls, shows, clears, and does nothing else."""
+    def works(self) -> Iterator[None]:
+        """Check that the menu polls, shows and clears, and yield instead of waiting for a poll."""
         page = self.page
         open_menu(page)
         menu = page.locator("#downloads-dropdown")
         for percentage in (30, 60):
             cache.set_percentage(self.first, percentage)
+            yield
             expect(menu).to_contain_text(f"{percentage} %")
         page.get_by_role("button", name="Cancel First").click()
+        yield
         expect(menu.get_by_text("First")).to_have_count(0)
         expect(menu.get_by_text("Second")).to_be_visible()
         cache.save_download(self.second, [["R1"]])
+        yield
         expect(menu.get_by_role("link", name="Second", exact=True)).to_be_visible()
         page.get_by_role("button", name="Clear finished").click()
+        yield
         expect(menu).to_contain_text("No downloads")
-        assert not Download.objects.exists()
-        # Nothing of it was about the rest of the page, or said anything of it.
+        assert not self.downloads.exists()
+        # The menu left the rest of the page alone, and sent nothing about it.
         assert page.url == self.address
         assert page.locator("#canary").inner_text() == "Orders"
         assert page.locator("#canary").get_attribute("class") in (None, "")
         assert page.evaluate("window.transitions") == 0
-        assert len(self.sent) >= 4
-        assert [sent for sent in self.sent if "canary" in sent] == []
+        assert len(self.requests) >= 4
+        assert [request for request in self.requests if "canary" in request] == []
+        assert self.errors == []
 
 
-#: How an attribute gets from a page to what is below it.
+def check_side_by_side(visits: Iterable[Visit]) -> None:
+    """Take the steps of all visits side by side, and raise the errors of all together."""
+    failures = []
+    steps = {visit: visit.works() for visit in visits}
+    assert steps
+    while steps:
+        for visit, step in list(steps.items()):
+            try:
+                next(step)
+            except StopIteration:
+                del steps[visit]
+            except (AssertionError, Error) as error:
+                error.add_note(f"The page: {visit.name}")
+                failures.append(error)
+                del steps[visit]
+    if failures:
+        raise ExceptionGroup("pages that do not work", failures)
+
+
+@pytest.fixture
+def check_pages(open_page: OpenPage, live_server: Any) -> Iterator[CheckPages]:
+    """Return a function that checks pages of one user each, side by side: most time is waiting."""
+
+    def check(pages: dict[str, dict[str, Any]]) -> None:
+        visits = []
+        for number, (name, config) in enumerate(pages.items()):
+            user = UserFactory(username=f"ada{number}")
+            visits.append(Visit(name, *open_page(user), live_server.url, user, **config))
+        check_side_by_side(visits)
+
+    yield check
+    views.HTMX_CONFIGS.clear()
+
+
+#: The ways in which elements inherit attributes.
 WAYS: Final = ["2", "4 inherited", "4 implicit"]
 
+#: The number of pages open at the same time.
+TOGETHER: Final = 9
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", [*HARMFUL, *HARMFUL_IN_4])
-def test_an_attribute_of_the_page_is_not_the_menus(
-    page: Page, live_server: Any, user: Any, complaints: list[str], way: str, name: str
-) -> None:
-    version = int(way[0])
-    if version == 2 and name in HARMFUL_IN_4:
-        pytest.skip(HARMLESS[name])
-    value = (HARMFUL | HARMFUL_IN_4)[name]
-    # The page itself sends nothing.
+
+def page_with(way: str, name: str, value: str) -> dict[str, Any]:
+    """Return the configuration of a page with an attribute."""
+    # The page itself must send no request.
     quiet = {"hx-trigger": "canary"} if value == "/canary/" else {}
     suffix = ":inherited" if way == "4 inherited" else ""
     config = {"implicitInheritance": True} if way == "4 implicit" else {}
-    body = {**quiet, name + suffix: value}
-    Visit(page, live_server.url, user, version=version, body=body, config=config).works()
+    return {"version": int(way[0]), "body": {**quiet, name + suffix: value}, "config": config}
+
+
+def harmful(version: int) -> dict[str, str]:
+    """Return the harmful attributes of a version of htmx."""
+    return HARMFUL | (HARMFUL_IN_4 if version == 4 else {})
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("start", range(0, len(HARMFUL | HARMFUL_IN_4), TOGETHER))
+def test_an_attribute_of_the_page_does_not_affect_the_menu(
+    check_pages: CheckPages, way: str, start: int
+) -> None:
+    attributes = list(harmful(int(way[0])).items())[start : start + TOGETHER]
+    check_pages({name: page_with(way, name, value) for name, value in attributes})
 
 
 @pytest.mark.parametrize(
-    ("version", "name"),
+    ("version", "names"),
     [
-        (2, "{}"),
-        (2, "data-{}"),
-        (4, "{}:inherited"),
-        (4, "data-{}:inherited"),
-        (4, "{}:inherited:append"),
-        # With the extension of htmx 4 that brings back what elements inherit in 2.
-        (4, "{}"),
+        (2, ["{}", "data-{}"]),
+        # The last one uses the extension of htmx 4 that restores the inheritance of htmx 2.
+        (4, ["{}:inherited", "data-{}:inherited", "{}:inherited:append", "{}"]),
     ],
 )
-def test_all_of_them_together_are_not_either(
-    page: Page, live_server: Any, user: Any, version: int, name: str
+def test_all_attributes_together_do_not_affect_the_menu(
+    check_pages: CheckPages, version: int, names: list[str]
 ) -> None:
-    harmful = HARMFUL | (HARMFUL_IN_4 if version == 4 else {})
-    body = {name.format(key): value for key, value in harmful.items()}
-    compatible = version == 4 and name == "{}"
-    visit = Visit(page, live_server.url, user, version=version, body=body, compatible=compatible)
-    visit.works()
+    check_pages(
+        {
+            name: {
+                "version": version,
+                "body": {name.format(key): value for key, value in harmful(version).items()},
+                "compatible": version == 4 and name == "{}",
+            }
+            for name in names
+        }
+    )
 
 
-def test_htmx_may_look_at_the_page_before_our_script_is_there(
-    page: Page, live_server: Any, user: Any
+def test_htmx_may_start_before_the_script_of_the_menu(
+    page: Page, errors: list[str], live_server: Any, user: Any
 ) -> None:
     def hold(route: Route) -> None:
-        # Until htmx has looked.
+        # Wait until htmx has processed the page.
         page.wait_for_function("() => document.querySelector('[data-htmx-powered]')")
         route.continue_()
 
     page.route("**/async_downloads_centre.js", hold)
-    body = {f"{key}:inherited": value for key, value in (HARMFUL | HARMFUL_IN_4).items()}
-    Visit(page, live_server.url, user, version=4, body=body).works()
+    body = {f"{key}:inherited": value for key, value in harmful(4).items()}
+    check_side_by_side([Visit("late", page, errors, live_server.url, user, version=4, body=body)])
 
 
-#: Settings that others would hide, or be hidden by.
+#: Settings that hide the effects of others.
 ALONE: Final = {
     2: (
         *("defaultSwapStyle", "disableInheritance", "globalViewTransitions"),
@@ -287,19 +345,11 @@ ALONE: Final = {
 }
 
 
-@pytest.mark.parametrize(
-    ("version", "name"), [(version, name) for version in ALONE for name in ALONE[version]]
-)
-def test_a_setting_of_the_page_is_not_the_menus(
-    page: Page, live_server: Any, user: Any, version: int, name: str
-) -> None:
-    config = {name: CONFIGS[version][name]}
-    Visit(page, live_server.url, user, version=version, config=config).works()
-
-
 @pytest.mark.parametrize("version", CONFIGS)
-def test_all_other_settings_together_are_not_either(
-    page: Page, live_server: Any, user: Any, version: int
+def test_a_setting_of_the_page_does_not_affect_the_menu(
+    check_pages: CheckPages, version: int
 ) -> None:
-    others = {key: said for key, said in CONFIGS[version].items() if key not in ALONE[version]}
-    Visit(page, live_server.url, user, version=version, config=others).works()
+    configs = {name: {name: CONFIGS[version][name]} for name in ALONE[version]}
+    others = {key: config for key, config in CONFIGS[version].items() if key not in configs}
+    pages = configs | {"all others together": others}
+    check_pages({name: {"version": version, "config": config} for name, config in pages.items()})

@@ -19,8 +19,8 @@ from tests.browser.conftest import PICTURES, take_picture
 
 ROOT = Path(__file__).parents[2]
 
-#: Milliseconds, as the browser counts.
-PATIENCE = pace.PATIENCE * 1000
+#: In milliseconds, the unit of Playwright.
+LONGEST_WAIT = pace.LONGEST_WAIT * 1000
 
 
 @pytest.fixture
@@ -43,14 +43,14 @@ def shop(tmp_path: Path) -> Iterator[str]:
         output = ""
         for line in demo.stdout:
             output += line
-            if found := re.search(r"open at (http://\S+)", line):
-                yield found[1]
+            if match := re.search(r"open at (http://\S+)", line):
+                yield match[1]
                 break
         else:
             pytest.fail(f"The demo did not start: {output}")
         demo.send_signal(signal.SIGINT)
         demo.stdout.read()
-        assert demo.wait(timeout=pace.PATIENCE) == 0
+        assert demo.wait(timeout=pace.LONGEST_WAIT) == 0
 
 
 @pytest.fixture
@@ -80,20 +80,20 @@ def test_a_person_exports_orders_watches_fetches_and_clears(visitor: Page, shop:
     report = menu.locator(".download-container", has_text="Sales report")
     audit = menu.locator(".download-container", has_text="Stock audit")
 
-    # Watches: the page does not load anew, and the menu stays open.
-    expect(audit).to_contain_text("The warehouse stopped answering", timeout=PATIENCE)
-    expect(orders.get_by_role("link")).to_be_visible(timeout=PATIENCE)
+    # Watches: the page is not reloaded, and the menu stays open.
+    expect(audit).to_contain_text("The warehouse stopped answering", timeout=LONGEST_WAIT)
+    expect(orders.get_by_role("link")).to_be_visible(timeout=LONGEST_WAIT)
     assert navigations == []
     # The report takes a known time. It starts last, so that the picture shows it in progress.
     page.get_by_role("button", name="Make the report").click()
     page.get_by_role("button", name=re.compile("^Downloads")).click()
     expect(menu).to_be_visible()
     navigations.clear()
-    expect(report).to_contain_text(re.compile(r"[2-8]\d %"), timeout=PATIENCE)
+    expect(report).to_contain_text(re.compile(r"[2-8]\d %"), timeout=LONGEST_WAIT)
     PICTURES.mkdir(exist_ok=True)
     take_picture(page, PICTURES / "download-centre.png")
     expect(page.locator("#async-downloads")).to_have_class(re.compile("in-progress"))
-    expect(report.get_by_role("link")).to_be_visible(timeout=PATIENCE)
+    expect(report.get_by_role("link")).to_be_visible(timeout=LONGEST_WAIT)
     expect(page.locator("#async-downloads")).not_to_have_class(re.compile("in-progress"))
     expect(menu).to_be_visible()
     assert navigations == []

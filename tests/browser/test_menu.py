@@ -1,4 +1,4 @@
-"""What the menu tells, and how it keeps up, in a real browser."""
+"""The badge, the toasts and the focus of the menu in a real browser."""
 
 import re
 from typing import Any
@@ -14,11 +14,11 @@ from tests.factories import DownloadCollectionFactory, DownloadFactory
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
 
 
-def until_htmx(page: Page) -> None:
+def wait_for_htmx(page: Page) -> None:
     page.wait_for_function("() => Boolean(window.htmx)")
 
 
-def test_the_button_tells_how_many_are_in_progress_and_then_how_many_are_new(
+def test_the_button_counts_downloads_in_progress_and_then_new_ones(
     page: Page, live_server: Any, user: Any
 ) -> None:
     key = cache.init_download(user, "orders.csv", "Orders")[1]
@@ -30,9 +30,9 @@ def test_the_button_tells_how_many_are_in_progress_and_then_how_many_are_new(
     expect(page.get_by_role("button", name="Downloads: 1 new")).to_be_visible()
     page.get_by_role("button", name="Downloads: 1 new").click()
     expect(count).to_be_hidden()
-    # What was seen is no news on the next page either.
+    # A download that was seen is not new on the next page.
     page.goto(live_server.url)
-    until_htmx(page)
+    wait_for_htmx(page)
     expect(count).to_be_hidden()
     DownloadFactory(collection__user=user, complete=True)
     page.goto(live_server.url)
@@ -40,12 +40,12 @@ def test_the_button_tells_how_many_are_in_progress_and_then_how_many_are_new(
 
 
 @pytest.mark.parametrize("end", ["complete", "failed"])
-def test_what_ends_while_the_menu_is_closed_is_told_in_a_toast(
+def test_a_toast_shows_a_download_that_ends_while_the_menu_is_closed(
     page: Page, live_server: Any, user: Any, end: str
 ) -> None:
     key = cache.init_download(user, "orders.csv", "<b>Orders</b>")[1]
     page.goto(live_server.url)
-    until_htmx(page)
+    wait_for_htmx(page)
     if end == "complete":
         cache.save_download(key, [["R1"]])
         toast = page.get_by_role("status").filter(has_text="<b>Orders</b> is ready.")
@@ -62,9 +62,7 @@ def test_what_ends_while_the_menu_is_closed_is_told_in_a_toast(
     expect(page.locator("#async-downloads-toasts")).to_be_hidden()
 
 
-def test_what_ends_while_the_menu_is_open_needs_no_toast(
-    page: Page, live_server: Any, user: Any
-) -> None:
+def test_an_open_menu_needs_no_toast(page: Page, live_server: Any, user: Any) -> None:
     key = cache.init_download(user, "orders.csv", "Orders")[1]
     page.goto(live_server.url)
     open_menu(page)
@@ -74,25 +72,25 @@ def test_what_ends_while_the_menu_is_open_needs_no_toast(
     cache.save_download(key, [["R1"]])
     expect(page.get_by_role("link", name="Orders")).to_be_visible()
     expect(page.locator("#async-downloads-toasts")).to_be_hidden()
-    # A screen reader is told all the same, and of the percentages it was told nothing.
+    # A screen reader announces the end, and has announced no percentages.
     expect(page.locator("#async-downloads-announcer")).to_have_text("Orders is ready.")
 
 
-def test_an_idle_menu_wakes_when_it_is_asked_to(page: Page, live_server: Any, user: Any) -> None:
-    asked = requests_of(page)
+def test_the_event_wakes_an_idle_menu(page: Page, live_server: Any, user: Any) -> None:
+    requests = requests_of(page)
     page.goto(live_server.url)
-    until_htmx(page)
+    wait_for_htmx(page)
     key = cache.init_download(user, "orders.csv", "Orders")[1]
     page.evaluate("document.body.dispatchEvent(new Event('async-downloads:look'))")
     expect(page.locator("#async-downloads")).to_have_class(re.compile("in-progress"))
     cache.save_download(key, [["R1"]])
     expect(page.locator("#async-downloads")).not_to_have_class(re.compile("in-progress"))
-    asked.clear()
+    requests.clear()
     page.wait_for_timeout(1500)
-    assert asked == []
+    assert requests == []
 
 
-def test_the_focus_stays_in_the_menu_when_its_button_goes(
+def test_the_focus_stays_in_the_menu_when_the_focused_button_disappears(
     page: Page, live_server: Any, user: Any
 ) -> None:
     collection = DownloadCollectionFactory(user=user)
@@ -100,7 +98,7 @@ def test_the_focus_stays_in_the_menu_when_its_button_goes(
         DownloadFactory(collection=collection, complete=True, name=name)
     page.goto(live_server.url)
     open_menu(page)
-    until_htmx(page)
+    wait_for_htmx(page)
     for name in ("first", "second", "third"):
         page.get_by_role("button", name=f"Clear {name}").focus()
         page.keyboard.press("Enter")
@@ -123,35 +121,35 @@ def test_the_focus_stays_where_it_is_while_the_list_changes(
         expect(page.get_by_role("button", name="Cancel Orders")).to_be_focused()
 
 
-def test_clearing_what_has_finished_leaves_the_rest(
+def test_clear_finished_keeps_downloads_in_progress(
     page: Page, live_server: Any, user: Any
 ) -> None:
     collection = DownloadFactory(collection__user=user, complete=True, name="done").collection
     DownloadFactory(collection=collection, running=True, name="under way")
     page.goto(live_server.url)
     open_menu(page)
-    until_htmx(page)
+    wait_for_htmx(page)
     page.get_by_role("button", name="Clear finished").click()
     expect(page.get_by_role("link", name="done")).to_have_count(0)
     expect(page.get_by_text("under way")).to_be_visible()
     assert Download.objects.count() == 1
 
 
-def test_a_lost_connection_is_told_and_found_again(
-    page: Page, live_server: Any, user: Any, complaints: list[str]
+def test_the_menu_says_that_the_connection_is_lost_until_it_is_back(
+    page: Page, live_server: Any, user: Any, errors: list[str]
 ) -> None:
     _, key = cache.init_download(user, "orders.csv", "Orders")
     page.goto(live_server.url)
     open_menu(page)
-    until_htmx(page)
+    wait_for_htmx(page)
     page.context.set_offline(True)
     expect(page.get_by_text("The connection is lost")).to_be_visible()
     page.context.set_offline(False)
     expect(page.get_by_text("The connection is lost")).to_be_hidden()
     cache.save_download(key, [["R1"]])
     expect(page.get_by_role("link", name="Orders")).to_be_visible()
-    # The browser itself complains of each request that did not get through.
-    complaints.clear()
+    # The browser itself logs an error for each failed request.
+    errors.clear()
 
 
 def test_the_page_of_all_works_without_javascript(
@@ -173,12 +171,14 @@ def test_the_page_of_all_works_without_javascript(
     assert plain.url.endswith("?page=2")
     plain.get_by_role("button", name="Clear finished").click()
     expect(plain.get_by_text("No downloads")).to_be_visible()
-    # Rows that the request had no time to delete have expired.
+    # Rows that the request had no time to delete are marked as expired.
     assert not Download.objects.active().exists()
     context.close()
 
 
-def test_a_title_counts_if_the_site_wishes(page: Page, live_server: Any, user: Any) -> None:
+def test_the_title_shows_the_count_if_the_site_turns_it_on(
+    page: Page, live_server: Any, user: Any
+) -> None:
     key = cache.init_download(user, "orders.csv")[1]
     page.goto(live_server.url)
     page.evaluate("document.getElementById('async-downloads').dataset.titleCount = ''")

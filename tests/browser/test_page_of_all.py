@@ -1,4 +1,4 @@
-"""The page of all downloads, in the site's own base template or in ours."""
+"""The page of all downloads, in a base template of the site or in the package's own."""
 
 import re
 from pathlib import Path
@@ -10,15 +10,15 @@ from playwright.sync_api import Page, expect
 from async_downloads import cache
 from async_downloads.models import Download
 from tests import services
-from tests.browser.conftest import SHOTS, take_picture
-from tests.browser.test_menu import until_htmx
+from tests.browser.conftest import SHOTS, assert_accessible, take_picture
+from tests.browser.test_menu import wait_for_htmx
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
 
 LIST = "/async_downloads/list/"
 
-#: What has a colour of ours on the page.
+#: Elements of the page with colours of the package.
 COLOURED = (
     *("#async-downloads-all", "a.download-name", ".download-timestamp", ".download-error"),
     *(
@@ -29,7 +29,7 @@ COLOURED = (
     ),
 )
 
-#: The colours of elements, and of the focus on them.
+#: Returns the colours of elements, and of their focus outline.
 COLOURS = """selectors => selectors.map(selector => {
     const element = document.querySelector(`#async-downloads-all ${selector}`)
         ?? document.querySelector(selector);
@@ -41,7 +41,7 @@ COLOURS = """selectors => selectors.map(selector => {
 
 @pytest.fixture
 def own_base(tmp_path: Path, settings: Any) -> None:
-    """Let the page extend the base template of the site."""
+    """Make the page extend the base template of the site."""
     folder = tmp_path / "async_downloads"
     folder.mkdir()
     (folder / "base.html").write_text('{% extends "site_base.html" %}')
@@ -49,17 +49,17 @@ def own_base(tmp_path: Path, settings: Any) -> None:
     settings.TEMPLATES = [{**engine, "DIRS": [tmp_path, *engine["DIRS"]]}]
 
 
-@pytest.fixture(params=["ours", "own"])
+@pytest.fixture(params=["package", "site"])
 def base(request: pytest.FixtureRequest) -> str:
-    """Which base template there is."""
-    if request.param == "own":
+    """Return which base template the page extends."""
+    if request.param == "site":
         request.getfixturevalue("own_base")
     return str(request.param)
 
 
 @pytest.fixture
 def downloads(user: Any) -> None:
-    """More than fit on a page, in every state."""
+    """Create more downloads than fit on a page, in every state."""
     collection = DownloadCollectionFactory(user=user)
     for number in range(24):
         DownloadFactory(collection=collection, complete=True, name=f"Customers {number}")
@@ -69,30 +69,29 @@ def downloads(user: Any) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.usefixtures("downloads")
-def test_in_the_base_template_of_a_site_it_has_the_same_colours(
+def test_the_colours_are_the_same_in_both_base_templates(
     page: Page, live_server: Any, request: pytest.FixtureRequest, scheme: Any
 ) -> None:
     page.emulate_media(color_scheme=scheme)
     page.goto(live_server.url + LIST)
-    until_htmx(page)
-    ours = page.evaluate(COLOURS, COLOURED)
+    wait_for_htmx(page)
+    colours = page.evaluate(COLOURS, COLOURED)
     request.getfixturevalue("own_base")
     page.goto(live_server.url + LIST)
-    until_htmx(page)
+    wait_for_htmx(page)
     expect(page.locator("#async-downloads")).to_be_visible()
-    assert page.evaluate(COLOURS, COLOURED) == ours
+    assert page.evaluate(COLOURS, COLOURED) == colours
     take_picture(page, SHOTS / f"page-in-a-site-{scheme}-1280.png")
     if services.available("front-end"):
-        page.evaluate((services.node_modules() / "axe-core" / "axe.min.js").read_text())
-        found = page.evaluate("axe.run('#async-downloads-all')")
-        assert [violation["id"] for violation in found["violations"]] == []
-        assert found["passes"]
+        assert_accessible(page, "#async-downloads-all")
 
 
-def test_it_keeps_up_without_a_reload(page: Page, live_server: Any, user: Any, base: str) -> None:
+def test_the_page_shows_changes_without_a_reload(
+    page: Page, live_server: Any, user: Any, base: str
+) -> None:
     key = cache.init_download(user, "orders.csv", "Orders")[1]
     page.goto(live_server.url + LIST)
-    until_htmx(page)
+    wait_for_htmx(page)
     page.evaluate("window.same = true")
     listed = page.locator("#async-downloads-list")
     button = listed.get_by_role("button", name="Cancel Orders")
@@ -106,16 +105,16 @@ def test_it_keeps_up_without_a_reload(page: Page, live_server: Any, user: Any, b
     expect(link).to_be_visible()
     with page.expect_download():
         link.click()
-    # From now on nothing is asked for, until there is a reason.
-    asked: list[str] = []
-    page.on("request", lambda request: "/async_downloads/" in request.url and asked.append("it"))
+    # The page sends no requests until an event wakes it.
+    requests: list[str] = []
+    page.on("request", lambda request: "/async_downloads/" in request.url and requests.append("it"))
     page.wait_for_timeout(2500)
-    assert asked == []
+    assert requests == []
     cache.init_download(user, "more.csv", "More orders")
     page.evaluate("document.body.dispatchEvent(new Event('async-downloads:look'))")
     expect(listed).to_contain_text("More orders")
     assert page.evaluate("window.same")
-    # Its forms are plain ones, and come back to it.
+    # Its forms work without htmx and lead back to it.
     page.get_by_role("button", name="Clear finished").last.click()
     page.wait_for_function("() => !window.same")
     assert page.url.endswith(LIST) or page.url.endswith(f"{LIST}?page=1")
@@ -123,12 +122,12 @@ def test_it_keeps_up_without_a_reload(page: Page, live_server: Any, user: Any, b
 
 
 @pytest.mark.usefixtures("own_base")
-def test_what_the_menu_clears_the_page_shows_no_more(
+def test_a_download_cleared_in_the_menu_leaves_the_page(
     page: Page, live_server: Any, user: Any
 ) -> None:
     DownloadFactory(collection__user=user, complete=True, name="Orders")
     page.goto(live_server.url + LIST)
-    until_htmx(page)
+    wait_for_htmx(page)
     expect(page.locator("#async-downloads-list")).to_contain_text("Orders")
     page.get_by_role("button", name=re.compile("^Downloads")).click()
     page.locator("#downloads-dropdown").get_by_role("button", name="Clear Orders").click()
@@ -138,7 +137,7 @@ def test_what_the_menu_clears_the_page_shows_no_more(
 @pytest.mark.usefixtures("downloads")
 def test_the_second_page_stays_the_second_page(page: Page, live_server: Any, user: Any) -> None:
     page.goto(f"{live_server.url}{LIST}?page=2")
-    until_htmx(page)
+    wait_for_htmx(page)
     names = page.locator("#async-downloads-list .download-name")
     expect(names).to_have_text(["Customers 0"])
     cache.init_download(user, "more.csv", "More orders")
@@ -147,13 +146,13 @@ def test_the_second_page_stays_the_second_page(page: Page, live_server: Any, use
     expect(page.get_by_text("Page 2 of 2")).to_be_visible()
 
 
-def test_a_session_that_ends_ends_the_polling(page: Page, live_server: Any, user: Any) -> None:
+def test_the_polling_stops_when_the_session_ends(page: Page, live_server: Any, user: Any) -> None:
     cache.init_download(user, "orders.csv", "Orders")
     page.goto(live_server.url + LIST)
-    until_htmx(page)
+    wait_for_htmx(page)
     page.context.clear_cookies()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
     page.wait_for_timeout(2500)
-    assert asked == []
+    assert requests == []

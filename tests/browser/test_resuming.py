@@ -1,4 +1,4 @@
-"""A download that breaks off goes on in a real browser, by itself, where it stopped."""
+"""A real browser resumes an interrupted download by itself."""
 
 import os
 import re
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MEGABYTE: Final = 1 << 20
 
 
-class BreakingLine(socketserver.ThreadingTCPServer):
-    """A line to a server that breaks in the middle of each file that is fetched whole.
+class BreakingProxy(socketserver.ThreadingTCPServer):
+    """A proxy that closes the connection in the middle of each whole file.
 
     Attributes:
-        asked: The requests for files, with their headers.
+        requests: The requests for files, with their headers.
     """
 
     daemon_threads = True
@@ -34,27 +34,27 @@ class BreakingLine(socketserver.ThreadingTCPServer):
     def __init__(self, behind: str):
         super().__init__(("127.0.0.1", 0), Connection)
         self.behind = urlsplit(behind)
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     @property
     def address(self) -> str:
-        """Where a browser reaches the server."""
+        """Return the address of the proxy."""
         return f"http://localhost:{self.server_address[1]}"
 
 
 class Connection(socketserver.BaseRequestHandler):
     """One connection, for one request."""
 
-    server: BreakingLine
+    server: BreakingProxy
 
     def handle(self) -> None:
-        """Pass the request on, and as much of the answer as gets through."""
+        """Forward the request, and the part of the response before the break."""
         request = self.request.recv(1 << 16).replace(b": keep-alive", b": close")
         if not request:
             return
         is_file = b"/download/" in request.partition(b"\r\n")[0]
         if is_file:
-            self.server.asked.append(request.decode())
+            self.server.requests.append(request.decode())
         limit = MEGABYTE if is_file and b"\r\nRange:" not in request else float("inf")
         address = self.server.behind.hostname, self.server.behind.port
         with socket.create_connection(address) as behind:
@@ -66,27 +66,27 @@ class Connection(socketserver.BaseRequestHandler):
 
 
 @pytest.fixture
-def line(live_server: Any) -> Iterator[BreakingLine]:
-    with BreakingLine(live_server.url) as line:
-        thread = threading.Thread(target=line.serve_forever)
+def proxy(live_server: Any) -> Iterator[BreakingProxy]:
+    with BreakingProxy(live_server.url) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever)
         thread.start()
-        yield line
-        line.shutdown()
+        yield proxy
+        proxy.shutdown()
         thread.join()
 
 
-def test_it_goes_on_with_a_range_of_the_same_content(
-    page: Page, line: BreakingLine, shared_cache: str, user: Any
+def test_the_browser_continues_with_a_range_of_the_same_content(
+    page: Page, proxy: BreakingProxy, shared_cache: str, user: Any
 ) -> None:
     download: Download = DownloadFactory(collection__user=user, complete=True)
     content = os.urandom(2 * MEGABYTE)
     Path(project_settings.MEDIA_ROOT, download.filepath).write_bytes(content)
-    page.goto(f"{line.address}/async_downloads/list/")
+    page.goto(f"{proxy.address}/async_downloads/list/")
     with page.expect_download() as started:
         page.get_by_role("link", name=download.name).click()
     assert started.value.failure() is None
     assert Path(started.value.path()).read_bytes() == content
-    first, second = line.asked
+    first, second = proxy.requests
     assert "\r\nRange:" not in first
     assert re.search(r"\r\nRange: bytes=\d{6,}-\r\n", second)
     assert re.search(r'\r\nIf-Range: ".+"\r\n', second)

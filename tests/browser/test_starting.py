@@ -10,13 +10,13 @@ from playwright.sync_api import Page, Request, expect
 from async_downloads import cache
 from async_downloads.models import Download
 from tests.browser.test_download_centre import open_menu, requests_of
-from tests.browser.test_menu import until_htmx
-from tests.conftest import Tell
+from tests.browser.test_menu import wait_for_htmx
+from tests.conftest import Report
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
 
-#: How long the export takes whose requests are counted.
+#: The duration of the export whose requests are counted.
 EXPORT_SECONDS: Final = int(os.environ.get("BROWSER_EXPORT_SECONDS", "4"))
 
 
@@ -25,11 +25,11 @@ def key_of_the_only_download() -> str:
 
 
 @pytest.mark.parametrize("path", ["/", "/with-htmx-4/"])
-def test_a_button_of_htmx_wakes_the_menu_without_a_page_load(
+def test_a_button_with_htmx_wakes_the_menu_without_a_page_load(
     page: Page, live_server: Any, path: str
 ) -> None:
     page.goto(live_server.url + path)
-    until_htmx(page)
+    wait_for_htmx(page)
     navigations: list[str] = []
     page.on("framenavigated", lambda frame: navigations.append(frame.url))
     page.get_by_role("button", name="Export here").click()
@@ -39,14 +39,14 @@ def test_a_button_of_htmx_wakes_the_menu_without_a_page_load(
     assert navigations == []
 
 
-def test_a_plain_form_brings_a_page_that_shows_it(page: Page, live_server: Any) -> None:
+def test_a_plain_form_loads_a_page_that_shows_the_download(page: Page, live_server: Any) -> None:
     page.goto(live_server.url)
     page.get_by_role("button", name="Export", exact=True).click()
     expect(page.get_by_role("button", name="Downloads: 1 in progress")).to_be_visible()
 
 
 def press_tab_until(page: Page, name: str) -> None:
-    """Press Tab until the focus is on what goes by a name."""
+    """Press Tab until the focus is on the element of this name."""
     for _ in range(12):
         page.keyboard.press("Tab")
         focused = page.evaluate(
@@ -60,7 +60,7 @@ def press_tab_until(page: Page, name: str) -> None:
 @pytest.mark.parametrize("opens", ["Enter", "Space"])
 def test_the_whole_job_needs_no_mouse(page: Page, live_server: Any, opens: str) -> None:
     page.goto(live_server.url)
-    until_htmx(page)
+    wait_for_htmx(page)
     press_tab_until(page, "Export here")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Downloads: 1 in progress")).to_be_visible()
@@ -81,19 +81,19 @@ def test_the_whole_job_needs_no_mouse(page: Page, live_server: Any, opens: str) 
     expect(page.get_by_role("button", name="Downloads")).to_be_focused()
 
 
-def test_a_page_polls_once_a_second_and_gets_nothing_while_nothing_changes(
-    page: Page, live_server: Any, user: Any, tell: Tell
+def test_a_page_polls_once_a_second_and_gets_no_content_without_a_change(
+    page: Page, live_server: Any, user: Any, report: Report
 ) -> None:
-    asked: list[tuple[float, Request]] = []
+    requests: list[tuple[float, Request]] = []
 
     def note(request: Request) -> None:
         if "/ajax_update/" in request.url:
-            asked.append((time.monotonic(), request))
+            requests.append((time.monotonic(), request))
 
     page.on("request", note)
     key = cache.init_download(user, "orders.csv", "Orders")[1]
     page.goto(live_server.url)
-    until_htmx(page)
+    wait_for_htmx(page)
     steps = 2
     for step in range(steps):
         cache.set_percentage(key, 40 * (step + 1))
@@ -101,19 +101,19 @@ def test_a_page_polls_once_a_second_and_gets_nothing_while_nothing_changes(
     cache.save_download(key, [["R1"]])
     expect(page.get_by_role("button", name="Downloads: 1 new")).to_be_visible()
     sizes = []
-    for _, request in asked:
+    for _, request in requests:
         response = request.response()
         assert response is not None
         sizes.append((response.status, request.sizes()["responseBodySize"]))
     unchanged = [size for status, size in sizes if status == 204]
-    line = f"{EXPORT_SECONDS} s: {len(asked)} requests, {len(unchanged)} of them empty"
-    tell("One export, by the browser's own count", [line])
-    assert len(asked) <= asked[-1][0] - asked[0][0] + 2
-    assert len(unchanged) >= len(asked) - steps - 2
+    line = f"{EXPORT_SECONDS} s: {len(requests)} requests, {len(unchanged)} of them empty"
+    report("One export, by the browser's own count", [line])
+    assert len(requests) <= requests[-1][0] - requests[0][0] + 2
+    assert len(unchanged) >= len(requests) - steps - 2
     assert set(unchanged) == {0}
 
 
-def test_the_list_stays_scrolled_where_it_is_while_it_changes(
+def test_the_list_keeps_its_scroll_position_when_it_changes(
     page: Page, live_server: Any, user: Any
 ) -> None:
     collection = DownloadCollectionFactory(user=user)
@@ -121,7 +121,7 @@ def test_the_list_stays_scrolled_where_it_is_while_it_changes(
         DownloadFactory(collection=collection, complete=True, name=f"number {number}")
     key = cache.init_download(user, "orders.csv", "Orders")[1]
     page.goto(live_server.url)
-    until_htmx(page)
+    wait_for_htmx(page)
     open_menu(page)
     menu = page.locator("#downloads-dropdown")
     menu.evaluate("menu => menu.scrollTo(0, 300)")
@@ -131,22 +131,20 @@ def test_the_list_stays_scrolled_where_it_is_while_it_changes(
     expect(menu).to_be_visible()
 
 
-def test_a_page_that_comes_to_the_front_looks_again(
-    page: Page, live_server: Any, user: Any
-) -> None:
+def test_a_page_that_becomes_visible_polls_at_once(page: Page, live_server: Any, user: Any) -> None:
     page.clock.install()
     page.goto(live_server.url)
-    until_htmx(page)
-    asked = requests_of(page)
+    wait_for_htmx(page)
+    requests = requests_of(page)
     cache.init_download(user, "orders.csv", "Orders")
     page.clock.run_for(10_000)
-    assert asked == []
+    assert requests == []
     page.evaluate("window.dispatchEvent(new Event('focus'))")
     expect(page.get_by_role("button", name="Downloads: 1 in progress")).to_be_visible()
 
 
 @pytest.mark.parametrize("path", ["/", "/with-htmx-4/"])
-def test_a_sign_in_page_that_a_site_leads_to_never_lands_in_the_menu(
+def test_a_redirect_to_a_sign_in_page_is_not_shown_in_the_menu(
     page: Page, live_server: Any, user: Any, path: str
 ) -> None:
     cache.init_download(user, "orders.csv", "Orders")
@@ -158,13 +156,13 @@ def test_a_sign_in_page_that_a_site_leads_to_never_lands_in_the_menu(
 
 
 @pytest.mark.parametrize("path", ["/", "/with-htmx-4/"])
-def test_a_server_that_fails_is_told_and_its_page_is_not_shown(
-    page: Page, live_server: Any, user: Any, complaints: list[str], path: str
+def test_the_menu_says_that_the_server_fails_and_does_not_show_its_page(
+    page: Page, live_server: Any, user: Any, errors: list[str], path: str
 ) -> None:
     key = cache.init_download(user, "orders.csv", "Orders")[1]
     page.goto(live_server.url + path)
     open_menu(page)
-    until_htmx(page)
+    wait_for_htmx(page)
     page.route("**/ajax_update/**", lambda route: route.fulfill(status=500, body="<b>It broke</b>"))
     expect(page.get_by_text("The connection is lost")).to_be_visible()
     expect(page.get_by_text("It broke")).to_have_count(0)
@@ -172,43 +170,43 @@ def test_a_server_that_fails_is_told_and_its_page_is_not_shown(
     cache.save_download(key, [["R1"]])
     expect(page.get_by_role("link", name="Orders")).to_be_visible()
     expect(page.get_by_text("The connection is lost")).to_be_hidden()
-    # The browser itself complains of each answer that is an error.
-    complaints.clear()
+    # The browser itself logs each response with an error status.
+    errors.clear()
 
 
-def test_what_a_site_has_htmx_inherit_does_not_reach_the_menu(
+def test_inherited_attributes_of_a_site_do_not_affect_the_menu(
     page: Page, live_server: Any, user: Any
 ) -> None:
     key = cache.init_download(user, "orders.csv", "Orders")[1]
-    asked: list[str] = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.accept()))
     page.goto(f"{live_server.url}/strange/")
     open_menu(page)
     cache.save_download(key, [["R1"]])
     expect(page.get_by_role("link", name="Orders", exact=True).first).to_be_visible()
     expect(page.locator("#downloads-dropdown .download-name")).to_have_text("Orders")
     assert page.url.endswith("/strange/")
-    assert asked == []
+    assert dialogs == []
 
 
-def test_a_boosted_page_brings_a_menu_that_works(page: Page, live_server: Any, user: Any) -> None:
+def test_the_menu_of_a_boosted_page_works(page: Page, live_server: Any, user: Any) -> None:
     page.goto(f"{live_server.url}/boosted/")
-    until_htmx(page)
+    wait_for_htmx(page)
     DownloadFactory(collection__user=user, complete=True)
     page.get_by_role("link", name="Orders").click()
     page.get_by_role("button", name="Downloads: 1 new").click()
     expect(page.locator("#async-downloads-count")).to_be_hidden()
     page.keyboard.press("Escape")
-    # It was seen, and stays so.
+    # It was seen, and is not new again.
     expect(page.get_by_role("button", name="Downloads", exact=True)).to_be_visible()
 
 
-def test_who_dismisses_a_toast_by_keyboard_does_not_lose_the_place(
+def test_dismissing_a_toast_by_keyboard_returns_the_focus(
     page: Page, live_server: Any, user: Any
 ) -> None:
     key = cache.init_download(user, "orders.csv", "Orders")[1]
     page.goto(live_server.url)
-    until_htmx(page)
+    wait_for_htmx(page)
     cache.save_download(key, [["R1"]])
     page.get_by_role("button", name="Dismiss").focus()
     page.keyboard.press("Enter")

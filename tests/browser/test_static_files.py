@@ -1,4 +1,4 @@
-"""Sites whose static files have hashes in their names, and are found by no other name."""
+"""Sites that serve static files only by names with hashes."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ HASHED = re.compile(r"\.[0-9a-f]{12}(?=\.\w+$)")
 
 @pytest.fixture
 def hashed_only(page: Page, settings: Any, tmp_path: Path) -> list[str]:
-    """Serve static files by the names that have a hash; returns the other names that are asked."""
+    """Serve static files only by names with hashes, and return the other names requested."""
     backend = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
     settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": backend}}
     settings.STATIC_ROOT = tmp_path

@@ -1,7 +1,4 @@
-"""The menu by websocket: Daphne, a channel layer on a Redis of its own, a real browser.
-
-Numbers of cases are those of the list of faults that the package is held against.
-"""
+"""The menu by websocket: Daphne, a channel layer on a Redis of its own, a real browser."""
 
 import re
 import time
@@ -13,13 +10,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 
-from async_downloads.centre.intervals import SOCKET_MINIMUM
+from async_downloads.intervals import SOCKET_MINIMUM
 from tests import pace
 from tests.faults.conftest import needs
 from tests.faults.harness import RedisServer, Server, Site
 
-#: Milliseconds, as the browser counts.
-PATIENCE = int(pace.PATIENCE * 1000)
+#: In milliseconds, the unit of Playwright.
+LONGEST_WAIT = int(pace.LONGEST_WAIT * 1000)
 
 WORKER = """
 import time
@@ -29,7 +26,7 @@ key = {key!r}
 print("done", flush=True)
 """
 
-#: Counts what is swapped in.
+#: Counts the swaps of pushed fragments.
 WATCH = """() => {
     window.swaps = 0;
     document.addEventListener("htmx:oobAfterSwap", () => { window.swaps += 1; });
@@ -38,21 +35,21 @@ WATCH = """() => {
 
 @dataclass
 class Seen:
-    """What a page asked for by HTTP and got by its sockets, and what its console complained of."""
+    """The polls of a page, its sockets with their messages, and the errors of its console."""
 
     polls: list[str] = field(default_factory=list)
     sockets: list[WebSocket] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def watch(self, page: Page) -> None:
-        """Look at a page from now on."""
+        """Record what a page does from now on."""
         page.on("request", self._note_request)
         page.on("websocket", self._note_socket)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on(
             "console",
-            lambda message: message.type == "error" and self.complaints.append(message.text),
+            lambda message: message.type == "error" and self.errors.append(message.text),
         )
 
     def _note_request(self, request: Any) -> None:
@@ -66,14 +63,14 @@ class Seen:
 
 @dataclass
 class Pushing:
-    """A site that pushes, on a Redis of its own."""
+    """A site with pushes, on a Redis of its own."""
 
     site: Site
     redis: RedisServer
     server: Server
 
     def begin(self, user: str = "ada") -> str:
-        """Make a download that a worker is at; returns its key."""
+        """Create a running download, and return its key."""
         code = f"""
         from django.contrib.auth import get_user_model
         from async_downloads import cache
@@ -86,7 +83,7 @@ class Pushing:
 
     @contextmanager
     def worker(self, key: str, body: str) -> Iterator[Any]:
-        """Run a worker's process, and see it end well."""
+        """Run a worker's process, and check that it succeeds."""
         with self.site.start(WORKER.format(key=key, body=body)) as child:
             yield child
             assert child.wait() == 0, child.log
@@ -94,7 +91,7 @@ class Pushing:
 
 @contextmanager
 def pushing(kind: str = "daphne", **settings: Any) -> Iterator[Pushing]:
-    """Run a site that pushes.
+    """Run a site with pushes.
 
     Args:
         kind: Its server.
@@ -123,25 +120,25 @@ def pushing(kind: str = "daphne", **settings: Any) -> Iterator[Pushing]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Pushing]:
-    """One site for the tests that leave it whole."""
+    """Run one site for the tests that break nothing."""
     with pushing() as site:
         yield site
 
 
 @pytest.fixture
 def user(request: pytest.FixtureRequest) -> str:
-    """Somebody of this test's own."""
+    """Return the name of a user of this test alone."""
     return re.sub(r"\W", "_", request.node.name)[:100]
 
 
 @pytest.fixture
 def seen() -> Seen:
-    """What the page of the test is seen to do."""
+    """Return what the page of the test does."""
     return Seen()
 
 
 def visit(context: BrowserContext, address: str, user: str, seen: Seen, path: str = "/") -> Page:
-    """Sign in, open a page and its menu, and wait until it is pushed to."""
+    """Sign in, open a page and its menu, and wait for the first push."""
     page = context.new_page()
     page.goto(f"{address}/sign-in/{user}/")
     seen.watch(page)
@@ -153,8 +150,8 @@ def visit(context: BrowserContext, address: str, user: str, seen: Seen, path: st
 
 
 def until(page: Page, condition: Any, why: str) -> None:
-    """Wait for something that the page does."""
-    for _ in range(PATIENCE // 50):
+    """Wait for a condition while the page goes on."""
+    for _ in range(LONGEST_WAIT // 50):
         if condition():
             return
         page.wait_for_timeout(50)
@@ -162,11 +159,11 @@ def until(page: Page, condition: Any, why: str) -> None:
 
 
 def link(page: Page) -> Any:
-    """Return what a complete download is fetched by."""
+    """Return the link to the file of a complete download."""
     return page.get_by_role("link", name="Orders", exact=True)
 
 
-#: Goes on once the page has been seen to show each step.
+#: Waits after each step until the test has seen it on the page.
 STEP_BY_STEP = """
 from tests.faults.site import steering
 for part in (30, 60, 90):
@@ -179,7 +176,7 @@ SAVE = 'cache.save_download(key, [["reference"], ["R1"]])'
 
 
 @pytest.mark.parametrize("path", ["/", "/as-0-6/", "/with-htmx-4/"])
-def test_by_socket_a_page_follows_an_export_without_one_poll(
+def test_with_a_socket_a_page_follows_an_export_without_a_poll(
     shared: Pushing, context: BrowserContext, user: str, seen: Seen, path: str
 ) -> None:
     key = shared.begin(user)
@@ -192,21 +189,21 @@ def test_by_socket_a_page_follows_an_export_without_one_poll(
     with page.expect_download() as download:
         link(page).click()
     assert download.value.path().read_bytes() == b"reference\nR1\n"
-    # The forms of what was pushed work.
+    # The forms in a push work.
     page.get_by_role("button", name="Clear Orders").click()
     expect(page.get_by_text("No downloads")).to_be_visible()
     assert seen.polls == []
     assert len(seen.sockets) == 1
-    # A strict content security policy, and not one complaint: case 45.
-    assert seen.complaints == []
+    # The strict content security policy of the page was never violated.
+    assert seen.errors == []
 
 
-def test_a_boosted_page_is_pushed_to_by_a_socket_of_its_own(
+def test_a_boosted_page_opens_its_own_socket(
     shared: Pushing, context: BrowserContext, user: str, seen: Seen
 ) -> None:
     key = shared.begin(user)
     page = visit(context, shared.server.address, user, seen, "/boosted/")
-    # The open menu is in front of it.
+    # The open menu covers the link.
     page.keyboard.press("Escape")
     page.get_by_role("link", name="Once more").click()
     page.wait_for_url("**/?again")
@@ -218,7 +215,7 @@ def test_a_boosted_page_is_pushed_to_by_a_socket_of_its_own(
     assert seen.polls == []
 
 
-def test_what_was_pushed_has_working_forms_without_htmx(
+def test_the_forms_in_a_push_work_without_htmx(
     shared: Pushing, context: BrowserContext, user: str, seen: Seen
 ) -> None:
     key = shared.begin(user)
@@ -229,25 +226,25 @@ def test_what_was_pushed_has_working_forms_without_htmx(
     until(page, lambda: not shared.site.row(key), "a cleared download")
 
 
-def test_150_rapid_changes_are_few_messages_and_the_last_one_is_right(
+def test_150_rapid_changes_are_few_messages_and_the_last_one_is_shown(
     shared: Pushing, context: BrowserContext, user: str, seen: Seen
-) -> None:  # 37
+) -> None:
     key = shared.begin(user)
     page = visit(context, shared.server.address, user, seen)
     body = f"for part in range(150): cache.set_percentage(key, part % 100)\n{SAVE}"
     began = time.monotonic()
     with shared.worker(key, body):
         expect(link(page)).to_be_visible()
-    # As many as there are waits in the time that it took, however many changes there were.
+    # At most one message for each wait between messages, however many changes there were.
     assert len(seen.messages) <= (time.monotonic() - began) / SOCKET_MINIMUM + 3
-    # One handler: each message was swapped in once.
+    # Each message was swapped in once, as there is one handler.
     assert 0 <= len(seen.messages) - page.evaluate("window.swaps") <= 1
     assert seen.polls == []
 
 
-def test_complete_between_the_page_and_its_socket(
+def test_a_download_that_completes_before_the_socket_opens_is_shown(
     shared: Pushing, context: BrowserContext, user: str, seen: Seen
-) -> None:  # 38
+) -> None:
     key = shared.begin(user)
     page = context.new_page()
     page.goto(f"{shared.server.address}/sign-in/{user}/")
@@ -258,16 +255,16 @@ def test_complete_between_the_page_and_its_socket(
             pass
         route.continue_()
 
-    # The script that connects is held up until the worker has finished.
+    # The script that connects is delayed until the worker has finished.
     page.route("**/hx-ws-2.min.js", finish)
     page.goto(shared.server.address, wait_until="commit")
     page.get_by_role("button", name=re.compile("Downloads")).click()
     expect(link(page)).to_be_visible()
 
 
-def test_the_channel_layer_is_emptied_under_an_open_page(
+def test_an_open_page_survives_an_emptied_channel_layer(
     shared: Pushing, context: BrowserContext, user: str, seen: Seen
-) -> None:  # 38
+) -> None:
     key = shared.begin(user)
     page = visit(context, shared.server.address, user, seen)
     shared.redis.flush()
@@ -280,7 +277,7 @@ def test_the_channel_layer_is_emptied_under_an_open_page(
 @pytest.mark.parametrize("path", ["/", "/with-htmx-4/"])
 def test_a_logout_closes_the_open_socket_and_the_page_says_so(
     shared: Pushing, context: BrowserContext, user: str, seen: Seen, path: str
-) -> None:  # 39
+) -> None:
     shared.begin(user)
     page = visit(context, shared.server.address, user, seen, path)
     elsewhere = context.new_page()
@@ -289,12 +286,12 @@ def test_a_logout_closes_the_open_socket_and_the_page_says_so(
     until(page, lambda: seen.sockets[0].is_closed(), "a closed socket")
     seen.polls.clear()
     page.wait_for_timeout(1500)
-    # Nor does it try again.
+    # The page does not try again.
     assert seen.polls == []
     assert len(seen.sockets) == 1
 
 
-def test_it_speaks_the_language_of_the_page(
+def test_the_socket_sends_the_language_of_the_page(
     shared: Pushing, context: BrowserContext, user: str, seen: Seen
 ) -> None:
     visit(context, shared.server.address, user, seen)
@@ -303,20 +300,20 @@ def test_it_speaks_the_language_of_the_page(
 
 @pytest.fixture
 def fragile() -> Iterator[Pushing]:
-    """A site to break."""
+    """Run a site for a test that breaks it."""
     with pushing() as site:
         yield site
 
 
-def test_redis_is_restarted_under_an_open_page(
+def test_an_open_page_survives_a_restart_of_redis(
     fragile: Pushing, context: BrowserContext, user: str, seen: Seen
-) -> None:  # 38
+) -> None:
     key = fragile.begin(user)
     page = visit(context, fragile.server.address, user, seen)
     fragile.redis.restart()
     with fragile.worker(key, SAVE):
         expect(link(page)).to_be_visible()
-    # Back on a socket, and on one alone: each message is swapped in once.
+    # The page has exactly one socket again: each message is swapped in once.
     before = len(seen.messages)
     until(page, lambda: not seen.sockets[-1].is_closed(), "an open socket")
     swaps = page.evaluate("window.swaps")
@@ -327,7 +324,7 @@ def test_redis_is_restarted_under_an_open_page(
     assert sum(not socket.is_closed() for socket in seen.sockets) == 1
 
 
-def test_the_server_is_killed_and_comes_back(
+def test_an_open_page_survives_a_restart_of_the_server(
     fragile: Pushing, context: BrowserContext, user: str, seen: Seen
 ) -> None:
     key = fragile.begin(user)
@@ -350,21 +347,21 @@ def test_the_server_is_killed_and_comes_back(
         assert seen.polls == []
 
 
-def test_a_site_whose_socket_cannot_connect_is_polled(
+def test_a_page_whose_socket_cannot_connect_polls(
     shared: Pushing, context: BrowserContext, user: str, seen: Seen
 ) -> None:
     key = shared.begin(user)
     page = context.new_page()
     page.goto(f"{shared.server.address}/sign-in/{user}/")
     seen.watch(page)
-    # As behind a proxy that knows nothing of websockets.
+    # As behind a proxy without websockets.
     page.route_web_socket(re.compile("/ws/downloads/"), lambda socket: socket.close(code=1006))
     page.goto(shared.server.address)
     page.get_by_role("button", name="Downloads").click()
     with shared.worker(key, SAVE):
         expect(link(page)).to_be_visible()
     assert seen.polls
-    # And then it falls silent.
+    # And then the polling stops.
     page.wait_for_timeout(500)
     seen.polls.clear()
     page.wait_for_timeout(2500)

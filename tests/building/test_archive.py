@@ -35,7 +35,7 @@ def unpacked(download: Download) -> dict[str, bytes]:
         return {name: found.read(name) for name in found.namelist()}
 
 
-def test_each_member_is_what_its_name_says(user: Any) -> None:
+def test_each_member_has_the_format_of_its_name(user: Any) -> None:
     order = OrderFactory()
     download = made(
         user,
@@ -66,7 +66,7 @@ def test_each_member_is_what_its_name_says(user: Any) -> None:
     assert (download.rows_written, download.rows_expected) == (5, None)
 
 
-def test_pairs_are_made_one_after_the_other(user: Any) -> None:
+def test_pairs_are_read_one_by_one(user: Any) -> None:
     steps: list[str] = []
 
     def rows(name: str) -> Iterator[list[str]]:
@@ -88,23 +88,23 @@ def test_pairs_are_made_one_after_the_other(user: Any) -> None:
     ]
 
 
-def test_the_encoding_is_that_of_every_text(user: Any) -> None:
+def test_the_encoding_applies_to_every_text(user: Any) -> None:
     found = unpacked(made(user, {"a.csv": [["ü"]], "b.txt": "ü"}, encoding="latin-1"))
     assert found == {"a.csv": b"\xfc\n", "b.txt": b"\xfc"}
 
 
-def test_a_byte_order_mark_begins_each_member(user: Any) -> None:
+def test_each_member_begins_with_a_byte_order_mark(user: Any) -> None:
     found = unpacked(made(user, {"a.csv": [["ü"]], "b.csv": [["ü"]]}, encoding="utf-16"))
     assert set(found.values()) == {"ü\n".encode("utf-16")}
 
 
-def test_without_rows_none_are_counted(user: Any) -> None:
+def test_without_rows_nothing_is_counted(user: Any) -> None:
     download = made(user, {"a.txt": "a"})
     assert (download.rows_written, download.truncated) == (None, False)
     assert unpacked(made(user, {})) == {}
 
 
-def test_it_tells_if_there_are_fewer_rows_than_were_expected(user: Any) -> None:
+def test_fewer_rows_than_expected_are_shown(user: Any) -> None:
     download = made(user, {"a.csv": [[1]], "b.csv": [[2]]}, expected_rows=lambda: 3)
     assert (download.rows_written, download.rows_expected) == (2, 3)
     assert download.truncated
@@ -134,12 +134,12 @@ def test_a_file_is_read_in_pieces_from_its_beginning_and_left_open(user: Any) ->
     [{5: [["a"]]}, {"a.csv": 5}, {"a.txt": io.StringIO("a")}, [("a.csv",)]],
     ids=["name", "rows", "text file", "no pair"],
 )
-def test_what_can_be_no_member_fails_and_leaves_nothing(user: Any, members: Any) -> None:
+def test_an_invalid_member_fails_and_leaves_nothing(user: Any, members: Any) -> None:
     assert made(user, members).failed
     assert not [path for path in Path(default_storage.path("")).rglob("*") if path.is_file()]
 
 
-def test_an_error_in_a_member_is_the_error_of_the_download(user: Any) -> None:
+def test_an_error_in_a_member_fails_the_download(user: Any) -> None:
     closed = []
 
     def members() -> Iterator[tuple[str, Any]]:
@@ -170,7 +170,7 @@ def test_a_cleared_download_stops_between_rows(user: Any, hasty: None) -> None:
 
 
 @pytest.mark.parametrize(("setting", "value"), [("MAX_ROWS", 2), ("MAX_BYTES", 100)])
-def test_the_limits_hold(user: Any, settings: Any, setting: str, value: int) -> None:
+def test_the_limits_apply(user: Any, settings: Any, setting: str, value: int) -> None:
     setattr(settings, f"ASYNC_DOWNLOADS_{setting}", value)
     download = made(user, {"a.csv": Rows([["abc"]] * 2, header=["a"])})
     assert download.failed

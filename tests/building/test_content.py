@@ -1,4 +1,4 @@
-"""What a download is made of, and how many rows it has."""
+"""The content of a download, and its numbers of rows."""
 
 import io
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def three_rows() -> Iterator[list[int]]:
     yield from ([1], [2], [3])
 
 
-def test_a_header_comes_first_and_is_no_row(key: str) -> None:
+def test_a_header_comes_first_and_is_not_counted(key: str) -> None:
     cache.save_download(key, three_rows(), header=["number"])
     assert built_text() == "number\n1\n2\n3\n"
     assert counts() == (3, None)
@@ -52,20 +52,20 @@ def test_a_header_comes_first_and_is_no_row(key: str) -> None:
 def test_a_header_counts_towards_the_limit_of_rows(key: str, settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_MAX_ROWS = 3
     cache.save_download(key, three_rows(), header=["number"])
-    assert "more than 3 rows" in Download.objects.get().errors
+    assert "limit of 3 rows" in Download.objects.get().errors
 
 
 @pytest.mark.parametrize("expected", [5, lambda: 5])
-def test_an_export_that_ends_early_is_never_plainly_complete(key: str, expected: Any) -> None:
+def test_a_file_with_fewer_rows_than_expected_is_truncated(key: str, expected: Any) -> None:
     cache.save_download(key, three_rows(), expected_rows=expected)
     download = Download.objects.get()
     assert (download.complete, download.truncated) == (True, True)
-    assert download.status_text == "Ended early: 3 of 5 rows"
+    assert download.status_text == "Truncated: 3 of 5 rows"
 
 
-def test_its_owner_reads_so_in_the_list(key: str, signed_in: Client) -> None:
+def test_the_list_shows_that_a_file_is_truncated(key: str, signed_in: Client) -> None:
     cache.save_download(key, three_rows(), expected_rows=5)
-    assert "Ended early: 3 of 5 rows" in signed_in.get(LIST).text
+    assert "Truncated: 3 of 5 rows" in signed_in.get(LIST).text
 
 
 def test_as_many_rows_as_were_expected_are_complete(key: str, signed_in: Client) -> None:
@@ -79,7 +79,7 @@ def test_more_rows_than_were_expected_are_complete_too(key: str) -> None:
     assert Download.objects.get().status_text == "Complete"
 
 
-def test_what_has_a_length_tells_how_many_to_expect(key: str) -> None:
+def test_an_iterable_with_a_length_is_counted(key: str) -> None:
     cache.save_download(key, [[1], [2]])
     assert counts() == (2, 2)
 
@@ -89,7 +89,7 @@ def test_a_queryset_is_counted_and_reports_progress_by_itself(
     key: str, settings: Any, monkeypatch: pytest.MonkeyPatch, made_by: str
 ) -> None:
     if made_by == "rows":
-        # Only who reads the rows can stop at one.
+        # Only code that reads the rows can stop at a limit.
         settings.ASYNC_DOWNLOADS_MAX_ROWS = 1000
     monkeypatch.setattr(content, "PROGRESS_AFTER", 0.0)
     monkeypatch.setattr(output, "BLOCK_ROWS", 2)
@@ -120,14 +120,14 @@ def test_a_queryset_is_not_held_in_memory(key: str) -> None:
     assert queryset._result_cache is None
 
 
-def test_a_table_export_of_a_queryset_knows_its_rows_without_the_header(key: str) -> None:
+def test_a_queryset_is_counted_without_the_header(key: str) -> None:
     OrderFactory.create_batch(3, customer=CustomerFactory())
     queryset_to_csv(key, ["reference"], Order.objects.all(), lambda order: [order.reference])
     assert counts() == (3, 3)
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_what_a_union_is_sorted_by_is_in_no_row(key: str, named: bool) -> None:
+def test_the_columns_that_sort_a_union_are_not_written(key: str, named: bool) -> None:
     orders = OrderFactory.create_batch(3)
     union = Order.objects.all().union(Order.objects.filter(total__lt=-1))
     rows = union.order_by("pk").values_list("reference", named=named)
@@ -143,7 +143,7 @@ def test_a_count_that_fails_fails_the_download(key: str) -> None:
     assert Download.objects.get().failed
 
 
-def test_the_rows_so_far_are_seen_where_nobody_reports_a_percentage(
+def test_without_a_percentage_the_rows_so_far_are_shown(
     key: str, hasty: None, signed_in: Client
 ) -> None:
     seen: list[int | None] = []
@@ -182,7 +182,7 @@ def test_an_encoding_that_does_not_exist_is_refused_before_anything_is_written(k
     assert Download.objects.get().state == "pending"
 
 
-def test_a_file_that_takes_the_place_of_rows_that_failed_has_none_of_them(key: str) -> None:
+def test_a_file_that_replaces_failed_rows_has_no_row_counts(key: str) -> None:
     def fails() -> Iterator[list[int]]:
         yield [1]
         raise RuntimeError("half-way")
@@ -198,7 +198,7 @@ def test_a_file_that_takes_the_place_of_rows_that_failed_has_none_of_them(key: s
 
 
 class Uncountable(QuerySet):
-    """As one that Django makes a wrong statement for, or that takes too long to count."""
+    """A queryset whose count fails, as by a wrong statement of Django or by a time-out."""
 
     def count(self) -> int:
         with connection.cursor() as cursor:
@@ -207,10 +207,8 @@ class Uncountable(QuerySet):
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_rows_that_cannot_be_counted_are_exported_all_the_same(
-    key: str, inside: bool, settings: Any
-) -> None:
-    # So that the rows are read, and counted first.
+def test_rows_that_cannot_be_counted_are_exported(key: str, inside: bool, settings: Any) -> None:
+    # With a limit on rows, the rows are read and counted first.
     settings.ASYNC_DOWNLOADS_MAX_ROWS = 100
     order = OrderFactory()
     with transaction.atomic() if inside else nullcontext():
@@ -230,7 +228,7 @@ def test_rows_that_django_miscounts_are_exported(key: str) -> None:
 
 @pytest.mark.parametrize("expected", [-1, "5", 2.5])
 @pytest.mark.parametrize("content", [{"iterable": [[1]]}, {"members": {"a.csv": [[1]]}}])
-def test_a_number_that_rows_cannot_have_is_refused_before_anything_is_written(
+def test_invalid_expected_rows_are_refused_before_anything_is_written(
     key: str, content: dict[str, Any], expected: Any
 ) -> None:
     with pytest.raises((TypeError, ValueError), match="expected_rows must"):

@@ -1,4 +1,4 @@
-"""``update_percentage``: arithmetic, and no more writes than steps."""
+"""``update_percentage``: one write for each step."""
 
 import itertools
 import uuid
@@ -26,7 +26,7 @@ def key() -> str:
 @pytest.mark.parametrize("total", [1, 3, 7, 10, 11, 99, 100, 101, 12_345])
 @pytest.mark.parametrize("stride", [1, 2, 3, 7, 1000])
 @pytest.mark.parametrize("resolution", [1, 3, 10, 100])
-def test_each_step_is_written_once_and_truly(
+def test_each_step_is_written_once_with_its_percentage(
     writes: list[int], key: str, total: int, stride: int, resolution: int
 ) -> None:
     expected = []
@@ -38,25 +38,25 @@ def test_each_step_is_written_once_and_truly(
     assert writes[-1] == 100
 
 
-def test_a_million_calls_make_at_most_one_write_a_step(writes: list[int], key: str) -> None:
+def test_a_million_calls_write_each_step_once(writes: list[int], key: str) -> None:
     for cur in range(1_000_000):
         cache.update_percentage(key, 1_000_000, cur)
     assert writes == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
 
 
 @pytest.mark.parametrize("total", [0, -1])
-def test_nothing_is_written_of_no_total(writes: list[int], key: str, total: int) -> None:
+def test_without_a_total_nothing_is_written(writes: list[int], key: str, total: int) -> None:
     cache.update_percentage(key, total, 5)
     assert writes == []
 
 
-def test_beyond_the_total_is_all(writes: list[int], key: str) -> None:
+def test_a_position_after_the_total_is_all(writes: list[int], key: str) -> None:
     for cur in range(10, 1000):
         cache.update_percentage(key, 10, cur)
     assert writes == [100]
 
 
-def test_backwards_and_a_second_phase_are_shown_as_told(writes: list[int], key: str) -> None:
+def test_backward_steps_and_a_second_phase_are_recorded(writes: list[int], key: str) -> None:
     for cur in (4, 9, 0, -3, -4):
         cache.update_percentage(key, 10, cur)
     cache.update_percentage(key, 1000, 499)
@@ -64,21 +64,19 @@ def test_backwards_and_a_second_phase_are_shown_as_told(writes: list[int], key: 
 
 
 @pytest.mark.parametrize(("resolution", "first"), [(0, 100), (-5, 100), (1000, 1)])
-def test_resolution_is_cut_to_range(
-    writes: list[int], key: str, resolution: int, first: int
-) -> None:
+def test_resolution_is_clamped(writes: list[int], key: str, resolution: int, first: int) -> None:
     for cur in range(100):
         cache.update_percentage(key, 100, cur, resolution)
     assert writes[0] == first
 
 
-def test_the_memory_of_steps_is_bounded(writes: list[int]) -> None:
+def test_the_number_of_remembered_steps_is_bounded(writes: list[int]) -> None:
     for _ in range(progress.MAX_REMEMBERED * 2):
         cache.update_percentage(str(uuid.uuid4()), 10, 0)
     assert len(progress._steps) <= progress.MAX_REMEMBERED
 
 
-def test_the_end_is_written_however_many_there_are(
+def test_the_end_is_written_with_any_number_of_downloads(
     writes: list[int], key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "MAX_REMEMBERED", 1)
@@ -89,7 +87,7 @@ def test_the_end_is_written_however_many_there_are(
 
 
 @pytest.mark.parametrize("number", [1500, 16_384, 20_000])
-def test_any_number_of_downloads_in_turn_write_once_a_step(
+def test_any_number_of_downloads_in_turn_write_each_step_once(
     writes: list[int], number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if number > progress.MAX_REMEMBERED:
@@ -105,7 +103,7 @@ def test_any_number_of_downloads_in_turn_write_once_a_step(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("hasty")
-def test_a_task_that_is_repeated_in_the_same_process_is_not_taken_for_its_first_run() -> None:
+def test_a_repeated_task_in_the_same_process_is_another_attempt() -> None:
     attempts = itertools.count(1)
 
     @download_task

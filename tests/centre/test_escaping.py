@@ -1,6 +1,6 @@
-"""Markup and secrets in what people and exceptions say, through everything that shows it.
+"""Markup is escaped and secrets are hidden wherever texts of people and exceptions are shown.
 
-Cases 41 and 42 of the faults. What a browser makes of it is tested in ``tests/browser``.
+The tests in ``tests/browser`` look at the same in a browser.
 """
 
 import re
@@ -23,7 +23,7 @@ from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
-#: Breaks out of text, of either kind of quotes, of an attribute, and of JSON in one.
+#: Would break out of text, of both kinds of quotes, of an attribute and of JSON.
 MARKUP = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{ 7|add:7 }}</textarea>"""
 
 DSN = "postgres://shop:hunter2@db.internal:5432/shop"
@@ -55,40 +55,40 @@ def json_html(client: Client, owner: Any) -> str:
     return str(client.get("/async_downloads/ajax_update/").json()["html"])
 
 
-def after_a_clearing(client: Client, owner: Any) -> str:
+def answer_to_clearing(client: Client, owner: Any) -> str:
     unknown = {"download_key": "0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e"}
     return client.post("/async_downloads/ajax_clear_download/", unknown, headers=HTMX).text
 
 
 Renderer = Callable[[Client, Any], str]
-FOR_PEOPLE: list[Renderer] = [page, page_of_all, poll, socket, json_html, after_a_clearing]
+RENDERERS: list[Renderer] = [page, page_of_all, poll, socket, json_html, answer_to_clearing]
 
 
-def is_harmless(html: str) -> None:
+def assert_escaped(html: str) -> None:
     assert escape(MARKUP) in html
     assert "<script>alert" not in html
     assert "<img" not in html
     assert "alert(1)>" not in html
-    # Templates do not look into what they show.
+    # A value is not rendered as a template.
     assert "{{ 7|add:7 }}" in html
 
 
-@pytest.mark.parametrize("render", FOR_PEOPLE)
+@pytest.mark.parametrize("render", RENDERERS)
 @pytest.mark.parametrize("state", [{}, {"running": True}, {"failed": True}, {"complete": True}])
-def test_markup_is_text_to_everything_that_people_see(
+def test_every_page_shows_markup_as_text(
     signed_in: Client, user: Any, render: Renderer, state: Any, settings: Any
 ) -> None:
     settings.ASYNC_DOWNLOADS_CSS_CLASS = MARKUP
     collection = DownloadCollectionFactory(user=user)
     fields = {"name": MARKUP, "filename": MARKUP, "errors": MARKUP if "failed" in state else ""}
     DownloadFactory(collection=collection, stored=False, **fields, **state)
-    is_harmless(render(signed_in, user))
+    assert_escaped(render(signed_in, user))
 
 
 @pytest.mark.parametrize("field", ["name", "errors", "filename", "filepath"])
-def test_each_field_alone(signed_in: Client, user: Any, field: str) -> None:
+def test_markup_in_a_single_field_is_escaped(signed_in: Client, user: Any, field: str) -> None:
     DownloadFactory(collection__user=user, failed=True, **{"name": "Orders", field: MARKUP})
-    for render in FOR_PEOPLE:
+    for render in RENDERERS:
         html = render(signed_in, user)
         assert "<script>alert" not in html
         assert "<img" not in html
@@ -96,15 +96,15 @@ def test_each_field_alone(signed_in: Client, user: Any, field: str) -> None:
         assert (escape(MARKUP) in html) is shown
 
 
-def test_the_page_of_a_file_that_is_gone(signed_in: Client, user: Any) -> None:
+def test_markup_on_the_page_of_a_missing_file_is_escaped(signed_in: Client, user: Any) -> None:
     download = DownloadFactory(collection__user=user, complete=True, name=MARKUP)
     default_storage.delete(download.filepath)
     response = signed_in.get(download.url)
     assert response.status_code == 410
-    is_harmless(response.text)
+    assert_escaped(response.text)
 
 
-def test_the_page_to_come_back_to(signed_in: Client, user: Any) -> None:
+def test_markup_in_the_address_of_a_page_is_escaped(signed_in: Client, user: Any) -> None:
     DownloadFactory(collection__user=user, complete=True)
     address = f"/?{MARKUP}"
     answers = [
@@ -132,7 +132,7 @@ def test_a_file_name_cannot_add_a_header(signed_in: Client, user: Any) -> None:
 
 
 @pytest.mark.parametrize("extension", ["html", "svg", "xhtml", "xml", "htm", "js", "pdf"])
-def test_what_a_browser_could_run_is_an_attachment(
+def test_a_file_that_a_browser_could_execute_is_sent_as_an_attachment(
     signed_in: Client, user: Any, extension: str
 ) -> None:
     _, key = cache.init_download(user, f"report.{extension}")
@@ -147,9 +147,9 @@ def test_what_a_browser_could_run_is_an_attachment(
 # In the admin
 
 
-@pytest.mark.parametrize("what", ["list", "page of one", "history", "deletion", "purge"])
+@pytest.mark.parametrize("what", ["list", "detail", "history", "deletion", "confirmation", "purge"])
 @pytest.mark.parametrize("model", ["download", "downloadcollection"])
-def test_markup_is_text_to_the_admin(
+def test_every_page_of_the_admin_shows_markup_as_text(
     client: Client, staff_user: Any, model: str, what: str
 ) -> None:
     client.force_login(staff_user)
@@ -167,15 +167,16 @@ def test_markup_is_text_to_the_admin(
     data = {"action": "delete_selected", "_selected_action": str(pk)}
     html = {
         "list": lambda: client.get(url).text,
-        "page of one": lambda: client.get(f"{url}{pk}/change/").text,
+        "detail": lambda: client.get(f"{url}{pk}/change/").text,
         "history": lambda: client.get(f"{url}{pk}/history/").text,
         "deletion": lambda: client.get(f"{url}{pk}/delete/").text,
-        "purge": lambda: client.post(url, data).text,
+        "confirmation": lambda: client.post(url, data).text,
+        "purge": lambda: client.post(url, {**data, "post": "yes"}, follow=True).text,
     }[what]()
     assert "<script>alert" not in html
     assert "<img src=x" not in html
-    # Django cuts a long name off in the title of a page of history, after it was escaped.
-    assert "&lt;script&gt;alert(1)" in html
+    # Django truncates a long name in the title of the history, after escaping it.
+    assert ("&lt;script&gt;alert(1)" in html) is (what != "purge")
 
 
 # Secrets
@@ -194,25 +195,24 @@ def leaking_rows(download_key: str) -> None:
     cache.save_download(download_key, rows())
 
 
-def told_by_hand(download_key: str) -> None:
+def setting_the_error(download_key: str) -> None:
     try:
         leaking.__wrapped__(download_key)  # type: ignore[attr-defined]
     except OSError as error:
         cache.set_error(download_key, error)
 
 
-@pytest.mark.parametrize("task", [leaking, leaking_rows, told_by_hand])
-def test_case_42_people_read_a_safe_text_and_staff_the_whole(
+@pytest.mark.parametrize("task", [leaking, leaking_rows, setting_the_error])
+def test_owners_see_a_safe_text_and_staff_see_the_traceback(
     signed_in: Client, user: Any, staff_user: Any, task: Any
 ) -> None:
-    """Case 42: an exception with a DSN in its text."""
     _, key = cache.init_download(user, "orders.csv")
-    # What is raised is for the queue, whose log is the operator's.
+    # The exception is raised to the queue, whose log only operators read.
     with suppress(OSError):
         tasks.run_task(f"{__name__}.{task.__name__}", key)
-    for render in FOR_PEOPLE:
+    for render in RENDERERS:
         html = render(signed_in, user)
-        assert "Something went wrong while the file was being made." in html
+        assert "Something went wrong while creating the file. Please request it again." in html
         assert "hunter2" not in html
     answer = signed_in.get("/async_downloads/ajax_update/").text
     assert not re.search("hunter2|db.internal", answer)
@@ -223,6 +223,6 @@ def test_case_42_people_read_a_safe_text_and_staff_the_whole(
     assert "Traceback" in detail
 
 
-def test_the_toast_has_nothing_of_a_download_in_its_markup() -> None:
-    # The script puts the name in as text; tests/browser looks at it.
+def test_the_toast_contains_no_data_of_a_download() -> None:
+    # The script inserts the name as text, as tests/browser checks.
     assert "{{" not in render_to_string("async_downloads/toast.html")

@@ -1,4 +1,4 @@
-"""An item of the list is rendered once, and never shown when it is out of date."""
+"""An item of the list is rendered once, and an outdated one is never shown."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.factories import DownloadFactory
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 
-#: Of a site that has the app twice.
+#: Routes of a site that includes the app twice.
 urlpatterns = [
     path("first/", include("async_downloads.urls", namespace="first")),
     path("second/", include("async_downloads.urls", namespace="second")),
@@ -27,7 +27,7 @@ LIST = '{% include "async_downloads/downloads.html" %}'
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered() -> None:
+def empty_cache() -> None:
     item_cache.forget()
 
 
@@ -37,7 +37,7 @@ def shown(*downloads: Download, **context: Any) -> str:
 
 
 def included(download: Download, **context: Any) -> str:
-    """Return the item as a site's own list would have it."""
+    """Return the item as a template of a site would include it."""
     context.setdefault("csrf_token", "secret")
     template = Template('{% include "async_downloads/download.html" %}')
     return template.render(Context({"download": download, **context}))
@@ -45,13 +45,13 @@ def included(download: Download, **context: Any) -> str:
 
 @pytest.mark.parametrize("state", ["running", "failed", "complete"])
 @pytest.mark.parametrize("page", ["", "/orders/?a=1&b=2"])
-def test_it_is_what_an_include_gives(state: str, page: str) -> None:
+def test_an_item_is_the_same_as_an_included_template(state: str, page: str) -> None:
     download = DownloadFactory(name="A & B", **{state: True})
     for _ in range(2):
         assert shown(download, page=page).strip() == included(download, page=page).strip()
 
 
-def test_it_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_item_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rendered: list[str] = []
     template = get_template("async_downloads/download.html").template
     original = template.render
@@ -80,7 +80,7 @@ def test_it_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=lambda changed: "-".join(changed),
 )
-def test_whatever_changes_is_shown(changed: dict[str, Any]) -> None:
+def test_each_change_is_shown(changed: dict[str, Any]) -> None:
     download = DownloadFactory()
     before = shown(download)
     for name, value in changed.items():
@@ -89,14 +89,14 @@ def test_whatever_changes_is_shown(changed: dict[str, Any]) -> None:
     assert shown(download).strip() == included(download).strip()
 
 
-def test_a_complete_one_that_ended_early_says_so() -> None:
+def test_a_truncated_download_says_so() -> None:
     download = DownloadFactory(complete=True, rows_written=3, rows_expected=3)
-    assert "Ended early" not in shown(download)
+    assert "Truncated" not in shown(download)
     download.rows_expected = 4
-    assert "Ended early" in shown(download)
+    assert "Truncated" in shown(download)
 
 
-def test_each_answer_has_its_own_token_and_its_own_page() -> None:
+def test_each_response_has_its_own_csrf_token_and_page() -> None:
     download = DownloadFactory()
     one = shown(download, csrf_token="first", page="/one/")
     other = shown(download, csrf_token="second", page='/"><script>')
@@ -106,7 +106,7 @@ def test_each_answer_has_its_own_token_and_its_own_page() -> None:
     assert 'value="/&quot;&gt;&lt;script&gt;"' in other
 
 
-def test_each_reader_has_their_own_language_and_time() -> None:
+def test_each_user_has_their_own_language_and_time_zone() -> None:
     download = DownloadFactory(running=True)
     english = shown(download)
     with translation.override("de"):
@@ -127,7 +127,7 @@ def test_each_instance_of_the_app_has_its_own_urls() -> None:
         assert f'action="/{instance}/' in template.render(context)
 
 
-def test_a_template_of_the_sites_own_is_rendered_each_time(settings: Any, tmp_path: Path) -> None:
+def test_a_template_of_the_site_is_rendered_each_time(settings: Any, tmp_path: Path) -> None:
     own = tmp_path / "async_downloads" / "download.html"
     own.parent.mkdir()
     own.write_text(
@@ -141,13 +141,13 @@ def test_a_template_of_the_sites_own_is_rendered_each_time(settings: Any, tmp_pa
     assert not item_cache._items
 
 
-def test_nothing_is_remembered_while_templates_are_worked_on(settings: Any) -> None:
+def test_nothing_is_cached_while_templates_are_reloaded(settings: Any) -> None:
     settings.DEBUG = True
     shown(DownloadFactory())
     assert not item_cache._items
 
 
-def test_a_setting_that_changes_makes_it_forget(settings: Any) -> None:
+def test_a_changed_setting_clears_the_cache(settings: Any) -> None:
     download = DownloadFactory()
     shown(download)
     settings.ASYNC_DOWNLOADS_CSS_CLASS = "wide"
@@ -155,7 +155,7 @@ def test_a_setting_that_changes_makes_it_forget(settings: Any) -> None:
     assert "wide" in shown(download)
 
 
-def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_has_a_limited_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(item_cache, "MAX_ITEMS", 2)
     for _ in range(5):
         shown(DownloadFactory())

@@ -1,4 +1,4 @@
-"""A hint to a user's open pages."""
+"""Hints that make a user's open pages look for changes."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from channels.layers import BaseChannelLayer, InMemoryChannelLayer, get_channel_
 from async_downloads.centre import push
 from async_downloads.utils.circuit_breaker import CircuitBreaker
 from tests import services
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 ODD_KEYS = [
     1,
@@ -36,17 +36,17 @@ ODD_KEYS = [
 
 
 class BrokenLayer(BaseChannelLayer):
-    """A layer whose server is gone."""
+    """A channel layer whose server does not accept connections."""
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         raise ConnectionError("no route to the layer")
 
 
 class HungLayer(BaseChannelLayer):
-    """A layer whose server takes the connection and never answers, as a stopped Redis."""
+    """A channel layer whose server accepts a connection and never answers, as a stopped Redis."""
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        await asyncio.sleep(PATIENCE)
+        await asyncio.sleep(LONGEST_WAIT)
 
 
 def use_layer(settings: Any, backend: str, **config: Any) -> None:
@@ -55,7 +55,7 @@ def use_layer(settings: Any, backend: str, **config: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def pushed(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What one test breaks is not left alone in the next.
+    # The circuit breaker must not stay open after a test that opens it.
     monkeypatch.setattr(push, "_breaker", CircuitBreaker("The channel layer"))
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     use_layer(settings, "channels.layers.InMemoryChannelLayer")
@@ -63,7 +63,7 @@ def pushed(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """What was logged so far, as warnings or worse."""
+    """Return the messages logged so far, from warnings up."""
     return lambda: [
         record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING
     ]
@@ -78,13 +78,13 @@ async def join(user_id: Any) -> str:
 
 
 def messages(channel: str) -> list[dict[str, Any]]:
-    """Return the messages that wait on a channel of the memory layer."""
+    """Return the messages that wait in a channel of the in-memory layer."""
     queue = get_channel_layer().channels.get(channel)
     return [] if queue is None else [message for _, message in queue._queue]
 
 
 @pytest.mark.parametrize("user_id", ODD_KEYS, ids=ascii)
-def test_a_group_has_a_valid_name_whatever_the_key_is_made_of(user_id: object) -> None:
+def test_a_group_has_a_valid_name_for_any_type_of_key(user_id: object) -> None:
     assert InMemoryChannelLayer().require_valid_group_name(push.group_name(user_id))
 
 
@@ -93,7 +93,7 @@ def test_each_user_has_a_group_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["news", "with space", "ß", "x" * 200])
-def test_the_groups_of_another_prefix_are_others_and_valid(settings: Any, prefix: str) -> None:
+def test_another_prefix_gives_other_valid_group_names(settings: Any, prefix: str) -> None:
     before = push.group_name(1)
     settings.ASYNC_DOWNLOADS_WS_CHANNEL_NAME = prefix
     assert push.group_name(1) != before
@@ -106,7 +106,7 @@ def test_the_documented_prefix_is_the_first_part_of_the_name() -> None:
 
 
 @pytest.mark.parametrize("user_id", ODD_KEYS, ids=ascii)
-def test_a_hint_reaches_the_group_and_says_only_look_again(
+def test_a_hint_reaches_the_group_without_any_data(
     user_id: object, warnings: Callable[[], list[str]]
 ) -> None:
     channel = async_to_sync(join)(user_id)
@@ -115,13 +115,13 @@ def test_a_hint_reaches_the_group_and_says_only_look_again(
     assert warnings() == []
 
 
-def test_a_hint_reaches_nobody_else() -> None:
+def test_a_hint_does_not_reach_other_groups() -> None:
     channel = async_to_sync(join)(1)
     push.hint(2)
     assert messages(channel) == []
 
 
-def test_a_hint_to_nobody_is_fine(warnings: Callable[[], list[str]]) -> None:
+def test_a_hint_to_an_empty_group_is_not_an_error(warnings: Callable[[], list[str]]) -> None:
     push.hint(1)
     assert warnings() == []
 
@@ -159,20 +159,20 @@ def test_a_hint_reaches_the_group_through_redis(
     assert warnings() == []
 
 
-def test_nothing_is_pushed_unless_the_site_asks_for_it(
+def test_nothing_is_pushed_unless_the_site_turns_it_on(
     settings: Any, warnings: Callable[[], list[str]]
 ) -> None:
     settings.ASYNC_DOWNLOADS_WS_MODE = False
     channel = async_to_sync(join)(1)
     push.hint(1)
     assert messages(channel) == []
-    # The layer is not even looked for.
+    # The layer is not even imported.
     settings.CHANNEL_LAYERS = {}
     push.hint(1)
     assert warnings() == []
 
 
-def test_a_full_channel_does_no_harm(warnings: Callable[[], list[str]]) -> None:
+def test_a_full_channel_is_not_an_error(warnings: Callable[[], list[str]]) -> None:
     channel = async_to_sync(join)(1)
     for _ in range(150):
         push.hint(1)
@@ -217,13 +217,13 @@ def test_a_hint_inside_a_running_loop_reaches_the_group(warnings: Callable[[], l
         return channel
 
     channel = asyncio.run(view())
-    # It was sent aside, and may come after the loop has ended.
-    until_sent()
+    # A thread sends it, perhaps after the loop has ended.
+    wait_until_sent()
     assert messages(channel) == [{"type": "downloads.hint"}]
     assert warnings() == []
 
 
-def test_inside_a_running_loop_a_layer_that_hangs_holds_nobody_up(
+def test_inside_a_running_loop_a_layer_that_hangs_delays_no_view(
     settings: Any, warnings: Callable[[], list[str]]
 ) -> None:
     use_layer(settings, f"{__name__}.HungLayer")
@@ -233,18 +233,18 @@ def test_inside_a_running_loop_a_layer_that_hangs_holds_nobody_up(
         return any(thread.name == push.THREAD_NAME for thread in threading.enumerate())
 
     assert asyncio.run(view())
-    until_sent()
+    wait_until_sent()
     assert len(warnings()) == 1
 
 
-def until_sent() -> None:
-    """Wait for the hints that are sent aside."""
+def wait_until_sent() -> None:
+    """Wait for the threads that send hints."""
     for thread in threading.enumerate():
         if thread.name == push.THREAD_NAME:
             thread.join()
 
 
-def test_of_a_layer_that_keeps_failing_one_line_is_logged(
+def test_a_layer_that_keeps_failing_is_logged_once(
     settings: Any, warnings: Callable[[], list[str]]
 ) -> None:
     # An export of a hundred steps must not fill the log with a hundred tracebacks.
@@ -254,11 +254,11 @@ def test_of_a_layer_that_keeps_failing_one_line_is_logged(
     assert len(warnings()) == 1
 
 
-def test_a_layer_that_recovers_is_used_again_and_the_next_outage_is_told(
+def test_a_layer_that_recovers_is_used_again_and_the_next_outage_is_logged(
     settings: Any, warnings: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("async_downloads.utils.circuit_breaker.RECOVERY_SECONDS", 0.0)
-    monkeypatch.setattr("async_downloads.utils.circuit_breaker.COST", 0)
+    monkeypatch.setattr("async_downloads.utils.circuit_breaker.BACKOFF", 0)
     use_layer(settings, f"{__name__}.BrokenLayer")
     push.hint(1)
     use_layer(settings, "channels.layers.InMemoryChannelLayer")
@@ -270,12 +270,12 @@ def test_a_layer_that_recovers_is_used_again_and_the_next_outage_is_told(
     assert len(warnings()) == 2
 
 
-def test_a_layer_that_hangs_costs_a_moment_and_not_the_export(
+def test_a_layer_that_hangs_delays_an_export_only_briefly(
     settings: Any, warnings: Callable[[], list[str]]
 ) -> None:
     use_layer(settings, f"{__name__}.HungLayer")
     started = time.monotonic()
     for _ in range(3):
         push.hint(1)
-    assert time.monotonic() - started < PATIENCE
+    assert time.monotonic() - started < LONGEST_WAIT
     assert len(warnings()) == 1

@@ -1,4 +1,4 @@
-"""The same markup for every way that it travels."""
+"""The markup of the download centre is the same for pages, polls and pushes."""
 
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ def rendered(user: Any) -> str:
     return rendering.render(store.read_listing(owners.resolve(user)))
 
 
-def test_it_polls_while_something_is_in_progress(user: Any) -> None:
+def test_a_page_polls_while_a_download_is_in_progress(user: Any) -> None:
     DownloadFactory(collection__user=user)
     html = rendered(user)
     assert 'hx-trigger="every 1s, async-downloads:look from:body"' in html
@@ -27,7 +27,7 @@ def test_it_polls_while_something_is_in_progress(user: Any) -> None:
 
 
 @pytest.mark.parametrize("state", [{}, {"complete": True}, {"failed": True}])
-def test_it_polls_no_more_when_nothing_is(user: Any, state: Any) -> None:
+def test_a_page_does_not_poll_if_no_download_is_in_progress(user: Any, state: Any) -> None:
     if state:
         DownloadFactory(collection__user=user, **state)
     html = rendered(user)
@@ -35,7 +35,7 @@ def test_it_polls_no_more_when_nothing_is(user: Any, state: Any) -> None:
     assert "data-in-progress" not in html
 
 
-def test_a_stalled_one_is_looked_at_now_and_then(user: Any) -> None:
+def test_a_page_polls_seldom_for_a_stalled_download(user: Any) -> None:
     DownloadFactory(
         collection__user=user, running=True, heard_at=timezone.now() - timedelta(hours=1)
     )
@@ -46,13 +46,15 @@ def test_a_stalled_one_is_looked_at_now_and_then(user: Any) -> None:
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [(0.5, 1), (5, 3), (60, 10)])
-def test_it_polls_less_often_the_longer_it_takes(user: Any, minutes: float, seconds: int) -> None:
-    asked = timezone.now() - timedelta(minutes=minutes)
-    DownloadFactory(collection__user=user, timestamp=asked)
+def test_the_polling_interval_grows_with_the_age_of_the_download(
+    user: Any, minutes: float, seconds: int
+) -> None:
+    requested = timezone.now() - timedelta(minutes=minutes)
+    DownloadFactory(collection__user=user, timestamp=requested)
     assert f'hx-trigger="every {seconds}s' in rendered(user)
 
 
-def test_the_menu_shows_the_newest_and_says_how_many_there_are(user: Any) -> None:
+def test_the_menu_shows_the_newest_and_the_number_of_all(user: Any) -> None:
     collection = DownloadFactory(collection__user=user, running=True).collection
     for _ in range(20):
         DownloadFactory(collection=collection, complete=True, stored=False)
@@ -61,31 +63,31 @@ def test_the_menu_shows_the_newest_and_says_how_many_there_are(user: Any) -> Non
     assert html.count('class="download-container"') == 20
     assert "All 21 downloads" in html
     assert "Clear finished" in html
-    # The one in progress is not among the newest, and the page polls for it all the same.
+    # The page also polls for a download in progress that is not among the newest.
     assert 'data-state="running"' not in html
     assert 'data-running="1"' in html
     assert 'hx-trigger="every' in html
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [(0.5, 1), (5, 3)])
-def test_pushed_pages_poll_only_as_long_as_their_socket_is_lost(
+def test_pages_with_pushes_poll_only_while_their_socket_is_closed(
     user: Any, settings: Any, minutes: float, seconds: int
 ) -> None:
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     DownloadFactory(collection__user=user, timestamp=timezone.now() - timedelta(minutes=minutes))
     html = rendered(user)
     assert 'hx-trigger="async-downloads:look from:body"' in html
-    # What the script goes by then.
+    # The script reads the interval here.
     assert f'data-poll-seconds="{seconds}"' in html
 
 
-def test_pushed_pages_on_which_nothing_is_in_progress_never_poll(user: Any, settings: Any) -> None:
+def test_pages_with_pushes_and_nothing_in_progress_never_poll(user: Any, settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     DownloadFactory(collection__user=user, complete=True)
     assert "data-poll-seconds" not in rendered(user)
 
 
-def test_the_page_polls_on_with_the_version_that_it_shows(user: Any) -> None:
+def test_each_poll_sends_the_version_that_the_page_shows(user: Any) -> None:
     DownloadFactory(collection__user=user)
     listing = store.read_listing(owners.resolve(user))
     assert str(listing.version) in rendering.render(listing)
@@ -93,14 +95,14 @@ def test_the_page_polls_on_with_the_version_that_it_shows(user: Any) -> None:
 
 @pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
 @pytest.mark.parametrize("field", ["name", "errors"])
-def test_markup_in_names_and_errors_is_text(user: Any, evil: str, field: str) -> None:
+def test_markup_in_names_and_errors_is_escaped(user: Any, evil: str, field: str) -> None:
     DownloadFactory(collection__user=user, failed=True, **{field: evil})
     html = rendered(user)
     assert "<script" not in html
     assert "<img" not in html
 
 
-def test_the_owner_never_sees_the_detail(user: Any) -> None:
+def test_the_owner_never_sees_the_traceback(user: Any) -> None:
     DownloadFactory(collection__user=user, failed=True)
     assert "secret" not in rendered(user)
 
@@ -136,7 +138,7 @@ def test_a_template_of_the_site_gets_the_documented_names(
     assert expected in rendered(user)
 
 
-def test_what_is_pushed_is_the_same_fragment_to_be_swapped_in_out_of_band(
+def test_a_push_is_the_same_fragment_with_an_out_of_band_swap(
     user: Any, rf: RequestFactory
 ) -> None:
     DownloadFactory(collection__user=user)

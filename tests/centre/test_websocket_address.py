@@ -20,53 +20,53 @@ from async_downloads.ws_consumers import DownloadsConsumer
 
 CONSUMER = DownloadsConsumer.as_asgi()
 
-#: As the documentation of 0.6.0 has it.
-OLD = [re_path(r"ws/downloads/(?P<username>[\w.]+)/$", CONSUMER)]
+#: The route that the documentation of 0.6.0 shows.
+LEGACY = [re_path(r"ws/downloads/(?P<username>[\w.]+)/$", CONSUMER)]
 
 
 class OtherConsumer(AsyncWebsocketConsumer):
-    """A site's own, for something else."""
+    """A consumer of the site for another purpose."""
 
 
-class Itself:
-    """What holds itself as if it stood before itself."""
+class Endless:
+    """An application that wraps itself."""
 
     @property
-    def app(self) -> "Itself":
+    def app(self) -> "Endless":
         return self
 
 
 def wrapped(routes: Any) -> Any:
-    """Return the application of a site, with what is documented around its routes."""
+    """Return a site's application, with the documented middleware around its routes."""
     inner = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(routes)))
     return ProtocolTypeRouter({"http": get_asgi_application(), "websocket": inner})
 
 
 APPLICATIONS = {
-    "ours": wrapped(websocket_urlpatterns),
-    "old": wrapped(OLD),
-    "ours, below a path": wrapped([path("push/", URLRouter(websocket_urlpatterns))]),
-    "old, below a path": wrapped([path("push/", URLRouter(OLD))]),
-    "old, after another": wrapped([path("ws/chat/", OtherConsumer.as_asgi()), *OLD]),
-    "old, hidden by another": wrapped(
-        [re_path(r"^ws/downloads/\w+/$", OtherConsumer.as_asgi()), *OLD]
+    "current": wrapped(websocket_urlpatterns),
+    "legacy": wrapped(LEGACY),
+    "current, below a path": wrapped([path("push/", URLRouter(websocket_urlpatterns))]),
+    "legacy, below a path": wrapped([path("push/", URLRouter(LEGACY))]),
+    "legacy, after another": wrapped([path("ws/chat/", OtherConsumer.as_asgi()), *LEGACY]),
+    "legacy, hidden by another": wrapped(
+        [re_path(r"^ws/downloads/\w+/$", OtherConsumer.as_asgi()), *LEGACY]
     ),
-    "old, behind a router without a route": wrapped(
-        [path("", URLRouter([path("chat/", OtherConsumer.as_asgi())])), *OLD]
+    "legacy, behind a router without a route": wrapped(
+        [path("", URLRouter([path("chat/", OtherConsumer.as_asgi())])), *LEGACY]
     ),
     "letters alone": wrapped([re_path(r"^mine/(?P<username>[a-z]+)/$", CONSUMER)]),
     "without a name": wrapped([path("exports", CONSUMER)]),
     "converter": wrapped([path("of/<str:username>/", CONSUMER)]),
     "of a tenant": wrapped([path("<slug:tenant>/ws/", CONSUMER)]),
     "alternatives": wrapped([re_path(r"^(ws|socket)/downloads/$", CONSUMER)]),
-    "unknown": Itself(),
+    "unknown": Endless(),
     "none": None,
 }
 
 
 @pytest.fixture
 def loaded(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let a process have loaded an application, as an ASGI server does."""
+    """Return a function that loads an application, as an ASGI server does."""
 
     def load(name: str) -> None:
         settings.ASGI_APPLICATION = f"{__name__}.application"
@@ -83,48 +83,50 @@ def address(username: str = "ada") -> str:
 @pytest.mark.parametrize(
     ("name", "username", "expected"),
     [
-        ("ours", "ada", "/ws/downloads/"),
-        ("ours", "bob@example.com", "/ws/downloads/"),
-        ("old", "ada", "/ws/downloads/ada/"),
-        ("old", "Łucja.2", "/ws/downloads/%C5%81ucja.2/"),
-        # The old route cannot match these names, so that it gets one for whoever is signed in.
-        ("old", "bob@example.com", "/ws/downloads/_/"),
-        ("old", "a+b-c", "/ws/downloads/_/"),
-        ("old", "with spaces", "/ws/downloads/_/"),
-        ("old", "../%2f?#", "/ws/downloads/_/"),
-        ("ours, below a path", "ada", "/push/ws/downloads/"),
-        ("old, below a path", "ada", "/push/ws/downloads/ada/"),
-        ("old, after another", "ada", "/ws/downloads/ada/"),
-        ("old, behind a router without a route", "ada", "/ws/downloads/ada/"),
+        ("current", "ada", "/ws/downloads/"),
+        ("current", "bob@example.com", "/ws/downloads/"),
+        ("legacy", "ada", "/ws/downloads/ada/"),
+        ("legacy", "Łucja.2", "/ws/downloads/%C5%81ucja.2/"),
+        # The route of 0.6 cannot match these names: "_" means the signed-in user.
+        ("legacy", "bob@example.com", "/ws/downloads/_/"),
+        ("legacy", "a+b-c", "/ws/downloads/_/"),
+        ("legacy", "with spaces", "/ws/downloads/_/"),
+        ("legacy", "../%2f?#", "/ws/downloads/_/"),
+        ("current, below a path", "ada", "/push/ws/downloads/"),
+        ("legacy, below a path", "ada", "/push/ws/downloads/ada/"),
+        ("legacy, after another", "ada", "/ws/downloads/ada/"),
+        ("legacy, behind a router without a route", "ada", "/ws/downloads/ada/"),
         ("letters alone", "ada", "/mine/ada/"),
         ("without a name", "ada", "/exports"),
         ("converter", "bob@example.com", "/of/bob%40example.com/"),
         ("converter", "a/b", "/of/_/"),
-        # What is not known: as our own route is imported in this process, it is that.
+        # Unknown routes: this process has imported the route of the app, so that is used.
         ("letters alone", "ADA", "/ws/downloads/"),
-        ("old, hidden by another", "ada", "/ws/downloads/"),
+        ("legacy, hidden by another", "ada", "/ws/downloads/"),
         ("of a tenant", "ada", "/ws/downloads/"),
         ("alternatives", "ada", "/ws/downloads/"),
         ("unknown", "ada", "/ws/downloads/"),
         ("none", "ada", "/ws/downloads/"),
     ],
 )
-def test_the_routes_decide(loaded: Any, name: str, username: str, expected: str) -> None:
+def test_the_address_follows_the_routes(
+    loaded: Any, name: str, username: str, expected: str
+) -> None:
     loaded(name)
     assert address(username) == f"{expected}?language=en"
 
 
 @pytest.mark.parametrize("name", APPLICATIONS)
 @pytest.mark.parametrize("username", ["ada", "bob@example.com", "_", "Łucja"])
-def test_what_the_routes_decide_leads_to_the_consumer(name: str, username: str) -> None:
+def test_the_address_leads_to_the_consumer(name: str, username: str) -> None:
     path = unquote(websocket_address.path_of(APPLICATIONS[name], username))
-    unreachable = name in ("old, hidden by another", "of a tenant") or (
+    unreachable = name in ("legacy, hidden by another", "of a tenant") or (
         name == "letters alone" and username != "ada"
     )
     assert websocket_address.resolves(APPLICATIONS[name], path) is not unreachable
 
 
-def test_an_application_that_breaks_when_it_is_looked_through_breaks_no_page(
+def test_an_application_whose_routes_raise_an_error_breaks_no_page(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken:
@@ -150,12 +152,12 @@ def test_an_application_that_is_not_loaded_is_not_imported(settings: Any, value:
         ((), None, "/ws/downloads/"),
         (("routing", "ws_consumers"), None, "/ws/downloads/"),
         (("routing", "ws_consumers"), "shop.asgi.application", "/ws/downloads/"),
-        # The route is the site's own, or another server's: one that fits ours and that of 0.6.
+        # The route is in the site or in another server: this address fits the route of 0.6 too.
         (("ws_consumers",), None, "/ws/downloads/_/"),
         ((), "shop.asgi.application", "/ws/downloads/_/"),
     ],
 )
-def test_without_routes_to_look_at_what_is_imported_decides(
+def test_without_routes_the_address_follows_the_imported_modules(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
     imported: tuple[str, ...],
@@ -166,26 +168,24 @@ def test_without_routes_to_look_at_what_is_imported_decides(
     for name in {"routing", "ws_consumers"}.difference(imported):
         monkeypatch.delitem(sys.modules, f"async_downloads.{name}", raising=False)
     assert address() == f"{expected}?language=en"
-    for routes in (websocket_urlpatterns, OLD):
+    for routes in (websocket_urlpatterns, LEGACY):
         if expected.endswith("_/"):
             assert websocket_address.resolves(URLRouter(routes), expected)
 
 
 @pytest.fixture
 def prefix() -> Any:
-    """Lay the site below a path, as a server or a setting does."""
+    """Serve the site below a path, as a server or a setting does."""
     yield set_script_prefix
     set_script_prefix("/")
 
 
-@pytest.mark.parametrize("name", ["ours", "old"])
-def test_it_is_below_the_path_of_the_site_which_the_page_says(
-    loaded: Any, prefix: Any, name: str
-) -> None:
+@pytest.mark.parametrize("name", ["current", "legacy"])
+def test_the_address_is_below_the_path_of_the_site(loaded: Any, prefix: Any, name: str) -> None:
     loaded(name)
     prefix("/shop/ü/")
     with translation.override("de"):
-        own = {"ours": "", "old": "ada/"}[name]
+        own = {"current": "", "legacy": "ada/"}[name]
         expected = f"/shop/%C3%BC/ws/downloads/{own}?language=de&prefix=%2Fshop%2F%C3%BC%2F"
         assert address() == expected
 
@@ -202,10 +202,10 @@ def test_it_is_below_the_path_of_the_site_which_the_page_says(
         ("push/?v=1", "/shop/push/?v=1"),
     ],
 )
-def test_the_setting_comes_first(
+def test_the_setting_overrides_the_routes(
     settings: Any, loaded: Any, prefix: Any, value: str, expected: str
 ) -> None:
-    loaded("old")
+    loaded("legacy")
     prefix("/shop/")
     settings.ASYNC_DOWNLOADS_WS_URL = value
     separator = "&" if "?" in value else "?"

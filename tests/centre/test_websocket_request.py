@@ -1,4 +1,4 @@
-"""What the handshake of a websocket tells of its page."""
+"""The request that is built from the handshake of a websocket."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from async_downloads.centre import websocket_request
 
 
 def scope(**kwargs: Any) -> dict[str, Any]:
-    """Return what a server tells of a handshake."""
+    """Return the scope that an ASGI server builds from a handshake."""
     headers = [(name.encode(), value.encode()) for name, value in kwargs.pop("headers", {}).items()]
     return {"type": "websocket", "path": "/ws/downloads/", "headers": headers} | kwargs
 
@@ -31,7 +31,7 @@ def scope(**kwargs: Any) -> dict[str, Any]:
         ("http://[", ["*"], False),
     ],
 )
-def test_only_a_page_of_this_site_passes(
+def test_only_pages_of_this_site_are_accepted(
     settings: Any, origin: str | None, hosts: list[str], same: bool
 ) -> None:
     settings.ALLOWED_HOSTS = hosts
@@ -42,13 +42,13 @@ def test_only_a_page_of_this_site_passes(
 @pytest.mark.parametrize(
     "query", [b"\xff&language=de", b"language=de&a=%ff", b"language=de&" * 900]
 )
-def test_a_query_that_is_no_utf8_still_says_the_language(query: bytes) -> None:
+def test_an_undecodable_query_still_has_the_language(query: bytes) -> None:
     request = websocket_request.request_of(scope(query_string=query, headers={"cookie": "\xff=;="}))
     assert websocket_request.language_of(request) == "de"
 
 
 @pytest.mark.parametrize(("scheme", "secure"), [("ws", False), ("wss", True)])
-def test_it_is_a_request_as_templates_expect_one(scheme: str, secure: bool) -> None:
+def test_the_request_has_what_templates_expect(scheme: str, secure: bool) -> None:
     request = websocket_request.request_of(
         scope(scheme=scheme, query_string=b"language=de", user="ada", headers={"cookie": "a=b"})
     )
@@ -68,11 +68,11 @@ def test_it_is_a_request_as_templates_expect_one(scheme: str, secure: bool) -> N
         ("/shop/", None, "", "/shop/"),
         ("", "/shop", "", "/shop/"),
         ("/other", "/shop", "", "/shop/"),
-        # The page knows for sure.
+        # The page sends it.
         ("", None, "%2Fshop%2F", "/shop/"),
         ("/other", "/another", "%2Fshop%2Feu%2F", "/shop/eu/"),
         ("", None, "%2Fshop%2F%C3%BC%2F", "/shop/ü/"),
-        # But what leads to another host, or is not a path, no page of the site says.
+        # An address of another host, or one that is not a path, is ignored.
         ("/shop", None, "%2F%2Fevil.example.com%2F", "/shop/"),
         ("/shop", None, "https%3A%2F%2Fevil.example.com%2F", "/shop/"),
         ("/shop", None, "%2F%5Cevil.example.com%2F", "/shop/"),

@@ -1,4 +1,4 @@
-"""Checks of the cache: each fires on what is wrong, and only then."""
+"""Checks of the cache report what is wrong, and only that."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.checks.test_checks import ids
 
 
 @pytest.mark.parametrize("cache", ["default", "dummy"])
-def test_w005_a_cache_that_is_not_shared_matters_only_in_production(
+def test_w005_reports_a_cache_that_is_not_shared_only_in_production(
     settings: Any, cache: str
 ) -> None:
     settings.ASYNC_DOWNLOADS_CACHE_NAME = cache
@@ -18,12 +18,12 @@ def test_w005_a_cache_that_is_not_shared_matters_only_in_production(
 
 
 @pytest.mark.parametrize("cache", ["file", "database", "redis"])
-def test_w005_is_silent_on_a_shared_one(settings: Any, cache: str) -> None:
+def test_w005_accepts_a_shared_cache(settings: Any, cache: str) -> None:
     settings.ASYNC_DOWNLOADS_CACHE_NAME = cache
     assert ids(deploy=True) == []
 
 
-def test_w005_does_not_ask_the_server(settings: Any) -> None:
+def test_w005_does_not_connect_to_the_server(settings: Any) -> None:
     settings.CACHES = {
         **settings.CACHES,
         "gone": {
@@ -42,7 +42,7 @@ def test_w005_does_not_ask_the_server(settings: Any) -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"socket_timeout": 1}, {"socket_timeout": None, "socket_connect_timeout": 1}]
 )
-def test_w006_a_redis_without_time_limits_matters_only_in_production(
+def test_w006_reports_a_redis_without_timeouts_only_in_production(
     settings: Any, options: dict[str, Any]
 ) -> None:
     redis = {**settings.CACHES["redis"], "OPTIONS": options}
@@ -61,11 +61,11 @@ def test_w006_a_redis_without_time_limits_matters_only_in_production(
     ],
     ids=str,
 )
-def test_w006_knows_how_django_redis_names_them(
+def test_w006_knows_the_names_of_timeouts_in_django_redis(
     settings: Any, options: dict[str, Any], expected: int
 ) -> None:
     cache = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
     settings.CACHES = {**settings.CACHES, "mine": {**cache, "OPTIONS": options}}
     settings.ASYNC_DOWNLOADS_CACHE_NAME = "mine"
-    # That package need not be installed, as the cache is not asked for anything.
+    # The package need not be installed, as the check does not use the cache.
     assert len(check_cache_time_limits(None)) == expected

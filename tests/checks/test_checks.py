@@ -1,7 +1,7 @@
-"""System checks as a whole: run by Django's command, on sites that get everything wrong.
+"""All system checks together, through Django's command, on sites with every mistake.
 
-The checks of each kind have a module of tests of their own. Nothing there is
-marked django_db, so a check that queries a database fails.
+Each kind of check has its own module of tests. Nothing there is marked django_db,
+so a check that queries a database fails.
 """
 
 import re
@@ -18,7 +18,7 @@ from tests.demo.test_production import ROOT, run
 
 CHECKS = "".join(path.read_text() for path in (ROOT / "async_downloads/checks").glob("*.py"))
 
-#: Settings modules, each with what is wrong in it; what excludes each other is in different ones.
+#: Settings modules and the ids that they must report. Mistakes that exclude each other are apart.
 SITES = {
     """
     ASYNC_DOWNLOADS_COLLECTION_KEY_FORMAT = "downloads"
@@ -74,27 +74,27 @@ def messages(*, deploy: bool = False) -> list[CheckMessage]:
 
 
 def ids(*, deploy: bool = False) -> list[str]:
-    found = messages(deploy=deploy)
-    # What is wrong is said with what to do about it.
-    assert all(message.hint and message.msg for message in found)
-    return sorted(str(message.id).removeprefix("async_downloads.") for message in found)
+    reported = messages(deploy=deploy)
+    # Each message comes with a hint.
+    assert all(message.hint and message.msg for message in reported)
+    return sorted(str(message.id).removeprefix("async_downloads.") for message in reported)
 
 
-def told(text: str) -> set[str]:
-    """Return the ids of ours in what Django's command prints."""
+def ids_in(text: str) -> set[str]:
+    """Return the ids of this app in the output of Django's command."""
     return set(re.findall(r"\(async_downloads\.([EW]\d{3})\)", text))
 
 
-def test_the_settings_of_the_tests_are_right() -> None:
+def test_the_settings_of_the_tests_pass() -> None:
     assert ids() == []
 
 
-def test_with_the_defaults_and_a_shared_cache_nothing_is_wrong(settings: Any) -> None:
+def test_the_defaults_with_a_shared_cache_pass(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_CACHE_NAME = "file"
     assert ids(deploy=True) == []
 
 
-def test_the_checks_run_with_djangos_own_command(settings: Any) -> None:
+def test_djangos_command_runs_the_checks(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_TIMEOUT = -1
     with pytest.raises(SystemCheckError, match=r"async_downloads\.E003") as failed:
         call_command("check")
@@ -102,7 +102,7 @@ def test_the_checks_run_with_djangos_own_command(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("body", SITES, ids=SITES.values())
-def test_a_site_is_told_of_all_that_is_wrong_with_it(tmp_path: Path, body: str) -> None:
+def test_each_mistake_of_a_site_is_reported(tmp_path: Path, body: str) -> None:
     lines = "\n".join(line.removeprefix("    ") for line in body.splitlines())
     (tmp_path / "wrong.py").write_text(f"from demo.settings import *\n{lines}\n")
     checked = run(
@@ -111,16 +111,16 @@ def test_a_site_is_told_of_all_that_is_wrong_with_it(tmp_path: Path, body: str) 
         PYTHONPATH=f"{ROOT}:{tmp_path}",
         DEMO_VAR=str(tmp_path),
     )
-    assert told(checked.stderr) == set(SITES[body].split()), checked.stderr
+    assert ids_in(checked.stderr) == set(SITES[body].split()), checked.stderr
 
 
-def test_these_sites_get_everything_wrong_that_there_is_a_check_for() -> None:
+def test_these_sites_cover_every_check() -> None:
     checked = set(re.findall(r"async_downloads\.([EW]\d{3})", CHECKS))
     assert {name for names in SITES.values() for name in names.split()} == checked
 
 
 @pytest.mark.parametrize("environ", [{}, {"DEMO_REDIS": "redis://127.0.0.1:1/0"}], ids=str)
-def test_nothing_is_wrong_with_the_demo(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_the_demo_passes(tmp_path: Path, environ: dict[str, str]) -> None:
     checked = run(
         *("-m", "django", "check", "--deploy"),
         DJANGO_SETTINGS_MODULE="demo.settings",
@@ -128,13 +128,13 @@ def test_nothing_is_wrong_with_the_demo(tmp_path: Path, environ: dict[str, str])
         **environ,
     )
     assert checked.returncode == 0
-    # It has run: Django has something to say of a demo in production.
+    # The checks did run: Django warns about a demo in production.
     assert "security.W" in checked.stderr
     assert "async_downloads" not in checked.stderr
 
 
 @pytest.mark.django_db
-def test_none_touches_the_database(
+def test_no_check_queries_the_database(
     settings: Any, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.ASYNC_DOWNLOADS_CACHE_NAME = "database"
@@ -142,12 +142,12 @@ def test_none_touches_the_database(
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     settings.ASGI_APPLICATION = "demo.asgi.application"
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.settings")
-    ours = [
+    own_checks = [
         check
         for check in {*registry.registered_checks, *registry.deployment_checks}
         if check.__module__.startswith("async_downloads.")
     ]
-    assert len(ours) == 14
+    assert len(own_checks) == 14
     with django_assert_num_queries(0):
-        for check in ours:
+        for check in own_checks:
             check(app_configs=None)

@@ -1,4 +1,4 @@
-"""The check of SQLite fires on what is wrong, and only then."""
+"""The check of SQLite reports what is wrong, and only that."""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -16,7 +16,7 @@ SQLITE_OPTIONS = {
 
 
 class ElsewhereRouter:
-    """Keeps downloads in the database "faraway"."""
+    """Keep downloads in the database "faraway"."""
 
     def db_for_write(self, model: Any, **hints: Any) -> str | None:
         return "faraway" if model._meta.app_label == "async_downloads" else None
@@ -54,7 +54,9 @@ def sqlite_with(settings: Any) -> Iterator[Callable[[dict[str, Any]], None]]:
     ],
     ids=str,
 )
-def test_w004_an_sqlite_that_locks(sqlite_with: Any, options: dict[str, Any]) -> None:
+def test_w004_reports_an_sqlite_that_fails_with_locks(
+    sqlite_with: Any, options: dict[str, Any]
+) -> None:
     sqlite_with(options)
     assert ids() == ["W004"]
 
@@ -68,6 +70,8 @@ def test_w004_an_sqlite_that_locks(sqlite_with: Any, options: dict[str, Any]) ->
     ],
     ids=str,
 )
-def test_w004_is_silent_on_one_that_waits(sqlite_with: Any, options: dict[str, Any]) -> None:
+def test_w004_accepts_an_sqlite_that_waits_for_locks(
+    sqlite_with: Any, options: dict[str, Any]
+) -> None:
     sqlite_with(options)
     assert ids() == []

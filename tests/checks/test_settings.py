@@ -1,4 +1,4 @@
-"""Checks of the settings' values and names: each fires on what is wrong, and only then."""
+"""Checks of the values and names of settings report what is wrong, and only that."""
 
 from typing import Any
 
@@ -11,27 +11,27 @@ from tests.checks.test_checks import ids, messages
 @pytest.mark.parametrize(
     "value", ["downloads", "", "{", "{}{}", "{name}", "{{}}", 5, None, "{.x}", "{[a]}", "{:d}"]
 )
-def test_e001_a_key_format_that_makes_no_distinct_keys(settings: Any, value: Any) -> None:
+def test_e001_reports_a_key_format_without_distinct_keys(settings: Any, value: Any) -> None:
     settings.ASYNC_DOWNLOADS_COLLECTION_KEY_FORMAT = value
     assert ids() == ["E001"]
 
 
 @pytest.mark.parametrize("value", ["{}", "mine/{}", "{0}", "mine:{}:theirs"])
-def test_e001_is_silent_on_a_format_that_does(settings: Any, value: str) -> None:
+def test_e001_accepts_a_format_with_distinct_keys(settings: Any, value: str) -> None:
     settings.ASYNC_DOWNLOADS_COLLECTION_KEY_FORMAT = value
     assert ids() == []
 
 
-def test_e002_a_cache_that_is_not_in_caches(settings: Any) -> None:
+def test_e002_reports_a_cache_that_is_not_in_caches(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_CACHE_NAME = "no such cache"
     assert ids() == ["E002"]
-    # The other check of the cache has nothing to say about one that is not there.
+    # The other check of the cache skips an unknown one.
     assert ids(deploy=True) == ["E002"]
     assert "default" in str(messages()[0].hint)
 
 
 @pytest.mark.parametrize("value", ["", "default", "dummy", "file"])
-def test_e002_is_silent_on_a_cache_that_is(settings: Any, value: str) -> None:
+def test_e002_accepts_a_cache_in_caches(settings: Any, value: str) -> None:
     settings.ASYNC_DOWNLOADS_CACHE_NAME = value
     assert ids() == []
 
@@ -40,7 +40,9 @@ def test_e002_is_silent_on_a_cache_that_is(settings: Any, value: str) -> None:
     "name", ["TIMEOUT", "STALLED_AFTER", "MAX_ATTEMPTS", "IN_MEMORY_MAX_SIZE_BYTES"]
 )
 @pytest.mark.parametrize("value", [0, -1, "60", True, float("nan"), []], ids=repr)
-def test_e003_a_number_that_is_none_or_not_above_zero(settings: Any, name: str, value: Any) -> None:
+def test_e003_reports_a_value_that_is_not_a_number_above_zero(
+    settings: Any, name: str, value: Any
+) -> None:
     setattr(settings, f"ASYNC_DOWNLOADS_{name}", value)
     assert ids() == ["E003"]
     assert f"ASYNC_DOWNLOADS_{name}" in messages()[0].msg
@@ -51,7 +53,9 @@ def test_e003_a_number_that_is_none_or_not_above_zero(settings: Any, name: str, 
     [(0, []), (0.5, []), (60, []), (-1, ["E003"]), (None, ["E003"]), (False, ["E003"])],
     ids=repr,
 )
-def test_e003_a_wait_may_be_none_at_all(settings: Any, value: Any, expected: list[str]) -> None:
+def test_e003_accepts_zero_seconds_for_the_database_wait(
+    settings: Any, value: Any, expected: list[str]
+) -> None:
     settings.ASYNC_DOWNLOADS_DATABASE_WAIT = value
     assert ids() == expected
     assert all("a number 0 or above" in str(message.hint) for message in messages())
@@ -59,7 +63,9 @@ def test_e003_a_wait_may_be_none_at_all(settings: Any, value: Any, expected: lis
 
 @pytest.mark.parametrize("name", ["TIMEOUT", "STALLED_AFTER", "DATABASE_WAIT"])
 @pytest.mark.parametrize("value", [float("inf"), 10**30, 100 * 366 * 86400], ids=repr)
-def test_e003_more_seconds_than_a_clock_can_show(settings: Any, name: str, value: float) -> None:
+def test_e003_reports_more_seconds_than_a_date_can_hold(
+    settings: Any, name: str, value: float
+) -> None:
     setattr(settings, f"ASYNC_DOWNLOADS_{name}", value)
     assert ids() == ["E003"]
     assert ("None" in str(messages()[0].hint)) == (name == "TIMEOUT")
@@ -70,27 +76,29 @@ LIMITS = ["MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS"]
 
 @pytest.mark.parametrize("name", LIMITS)
 @pytest.mark.parametrize("value", [0, -1, "60", True, 1.5, []], ids=repr)
-def test_e003_a_limit_is_a_whole_number(settings: Any, name: str, value: Any) -> None:
+def test_e003_reports_a_limit_that_is_not_an_int_above_zero(
+    settings: Any, name: str, value: Any
+) -> None:
     setattr(settings, f"ASYNC_DOWNLOADS_{name}", value)
     assert ids() == ["E003"]
 
 
 @pytest.mark.parametrize("name", LIMITS)
 @pytest.mark.parametrize("value", [None, 1, 5_000_000_000])
-def test_e003_is_silent_on_a_limit_and_on_none(settings: Any, name: str, value: Any) -> None:
+def test_e003_accepts_a_limit_and_none(settings: Any, name: str, value: Any) -> None:
     setattr(settings, f"ASYNC_DOWNLOADS_{name}", value)
     assert ids() == []
 
 
 @pytest.mark.parametrize("name", ["STALLED_AFTER", "MAX_ATTEMPTS", "IN_MEMORY_MAX_SIZE_BYTES"])
-def test_e003_none_means_for_ever_to_the_timeout_alone(settings: Any, name: str) -> None:
+def test_e003_accepts_none_only_for_the_timeout(settings: Any, name: str) -> None:
     settings.ASYNC_DOWNLOADS_TIMEOUT = None
     assert ids() == []
     setattr(settings, f"ASYNC_DOWNLOADS_{name}", None)
     assert ids() == ["E003"]
 
 
-def test_each_wrong_setting_is_told(settings: Any) -> None:
+def test_each_wrong_setting_is_reported(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_TIMEOUT = 0
     settings.ASYNC_DOWNLOADS_MAX_ATTEMPTS = 0
     settings.ASYNC_DOWNLOADS_PATH_PREFIX = "/"
@@ -98,13 +106,13 @@ def test_each_wrong_setting_is_told(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["/", "/srv/media", "..", "../up", "a/../../b", None, 5])
-def test_e004_a_prefix_outside_the_storage(settings: Any, value: Any) -> None:
+def test_e004_reports_a_prefix_outside_the_storage(settings: Any, value: Any) -> None:
     settings.ASYNC_DOWNLOADS_PATH_PREFIX = value
     assert ids() == ["E004"]
 
 
 @pytest.mark.parametrize("value", ["downloads", "a/b", "", "a..b", "made here"])
-def test_e004_is_silent_on_a_folder_inside_it(settings: Any, value: str) -> None:
+def test_e004_accepts_a_folder_inside_the_storage(settings: Any, value: str) -> None:
     settings.ASYNC_DOWNLOADS_PATH_PREFIX = value
     assert ids() == []
 
@@ -116,14 +124,14 @@ def test_e004_is_silent_on_a_folder_inside_it(settings: Any, value: str) -> None
     "path",
     ["no.such.module", "may_fetch", "tests.attempts.no_such_name", "tests.settings.SECRET_KEY", 5],
 )
-def test_e006_a_function_that_is_not_there(settings: Any, path: Any) -> None:
+def test_e006_reports_an_unknown_function(settings: Any, path: Any) -> None:
     settings.ASYNC_DOWNLOADS_MAY_FETCH = path
     assert ids() == ["E006"]
     assert repr(path) in messages()[0].msg
 
 
 @pytest.mark.parametrize("path", ["", "tests.attempts.claimed"])
-def test_e006_is_silent_on_one_that_is_and_on_none(settings: Any, path: str) -> None:
+def test_e006_accepts_a_function_and_none(settings: Any, path: str) -> None:
     settings.ASYNC_DOWNLOADS_MAY_FETCH = path
     assert ids() == []
 
@@ -134,28 +142,28 @@ def test_e006_is_silent_on_one_that_is_and_on_none(settings: Any, path: str) -> 
 @pytest.mark.parametrize(
     "value",
     [
-        *(0, -1, True, 60.5, 32_768, [], "", "60", "0 3 * *", "61 * * * *", "0 3 * * nobody"),
+        *(0, -1, True, 60.5, 32_768, [], "", "60", "0 3 * *", "61 * * * *", "0 3 * * never"),
         # The 31st of February never comes.
         *("0 3 31 2 *", "0 3 * * *" + " " * 100),
     ],
     ids=repr,
 )
-def test_e010_a_schedule_that_never_comes_round(settings: Any, value: Any) -> None:
+def test_e010_reports_a_schedule_that_is_never_due(settings: Any, value: Any) -> None:
     settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = value
     assert ids() == ["E010"]
     assert repr(value) in messages()[0].msg
 
 
 @pytest.mark.parametrize("value", [1, 60, 32_767, None, "0 3 * * *", "*/5 * * * mon", "@daily"])
-def test_e010_is_silent_on_minutes_on_a_cron_text_and_on_none(settings: Any, value: Any) -> None:
+def test_e010_accepts_minutes_a_cron_text_and_none(settings: Any, value: Any) -> None:
     settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = value
     assert ids() == []
 
 
-def test_e010_a_cron_text_without_what_reads_it(
+def test_e010_reports_a_cron_text_without_croniter(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As django-q2 leaves it where there is no croniter.
+    # django-q2 sets this if croniter is not installed.
     monkeypatch.setattr("django_q.models.croniter", None)
     settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = "0 3 * * *"
     assert ids() == ["E010"]
@@ -167,7 +175,7 @@ def test_e010_a_cron_text_without_what_reads_it(
 # W009
 
 
-def test_w009_a_name_that_is_misspelt(settings: Any) -> None:
+def test_w009_reports_a_misspelt_name(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_MAX_ATEMPTS = 5
     assert ids() == ["W009"]
     (message,) = messages()
@@ -175,13 +183,13 @@ def test_w009_a_name_that_is_misspelt(settings: Any) -> None:
     assert message.hint == "Did you mean ASYNC_DOWNLOADS_MAX_ATTEMPTS?"
 
 
-def test_w009_a_name_that_is_like_none(settings: Any) -> None:
+def test_w009_reports_a_name_unlike_any_setting(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_ = 5
     assert ids() == ["W009"]
 
 
-def test_w009_is_silent_on_each_name_there_is(settings: Any) -> None:
+def test_w009_accepts_each_known_name(settings: Any) -> None:
     for name, default in own_settings.DEFAULTS.items():
         setattr(settings, f"ASYNC_DOWNLOADS_{name}", default)
-    settings.ASYNC_DOWNLOADER = "somebody else's"
+    settings.ASYNC_DOWNLOADER = "another app's"
     assert ids() == []

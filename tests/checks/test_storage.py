@@ -1,4 +1,4 @@
-"""Checks of where files lie and who sends them: each fires on what is wrong, and only then."""
+"""Checks of the storage and of serving report what is wrong, and only that."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ FOLDER = "django.core.files.storage.FileSystemStorage"
 
 @pytest.fixture
 def keep_in(settings: Any) -> Any:
-    """Keep the files in a storage of this kind."""
+    """Return a function that keeps the files in a storage of this kind."""
     settings.ASYNC_DOWNLOADS_CACHE_NAME = "file"
     settings.MEDIA_URL = "/media/"
 
@@ -28,7 +28,7 @@ def keep_in(settings: Any) -> Any:
 
 @pytest.fixture
 def keep_in_s3(settings: Any) -> Any:
-    """Keep the files in S3, with these options."""
+    """Return a function that keeps the files in S3 with these options."""
     settings.ASYNC_DOWNLOADS_CACHE_NAME = "file"
 
     def use(**options: Any) -> None:
@@ -49,7 +49,7 @@ def test_an_unknown_alias_is_an_error(settings: Any) -> None:
 @pytest.mark.parametrize(
     ("backend", "options"), [("no.such.Storage", {}), (FOLDER, {"no_such_option": 1})]
 )
-def test_a_storage_that_cannot_be_made_is_an_error(
+def test_a_storage_that_cannot_be_created_is_an_error(
     keep_in: Any, backend: str, options: Any
 ) -> None:
     keep_in(backend, **options)
@@ -65,7 +65,7 @@ def test_an_unknown_way_of_serving_is_an_error(settings: Any, way: Any) -> None:
     assert ids() == ["E008"]
 
 
-def test_each_way_is_right_with_a_storage_that_it_is_for(
+def test_each_way_is_accepted_with_a_suitable_storage(
     settings: Any, keep_in_s3: Any, keep_in: Any
 ) -> None:
     for way in serving.WAYS:
@@ -75,9 +75,7 @@ def test_each_way_is_right_with_a_storage_that_it_is_for(
 
 
 @pytest.mark.parametrize("way", ["x-accel", "x-sendfile"])
-def test_a_web_server_can_send_only_what_is_in_a_folder(
-    settings: Any, keep_in_s3: Any, way: str
-) -> None:
+def test_a_web_server_needs_a_storage_in_a_folder(settings: Any, keep_in_s3: Any, way: str) -> None:
     keep_in_s3()
     settings.ASYNC_DOWNLOADS_SERVE = way
     assert ids() == ["E009"]
@@ -90,9 +88,7 @@ def test_a_location_begins_and_ends_with_a_slash(settings: Any, location: Any) -
     assert ids() == ["E009"]
 
 
-def test_a_redirect_needs_urls_that_are_signed(
-    settings: Any, keep_in: Any, keep_in_s3: Any
-) -> None:
+def test_a_redirect_needs_signed_urls(settings: Any, keep_in: Any, keep_in_s3: Any) -> None:
     settings.ASYNC_DOWNLOADS_SERVE = "redirect"
     keep_in(FOLDER)
     assert ids() == ["E009"]
@@ -105,19 +101,19 @@ def test_a_redirect_needs_urls_that_are_signed(
 
 
 @pytest.mark.parametrize("media_root", ["", "media", Path("media"), Path()])
-def test_w015_a_folder_that_is_another_one_for_each_process(
+def test_w015_reports_a_folder_that_differs_between_processes(
     settings: Any, media_root: str | Path
 ) -> None:
     settings.MEDIA_ROOT = media_root
     assert ids() == ["W015"]
 
 
-def test_w015_a_storage_may_have_such_a_folder_of_its_own(keep_in: Any) -> None:
+def test_w015_reports_a_storage_with_a_relative_folder(keep_in: Any) -> None:
     keep_in(FOLDER, location="downloads")
     assert ids() == ["W015"]
 
 
-def test_w015_is_silent_on_a_folder_of_its_own_and_on_what_is_not_a_folder(
+def test_w015_accepts_an_absolute_folder_and_a_storage_without_one(
     settings: Any, keep_in: Any, keep_in_s3: Any, tmp_path: Path
 ) -> None:
     settings.MEDIA_ROOT = ""
@@ -133,7 +129,7 @@ def test_w015_is_silent_on_a_folder_of_its_own_and_on_what_is_not_a_folder(
 
 
 @pytest.mark.parametrize("inside", ["", "downloads", "some/where"])
-def test_a_folder_in_public_media_is_told_of_in_production(
+def test_a_folder_in_public_media_is_reported_in_production(
     settings: Any, keep_in: Any, inside: str
 ) -> None:
     keep_in(FOLDER, location=str(Path(settings.MEDIA_ROOT) / inside))
@@ -141,7 +137,7 @@ def test_a_folder_in_public_media_is_told_of_in_production(
     assert ids(deploy=True) == ["W007"]
 
 
-def test_a_link_into_public_media_is_seen_through(
+def test_a_symbolic_link_into_public_media_is_followed(
     settings: Any, keep_in: Any, tmp_path: Path
 ) -> None:
     Path(settings.MEDIA_ROOT).mkdir(parents=True, exist_ok=True)
@@ -151,7 +147,9 @@ def test_a_link_into_public_media_is_seen_through(
     assert ids(deploy=True) == ["W007"]
 
 
-def test_what_is_not_public_is_not_told_of(settings: Any, keep_in: Any, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_public_is_accepted(
+    settings: Any, keep_in: Any, tmp_path: Path
+) -> None:
     keep_in(FOLDER, location=str(tmp_path))
     assert ids(deploy=True) == []
     keep_in("django.core.files.storage.InMemoryStorage")
@@ -167,9 +165,7 @@ def test_what_is_not_public_is_not_told_of(settings: Any, keep_in: Any, tmp_path
 # W008
 
 
-def test_s3_that_django_reads_into_memory_is_told_of_in_production(
-    settings: Any, keep_in_s3: Any
-) -> None:
+def test_s3_without_a_spool_limit_is_reported_in_production(settings: Any, keep_in_s3: Any) -> None:
     keep_in_s3()
     assert ids(deploy=True) == ["W008"]
     keep_in_s3(max_memory_size=1_000_000)

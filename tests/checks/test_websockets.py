@@ -1,4 +1,4 @@
-"""Checks of what pushes need: each fires on what is wrong, and only then."""
+"""Checks of what pushes need report what is wrong, and only that."""
 
 import sys
 from typing import Any
@@ -15,7 +15,7 @@ from async_downloads.routing import websocket_urlpatterns
 from async_downloads.ws_consumers import DownloadsConsumer
 from tests.checks.test_checks import ids, messages
 
-#: As a site has it that does everything right.
+#: The application of a site that does everything right.
 APPLICATION = "demo.asgi.application"
 
 
@@ -26,14 +26,16 @@ def with_an_application(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("layers", [{}, None])
-def test_e005_pushes_without_a_channel_layer(settings: Any, layers: Any) -> None:
+def test_e005_reports_pushes_without_a_channel_layer(settings: Any, layers: Any) -> None:
     settings.CHANNEL_LAYERS = layers
     assert ids() == []
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     assert ids() == ["E005"]
 
 
-def test_e005_pushes_without_channels(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_e005_reports_pushes_without_channels(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "channels", None)
     assert ids() == []
     settings.ASYNC_DOWNLOADS_WS_MODE = True
@@ -41,7 +43,7 @@ def test_e005_pushes_without_channels(settings: Any, monkeypatch: pytest.MonkeyP
     assert "django-async-downloads[ws]" in str(messages()[0].hint)
 
 
-def test_e005_is_silent_on_pushes_through_a_layer(settings: Any) -> None:
+def test_e005_accepts_pushes_through_a_layer(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     assert ids() == []
 
@@ -50,7 +52,7 @@ def test_e005_is_silent_on_pushes_through_a_layer(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_w011_pushes_without_an_application(settings: Any, value: Any) -> None:
+def test_w011_reports_pushes_without_an_application(settings: Any, value: Any) -> None:
     settings.ASGI_APPLICATION = value
     assert ids() == []
     settings.ASYNC_DOWNLOADS_WS_MODE = True
@@ -61,14 +63,14 @@ def test_w011_pushes_without_an_application(settings: Any, value: Any) -> None:
 
 
 class OtherConsumer(AsyncWebsocketConsumer):
-    """A site's own, for something else."""
+    """A consumer of the site for another purpose."""
 
 
 other_routes = [path("ws/chat/", OtherConsumer.as_asgi())]
 
 
 async def unknown(scope: Any, receive: Any, send: Any) -> None:
-    """An application that cannot be looked through."""
+    """An application whose routes cannot be read."""
 
 
 CONSUMER = DownloadsConsumer.as_asgi()
@@ -103,7 +105,7 @@ applications = {
 
 
 @pytest.mark.parametrize("name", applications)
-def test_w012_an_application_without_our_route_matters_only_in_production(
+def test_w012_reports_an_application_without_the_route_only_in_production(
     settings: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     settings.ASGI_APPLICATION = f"{__name__}.application"
@@ -116,7 +118,7 @@ def test_w012_an_application_without_our_route_matters_only_in_production(
 
 
 @pytest.mark.parametrize(
-    ("url", "found"),
+    ("url", "expected"),
     [
         ("ws/downloads/", []),
         ("ws/downloads/{username}/", []),
@@ -130,18 +132,18 @@ def test_w012_an_application_without_our_route_matters_only_in_production(
         (5, ["W012"]),
     ],
 )
-def test_w012_asks_whether_the_address_of_the_setting_resolves(
-    settings: Any, url: Any, found: list[str]
+def test_w012_resolves_the_address_of_the_setting(
+    settings: Any, url: Any, expected: list[str]
 ) -> None:
     settings.FORCE_SCRIPT_NAME = "/shop"
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     settings.ASYNC_DOWNLOADS_WS_URL = url
-    assert ids(deploy=True) == found
+    assert ids(deploy=True) == expected
 
 
 @pytest.mark.parametrize("value", ["no.such.application", "tests.settings.no_such_name", "x"])
-def test_w012_an_application_that_cannot_be_imported(settings: Any, value: str) -> None:
+def test_w012_reports_an_application_that_cannot_be_imported(settings: Any, value: str) -> None:
     settings.ASGI_APPLICATION = value
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer"}}
     settings.ASYNC_DOWNLOADS_WS_MODE = True
@@ -151,7 +153,7 @@ def test_w012_an_application_that_cannot_be_imported(settings: Any, value: str) 
 # W014
 
 
-def test_w014_a_layer_that_is_not_shared_matters_only_in_production(settings: Any) -> None:
+def test_w014_reports_a_layer_that_is_not_shared_only_in_production(settings: Any) -> None:
     assert ids(deploy=True) == []
     settings.ASYNC_DOWNLOADS_WS_MODE = True
     assert ids() == []

@@ -1,1 +1,1 @@
-"""A task of each executor that does what the conformance suite asks for, and its workers."""
+"""Tasks and workers of each executor for the conformance suite."""

@@ -1,4 +1,4 @@
-"""For Celery: an app that is told by Django's settings where its broker is."""
+"""For Celery: an app whose broker is in Django's settings."""
 
 from typing import Any
 

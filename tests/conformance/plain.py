@@ -1,4 +1,4 @@
-"""For django-q2, which supervises what it runs."""
+"""For django-q2, whose tasks the package supervises."""
 
 from typing import Any
 

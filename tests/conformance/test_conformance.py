@@ -1,4 +1,4 @@
-"""The conformance suite, with real workers of each executor; the table is printed at the end."""
+"""The conformance suite with real workers of each executor; it prints a table at the end."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Path:
-    """Where workers write their logs, once the database is there that they work for."""
+    """Return the folder for the logs of the workers, once their database exists."""
     return tmp_path_factory.mktemp("workers")
 
 
@@ -28,7 +28,7 @@ def same_as_in_the_workers(settings: Any, shared_cache: str) -> None:
 
 @pytest.fixture(scope="class")
 def worker(request: pytest.FixtureRequest, folder: Path) -> Iterator[Worker]:
-    """A worker that is started for all cases of a class."""
+    """Start a worker for all cases of a class."""
     with request.cls.run(folder) as worker:
         yield worker
 

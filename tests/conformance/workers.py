@@ -1,4 +1,4 @@
-"""Real workers that work for the tests' own database, storage and cache."""
+"""Real workers that use the tests' own database, storage and cache."""
 
 import json
 import os
@@ -19,17 +19,17 @@ from async_downloads.testing.conformance import Worker
 from async_downloads.testing.performing import perform
 from tests import services
 from tests.faults.processes import ROOT, Child, Cluster, eventually
-from tests.pace import PATIENCE, whole
+from tests.pace import LONGEST_WAIT, whole
 
 __all__ = ["STALLED_AFTER", "celery", "django_q", "own_tasks", "threads"]
 
-#: Seconds after which the suite takes a silent task for dead.
+#: Seconds without a heartbeat after which a task has stalled.
 STALLED_AFTER: Final = min(whole(2), 10)
 
 #: Tasks that each executor runs at the same time.
 AT_ONCE: Final = 2
 
-#: What stands for a program in ``python -c``.
+#: The program for ``python -c``.
 CELERY: Final = """
 import sys
 import django
@@ -138,11 +138,11 @@ def threads(folder: Path) -> Iterator[Worker]:
 
     yield Worker(Remembered(perform), endings, AT_ONCE)
     for _, future in futures:
-        future.exception(timeout=PATIENCE)
+        future.exception(timeout=LONGEST_WAIT)
 
 
 def environment(**more: Any) -> dict[str, str]:
-    """Return the environment of a process that works for the tests, with more settings."""
+    """Return the environment of a worker process, with more settings."""
     database = connections["default"].settings_dict
     values = {
         "DATABASES": {"default": {key: value for key, value in database.items() if key != "TEST"}},
@@ -165,6 +165,6 @@ def environment(**more: Any) -> dict[str, str]:
 
 
 def ready(child: Child, sign: str) -> bool:
-    """Return whether a worker has told that it works; fails if it has ended instead."""
+    """Return whether a worker has logged that it works; fail if it has ended."""
     assert child.alive, f"The worker has ended:\n{child.log}"
     return sign in child.log

@@ -1,4 +1,4 @@
-"""Columns whose type is not their field's, and values that Python's types do not hold."""
+"""Columns with another type than their field's, and values that Python's types cannot hold."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True, available_apps=["tests.shop
 
 TABLE: Final = "shop_odd"
 
-#: Field, type of the column, values, and whether the database must make the text of it.
+#: Field, type of the column, values, and whether the database must make the CSV.
 Case = tuple[models.Field[Any, Any], str, list[str], bool]
 
 CHAR: Final = models.CharField(max_length=100)
@@ -315,7 +315,7 @@ AFTER: Final = {
 
 @contextmanager
 def table(kind: str, values: list[str]) -> Iterator[None]:
-    """Keep a table with a column of a type for as long."""
+    """Create a table with a column of a type, for the time of the context."""
     with connection.cursor() as cursor:
         for statement in (f"DROP TABLE IF EXISTS {TABLE}", *AFTER, *BEFORE):
             cursor.execute(statement)
@@ -329,13 +329,13 @@ def table(kind: str, values: list[str]) -> Iterator[None]:
         with connection.cursor() as cursor:
             for statement in (f"DROP TABLE {TABLE}", *AFTER):
                 cursor.execute(statement)
-        # And with it the settings of the session.
+        # A new connection resets the settings of the session.
         connection.close()
 
 
 @isolate_apps("tests.shop")
 def model_of(field: models.Field[Any, Any]) -> Any:
-    """Return a model whose field says what the table need not."""
+    """Return a model whose field need not have the type of the column."""
 
     class Odd(models.Model):
         id = models.IntegerField(primary_key=True)
@@ -354,7 +354,7 @@ def model_of(field: models.Field[Any, Any]) -> Any:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_type_of_the_column_decides_and_not_that_of_the_field(name: str) -> None:
+def test_the_type_of_the_column_decides_and_not_the_field(name: str) -> None:
     field, kind, values, is_fast = CASES[name]
     rows = cast("Any", model_of(field))._default_manager
     querysets = {
@@ -380,4 +380,4 @@ def test_the_type_of_the_column_decides_and_not_that_of_the_field(name: str) -> 
                 else:
                     assert ours in (None, theirs), shape
         if hasattr(connection.Database, "ClientCursor") or connection.vendor != "postgresql":
-            assert (db_csv.text_of(querysets["alone"]) is not None) == is_fast
+            assert (db_csv.writer_for(querysets["alone"]) is not None) == is_fast

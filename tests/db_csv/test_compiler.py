@@ -1,4 +1,4 @@
-"""Text that a database makes of plain columns, against what csv.writer makes of Django's values."""
+"""CSV made by the database, compared with the row path."""
 
 import csv
 import io
@@ -27,39 +27,39 @@ postgres = pytest.mark.skipif(VENDOR != "postgresql", reason="PostgreSQL only")
 sqlite = pytest.mark.skipif(VENDOR != "sqlite", reason="SQLite only")
 mysql = pytest.mark.skipif(VENDOR != "mysql", reason="MariaDB only")
 
-# Outside a transaction, where PostgreSQL copies and MariaDB streams. To empty the tables of
-# every app takes longer than a test.
+# Outside a transaction, PostgreSQL copies and MariaDB streams. To empty the tables of every
+# app would take longer than a test.
 pytestmark = pytest.mark.django_db(
     transaction=True, databases=["default", "elsewhere"], available_apps=["tests.shop"]
 )
 
 FIELDS = [field.attname for field in Specimen._meta.concrete_fields]
 
-#: What a database of each kind makes no text of.
+#: The fields for which the database makes no CSV.
 WITHOUT_TEXT: set[str] = {
     "sqlite": {"data"},
     "postgresql": {"data", "blob", "span", "ratio"},
     "mysql": set(),
 }[VENDOR]
 
-#: Whether it is a driver whose rows go the row path whatever they are.
+#: Whether all rows of the driver take the row path.
 OLD_DRIVER = VENDOR == "postgresql" and not hasattr(connection.Database, "ClientCursor")
 
-fast = pytest.mark.skipif(OLD_DRIVER, reason="psycopg2 makes objects of what PostgreSQL prints")
+fast = pytest.mark.skipif(OLD_DRIVER, reason="psycopg2 accepts values that psycopg 3 refuses")
 
 PRINTED = [name for name in FIELDS if name not in WITHOUT_TEXT]
 
 
 def nothing(rows: int) -> None:
-    """Be told of rows and do nothing."""
+    """Take the number of rows, and do nothing."""
 
 
 def ours(queryset: QuerySet[Any], *, escape: bool = False, encoding: str = "utf-8") -> bytes:
-    text = db_csv.text_of(queryset, escape_formulas=escape)
-    assert text is not None
+    write_rows = db_csv.writer_for(queryset, escape_formulas=escape)
+    assert write_rows is not None
     stream = io.BytesIO()
-    rows = text.write(stream, encoding=encoding, beat=nothing)
-    # Not count(), of which Django makes a wrong statement where there are extra columns.
+    rows = write_rows(stream, encoding, nothing)
+    # Not count(): with extra columns, Django makes a wrong statement for it.
     assert rows == len(list(queryset))
     return stream.getvalue()
 
@@ -130,7 +130,7 @@ specimens = st.builds(
 @given(made=st.lists(specimens, min_size=1, max_size=6), escape=st.booleans())
 @settings(
     max_examples=60,
-    # Each example is a few rows of a database; a smaller one would take minutes to find.
+    # Each example inserts a few rows, so shrinking would take minutes.
     phases=[Phase.explicit, Phase.generate],
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -254,11 +254,11 @@ def test_each_shape_of_a_query_gives_the_bytes_of_the_row_path(
 
 
 class OwnText(models.TextField):
-    """Might print anything."""
+    """A subclass that might print anything."""
 
 
 class OwnQuerySet(QuerySet):
-    """Makes rows of its own."""
+    """A queryset that makes its own rows."""
 
     def iterator(self, chunk_size: int | None = None) -> Iterator[Any]:
         return iter([("own",)])
@@ -284,7 +284,7 @@ FALLS_BACK: dict[str, Callable[[], object]] = {
     "a locked row": lambda: Order.objects.select_for_update().values_list("pk"),
 }
 
-#: What is made of the driver's values anyway on MariaDB.
+#: Querysets whose values MariaDB's driver converts in any case.
 FALLS_BACK_ELSEWHERE: dict[str, Callable[[], object]] = {
     "an unknown function": lambda: Order.objects.annotate(
         x=models.Func(F("status"), function="LOWER", output_field=models.IntegerField())
@@ -298,7 +298,7 @@ def a_union() -> QuerySet[Any]:
     return Order.objects.values_list("pk").union(Customer.objects.values_list("pk"))
 
 
-#: What depends on what PostgreSQL, or MariaDB's driver, tells of the columns.
+#: Querysets for which the described types of the columns decide.
 FALLS_BACK_ON_SQLITE: dict[str, Callable[[], QuerySet[Any]]] = {
     "extra columns": lambda: Order.objects.extra(select={"x": "1"}).values_list("x", "pk"),
     "a field of a site's own": lambda: Order.objects.annotate(
@@ -309,43 +309,43 @@ FALLS_BACK_ON_SQLITE: dict[str, Callable[[], QuerySet[Any]]] = {
 
 
 @pytest.mark.parametrize("name", FALLS_BACK)
-def test_what_does_not_make_rows_of_what_it_selects_has_no_text(name: str) -> None:
-    assert db_csv.text_of(FALLS_BACK[name]()) is None
+def test_a_queryset_that_changes_its_rows_takes_the_row_path(name: str) -> None:
+    assert db_csv.writer_for(FALLS_BACK[name]()) is None
 
 
 @pytest.mark.skipif(VENDOR == "mysql", reason="MariaDB's driver makes values of them")
 @pytest.mark.parametrize("name", FALLS_BACK_ELSEWHERE)
-def test_what_is_not_known_to_print_the_same_has_no_text(name: str) -> None:
-    assert db_csv.text_of(FALLS_BACK_ELSEWHERE[name]()) is None
+def test_an_unknown_column_takes_the_row_path(name: str) -> None:
+    assert db_csv.writer_for(FALLS_BACK_ELSEWHERE[name]()) is None
 
 
 @fast
 @pytest.mark.parametrize("name", FALLS_BACK_ON_SQLITE)
-def test_what_a_database_tells_of_its_columns_is_enough(shop: list[Order], name: str) -> None:
+def test_the_columns_that_a_database_describes_are_enough(shop: list[Order], name: str) -> None:
     queryset = FALLS_BACK_ON_SQLITE[name]()
     if VENDOR == "sqlite":
-        assert db_csv.text_of(queryset) is None
+        assert db_csv.writer_for(queryset) is None
     else:
         assert sorted(parsed(ours(queryset))) == sorted(parsed(theirs(queryset)))
 
 
 @fast
-def test_a_union_has_text_where_the_database_tells_of_its_columns_beforehand(
+def test_a_union_is_printed_if_the_database_describes_its_columns(
     shop: list[Order],
 ) -> None:
     if VENDOR == "postgresql":
         assert sorted(parsed(ours(a_union()))) == sorted(parsed(theirs(a_union())))
     else:
-        assert db_csv.text_of(a_union()) is None
+        assert db_csv.writer_for(a_union()) is None
 
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_TEXT))
-def test_a_field_without_proof_takes_its_whole_export_to_the_row_path(name: str) -> None:
-    assert db_csv.text_of(Specimen.objects.values_list("pk", name)) is None
+def test_one_unknown_field_makes_the_whole_export_take_the_row_path(name: str) -> None:
+    assert db_csv.writer_for(Specimen.objects.values_list("pk", name)) is None
 
 
 @fast
-def test_moments_are_naive_where_a_site_has_no_time_zones(settings: Any) -> None:
+def test_moments_are_naive_without_time_zones(settings: Any) -> None:
     settings.USE_TZ = False
     settings.TIME_ZONE = "Europe/Berlin"
     Specimen.objects.bulk_create(
@@ -357,8 +357,8 @@ def test_moments_are_naive_where_a_site_has_no_time_zones(settings: Any) -> None
     )
     rows = Specimen.objects.order_by("pk").values_list("moment", "pk")
     if VENDOR == "postgresql":
-        # It and Python need not have the same list of a place's offsets.
-        assert db_csv.text_of(rows) is None
+        # The database and Python may have different versions of the time zone database.
+        assert db_csv.writer_for(rows) is None
         return
     assert_same(rows)
     assert b"2026-07-01 12:30:00," in ours(rows)
@@ -375,65 +375,65 @@ def test_any_encoding_is_written_as_the_row_path_writes_it(encoding: str) -> Non
 
 
 @fast
-def test_a_character_that_the_encoding_lacks_is_told_with_its_row() -> None:
+def test_a_character_that_the_encoding_lacks_is_an_error_with_its_row() -> None:
     Customer.objects.bulk_create([Customer(name=name) for name in ("a", "b", "名", "c")])
-    text = db_csv.text_of(Customer.objects.order_by("pk").values_list("name", "pk"))
-    assert text is not None
+    write_rows = db_csv.writer_for(Customer.objects.order_by("pk").values_list("name", "pk"))
+    assert write_rows is not None
     with pytest.raises(DownloadError, match=r"^Row 3 has a character that latin-1 cannot"):
-        text.write(io.BytesIO(), encoding="latin-1", beat=nothing)
+        write_rows(io.BytesIO(), "latin-1", nothing)
     assert Customer.objects.count() == 4
 
 
 @fast
 @pytest.mark.parametrize("inside", [False, True])
-def test_beats_may_make_queries_and_the_connection_is_fit_after_a_cancellation(
+def test_reports_may_make_queries_and_a_cancellation_leaves_the_connection_usable(
     inside: bool,
 ) -> None:
     if inside and VENDOR == "mysql":
-        pytest.skip("MariaDB has no text inside a transaction")
+        pytest.skip("MariaDB makes no CSV inside a transaction")
     Customer.objects.bulk_create([Customer(name=f"n{number}") for number in range(5000)])
     seen = []
 
-    def beat(rows: int) -> None:
+    def report(rows: int) -> None:
         seen.append((rows, Customer.objects.count()))
         if rows >= 2000:
             raise DownloadCancelled
 
     with transaction.atomic() if inside else nullcontext():
-        text = db_csv.text_of(Customer.objects.order_by("pk").values_list("pk", "name"))
-        assert text is not None
+        write_rows = db_csv.writer_for(Customer.objects.order_by("pk").values_list("pk", "name"))
+        assert write_rows is not None
         with pytest.raises(DownloadCancelled):
-            text.write(io.BytesIO(), beat=beat)
+            write_rows(io.BytesIO(), "utf-8", report)
         assert [row for row, _ in seen] == sorted({row for row, _ in seen})
         assert seen[-1] == (2000, 5000)
         assert Customer.objects.count() == 5000
-    # It was no other connection that is left behind.
+    # The original connection is in its place again.
     assert connections["default"] is connection._connections[connection._alias]  # type: ignore[attr-defined]
     assert len(parsed(ours(Customer.objects.values_list("pk", "name")))) == 5000
 
 
 @fast
 @postgres
-def test_a_copy_needs_no_cursor_of_the_servers(shop: list[Order], monkeypatch: Any) -> None:
+def test_copy_needs_no_server_side_cursor(shop: list[Order], monkeypatch: Any) -> None:
     monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
     rows = Order.objects.order_by("pk").values_list("pk", "total")
     assert_same(rows)
     with transaction.atomic():
-        assert db_csv.text_of(rows) is None
+        assert db_csv.writer_for(rows) is None
 
 
 @fast
 @postgres
-def test_no_second_connection_is_asked_of_a_pool(shop: list[Order]) -> None:
+def test_a_pool_gives_no_second_connection(shop: list[Order]) -> None:
     pytest.importorskip("psycopg_pool")
     usual, pooled = connections["default"], connection.copy()
     pooled.settings_dict["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 1, "timeout": 0.5}}
     connections["default"] = pooled
     seen: list[int] = []
     try:
-        text = db_csv.text_of(Order.objects.values_list("pk", "total"))
-        assert text is not None
-        text.write(io.BytesIO(), beat=lambda _rows: seen.append(Order.objects.count()))
+        write_rows = db_csv.writer_for(Order.objects.values_list("pk", "total"))
+        assert write_rows is not None
+        write_rows(io.BytesIO(), "utf-8", lambda _rows: seen.append(Order.objects.count()))
     finally:
         pooled.close()
         pooled.close_pool()
@@ -450,7 +450,7 @@ def test_no_second_connection_is_asked_of_a_pool(shop: list[Order]) -> None:
         ("SET ROLE pg_monitor", "SELECT current_user"),
     ],
 )
-def test_beats_find_the_tables_that_the_session_was_told_of(
+def test_reports_see_the_tables_of_the_session(
     shop: list[Order], statement: str, question: str
 ) -> None:
     def answer() -> Any:
@@ -463,29 +463,29 @@ def test_beats_find_the_tables_that_the_session_was_told_of(
         with connection.cursor() as cursor:
             cursor.execute("GRANT SELECT ON shop_order TO pg_monitor")
             cursor.execute(statement)
-        told = answer()
-        text = db_csv.text_of(Order.objects.values_list("pk", "total"))
-        assert text is not None
-        text.write(io.BytesIO(), beat=lambda _rows: seen.append(answer()))
+        expected = answer()
+        write_rows = db_csv.writer_for(Order.objects.values_list("pk", "total"))
+        assert write_rows is not None
+        write_rows(io.BytesIO(), "utf-8", lambda _rows: seen.append(answer()))
     finally:
         connection.close()
-    assert seen == [told]
+    assert seen == [expected]
 
 
 @fast
-def test_a_connection_of_another_kind_is_the_only_one_that_is_asked(shop: list[Order]) -> None:
+def test_a_connection_of_a_sites_own_class_has_no_second_one(shop: list[Order]) -> None:
     usual = connections["default"]
     own = type("Own", (type(usual),), {"__module__": "tenants"})(usual.settings_dict, usual.alias)
     connections["default"] = own
     seen: list[Any] = []
     try:
-        text = db_csv.text_of(Order.objects.values_list("pk", "total"))
-        if text is not None:
-            text.write(io.BytesIO(), beat=lambda _rows: seen.append(connections["default"]))
+        write_rows = db_csv.writer_for(Order.objects.values_list("pk", "total"))
+        if write_rows is not None:
+            write_rows(io.BytesIO(), "utf-8", lambda _rows: seen.append(connections["default"]))
     finally:
         own.close()
         connections["default"] = usual
-    assert (text is None) == (VENDOR == "mysql")
+    assert (write_rows is None) == (VENDOR == "mysql")
     assert all(one is own for one in seen)
 
 
@@ -495,13 +495,13 @@ def test_a_connection_of_another_kind_is_the_only_one_that_is_asked(shop: list[O
     "statement",
     ["SET datestyle TO 'German'", "SET timezone TO 'Asia/Tokyo'"],
 )
-def test_a_session_that_prints_dates_otherwise_has_no_text(statement: str) -> None:
+def test_a_session_with_another_date_style_takes_the_row_path(statement: str) -> None:
     rows = Specimen.objects.values_list("moment")
-    assert db_csv.text_of(rows) is not None
+    assert db_csv.writer_for(rows) is not None
     try:
         with connection.cursor() as cursor:
             cursor.execute(statement)
-        assert db_csv.text_of(rows) is None
+        assert db_csv.writer_for(rows) is None
     finally:
         connection.close()
 
@@ -509,11 +509,11 @@ def test_a_session_that_prints_dates_otherwise_has_no_text(statement: str) -> No
 @mysql
 def test_inside_a_transaction_mariadb_would_have_to_hold_all_rows() -> None:
     with transaction.atomic():
-        assert db_csv.text_of(Order.objects.values_list("pk")) is None
+        assert db_csv.writer_for(Order.objects.values_list("pk")) is None
 
 
 @mysql
-def test_no_mode_of_sql_changes_what_is_printed(shop: list[Order]) -> None:
+def test_no_sql_mode_changes_the_text(shop: list[Order]) -> None:
     Specimen.objects.create(text="a\\'b", moment=datetime(2026, 1, 1, tzinfo=UTC), uid=uuid.uuid4())
     try:
         with connection.cursor() as cursor:
@@ -550,7 +550,7 @@ ODD_VALUES = [
 
 @sqlite
 @pytest.mark.parametrize(("name", "value"), ODD_VALUES)
-def test_what_sqlite_should_not_hold_is_printed_as_the_row_path_prints_it(
+def test_odd_values_in_sqlite_are_printed_as_the_row_path_prints_them(
     name: str, value: str
 ) -> None:
     Specimen.objects.create()
@@ -560,7 +560,7 @@ def test_what_sqlite_should_not_hold_is_printed_as_the_row_path_prints_it(
 
 
 @sqlite
-def test_what_sqlite_holds_that_is_no_value_fails_as_in_the_row_path() -> None:
+def test_invalid_values_in_sqlite_fail_as_in_the_row_path() -> None:
     Specimen.objects.create()
     with connection.cursor() as cursor:
         cursor.execute("UPDATE shop_specimen SET uid = 'no uuid'")
@@ -572,7 +572,7 @@ def test_what_sqlite_holds_that_is_no_value_fails_as_in_the_row_path() -> None:
 
 
 @fast
-def test_a_second_database_makes_text_of_its_own() -> None:
+def test_a_second_database_makes_its_own_csv() -> None:
     Customer.objects.using("elsewhere").create(name="there, away")
     rows = Customer.objects.using("elsewhere").values_list("name", "pk")
     with CaptureQueriesContext(connections["elsewhere"]) as captured:
@@ -582,7 +582,7 @@ def test_a_second_database_makes_text_of_its_own() -> None:
 
 
 @fast
-def test_the_caller_may_be_in_the_middle_of_another_result(shop: list[Order]) -> None:
+def test_the_caller_may_be_reading_another_result(shop: list[Order]) -> None:
     others = Order.objects.order_by("pk").iterator(chunk_size=2)
     next(others)
     assert_same(Order.objects.order_by("pk").values_list("reference", "total"))

@@ -20,7 +20,7 @@ ENVIRON: Final = {
 SCRIPT: Final = "from demo.settings import distributed as s; print(s.DATABASES, s.Q_CLUSTER)"
 
 
-def test_they_pass_the_deployment_checks(tmp_path: Path) -> None:
+def test_the_settings_pass_the_deployment_checks(tmp_path: Path) -> None:
     checked = check(**ENVIRON, DEMO_VAR=str(tmp_path))
     assert checked.returncode == 0, checked.stderr
     assert "no issues" in checked.stdout
@@ -56,7 +56,7 @@ def test_pgbouncer_turns_off_server_side_cursors() -> None:
 
 
 @pytest.mark.parametrize("missing", ["DEMO_DATABASE_URL", "DEMO_REDIS", "DEMO_S3_BUCKET"])
-def test_each_required_variable_is_missed_by_its_name(missing: str) -> None:
+def test_the_error_names_a_missing_variable(missing: str) -> None:
     rest = {name: value for name, value in ENVIRON.items() if name != missing}
     result = run("-c", SCRIPT, **rest)
     assert result.returncode != 0

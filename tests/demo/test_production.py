@@ -35,7 +35,7 @@ def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_they_pass_the_deployment_checks(tmp_path: Path) -> None:
+def test_the_settings_pass_the_deployment_checks(tmp_path: Path) -> None:
     checked = check(
         DEMO_SECRET_KEY=SECRET, DEMO_ALLOWED_HOSTS="shop.example.org", DEMO_VAR=str(tmp_path)
     )
@@ -66,7 +66,7 @@ def test_the_sign_in_page_shows_no_password_and_needs_https(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("missing", ["DEMO_SECRET_KEY", "DEMO_ALLOWED_HOSTS"])
-def test_each_required_variable_is_missed_by_its_name(missing: str, tmp_path: Path) -> None:
+def test_the_error_names_a_missing_variable(missing: str, tmp_path: Path) -> None:
     environ = {
         "DEMO_SECRET_KEY": SECRET,
         "DEMO_ALLOWED_HOSTS": "shop.example.org",

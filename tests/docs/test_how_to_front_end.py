@@ -135,7 +135,7 @@ def test_the_customised_templates_render(
     DownloadFactory(collection__user=user, running=True, percentage=10)
     markup = signed_in.get("/").content.decode()
     assert "<b>My files</b>" in markup
-    assert "In progress, requested 0\xa0minutes ago" in markup
+    assert "Requested 0\xa0minutes ago. In progress" in markup
 
 
 @pytest.mark.django_db
@@ -159,7 +159,7 @@ def test_a_list_of_your_own(signed_in: Client, user: Any, installed: Installed) 
     DownloadFactory(collection=complete.collection, running=True)
     markup = signed_in.get("/").content.decode()
     assert f'<a href="{complete.url}">' in markup
-    assert "In progress, 0 %" in markup
+    assert "(0 %): In progress" in markup
     script = (STATIC / "js/async_downloads_centre.js").read_text()
     assert "#downloads-dropdown .download-container[data-state]" in script
     assert markup.count('class="download-container" id="download-') == 2

@@ -18,7 +18,6 @@ from django.urls import resolve
 
 from async_downloads import cache, signals
 from async_downloads.models import Download
-from tests.attempts import long_ago
 from tests.docs.helpers import executed, rows_of
 from tests.docs.times import an_hour_ago
 from tests.factories import DownloadFactory, OrderFactory

@@ -16,7 +16,6 @@ from django_q.models import OrmQ
 from async_downloads import cache, signals
 from async_downloads.models import Download
 from tests import queues
-from tests.attempts import long_ago
 from tests.docs.helpers import content
 from tests.docs.people import person_who_may_view_orders
 from tests.docs.times import an_hour_ago

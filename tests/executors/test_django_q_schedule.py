@@ -16,17 +16,17 @@ from async_downloads.executors import django_q_schedule
 from async_downloads.models import Download
 from tests import queues
 from tests.factories import DownloadFactory
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-#: Processes that migrate at once.
+#: Processes that migrate at the same time.
 RACERS = 8
 
 
 @pytest.fixture(autouse=True)
 def as_migrate_leaves_it() -> Iterator[None]:
-    """Begin with one schedule, as every site does, and leave one for the next test."""
+    """Begin with one schedule, as every site does, and restore it for the next test."""
     Schedule.objects.all().delete()
     django_q_schedule.install("default")
     yield
@@ -52,7 +52,7 @@ def test_migrate_installs_it_once() -> None:
         assert ours().count() == 1
 
 
-def test_it_runs_every_hour_for_ever_from_an_hour_from_now() -> None:
+def test_it_runs_every_hour_first_in_an_hour() -> None:
     schedule = ours().get()
     assert schedule.name == "async_downloads: remove expired downloads, every 60 minutes"
     assert (schedule.schedule_type, schedule.minutes) == (Schedule.MINUTES, 60)
@@ -74,7 +74,7 @@ def test_django_q_runs_it(django_assert_max_num_queries: Any) -> None:
     assert not Download.objects.exists()
 
 
-# What an admin made of it
+# Edits by an admin
 
 EDITS = [
     {"name": "Nightly"},
@@ -85,14 +85,14 @@ EDITS = [
     {"schedule_type": Schedule.DAILY, "minutes": None},
     {"schedule_type": Schedule.CRON, "cron": "0 3 * * *", "minutes": None},
     {"cluster": "elsewhere"},
-    {"hook": "site.tasks.tell"},
+    {"hook": "site.tasks.notify"},
     {"kwargs": "q_options={'timeout': 60}"},
     {"next_run": None},
 ]
 
 
 @pytest.mark.parametrize("edit", EDITS, ids=str)
-def test_what_an_admin_edited_is_left_alone(edit: dict[str, Any]) -> None:
+def test_an_edited_row_stays(edit: dict[str, Any]) -> None:
     pk = ours().get().pk
     Schedule.objects.filter(pk=pk).update(**edit)
     before = Schedule.objects.filter(pk=pk).values().get()
@@ -100,10 +100,10 @@ def test_what_an_admin_edited_is_left_alone(edit: dict[str, Any]) -> None:
     assert list(Schedule.objects.values()) == [before]
 
 
-# When next_run alone was changed, the setting has the say: it changes by itself.
+# An edit of next_run alone does not count: django-q2 changes it after each run.
 @pytest.mark.parametrize("edit", EDITS[:-1], ids=str)
 @pytest.mark.parametrize("value", [30, "0 3 * * *", None])
-def test_what_an_admin_edited_is_left_alone_also_when_the_setting_changes(
+def test_an_edited_row_stays_when_the_setting_changes(
     settings: Any, edit: dict[str, Any], value: Any
 ) -> None:
     ours().update(**edit)
@@ -113,7 +113,7 @@ def test_what_an_admin_edited_is_left_alone_also_when_the_setting_changes(
     assert list(Schedule.objects.values()) == [before]
 
 
-# What the setting says
+# The setting
 
 
 @pytest.mark.parametrize("value", [1, 15, 32_767])
@@ -137,7 +137,7 @@ def test_it_runs_when_a_cron_text_says(settings: Any) -> None:
     assert (schedule.next_run.hour, schedule.next_run.minute) == (3, 15)
     assert timedelta() < schedule.next_run - timezone.now() <= timedelta(days=1)
     schedule.full_clean()
-    # The scheduler itself can read it.
+    # The scheduler can read it.
     schedule_run(schedule)
     assert ours().get().next_run > timezone.now()
 
@@ -152,9 +152,9 @@ def schedule_run(schedule: Schedule) -> None:
 
 
 @pytest.mark.parametrize("value", [30, "0 3 * * *", "30 4 * * mon"])
-def test_a_row_that_nobody_edited_follows_the_setting(settings: Any, value: int | str) -> None:
+def test_an_unedited_row_follows_the_setting(settings: Any, value: int | str) -> None:
     pk = ours().get().pk
-    # As it stands after some runs, and after an admin has looked and pressed "save".
+    # The row after some runs, and after an admin has saved the form unchanged.
     ours().update(task="an id", next_run=timezone.now(), hook="", args="", kwargs="")
     for setting in (value, 45, value):
         settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = setting
@@ -169,13 +169,13 @@ def test_a_row_that_nobody_edited_follows_the_setting(settings: Any, value: int 
     assert (ours().get().minutes, ours().get().cron) == (60, None)
 
 
-def test_where_the_setting_stays_so_does_the_next_run() -> None:
+def test_an_unchanged_setting_keeps_the_next_run() -> None:
     before = Schedule.objects.values().get()
     django_q_schedule.install("default")
     assert Schedule.objects.values().get() == before
 
 
-def test_none_makes_no_row_and_removes_one_that_nobody_edited(settings: Any) -> None:
+def test_none_inserts_no_row_and_deletes_an_unedited_one(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = None
     for _ in range(2):
         migrate()
@@ -185,7 +185,7 @@ def test_none_makes_no_row_and_removes_one_that_nobody_edited(settings: Any) -> 
     assert ours().count() == 1
 
 
-def test_a_row_whose_name_has_no_room_for_a_cron_text_counts_as_edited(settings: Any) -> None:
+def test_a_row_whose_name_lacks_its_interval_counts_as_edited(settings: Any) -> None:
     Schedule.objects.all().delete()
     text = f"{','.join(map(str, range(0, 60, 2)))} * * * *"
     assert 60 < len(text) <= 100
@@ -198,7 +198,7 @@ def test_a_row_whose_name_has_no_room_for_a_cron_text_counts_as_edited(settings:
 
 
 @pytest.mark.parametrize("value", ["every day", "0 3 31 2 *", 0, 5.5])
-def test_a_setting_that_cannot_work_is_logged_and_changes_nothing(
+def test_an_invalid_setting_is_logged_and_changes_nothing(
     settings: Any, caplog: pytest.LogCaptureFixture, value: Any
 ) -> None:
     before = Schedule.objects.values().get()
@@ -211,7 +211,7 @@ def test_a_setting_that_cannot_work_is_logged_and_changes_nothing(
     assert f"ASYNC_DOWNLOADS_CLEANUP_SCHEDULE is {value!r}." in caplog.text
 
 
-def test_an_edit_at_the_very_moment_stands(settings: Any) -> None:
+def test_an_edit_at_the_same_moment_stays(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = 30
 
     def edit_first(execute: Any, sql: str, *args: Any) -> Any:
@@ -226,13 +226,13 @@ def test_an_edit_at_the_very_moment_stands(settings: Any) -> None:
     assert (edited, ours().get().minutes) == ([True], 7)
 
 
-def test_several_that_an_admin_made_are_left_alone() -> None:
+def test_several_rows_of_an_admin_stay() -> None:
     Schedule.objects.create(func=django_q_schedule.CLEANUP_PATH, name="Another", minutes=5)
     migrate()
     assert ours().count() == 2
 
 
-def test_the_schedules_of_others_are_left_alone() -> None:
+def test_other_schedules_stay() -> None:
     Schedule.objects.create(func="site.tasks.report", name=django_q_schedule.CLEANUP_NAME)
     ours().delete()
     migrate()
@@ -242,17 +242,17 @@ def test_the_schedules_of_others_are_left_alone() -> None:
     }
 
 
-# At once
+# Concurrent installs
 
 
 def in_threads(work: Callable[[], None], count: int) -> None:
-    """Run the same in several threads, each with a connection of its own."""
+    """Run a function in several threads, each with its own connection."""
     errors: list[BaseException] = []
     barrier = threading.Barrier(count)
 
     def run() -> None:
         try:
-            barrier.wait(timeout=PATIENCE)
+            barrier.wait(timeout=LONGEST_WAIT)
             work()
         except BaseException as error:
             errors.append(error)
@@ -263,31 +263,31 @@ def in_threads(work: Callable[[], None], count: int) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=PATIENCE)
+        thread.join(timeout=LONGEST_WAIT)
     assert errors == []
 
 
 @pytest.mark.parametrize("attempt", range(5))
-def test_racing_installs_end_with_exactly_one(attempt: int) -> None:
+def test_concurrent_installs_end_with_one_row(attempt: int) -> None:
     Schedule.objects.all().delete()
     in_threads(lambda: django_q_schedule.install("default"), RACERS)
     assert ours().count() == 1
 
 
-def test_installs_that_race_with_one_that_is_there_leave_it() -> None:
+def test_concurrent_installs_keep_an_existing_row() -> None:
     before = ours().values().get()
     in_threads(lambda: django_q_schedule.install("default"), RACERS)
     assert ours().values().get() == before
 
 
 def test_an_older_row_that_is_committed_late_is_not_lost() -> None:
-    """Have two installs meet at the worst moment.
+    """Let two installs meet at the worst moment.
 
     The first takes the lower primary key but commits only after the second has
     looked for the oldest row, and before the second removes the others.
     """
     if connection.vendor == "sqlite":
-        pytest.skip("SQLite lets nobody else write before the first has committed")
+        pytest.skip("SQLite allows one writer at a time")
     Schedule.objects.all().delete()
     first_holds, second_looked, first_is_done = (threading.Event() for _ in range(3))
 
@@ -312,7 +312,7 @@ def test_an_older_row_that_is_committed_late_is_not_lost() -> None:
         first_is_done.set()
 
     def second() -> None:
-        first_holds.wait(timeout=PATIENCE)
+        first_holds.wait(timeout=LONGEST_WAIT)
         with connection.execute_wrapper(wait_before_the_removal):
             django_q_schedule.install("default")
 
@@ -321,8 +321,8 @@ def test_an_older_row_that_is_committed_late_is_not_lost() -> None:
     assert ours().count() == 1
 
 
-def test_installs_that_race_with_different_settings_end_with_exactly_one(settings: Any) -> None:
-    # One machine has the new code already, another one has not.
+def test_concurrent_installs_with_different_settings_end_with_one_row(settings: Any) -> None:
+    # One machine has the new settings, another one has the old ones.
     Schedule.objects.all().delete()
     values = [30, 60, "0 3 * * *", 30, 60, "0 3 * * *"]
 
@@ -336,12 +336,12 @@ def test_installs_that_race_with_different_settings_end_with_exactly_one(setting
     assert ours().count() == 1
 
 
-# Nowhere
+# Not installed
 
 
 @pytest.mark.parametrize("model", [Schedule, Download])
-def test_it_is_not_installed_where_a_table_is_missing(model: type[models.Model]) -> None:
-    # As after "migrate auth" on a new database, or after migrating one of the two back.
+def test_it_is_not_installed_while_a_table_is_missing(model: type[models.Model]) -> None:
+    # The state after "migrate auth" on a new database, or after migrating an app back.
     table = model._meta.db_table
     if model is Download:
         Schedule.objects.all().delete()
@@ -356,7 +356,7 @@ def test_it_is_not_installed_where_a_table_is_missing(model: type[models.Model])
             editor.alter_db_table(model, f"{table}_away", table)
 
 
-def test_a_site_without_django_q_has_none(settings: Any) -> None:
+def test_a_site_without_django_q_has_no_schedule(settings: Any) -> None:
     Schedule.objects.all().delete()
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
     django_q_schedule.install("default")

@@ -1,4 +1,4 @@
-"""Queues that run a task at once, and arguments that no queue can carry."""
+"""Queues that run a task at once, and arguments that a queue cannot carry."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -35,17 +35,17 @@ def fail(download_key: str) -> None:
 
 
 def bound_fail(self: Any, download_key: str) -> None:
-    """Fail likewise, as a task that knows itself."""
+    """Fail before anything is saved, as a bound task."""
     fail(download_key)
 
 
 def fail_for_people(download_key: str) -> None:
-    """Fail with a text for the person."""
+    """Fail with a text for the owner."""
     raise DownloadError("Choose a shorter period.")
 
 
 def save_and_fail(download_key: str) -> None:
-    """Fail once the file is there."""
+    """Fail after the file is complete."""
     cache.save_download(download_key, [["row"]])
     raise LookupError("no such table")
 
@@ -61,7 +61,7 @@ celery_save_and_fail = app.task(save_and_fail, name="save_and_fail")
 
 
 def django_task(function: Callable[..., None]) -> Any:
-    """Return a function as a task of Django's framework, on the backend that runs it at once."""
+    """Return a Django task whose backend runs it at once."""
     if not getattr(project_settings, "TASKS_PACKAGE", ""):
         pytest.skip("there are no tasks of Django's")
     return import_string(f"{project_settings.TASKS_PACKAGE}.task")(function)
@@ -78,7 +78,7 @@ def propagating(propagates: bool) -> Iterator[None]:
 
 @pytest.fixture(params=["in a transaction", "at once"])
 def around(request: pytest.FixtureRequest) -> Callable[[], Any]:
-    """What is around the view."""
+    """The transactions around the view."""
     return transaction.atomic if request.param == "in a transaction" else nullcontext
 
 
@@ -88,7 +88,7 @@ def around(request: pytest.FixtureRequest) -> Callable[[], Any]:
     [celery_fail, celery_supervised_fail, celery_bound_fail],
     ids=["bare", "supervised", "bound"],
 )
-def test_celery_that_is_eager_tells_staff_what_the_task_raised(
+def test_staff_see_the_error_of_an_eager_celery_task(
     user: Any, around: Callable[[], Any], task: Any, propagates: bool
 ) -> None:
     with propagating(propagates), around():
@@ -96,7 +96,7 @@ def test_celery_that_is_eager_tells_staff_what_the_task_raised(
     assert_is_the_tasks_own(Download.objects.get())
 
 
-def test_a_text_for_the_person_is_told_from_an_eager_queue_too(
+def test_the_owner_sees_the_download_error_of_an_eager_queue(
     user: Any, around: Callable[[], Any]
 ) -> None:
     for propagates in (False, True):
@@ -105,7 +105,7 @@ def test_a_text_for_the_person_is_told_from_an_eager_queue_too(
         assert Download.objects.get(pk=key).errors == "Choose a shorter period."
 
 
-def test_what_is_complete_stays_so(user: Any, around: Callable[[], Any]) -> None:
+def test_a_complete_download_stays_complete(user: Any, around: Callable[[], Any]) -> None:
     for propagates in (False, True):
         with propagating(propagates), around():
             _, key = init_generic_csv_download(celery_save_and_fail, user, "Orders")
@@ -113,7 +113,7 @@ def test_what_is_complete_stays_so(user: Any, around: Callable[[], Any]) -> None
 
 
 @pytest.mark.parametrize("name", ["fail", "supervised_fail"])
-def test_django_q_in_sync_mode_tells_staff_what_the_task_raised(
+def test_staff_see_the_error_of_django_q_in_sync_mode(
     user: Any, around: Callable[[], Any], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Conf, "SYNC", True)
@@ -123,7 +123,7 @@ def test_django_q_in_sync_mode_tells_staff_what_the_task_raised(
 
 
 @pytest.mark.parametrize("function", [fail, supervised_fail], ids=["bare", "supervised"])
-def test_the_immediate_backend_tells_staff_what_the_task_raised(
+def test_staff_see_the_error_of_the_immediate_backend(
     user: Any, around: Callable[[], Any], function: Callable[[str], None]
 ) -> None:
     task = django_task(function)
@@ -134,12 +134,14 @@ def test_the_immediate_backend_tells_staff_what_the_task_raised(
 
 def assert_is_the_tasks_own(download: Download) -> None:
     assert download.failed
-    assert download.errors == "Something went wrong while the file was being made."
+    assert (
+        download.errors == "Something went wrong while creating the file. Please request it again."
+    )
     assert "LookupError: no such table" in download.error_detail
     assert "in fail" in download.error_detail
 
 
-# What no queue can carry
+# Arguments that a queue cannot carry
 
 
 def unserialisable(queue: str) -> tuple[Any, Any]:
@@ -164,7 +166,7 @@ QUEUES = [
 
 
 @pytest.mark.parametrize("queue", QUEUES)
-def test_what_cannot_be_queued_is_raised_in_the_view_before_anything_is_written(
+def test_invalid_arguments_are_an_error_in_the_view_before_anything_is_written(
     user: Any, around: Callable[[], Any], queue: str
 ) -> None:
     task, argument = unserialisable(queue)
@@ -174,19 +176,21 @@ def test_what_cannot_be_queued_is_raised_in_the_view_before_anything_is_written(
 
 
 @pytest.mark.parametrize("queue", QUEUES)
-def test_a_record_that_is_there_is_failed_with_the_traceback(user: Any, queue: str) -> None:
+def test_an_existing_record_is_failed_with_the_traceback(user: Any, queue: str) -> None:
     task, argument = unserialisable(queue)
     _, key = cache.init_download(user, "report.csv")
     with pytest.raises(Exception, match=r"(?i)serial|pickle|json|type|argument"):
         enqueue_download(task, key, argument)
     download = Download.objects.get()
     assert download.failed
-    assert download.errors == "Something went wrong while the file was being made."
+    assert (
+        download.errors == "Something went wrong while creating the file. Please request it again."
+    )
     assert download.error_detail.startswith("Traceback")
     assert "check_arguments" in download.error_detail
 
 
-def test_a_queue_of_the_sites_own_that_cannot_carry_it_raises_in_the_view(user: Any) -> None:
+def test_a_sites_own_queue_raises_in_the_view(user: Any) -> None:
     class Queue:
         def delay(self, *args: Any) -> None:
             raise TypeError("Object of type User is not JSON serializable")
@@ -199,7 +203,7 @@ def test_a_queue_of_the_sites_own_that_cannot_carry_it_raises_in_the_view(user: 
 
 
 @pytest.mark.parametrize("argument", [1, "text", [1, {"a": None}], 1.5], ids=str)
-def test_what_can_be_queued_passes(argument: Any) -> None:
+def test_valid_arguments_pass(argument: Any) -> None:
     tasks = ("tests.jobs.remember", jobs.celery_remember, jobs.Backend(), jobs.in_thread)
     for task in (*tasks, django_task(jobs.remember)):
         check_arguments(task, ("key", argument), {"named": argument})

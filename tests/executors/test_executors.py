@@ -19,9 +19,9 @@ from async_downloads.models import Download
 from async_downloads.shortcuts import init_generic_csv_download
 from tests import jobs, queues
 from tests.factories import DownloadFactory
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
-#: What django-q2 takes for its own if it is handed along with the task's arguments.
+#: Options of django-q2, which it would take from the task's keyword arguments.
 QUEUE_OPTIONS = {
     "hook": "a.b",
     "group": "my group",
@@ -39,7 +39,7 @@ QUEUE_OPTIONS = {
     "q_options": {"group": "theirs", "timeout": 1},
 }
 
-#: What our own functions on the way call their arguments.
+#: Names of arguments of the package's own functions on the way.
 OUR_NAMES = {"path": "orders/2026", "args": [1], "kwargs": {"a": 1}, "function": "f", "using": "u"}
 
 
@@ -57,11 +57,11 @@ def no_module_level() -> Any:
 
 @pytest.fixture
 def key(transactional_db: None) -> str:
-    """Return the key of a download that waits for its task; a worker reads what is committed."""
+    """Return the key of a download that waits for its task, committed for a worker."""
     return DownloadFactory().download_key
 
 
-# What the task is
+# Kinds of tasks
 
 
 def test_a_celery_task_goes_to_celery_eagerly_or_not() -> None:
@@ -78,7 +78,7 @@ def test_a_celery_task_waits_on_the_broker_for_a_worker() -> None:
     assert jobs.calls == []
     with jobs.celery_app.connection_for_read() as connection:
         queue = connection.SimpleQueue("celery")
-        message = queue.get(timeout=PATIENCE)
+        message = queue.get(timeout=LONGEST_WAIT)
         message.ack()
         queue.close()
     assert message.headers["task"] == "tests.jobs.celery_remember"
@@ -86,12 +86,12 @@ def test_a_celery_task_waits_on_the_broker_for_a_worker() -> None:
 
 
 def test_the_path_of_a_celery_task_goes_to_celery_too() -> None:
-    # A worker of django-q2 would run it, beside Celery's own workers.
+    # Without this, a worker of django-q2 would run it.
     path = "tests.jobs.celery_remember"
     assert enqueuer_for(path) == enqueuer_for(jobs.celery_remember)
 
 
-def test_an_object_that_enqueues_does_so() -> None:
+def test_an_object_with_enqueue_is_queued_by_it() -> None:
     enqueuer_for(jobs.Backend())("key", 1, period="2026")
     assert jobs.Backend.enqueued == [(("key", 1), {"period": "2026"})]
 
@@ -99,7 +99,7 @@ def test_an_object_that_enqueues_does_so() -> None:
 @pytest.mark.parametrize("package", ["django.tasks", "django_tasks"])
 def test_a_django_task_goes_to_its_backend(package: str) -> None:
     if package != project_settings.TASKS_PACKAGE:
-        pytest.skip(f"Django's tasks are those of {project_settings.TASKS_PACKAGE or 'nobody'}")
+        pytest.skip(f"Django's tasks are those of {project_settings.TASKS_PACKAGE or 'no package'}")
     task = import_string(f"{package}.task")(jobs.remember)
     enqueuer_for(task)("key", 1, period="2026")
     assert jobs.calls == [(("key", 1), {"period": "2026"})]
@@ -107,24 +107,24 @@ def test_a_django_task_goes_to_its_backend(package: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("task", [jobs.in_thread, "tests.jobs.in_thread"], ids=["task", "path"])
-def test_a_task_of_a_thread_gets_one(user: Any, task: Any) -> None:
+def test_a_thread_task_gets_a_thread(user: Any, task: Any) -> None:
     _, key = cache.init_download(user, "orders.csv")
     future: Any = enqueuer_for(task)(key, 1, period="2026")
-    assert future.result(timeout=PATIENCE) is None
+    assert future.result(timeout=LONGEST_WAIT) is None
     assert jobs.calls == [((key, 1), {"period": "2026"})]
     assert jobs.threads == [f"download {key}"]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_a_thread_raises_is_recorded_and_told_to_who_asks(user: Any) -> None:
+def test_the_error_of_a_thread_is_recorded_and_in_its_future(user: Any) -> None:
     _, key = cache.init_download(user, "orders.csv")
     with pytest.raises(LookupError):
-        thread_task(jobs.fail).enqueue(key).result(timeout=PATIENCE)
+        thread_task(jobs.fail).enqueue(key).result(timeout=LONGEST_WAIT)
     assert Download.objects.get().failed
 
 
 @pytest.mark.parametrize("function", [jobs.coroutine, jobs.generator, 5])
-def test_a_thread_runs_only_what_runs_when_it_is_called(function: Any) -> None:
+def test_a_thread_task_must_be_a_plain_function(function: Any) -> None:
     with pytest.raises(TypeError):
         thread_task(function)
 
@@ -139,19 +139,19 @@ def test_a_function_or_its_path_waits_for_django_q(key: str, task: Any) -> None:
     assert [(task["success"], task["result"]) for task in done] == [(True, None)]
 
 
-def test_a_function_is_found_by_its_own_name_even_if_it_has_others(key: str) -> None:
+def test_a_function_is_imported_by_its_own_name(key: str) -> None:
     enqueuer_for(jobs.remember_too)(key)
     queues.run_waiting()
     assert jobs.calls == [((key,), {})]
 
 
 @pytest.mark.django_db
-def test_the_path_is_the_group_that_an_admin_can_look_for() -> None:
+def test_the_group_in_django_q_is_the_path() -> None:
     enqueuer_for(jobs.remember)("key")
     assert queues.waiting()[0]["group"] == "tests.jobs.remember"
 
 
-# What is no task
+# Objects that are not tasks
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_the_path_is_the_group_that_an_admin_can_look_for() -> None:
     ],
 )
 @pytest.mark.django_db
-def test_what_is_no_task_is_a_clear_error_before_anything_is_written(
+def test_an_invalid_task_is_an_error_before_anything_is_written(
     user: Any, task: Any, error: Any, message: str
 ) -> None:
     with pytest.raises(error, match=message or None):
@@ -187,7 +187,7 @@ def test_what_is_no_task_is_a_clear_error_before_anything_is_written(
 
 
 @pytest.mark.django_db
-def test_a_plain_function_needs_django_q_and_says_so_before_anything_is_written(
+def test_a_plain_function_without_django_q_is_an_error_before_anything_is_written(
     user: Any, settings: Any
 ) -> None:
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_q"]
@@ -196,12 +196,12 @@ def test_a_plain_function_needs_django_q_and_says_so_before_anything_is_written(
     assert not Download.objects.exists()
 
 
-def test_a_function_that_hides_behind_the_name_of_another_is_refused() -> None:
+def test_a_function_with_the_name_of_another_is_refused() -> None:
     @functools.wraps(jobs.remember)
     def wrapper(download_key: str) -> None:
         """Do something else."""
 
-    # A worker would import the other one.
+    # A worker would import the other function.
     with pytest.raises(ValueError, match=r"tests\.jobs\.remember is not the function"):
         enqueuer_for(wrapper)
 
@@ -211,12 +211,12 @@ def test_a_coroutine_function_that_is_wrapped_is_refused() -> None:
         enqueuer_for(functools.partial(jobs.coroutine))
 
 
-# What its arguments are
+# Arguments
 
 
 @pytest.mark.django_db
-def test_django_q_would_take_such_arguments_for_its_options() -> None:
-    # So that the next test means something.
+def test_django_q_takes_some_arguments_for_its_options() -> None:
+    # The premise of the next test.
     async_task("tests.jobs.remember", "key", group="my group", hook="a.b", timeout=5)
     assert queues.waiting()[0]["kwargs"] == {}
 
@@ -238,7 +238,7 @@ def test_all_of_them_arrive_together(key: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", OUR_NAMES)
-def test_an_argument_named_like_one_of_ours_arrives_at_the_task(user: Any, name: str) -> None:
+def test_an_argument_named_like_an_internal_one_arrives_at_the_task(user: Any, name: str) -> None:
     _, key = init_generic_csv_download(jobs.remember, user, "Orders", **{name: OUR_NAMES[name]})
     queues.run_waiting()
     assert jobs.calls == [((key,), {name: OUR_NAMES[name]})]
@@ -248,24 +248,24 @@ def test_an_argument_named_like_one_of_ours_arrives_at_the_task(user: Any, name:
 @pytest.mark.parametrize(
     "argument", [None, [], {"a": [1]}, ("x",), "ü\x00", 10**30, 1.5, b"\xff", {1, 2}], ids=ascii
 )
-def test_any_value_that_can_travel_arrives(key: str, argument: Any) -> None:
+def test_any_serialisable_value_arrives(key: str, argument: Any) -> None:
     enqueuer_for(jobs.remember)(key, argument, named=argument)
     queues.run_waiting()
     assert jobs.calls == [((key, argument), {"named": argument})]
 
 
 @pytest.mark.django_db
-def test_what_cannot_travel_is_an_error_at_once() -> None:
+def test_an_unserialisable_value_is_an_error_at_once() -> None:
     with pytest.raises(Exception, match=r"pickle|local object"):
         enqueuer_for(jobs.remember)("key", no_module_level())
     assert queues.waiting() == []
 
 
-# What its end is
+# Ends
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_task_that_fails_is_recorded_and_told_to_the_queue(user: Any) -> None:
+def test_a_failure_of_a_task_is_recorded_and_raised_for_the_queue(user: Any) -> None:
     _, key = init_generic_csv_download(jobs.fail, user, "Orders")
     (done,) = queues.run_waiting()
     assert not done["success"]

@@ -1,4 +1,4 @@
-"""Running a task's body, so that its end is recorded whatever it is."""
+"""The body of a task, and the record of its end."""
 
 import logging
 import threading
@@ -17,11 +17,11 @@ from async_downloads import cache, store
 from async_downloads.exceptions import DownloadBusy, DownloadCancelled, DownloadError
 from async_downloads.executors.runner import supervise
 from async_downloads.models import Download
-from async_downloads.store import lifecycle
+from async_downloads.store import claiming
 from tests import pace
 from tests.attempts import stall_all
 from tests.factories import DownloadFactory
-from tests.store.test_lifecycle import closing
+from tests.store.test_claiming import closing
 from tests.test_cache import stored_names
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
@@ -48,23 +48,23 @@ def raising(error: BaseException) -> Callable[[], object]:
 
 
 class TestTheClaim:
-    def test_it_comes_before_the_body(self, key: str) -> None:
+    def test_the_claim_comes_before_the_body(self, key: str) -> None:
         seen: list[tuple[str, int]] = []
         run(key, lambda: seen.append((now().state, now().attempts)))
         assert seen == [("running", 1)]
 
-    def test_what_the_body_saves_is_the_same_attempt(self, key: str) -> None:
+    def test_a_save_in_the_body_is_the_same_attempt(self, key: str) -> None:
         run(key, lambda: cache.save_download(key, [["row"]]))
         assert (now().state, now().attempts) == ("complete", 1)
 
-    def test_one_inside_another_is_the_same_attempt(self, key: str) -> None:
+    def test_a_nested_task_is_the_same_attempt(self, key: str) -> None:
         run(key, lambda: run(key, lambda: cache.save_download(key, [["row"]])), makes_file=False)
         assert (now().state, now().attempts) == ("complete", 1)
 
     @pytest.mark.parametrize(
         "state", [{"complete": True}, {"failed": True, "attempts": 3}], ids=["complete", "tried"]
     )
-    def test_without_it_the_body_does_not_run(self, state: dict[str, Any]) -> None:
+    def test_without_a_claim_the_body_does_not_run(self, state: dict[str, Any]) -> None:
         run(DownloadFactory(**state).download_key, lambda: pytest.fail("It ran."))
 
     def test_a_cleared_download_is_not_built(self, key: str) -> None:
@@ -80,7 +80,7 @@ class TestTheClaim:
             cache.save_download(key, [["row"]])
 
         run(key, body)
-        second.join(timeout=pace.PATIENCE)
+        second.join(timeout=pace.LONGEST_WAIT)
         assert not second.is_alive()
         assert (now().state, now().attempts) == ("complete", 1)
 
@@ -98,7 +98,7 @@ class TestItsEnd:
     @pytest.mark.parametrize(
         "error", [LookupError("secret"), KeyboardInterrupt(), TimeoutException("7 s")], ids=type
     )
-    def test_what_it_raises_is_recorded_and_raised_again(
+    def test_an_exception_is_recorded_and_raised_again(
         self, key: str, error: BaseException
     ) -> None:
         with pytest.raises(type(error)) as raised:
@@ -108,11 +108,11 @@ class TestItsEnd:
         assert type(error).__name__ in now().error_detail
         assert "secret" not in now().errors
 
-    def test_what_is_told_to_the_owner_is_not_raised_again(self, key: str) -> None:
+    def test_a_download_error_is_not_raised_again(self, key: str) -> None:
         run(key, raising(DownloadError("Choose a shorter period.")))
         assert (now().state, now().errors) == ("failed", "Choose a shorter period.")
 
-    def test_what_the_task_has_told_the_owner_stands_when_it_fails(self, key: str) -> None:
+    def test_a_reported_error_stays_when_the_task_fails(self, key: str) -> None:
         def body() -> None:
             cache.set_error(key, "No orders in May")
             raise LookupError("secret")
@@ -127,7 +127,7 @@ class TestItsEnd:
             run(key, raising(SystemExit(3)))
         assert now().failed
 
-    def test_a_cancelled_download_is_no_error(
+    def test_a_cancelled_download_is_not_an_error(
         self, key: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO)
@@ -140,7 +140,7 @@ class TestItsEnd:
         run(key, body)
         assert {record.levelname for record in caplog.records} == {"INFO"}
 
-    def test_a_body_that_counts_without_rows_notices_that_it_was_cancelled(self, key: str) -> None:
+    def test_a_body_that_only_reports_progress_is_cancelled(self, key: str) -> None:
         seen: list[int] = []
 
         def body() -> None:
@@ -153,16 +153,19 @@ class TestItsEnd:
         run(key, body)
         assert len(seen) <= 11
 
-    def test_without_a_file_it_has_failed(self, key: str) -> None:
+    def test_an_end_without_a_file_is_a_failure(self, key: str) -> None:
         run(key, lambda: None)
-        assert (now().state, now().errors) == ("failed", "The task ended without making a file.")
+        assert (now().state, now().errors) == (
+            "failed",
+            "The task ended without a file. Please request it again.",
+        )
 
-    def test_a_failure_that_save_download_has_recorded_stands(self, key: str) -> None:
+    def test_a_failure_of_save_download_stays(self, key: str) -> None:
         run(key, lambda: cache.save_download(key, (1 / 0 for _ in [1])))  # type: ignore[arg-type, misc]
         assert now().failed
         assert "ZeroDivisionError" in now().error_detail
 
-    def test_a_second_try_inside_the_body_may_finish_it(self, key: str) -> None:
+    def test_a_second_save_in_the_body_may_finish_it(self, key: str) -> None:
         def body() -> None:
             cache.save_download(key, (1 / 0 for _ in [1]))  # type: ignore[arg-type, misc]
             assert now().failed
@@ -171,14 +174,14 @@ class TestItsEnd:
         run(key, body)
         assert (now().state, now().errors, now().attempts) == ("complete", "", 1)
 
-    def test_handed_on_it_waits_for_the_run_that_builds_it(self, key: str) -> None:
+    def test_a_task_that_queues_another_leaves_the_download_waiting(self, key: str) -> None:
         run(key, lambda: None, makes_file=False)
         assert (now().state, now().attempts) == ("pending", 0)
         run(key, lambda: cache.save_download(key, [["row"]]))
         assert (now().state, now().attempts) == ("complete", 1)
 
-    def test_a_run_that_was_taken_over_stays_behind_the_other(self, key: str) -> None:
-        """The queue must not take the loser's end for the end of the job."""
+    def test_a_superseded_attempt_waits_for_the_other(self, key: str) -> None:
+        """The queue must not take the end of a superseded attempt for the end of the download."""
         calls: list[int] = []
 
         def body() -> None:
@@ -193,21 +196,21 @@ class TestItsEnd:
         assert len(calls) == 2
         assert (now().state, now().attempts) == ("complete", 3)
 
-    def test_while_the_other_is_alive_the_queue_is_told(
+    def test_while_the_other_attempt_is_alive_the_queue_gets_an_error(
         self, key: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def body() -> None:
             stall_all()
             other = store.claim(key)
             assert other is not None
-            monkeypatch.setattr(lifecycle.time, "sleep", lambda seconds: other.heartbeat())
+            monkeypatch.setattr(claiming.time, "sleep", lambda seconds: other.heartbeat())
             cache.set_percentage(key, 50)
 
         with pytest.raises(DownloadBusy):
             run(key, body)
         assert (now().state, now().attempts) == ("running", 2)
 
-    def test_a_run_that_was_taken_over_says_nothing(self, key: str) -> None:
+    def test_a_superseded_attempt_records_nothing(self, key: str) -> None:
         def body() -> None:
             stall_all()
             assert store.claim(key) is not None
@@ -230,7 +233,7 @@ class TestTransactionsInside:
         assert now().failed
         assert stored_names() == []
 
-    def test_a_report_that_was_rolled_back_is_recorded_all_the_same(self, key: str) -> None:
+    def test_a_report_that_was_rolled_back_is_recorded_again(self, key: str) -> None:
         def body() -> None:
             with transaction.atomic():
                 cache.set_error(key, "No orders in May")
@@ -239,7 +242,7 @@ class TestTransactionsInside:
         run(key, body)
         assert (now().state, now().errors) == ("failed", "No orders in May")
 
-    def test_a_report_in_a_broken_transaction_is_recorded_all_the_same(self, key: str) -> None:
+    def test_a_report_in_a_broken_transaction_is_recorded(self, key: str) -> None:
         def body() -> None:
             with transaction.atomic():
                 try:
@@ -253,7 +256,7 @@ class TestTransactionsInside:
             run(key, body)
         assert (now().state, now().errors) == ("failed", "No orders in May")
 
-    def test_a_run_that_is_cancelled_there_stops(self, key: str, shared_cache: str) -> None:
+    def test_a_cancelled_attempt_in_a_transaction_stops(self, key: str, shared_cache: str) -> None:
         def body() -> None:
             with transaction.atomic():
                 Download.objects.all().delete()
@@ -263,9 +266,12 @@ class TestTransactionsInside:
         run(key, body)
 
 
-def test_a_body_that_only_says_that_it_was_cancelled_has_made_no_file(key: str) -> None:
+def test_a_body_that_raises_download_cancelled_has_failed(key: str) -> None:
     run(key, raising(DownloadCancelled("elsewhere")), makes_file=False)
-    assert (now().state, now().errors) == ("failed", "The task ended without making a file.")
+    assert (now().state, now().errors) == (
+        "failed",
+        "The task ended without a file. Please request it again.",
+    )
 
 
 def _closing(work: Callable[[], object]) -> Callable[[], None]:
@@ -284,7 +290,7 @@ def content() -> bytes:
 
 
 class TestSavingTwice:
-    """A task makes one file: what it saves after that is refused, not dropped."""
+    """A task makes one file: a second one is refused, not dropped."""
 
     @pytest.mark.parametrize("makes_file", [True, False])
     @pytest.mark.parametrize("from_a_thread", [False, True])
@@ -309,16 +315,16 @@ class TestSavingTwice:
         download = now()
         assert (download.state, download.attempts, download.errors) == ("complete", 1, "")
         assert content() == b"first\n"
-        # Nothing was read of it.
+        # No row of it was read.
         assert next(rows) == ["second"]
 
-    def test_a_message_that_is_delivered_again_finds_nothing_to_do(self, key: str) -> None:
+    def test_a_second_delivery_after_the_end_does_nothing(self, key: str) -> None:
         for cell in ("first", "second"):
             supervise(key, partial(cache.save_download, key, [[cell]]), makes_file=True)
             cache.save_download(key, [[cell]])
         assert content() == b"first\n"
 
-    def test_what_was_rolled_back_may_be_saved_again(self, key: str) -> None:
+    def test_a_file_may_be_saved_again_after_a_rollback(self, key: str) -> None:
         def body() -> None:
             with suppress(LookupError), transaction.atomic():
                 cache.save_download(key, [["first"]])
@@ -328,7 +334,7 @@ class TestSavingTwice:
         supervise(key, body, makes_file=True)
         assert content() == b"second\n"
 
-    def test_what_failed_may_be_saved_again(self, key: str) -> None:
+    def test_a_file_may_be_saved_again_after_a_failure(self, key: str) -> None:
         def body() -> None:
             cache.save_download(key, (1 / 0 for _ in range(1)))  # type: ignore[arg-type, misc]
             cache.save_download(key, [["second"]])

@@ -1,4 +1,4 @@
-"""Cells of a file: what a person sees in a changelist, readable by a machine."""
+"""The cells of an export have what a person sees in the changelist, as typed values."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
@@ -60,7 +60,7 @@ def returning(value: Any, **display: Any) -> Any:
 # Headings
 
 
-def test_the_headings_are_those_of_the_page(client: Client, staff_user: Any) -> None:
+def test_the_headings_are_the_same_as_on_the_page(client: Client, staff_user: Any) -> None:
     client.force_login(staff_user)
     OrderFactory()
     page = client.get("/admin/shop/order/").content.decode()
@@ -84,11 +84,11 @@ def test_the_headings_are_those_of_the_page(client: Client, staff_user: Any) -> 
         (lambda order: 1, "--"),
     ],
 )
-def test_a_heading_is_what_the_page_makes_of_it(name: Any, heading: str) -> None:
+def test_a_heading_is_formed_as_on_the_page(name: Any, heading: str) -> None:
     assert columns(Order, name).header == [heading]
 
 
-def test_the_box_to_tick_is_no_column() -> None:
+def test_the_checkbox_is_not_a_column() -> None:
     assert columns(Order, "action_checkbox", "reference").header == ["Reference"]
 
 
@@ -102,7 +102,7 @@ def test_a_column_of_the_model_keeps_its_type(user: Any) -> None:
     assert order_cell("total", Order(total=Decimal("1234.50"))) == Decimal("1234.50")
 
 
-def test_a_time_is_that_of_the_page() -> None:
+def test_a_time_is_in_the_time_zone_of_the_page() -> None:
     moment = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
     download = Download(timestamp=moment)
     with timezone.override("Europe/Berlin"):
@@ -110,14 +110,14 @@ def test_a_time_is_that_of_the_page() -> None:
     assert str(cell) == "2026-02-01 00:30:00+01:00"
 
 
-def test_a_choice_is_printed_by_its_label() -> None:
+def test_a_choice_is_written_as_its_label() -> None:
     assert columns(Download, "state").row(Download(state="running")) == ["In progress"]
-    # The page shows a dash, and a file loses nothing.
+    # The page shows a dash; the file keeps the value.
     assert columns(Download, "state").row(Download(state="unheard of")) == ["unheard of"]
 
 
 @pytest.mark.django_db
-def test_a_related_object_is_printed_as_text() -> None:
+def test_a_related_object_is_written_as_text() -> None:
     order = OrderFactory(customer__name="Ada & Co")
     assert columns(Order, "customer").row(order) == ["Ada & Co"]
     collection = DownloadCollectionFactory(user=None, label="team")
@@ -126,7 +126,7 @@ def test_a_related_object_is_printed_as_text() -> None:
 
 @isolate_apps("tests.shop")
 def test_other_kinds_of_columns() -> None:
-    class Oddity(models.Model):  # noqa: DJ008 (nobody reads one)
+    class Oddity(models.Model):  # noqa: DJ008 (not shown as text)
         data = models.JSONField(default=dict)
         file = models.FileField()
         sizes = models.JSONField(choices=[([1], "one")])
@@ -162,7 +162,7 @@ def of_the_admin(self: Any, order: Any) -> str:
         ("get_deferred_fields", set()),
     ],
 )
-def test_what_a_column_may_be(name: Any, expected: Any) -> None:
+def test_each_kind_of_column_has_its_value(name: Any, expected: Any) -> None:
     order = OrderFactory(pk=7, reference="R1", customer=CustomerFactory(pk=3, name="Ada"))
     assert order_cell(name, order, of_the_admin=of_the_admin) == expected
 
@@ -186,17 +186,17 @@ def test_what_a_column_may_be(name: Any, expected: Any) -> None:
         (mark_safe("<b>5</b> &lt; 6"), "5 < 6"),
     ],
 )
-def test_what_a_callable_returns_keeps_its_type_and_loses_its_markup(value: Any, cell: Any) -> None:
+def test_the_value_of_a_callable_keeps_its_type_and_loses_its_markup(value: Any, cell: Any) -> None:
     made = order_cell(returning(value))
     assert (made, type(made)) == (cell, type(cell))
 
 
 @pytest.mark.parametrize(("value", "cell"), [(True, True), (1, True), (False, False), (None, "")])
-def test_what_is_shown_as_an_icon_is_a_truth_value(value: Any, cell: Any) -> None:
+def test_a_value_shown_as_an_icon_becomes_a_bool(value: Any, cell: Any) -> None:
     assert order_cell(returning(value, boolean=True)) is cell
 
 
-def test_the_property_of_a_model_may_be_shown_as_an_icon() -> None:
+def test_a_property_of_a_model_may_be_shown_as_an_icon() -> None:
     @admin.display(boolean=True)
     def has_many(self: Any) -> int:
         return 3
@@ -212,19 +212,19 @@ def test_the_property_of_a_model_may_be_shown_as_an_icon() -> None:
 
 
 @pytest.mark.parametrize("missing", [models.ObjectDoesNotExist, Order.DoesNotExist])
-def test_what_is_not_there_is_empty(missing: type[Exception]) -> None:
+def test_a_missing_object_or_attribute_is_an_empty_cell(missing: type[Exception]) -> None:
     def column(order: Order) -> str:
         raise missing
 
     assert order_cell(column) == ""
 
 
-def test_what_fails_is_not_hidden() -> None:
+def test_other_errors_of_a_column_are_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         order_cell(lambda order: 1 / 0)
 
 
-def test_djangos_dash_is_empty_and_a_text_of_the_sites_is_written() -> None:
+def test_djangos_dash_is_an_empty_cell_and_another_empty_value_is_written() -> None:
     nothing: Callable[..., Any] = returning(None)
     assert order_cell(nothing) == ""
     assert order_cell(nothing, empty_value_display="n/a") == "n/a"
@@ -242,11 +242,11 @@ def test_djangos_dash_is_empty_and_a_text_of_the_sites_is_written() -> None:
         ("plain", "plain"),
     ],
 )
-def test_of_markup_it_reads_what_a_person_reads(markup: str, text: str) -> None:
-    assert text_of(mark_safe(markup)) == text  # noqa: S308 (a text of ours)
+def test_markup_becomes_the_text_that_a_person_reads(markup: str, text: str) -> None:
+    assert text_of(mark_safe(markup)) == text  # noqa: S308 (text of this test)
 
 
-def test_what_was_escaped_comes_out_as_it_was() -> None:
+def test_escaped_text_is_unescaped() -> None:
     assert text_of(format_html("<i>{}</i>", "<script>")) == "<script>"
 
 
@@ -255,14 +255,14 @@ def test_what_was_escaped_comes_out_as_it_was() -> None:
 
 @pytest.fixture
 def people(db: None) -> list[Any]:
-    """Return two users with groups that are called otherwise than they were made."""
+    """Return two users with groups whose names are in another order than their keys."""
     groups = [Group.objects.create(name=name) for name in ("zebra", "ant, or so", "<b>")]
     people = UserFactory.create_batch(2)
     people[0].groups.set(reversed(groups))
     return people
 
 
-def test_a_many_to_many_relation_is_the_names_of_what_it_leads_to(people: list[Any]) -> None:
+def test_a_many_to_many_relation_is_written_as_names(people: list[Any]) -> None:
     made = columns(get_user_model(), "username", "groups", "groups__name", "groups__id")
     ids = ", ".join(str(group.pk) for group in Group.objects.order_by("pk"))
     names = "zebra, ant, or so, <b>"
@@ -272,7 +272,7 @@ def test_a_many_to_many_relation_is_the_names_of_what_it_leads_to(people: list[A
 
 
 @pytest.mark.parametrize("name", ["user", "user_set", "user__username", "user__email"])
-def test_the_way_back_is_the_names_of_where_it_comes_from(people: list[Any], name: str) -> None:
+def test_a_reverse_relation_is_written_as_names(people: list[Any], name: str) -> None:
     attribute = name.partition("__")[2] or "username"
     group, other = Group.objects.order_by("pk").first(), Group.objects.create(name="empty")
     made = columns(Group, name)
@@ -282,7 +282,7 @@ def test_the_way_back_is_the_names_of_where_it_comes_from(people: list[Any], nam
 
 
 @pytest.mark.django_db
-def test_what_leads_back_to_several_may_be_at_the_end_of_a_path() -> None:
+def test_a_reverse_relation_may_end_a_path() -> None:
     first, second = OrderFactory.create_batch(2, customer=CustomerFactory())
     both = f"{first}, {second}"
     assert order_cell("customer__orders", first) == both
@@ -294,7 +294,7 @@ def test_what_leads_back_to_several_may_be_at_the_end_of_a_path() -> None:
     ) == ["none"]
 
 
-def test_the_order_is_that_of_the_related_model_or_of_its_keys(people: list[Any]) -> None:
+def test_names_are_in_the_order_of_the_related_model_or_of_its_keys(people: list[Any]) -> None:
     permissions = list(Permission.objects.all()[:3])
     people[0].user_permissions.set(reversed(permissions))
     made = columns(get_user_model(), "user_permissions")
@@ -312,18 +312,20 @@ def test_the_order_is_that_of_the_related_model_or_of_its_keys(people: list[Any]
         lambda user: user.groups.raw("SELECT * FROM auth_group ORDER BY id"),
     ],
 )
-def test_what_a_callable_returns_several_of_is_their_names(people: list[Any], several: Any) -> None:
+def test_several_objects_from_a_callable_are_written_as_names(
+    people: list[Any], several: Any
+) -> None:
     assert columns(get_user_model(), several).row(people[0]) == ["zebra, ant, or so, <b>"]
 
 
 @pytest.mark.parametrize(
     "value", [{"a": 1}, {1}, frozenset("a"), b"\0", bytearray(b"\0"), memoryview(b"\0")]
 )
-def test_what_each_format_has_a_rule_for_is_left_to_it(value: Any) -> None:
+def test_values_with_a_rule_in_each_format_are_left_unchanged(value: Any) -> None:
     assert order_cell(returning(value)) is value
 
 
-# What belongs to a row is fetched with the others
+# Related objects are fetched for many rows at once
 
 
 def queries_for(names: list[Any], queryset: Any, **attributes: Any) -> int:
@@ -352,18 +354,18 @@ def test_related_objects_are_fetched_once_for_many_rows(names: list[str], querie
 
 
 @pytest.mark.django_db
-def test_what_a_join_has_brought_is_not_fetched_again() -> None:
+def test_an_object_fetched_by_a_join_is_not_fetched_again() -> None:
     OrderFactory.create_batch(3)
     joined = Order.objects.select_related("customer")
     assert queries_for(["customer", "customer__name"], joined) == 1
-    # The collection comes with the rows, and its user, who may be none, does not.
+    # The join fetches the collection, but not its user, which may be None.
     downloads = Download.objects.select_related("collection")
     DownloadFactory.create_batch(3)
     assert queries_for(["collection__user__email"], downloads) == 2
 
 
 @pytest.mark.django_db
-def test_the_way_back_of_a_one_to_one_relation_is_a_relation_too() -> None:
+def test_the_reverse_of_a_one_to_one_relation_is_fetched_as_a_relation() -> None:
     DownloadCollectionFactory.create_batch(3)
     users = get_user_model().objects.all()
     assert queries_for(["username", "download_collection__key"], users) == 2
@@ -381,32 +383,32 @@ def test_several_objects_are_fetched_once_for_many_rows(people: list[Any], name:
     assert row == ["<b>, ant, or so, zebra"]
 
 
-def test_what_leads_back_is_fetched_once_for_many_rows(people: list[Any]) -> None:
+def test_reverse_relations_are_fetched_once_for_many_rows(people: list[Any]) -> None:
     assert queries_for(["name", "user_set", "user__email"], Group.objects.all()) == 2
 
 
 @pytest.mark.django_db
-def test_a_column_that_is_called_like_an_attribute_of_the_admin_is_a_column() -> None:
+def test_a_field_with_the_name_of_an_admin_attribute_is_a_column() -> None:
     OrderFactory.create_batch(3)
     assert queries_for(["customer"], Order.objects.all(), customer=None) == 2
 
 
 @pytest.mark.django_db
-def test_the_key_of_a_row_that_has_gone_is_an_empty_cell() -> None:
+def test_the_key_of_a_deleted_row_is_an_empty_cell() -> None:
     assert order_cell("customer", Order(customer_id=999)) == ""
     assert order_cell("customer__name", Order(customer_id=999)) == ""
 
 
 @pytest.mark.django_db
-def test_a_method_that_is_called_like_a_relation_fetches_nothing() -> None:
+def test_a_method_with_the_name_of_a_relation_fetches_nothing() -> None:
     OrderFactory.create_batch(3)
     named = {"customer__name": lambda self, order: "mine"}
     assert queries_for(["customer__name"], Order.objects.all(), **named) == 1
 
 
 @isolate_apps("tests.shop")
-def test_an_object_of_any_model_is_fetched_once_for_many_rows(transactional_db: None) -> None:
-    class Note(models.Model):  # noqa: DJ008 (nobody reads one)
+def test_generic_relations_are_fetched_once_for_many_rows(transactional_db: None) -> None:
+    class Note(models.Model):  # noqa: DJ008 (not shown as text)
         content_type = models.ForeignKey(ContentType, on_delete=models.CASCADE)
         object_id = models.PositiveIntegerField()
         about = GenericForeignKey()

@@ -1,7 +1,7 @@
-"""What a ModelAdmin with exports shows, and how it starts one."""
+"""A ModelAdmin with exports: its page, and the start of an export."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -31,7 +31,7 @@ BUTTON = "Export all matching as CSV"
 
 @pytest.fixture(autouse=True)
 def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the exports of orders wait on a queue that can be looked into."""
+    """Use a queue that keeps tasks, so that a test can read them."""
     monkeypatch.setattr(OrderAdmin, "export_task", jobs.Backend())
     yield from jobs.forget()
 
@@ -43,21 +43,21 @@ def client(client: Client, staff_user: Any) -> Client:
 
 
 def staff_with(*permissions: str) -> Client:
-    somebody = UserFactory(is_staff=True)
-    somebody.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    staff = UserFactory(is_staff=True)
+    staff.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client = Client()
-    client.force_login(somebody)
+    client.force_login(staff)
     return client
 
 
-def asked() -> dict[str, Any]:
-    """Return what the only task that was queued has been given."""
+def queued_selection() -> dict[str, Any]:
+    """Return the selection that the only queued task received."""
     ((arguments, _),) = jobs.Backend.enqueued
     key, selection = arguments
     assert Download.objects.get().download_key == key
     assert json.loads(json.dumps(selection)) == selection
-    found: dict[str, Any] = selection
-    return found
+    queued: dict[str, Any] = selection
+    return queued
 
 
 def tick(client: Client, *orders: Order, query: str = "", **data: Any) -> Any:
@@ -65,19 +65,8 @@ def tick(client: Client, *orders: Order, query: str = "", **data: Any) -> Any:
     return client.post(LIST + query, {"action": "export_in_background", **ticked, **data})
 
 
-def told(response: Any) -> list[tuple[str, str]]:
+def messages_of(response: Any) -> list[tuple[str, str]]:
     return [(each.level_tag, str(each)) for each in get_messages(response.wsgi_request)]
-
-
-@pytest.fixture
-def changed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Change what the admin of orders is like."""
-
-    def change(**attributes: Any) -> None:
-        for name, value in attributes.items():
-            monkeypatch.setattr(OrderAdmin, name, value)
-
-    return change
 
 
 # The page
@@ -100,19 +89,19 @@ def test_the_button_posts_the_filters_the_search_and_the_order(client: Client) -
     assert query == {"status__exact": "open", "q": "R", "o": "-3.1"}
 
 
-def test_the_template_of_the_site_is_kept(client: Client, changed: Any) -> None:
-    changed(change_list_template="shop_orders.html")
+def test_the_template_of_the_site_is_kept(client: Client, change_admin: Any) -> None:
+    change_admin(change_list_template="shop_orders.html")
     page = client.get(LIST).content.decode()
     assert "Orders of the shop" in page
     assert BUTTON in page
 
 
-def test_a_window_to_choose_in_has_no_button(client: Client) -> None:
+def test_a_popup_has_no_button(client: Client) -> None:
     assert BUTTON not in client.get(LIST, {"_popup": "1"}).content.decode()
 
 
-def test_other_pages_are_left_alone(client: Client) -> None:
-    # A redirect, and the question whether to delete.
+def test_other_pages_are_unchanged(client: Client) -> None:
+    # A redirect, and the confirmation page of a deletion.
     assert client.get(LIST, {"no_such": "1"}).status_code == 302
     order = OrderFactory()
     question = client.post(LIST, {"action": "delete_selected", "_selected_action": [order.pk]})
@@ -120,8 +109,10 @@ def test_other_pages_are_left_alone(client: Client) -> None:
     assert "Are you sure" in question.content.decode()
 
 
-def test_who_may_not_export_sees_neither(client: Client, changed: Any) -> None:
-    changed(has_export_permission=lambda self, request: False)
+def test_staff_who_may_not_export_see_no_button_and_no_action(
+    client: Client, change_admin: Any
+) -> None:
+    change_admin(has_export_permission=lambda self, request: False)
     OrderFactory()
     page = client.get(LIST).content.decode()
     assert BUTTON not in page
@@ -142,7 +133,7 @@ def test_the_actions_of_the_site_are_kept(actions: Any) -> None:
     assert kind.actions == actions
 
 
-def test_mixed_in_behind_the_admin_it_says_so() -> None:
+def test_the_wrong_order_of_base_classes_is_an_error() -> None:
     with pytest.raises(TypeError, match="must come before the ModelAdmin"):
         type("SomeAdmin", (admin.ModelAdmin, ExportInBackgroundMixin), {})
 
@@ -151,14 +142,14 @@ def test_mixed_in_behind_the_admin_it_says_so() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_button_starts_an_export_of_all_that_matches(client: Client, staff_user: Any) -> None:
+def test_the_button_starts_an_export_of_all_matching_rows(client: Client, staff_user: Any) -> None:
     OrderFactory(reference="R1")
     response = client.post(f"{EXPORT}?status__exact=open&o=-1&q=R&p=3&_facets=True&e=1&all=")
     assert (response.status_code, response.url) == (
         302,
         f"{LIST}?status__exact=open&o=-1&q=R&p=3&_facets=True&e=1&all=",
     )
-    selection = asked()
+    selection = queued_selection()
     assert dict(parse_qsl(selection["query"])) == {"status__exact": "open", "o": "-1", "q": "R"}
     assert selection["keys"] is None
     assert selection["user"] == str(staff_user.pk)
@@ -169,7 +160,7 @@ def test_the_button_starts_an_export_of_all_that_matches(client: Client, staff_u
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_message_leads_to_the_downloads(client: Client) -> None:
+def test_the_message_links_to_the_downloads(client: Client) -> None:
     response = client.post(EXPORT, follow=True)
     page = response.content.decode()
     link = '<a href="/async_downloads/list/">Your downloads</a>'
@@ -177,43 +168,49 @@ def test_the_message_leads_to_the_downloads(client: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_action_starts_an_export_of_what_is_ticked(client: Client) -> None:
+def test_the_action_starts_an_export_of_the_ticked_rows(client: Client) -> None:
     first, _, third = OrderFactory.create_batch(3)
     response = tick(client, first, third, query="?o=-1")
     assert (response.status_code, response.url) == (302, f"{LIST}?o=-1")
-    assert sorted(asked()["keys"]) == sorted([str(first.pk), str(third.pk)])
-    assert asked()["query"] == "o=-1"
+    assert sorted(queued_selection()["keys"]) == sorted([str(first.pk), str(third.pk)])
+    assert queued_selection()["query"] == "o=-1"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_action_with_all_pages_ticked_is_the_same_as_the_button(client: Client) -> None:
+def test_the_action_on_all_pages_is_the_same_as_the_button(client: Client) -> None:
     order, _ = OrderFactory.create_batch(2)
     tick(client, order, query="?q=R", select_across="1")
-    assert (asked()["keys"], asked()["query"]) == (None, "q=R")
+    assert (queued_selection()["keys"], queued_selection()["query"]) == (None, "q=R")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_page_says_in_which_language_and_time_zone(client: Client) -> None:
+def test_the_task_receives_language_and_time_zone_of_the_page(client: Client) -> None:
     with translation.override("de"), timezone.override("Europe/Berlin"):
         client.post(EXPORT, secure=True)
-    assert (asked()["language"], asked()["time_zone"]) == ("de", "Europe/Berlin")
-    assert (asked()["host"], asked()["secure"]) == ("testserver", True)
+    assert (queued_selection()["language"], queued_selection()["time_zone"]) == (
+        "de",
+        "Europe/Berlin",
+    )
+    assert (queued_selection()["host"], queued_selection()["secure"]) == ("testserver", True)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_above_the_limit_the_person_is_told(client: Client, settings: Any) -> None:
+def test_above_the_limit_a_message_says_so(client: Client, settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_MAX_ACTIVE = 1
-    assert [level for level, _ in told(client.post(EXPORT))] == ["success"]
-    *_, (level, text) = told(client.post(EXPORT))
+    assert [level for level, _ in messages_of(client.post(EXPORT))] == ["success"]
+    *_, (level, text) = messages_of(client.post(EXPORT))
     assert level == "error"
     assert text.startswith("You have 1 download in progress.")
     assert Download.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_filters_that_there_are_not_start_nothing(client: Client) -> None:
-    ((level, text),) = told(client.post(f"{EXPORT}?no_such=1"))
-    assert (level, text) == ("error", "These filters do not exist, so nothing was exported.")
+def test_unknown_filters_start_nothing(client: Client) -> None:
+    ((level, text),) = messages_of(client.post(f"{EXPORT}?no_such=1"))
+    assert (level, text) == (
+        "error",
+        "These filters do not exist, so nothing was exported. Choose them again.",
+    )
     assert client.post(f"{EXPORT}?customer__name__startswith=A").status_code == 400
     assert not Download.objects.exists()
 
@@ -229,10 +226,10 @@ def test_filters_that_there_are_not_start_nothing(client: Client) -> None:
     ],
     ids=lambda wrong: next(iter(wrong)),
 )
-def test_what_a_worker_could_not_do_fails_before_anything_is_written(
-    client: Client, changed: Any, wrong: dict[str, Any]
+def test_a_misconfigured_export_fails_before_anything_is_written(
+    client: Client, change_admin: Any, wrong: dict[str, Any]
 ) -> None:
-    changed(**wrong)
+    change_admin(**wrong)
     with pytest.raises((AttributeError, TypeError, LookupError, ImportError)):
         client.post(EXPORT)
     assert not Download.objects.exists()
@@ -243,35 +240,37 @@ def test_without_the_urls_of_the_downloads_the_message_has_no_link(
     client: Client, settings: Any
 ) -> None:
     settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": [path("admin/", admin.site.urls)]})
-    assert told(client.post(EXPORT)) == [("success", "The export has been requested.")]
+    assert messages_of(client.post(EXPORT)) == [("success", "The export has been requested.")]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_the_site_adds_travels_along(client: Client, changed: Any) -> None:
+def test_the_state_of_the_site_is_sent_to_the_worker(client: Client, change_admin: Any) -> None:
     def state(self: Any, request: HttpRequest) -> dict[str, Any]:
         return {"tenant": request.GET["q"]}
 
-    changed(get_export_state=state)
+    change_admin(get_export_state=state)
     client.post(f"{EXPORT}?q=R")
-    assert asked()["state"] == {"tenant": "R"}
+    assert queued_selection()["state"] == {"tenant": "R"}
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("count", [2, 60])
-def test_starting_one_costs_the_same_however_long_the_list(client: Client, count: int) -> None:
+def test_starting_an_export_costs_the_same_for_any_number_of_rows(
+    client: Client, count: int
+) -> None:
     OrderFactory.create_batch(count)
     with CaptureQueriesContext(connection) as captured:
         client.post(f"{EXPORT}?q=R")
-    # Neither a row is read nor are any counted.
+    # No row is read, and rows are not counted.
     assert not [query for query in captured if "shop_order" in query["sql"]]
 
 
-# Who may
+# Permissions
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("permission", ["view_order", "change_order"])
-def test_who_may_see_the_list_may_export_it(permission: str) -> None:
+def test_staff_who_may_see_the_list_may_export_it(permission: str) -> None:
     client = staff_with(permission)
     assert BUTTON in client.get(LIST).content.decode()
     assert client.post(EXPORT).status_code == 302
@@ -280,15 +279,17 @@ def test_who_may_see_the_list_may_export_it(permission: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("permission", ["add_order", "view_customer", "view_download"])
-def test_who_may_not_see_it_may_not_export_it(permission: str) -> None:
+def test_staff_who_may_not_see_the_list_may_not_export_it(permission: str) -> None:
     client = staff_with(permission)
     assert client.post(EXPORT).status_code == 403
     assert not Download.objects.exists()
 
 
 @pytest.mark.django_db
-def test_the_site_may_narrow_it(changed: Any) -> None:
-    changed(has_export_permission=lambda self, request: request.user.has_perm("shop.add_order"))
+def test_the_site_may_restrict_exports(change_admin: Any) -> None:
+    change_admin(
+        has_export_permission=lambda self, request: request.user.has_perm("shop.add_order")
+    )
     order = OrderFactory()
     for client, started in (
         (staff_with("view_order"), 0),

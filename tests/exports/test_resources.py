@@ -1,4 +1,4 @@
-"""Resources of django-import-export as what a file is made of."""
+"""Exports of Resources of django-import-export."""
 
 import sys
 import tracemalloc
@@ -30,7 +30,7 @@ EXPORT = "/admin/shop/order/export-in-background/"
 
 
 class OrderResource(resources.ModelResource):
-    """Orders as this shop hands them out."""
+    """The orders of the shop."""
 
     customer = fields.Field(attribute="customer__name", column_name="Who")
 
@@ -44,7 +44,7 @@ class OrderResource(resources.ModelResource):
         return order.reference.upper()
 
     def filter_export(self, queryset: Any, **kwargs: Any) -> Any:
-        """Leave out what is secret."""
+        """Leave out secret orders."""
         return queryset.exclude(status="secret").select_related("customer")
 
 
@@ -58,7 +58,7 @@ def key(db: None) -> str:
 
 @pytest.fixture
 def changed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Change what the admin of orders is like."""
+    """Change the admin of orders."""
 
     def change(**attributes: Any) -> None:
         for name, value in attributes.items():
@@ -85,7 +85,7 @@ def some_orders() -> None:
 
 
 @pytest.mark.parametrize("kind", ["class", "instance"])
-def test_the_file_is_what_the_resource_exports(key: str, kind: str) -> None:
+def test_the_file_is_the_export_of_the_resource(key: str, kind: str) -> None:
     some_orders()
     export_resource(key, OrderResource if kind == "class" else OrderResource())
     assert content(key) == f"{HEADER}19.90,R1,Ada\n19.90,R2,Ada\n"
@@ -108,7 +108,7 @@ def test_they_need_not_be_a_queryset(key: str) -> None:
     assert content(key) == "name\na\nb\n"
 
 
-def test_the_resource_hears_that_it_is_exported(key: str) -> None:
+def test_before_export_is_called(key: str) -> None:
     heard = []
 
     class Listening(OrderResource):
@@ -120,7 +120,7 @@ def test_the_resource_hears_that_it_is_exported(key: str) -> None:
     assert heard == [orders]
 
 
-def test_it_may_make_a_list_of_the_queryset(key: str) -> None:
+def test_filter_export_may_return_a_list(key: str) -> None:
     class Sorted(OrderResource):
         def filter_export(self, queryset: Any, **kwargs: Any) -> Any:
             return sorted(queryset, key=lambda order: order.reference, reverse=True)
@@ -130,7 +130,7 @@ def test_it_may_make_a_list_of_the_queryset(key: str) -> None:
     assert [line[6:8] for line in content(key).splitlines()[1:]] == ["R3", "R2", "R1"]
 
 
-def test_of_an_unknown_download_the_resource_is_asked_nothing(db: None) -> None:
+def test_for_an_unknown_download_the_resource_is_not_called(db: None) -> None:
     class Silent(OrderResource):
         def before_export(self, queryset: Any, **kwargs: Any) -> None:
             pytest.fail("It was asked.")
@@ -139,7 +139,7 @@ def test_of_an_unknown_download_the_resource_is_asked_nothing(db: None) -> None:
 
 
 @pytest.mark.parametrize("own", ["after_export", "export"])
-def test_what_a_resource_does_to_the_whole_table_is_done(key: str, own: str) -> None:
+def test_changes_to_the_whole_table_are_exported(key: str, own: str) -> None:
     some_orders()
 
     class WithSum(OrderResource):
@@ -159,7 +159,7 @@ def test_what_a_resource_does_to_the_whole_table_is_done(key: str, own: str) -> 
     assert content(key) == f"{HEADER}19.90,R1,Ada\n19.90,R2,Ada\n39.80,,\n"
 
 
-def test_a_way_of_its_own_to_the_objects_is_taken(key: str) -> None:
+def test_an_overridden_iter_queryset_is_used(key: str) -> None:
     some_orders()
 
     class Backwards(OrderResource):
@@ -170,7 +170,7 @@ def test_a_way_of_its_own_to_the_objects_is_taken(key: str) -> None:
     assert content(key) == f"{HEADER}19.90,R2,Ada\n19.90,R1,Ada\n"
 
 
-def test_prefetches_are_fetched_with_each_chunk_and_nothing_is_read_twice(key: str) -> None:
+def test_prefetches_are_read_with_each_chunk_and_no_row_twice(key: str) -> None:
     class CustomerResource(resources.ModelResource):
         orders = fields.Field(column_name="orders")
 
@@ -210,7 +210,7 @@ def test_progress_is_recorded() -> None:
     assert len(set(seen)) == 10
 
 
-def test_the_memory_that_it_takes_does_not_grow_with_the_rows(db: None) -> None:
+def test_memory_does_not_grow_with_the_rows_of_a_resource(db: None) -> None:
     def peak(count: int) -> int:
         orders = (Order(reference="r" * 100, total=1, customer=customer) for _ in range(count))
         key = DownloadFactory().download_key
@@ -226,14 +226,14 @@ def test_the_memory_that_it_takes_does_not_grow_with_the_rows(db: None) -> None:
 
     customer = CustomerFactory()
     peak(10)
-    # What is written is held in memory up to a limit of its own, far above this.
+    # The spool is held in memory up to a limit, far above this.
     few, many = peak(100), peak(3000)
     assert many - few < 3 * 3000 * 100
 
 
-def test_what_is_no_resource_is_a_type_error(key: str) -> None:
+def test_another_object_than_a_resource_is_a_type_error(key: str) -> None:
     for wrong in (Order, "OrderResource", None):
-        with pytest.raises(TypeError, match="no Resource of django-import-export"):
+        with pytest.raises(TypeError, match="neither a Resource of django-import-export"):
             export_resource(key, wrong)
     assert Download.objects.get().attempts == 0
 
@@ -251,13 +251,13 @@ def test_a_resource_that_fails_fails_the_download(key: str) -> None:
     assert "secret" in download.error_detail
 
 
-def test_without_the_extra_it_says_how_to_get_it(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_names_it(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "import_export"]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "import_export", None)
     with pytest.raises(ImproperlyConfigured, match=r"django-async-downloads\[import-export\]"):
         export_resource(key, OrderResource)
-    # Lists of the admin need it not.
+    # Changelists do not need it.
     assert OrderAdmin(Order, admin.site).get_export_resource(HttpRequest()) is None
     assert Download.objects.get().attempts == 0
 
@@ -266,7 +266,7 @@ def test_without_the_extra_it_says_how_to_get_it(key: str, monkeypatch: pytest.M
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_list_of_the_admin_may_be_exported_by_a_resource(
+def test_a_changelist_may_be_exported_by_a_resource(
     client: Client, staff_user: Any, changed: Any
 ) -> None:
     changed(export_resource_class=OrderResource)
@@ -278,13 +278,13 @@ def test_a_list_of_the_admin_may_be_exported_by_a_resource(
 
 
 class Both(ExportInBackgroundMixin, ExportMixin, admin.ModelAdmin):
-    """An admin that has exports of both kinds."""
+    """An admin with both kinds of exports."""
 
     resource_classes = [OrderResource]
 
     def get_export_resource_kwargs(self, request: HttpRequest, **kwargs: Any) -> dict[str, Any]:
-        """Tell the resource who asks."""
-        self.told = request.user
+        """Pass the user to the resource."""
+        self.user = request.user
         return {}
 
 
@@ -304,11 +304,11 @@ def test_the_resources_of_an_admin_of_import_export_are_used(
     assert type(model_admin.get_export_resource(request)) is OrderResource
     assert model_admin.may_export(request)
     if kind is Both:
-        assert model_admin.told == staff_user
+        assert model_admin.user == staff_user
 
 
 @pytest.mark.parametrize("kind", [Both, BothTheOtherWay])
-def test_the_permission_of_import_export_is_asked(
+def test_the_permission_of_import_export_is_checked(
     kind: Any, rf: Any, settings: Any, user: Any
 ) -> None:
     settings.IMPORT_EXPORT_EXPORT_PERMISSION_CODE = "hand_out"

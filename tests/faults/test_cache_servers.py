@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.conftest import Tell
+from tests.conftest import Report
 from tests.faults.harness import Child, NewSite, RedisServer, Server, Site, eventually, missing
 from tests.faults.pages import Page
 
@@ -167,7 +167,7 @@ def test_a_dropped_cache_table_loses_nothing(new_site: NewSite, tell: Tell) -> N
     site = new_site(DATABASE, cache="database")
     measured = {"healthy": export(site, nothing, nothing)}
     measured["dropped"] = export(site, lambda: site.query("DROP TABLE faults_cache"), nothing)
-    tell(TITLE, table(measured))
+    report(TITLE, table(measured))
     assert measured["healthy"].page.unchanged
 
 

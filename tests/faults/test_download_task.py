@@ -71,7 +71,7 @@ def test_every_end_of_a_task_is_recorded(new_site: NewSite) -> None:
     """Exits, failures, no file; an error that the queue should see is raised again."""
     site = new_site("sqlite")
     ends = {
-        "forget": ("", "without making a file"),
+        "forget": ("", "without a file"),
         "fail": ("LookupError", "Something went wrong"),
         "fail_for_people": ("", "Choose a shorter period."),
         "leave": ("RuntimeError", "stopped"),

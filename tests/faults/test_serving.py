@@ -90,9 +90,9 @@ def test_a_missing_file_answers_410_and_fails_the_download(new_site: NewSite, ki
         for _ in range(2):
             answer = person.get(url)
             assert answer.status == 410
-            assert "no longer there" in answer.text
+            assert "This file is missing" in answer.text
         assert person.poll(shown).status == 200
         assert url not in person.poll().text
-        assert "The file is no longer there." in person.poll().text
+        assert "The file is missing." in person.poll().text
         assert site.row(url.split("/")[-2])["state"] == "failed"
         assert person.clear(url.split("/")[-2]).status == 200

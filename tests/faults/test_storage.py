@@ -12,7 +12,7 @@ from tests import s3
 from tests.faults.conftest import needs
 from tests.faults.harness import NewSite, Server, Site, storages
 
-WRONG: Final = "Something went wrong while the file was being made."
+WRONG: Final = "Something went wrong while creating the file. Please request it again."
 
 #: Storages by the way in which they change names.
 STORAGES: Final[dict[str, dict[str, Any]]] = {

@@ -52,7 +52,7 @@ def test_a_worker_waits_for_the_commit_of_the_request(
         assert [start.attempts for start in site.starts(keys[0])] == ["-"]
         eventually(lambda: len(cluster.lines("Processed")) == 3, why="an end of each delivery")
         assert answers[2].status == 500
-        assert cluster.lines("There is no download")
+        assert cluster.lines("does not exist; nothing was written")
         assert person.shown() == dict.fromkeys(keys, "complete") | {first: "pending"}
     assert (len(site.rows()), len(site.files())) == (3, 2)
     assert len(site.starts()) == 2

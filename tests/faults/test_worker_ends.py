@@ -7,8 +7,8 @@ import pytest
 from tests.faults.harness import NewSite, eventually, kill, until_idle
 from tests.pace import stretched
 
-TOO_LONG = "The file took too long, or its worker was stopped."
-WRONG = "Something went wrong while the file was being made."
+TOO_LONG = "It took too long, or the worker was stopped. Please request it again."
+WRONG = "Something went wrong while creating the file. Please request it again."
 
 
 # Delivered twice

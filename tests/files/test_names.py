@@ -1,4 +1,4 @@
-"""1,000 names, stored inside the prefix and fetched back under the name people know. Case 26."""
+"""1,000 file names: each is stored inside the prefix, and fetched under the shown name."""
 
 import os
 import urllib.request
@@ -20,19 +20,19 @@ from async_downloads.files.names import path_for, shortened, shown_name
 from async_downloads.models import Download
 from async_downloads.serving.attachment import MAX_NAME_BYTES
 from tests import file_names, s3
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 pytestmark = pytest.mark.any_database
 
 COUNT: Final = 1000
 
-#: A local S3 takes some 20 ms for each; all of them with TEST_NAMES_ON_S3=1000.
+#: A local S3 takes about 20 ms for each name; TEST_NAMES_ON_S3=1000 tries all.
 COUNT_ON_S3: Final = int(os.environ.get("TEST_NAMES_ON_S3", "150"))
 
 CONTENT: Final = cycle([b"", b"a,b\n", bytes(range(256))])
 
 
-def told_name(disposition: str) -> str:
+def header_name(disposition: str) -> str:
     """Return the name in a header as a browser reads it (RFC 6266)."""
     kind, _, parameter = disposition.partition("; ")
     assert kind == "attachment"
@@ -50,7 +50,7 @@ def told_name(disposition: str) -> str:
 
 
 def check(name: str, content: bytes, fetch: Callable[[HttpResponseBase], tuple[bytes, str]]) -> str:
-    """Store a file for this name and fetch it back; returns its path."""
+    """Store a file with this name and fetch it; return its path."""
     key = str(uuid.uuid4())
     path = storage.save(path_for(key, name), ContentFile(content)).path
     assert path.startswith(f"downloads/{key}/")
@@ -59,7 +59,7 @@ def check(name: str, content: bytes, fetch: Callable[[HttpResponseBase], tuple[b
     attachment = serving.Attachment(path, shown, len(content), '"tag"')
     body, disposition = fetch(serving.serve(RequestFactory().get("/"), attachment))
     assert body == content
-    assert told_name(disposition) == shortened(shown, MAX_NAME_BYTES)
+    assert header_name(disposition) == shortened(shown, MAX_NAME_BYTES)
     return path
 
 
@@ -69,7 +69,7 @@ def from_django(response: Any) -> tuple[bytes, str]:
 
 
 def from_storage(response: Any) -> tuple[bytes, str]:
-    with urllib.request.urlopen(response["Location"], timeout=PATIENCE) as answer:  # noqa: S310 (our own)
+    with urllib.request.urlopen(response["Location"], timeout=LONGEST_WAIT) as answer:  # noqa: S310 (our own)
         return answer.read(), answer.headers["Content-Disposition"]
 
 
@@ -90,12 +90,12 @@ def test_all_names_on_s3(settings: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_name_goes_all_the_way_from_the_task_to_the_browser(signed_in: Client, user: Any) -> None:
+def test_a_name_passes_from_the_task_to_the_browser(signed_in: Client, user: Any) -> None:
     for name in islice(file_names.fuzzed(COUNT), 25):
         _, key = cache.init_download(user, name or "x")
         cache.save_download(key, [["a"], [1]])
         download = Download.objects.get(pk=key)
         response: Any = signed_in.get(download.url)
         assert response.getvalue() == b"a\n1\n"
-        told = shortened(download.filename, MAX_NAME_BYTES)
-        assert told_name(response["Content-Disposition"]) == told
+        expected = shortened(download.filename, MAX_NAME_BYTES)
+        assert header_name(response["Content-Disposition"]) == expected

@@ -1,4 +1,4 @@
-"""Everything that is done with files, on S3: django-storages against a local server. Case 27."""
+"""All operations on files, on S3: django-storages with a local server."""
 
 import urllib.request
 import uuid
@@ -17,8 +17,8 @@ from async_downloads.legacy import adoption
 from async_downloads.models import Download
 from tests import s3
 from tests.attempts import long_ago
-from tests.legacy import old_downloads
-from tests.pace import PATIENCE
+from tests.legacy import legacy_downloads
+from tests.pace import LONGEST_WAIT
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
@@ -35,7 +35,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def on_s3(server: str, settings: Any) -> Iterator[Any]:
-    """Keep the files in an empty bucket; yields boto's client."""
+    """Store the files in an empty bucket; yield boto's client."""
     settings.STORAGES = s3.storages(server)
     settings.ASYNC_DOWNLOADS_STORAGE = "s3"
     settings.ASYNC_DOWNLOADS_SERVE = "redirect"
@@ -46,7 +46,7 @@ def on_s3(server: str, settings: Any) -> Iterator[Any]:
 
 
 def keys(client: Any) -> list[str]:
-    """Return what the bucket holds, markers of folders included."""
+    """Return the keys in the bucket, including markers of folders."""
     found = client.list_objects_v2(Bucket=s3.BUCKET).get("Contents", ())
     return [each["Key"] for each in found]
 
@@ -63,14 +63,14 @@ def made(user: Any, filename: str = "orders.csv", **how: Any) -> Download:
 
 
 def fetched(url: str, **headers: str) -> Any:
-    """Fetch what the storage has; the answer, with its bytes as ``content``."""
+    """Fetch a URL of the storage; return the response with its bytes as ``content``."""
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 (our own)
-    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 (our own)
+    with urllib.request.urlopen(request, timeout=LONGEST_WAIT) as answer:  # noqa: S310 (our own)
         answer.content = answer.read()
         return answer
 
 
-def test_an_export_is_stored_and_the_owner_is_sent_to_it(
+def test_an_export_is_stored_and_the_owner_redirected_to_it(
     signed_in: Client, user: Any, on_s3: Any
 ) -> None:
     download = made(user, "Aufträge & Co. ‘24’.csv")
@@ -95,7 +95,7 @@ def test_an_export_is_stored_and_the_owner_is_sent_to_it(
         ("orders.jsonl", "application/jsonl", None),
     ],
 )
-def test_what_is_compressed_is_not_unpacked_on_the_way(
+def test_a_compressed_file_is_not_decompressed_on_the_way(
     signed_in: Client, user: Any, filename: str, content_type: str, encoding: str | None
 ) -> None:
     download = made(user, filename)
@@ -105,7 +105,7 @@ def test_what_is_compressed_is_not_unpacked_on_the_way(
     assert (answer.content[:2] == b"\x1f\x8b") is (encoding is not None)
 
 
-def test_links_are_minted_for_each_click_and_expire(
+def test_each_click_gets_a_new_link_that_expires(
     signed_in: Client, user: Any, server: str, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.STORAGES = s3.storages(server, querystring_expire=7)
@@ -114,7 +114,7 @@ def test_links_are_minted_for_each_click_and_expire(
     first = signed_in.get(download.url)["Location"]
     signed = parse_qs(urlsplit(first).query)
     assert signed["X-Amz-Expires"] == ["7"]
-    # Time passes for who signs.
+    # Move the clock of the code that signs.
     later = timezone.now() + timedelta(seconds=60)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: later.replace(tzinfo=None))
     second = parse_qs(urlsplit(signed_in.get(download.url)["Location"]).query)
@@ -122,21 +122,21 @@ def test_links_are_minted_for_each_click_and_expire(
     assert second["X-Amz-Signature"] != signed["X-Amz-Signature"]
 
 
-def test_a_foreign_one_gets_no_link(client: Client, user: Any, other_user: Any) -> None:
+def test_another_owners_download_gets_no_link(client: Client, user: Any, other_user: Any) -> None:
     download = made(user)
     client.force_login(other_user)
     response = client.get(download.url)
     assert (response.status_code, response.has_header("Location")) == (404, False)
 
 
-def test_a_lost_download_goes_on_at_the_storage(signed_in: Client, user: Any) -> None:
+def test_an_interrupted_download_resumes_at_the_storage(signed_in: Client, user: Any) -> None:
     location = signed_in.get(made(user).url)["Location"]
     answer = fetched(location, Range="bytes=3-6")
     assert (answer.status, answer.content) == (206, CONTENT[3:7])
 
 
 @pytest.mark.parametrize("asked", [None, "bytes=5-"])
-def test_django_can_send_it_as_well(
+def test_django_can_send_the_file_as_well(
     signed_in: Client, user: Any, settings: Any, asked: str | None
 ) -> None:
     settings.ASYNC_DOWNLOADS_SERVE = "stream"
@@ -146,7 +146,7 @@ def test_django_can_send_it_as_well(
 
 
 @pytest.mark.parametrize("way", ["redirect", "stream"])
-def test_a_file_that_was_removed_behind_our_back_is_410(
+def test_a_file_that_is_missing_from_the_bucket_is_410(
     signed_in: Client, user: Any, on_s3: Any, settings: Any, way: str
 ) -> None:
     settings.ASYNC_DOWNLOADS_SERVE = way
@@ -157,9 +157,7 @@ def test_a_file_that_was_removed_behind_our_back_is_410(
     assert signed_in.get(download.url).status_code == 410
 
 
-def test_a_file_of_its_own_is_stored_and_closing_it_is_the_callers_business(
-    user: Any, tmp_path: Any
-) -> None:
+def test_the_callers_file_is_stored_and_stays_open(user: Any, tmp_path: Any) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(bytes(1_000_000))
     with path.open("rb") as file:
@@ -168,7 +166,7 @@ def test_a_file_of_its_own_is_stored_and_closing_it_is_the_callers_business(
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
-def test_case_22_two_exports_of_one_name_are_two_files(
+def test_two_exports_with_one_name_are_two_files(
     user: Any, on_s3: Any, server: str, settings: Any, overwrite: bool
 ) -> None:
     settings.STORAGES = s3.storages(server, file_overwrite=overwrite)
@@ -182,7 +180,7 @@ def test_an_export_that_fails_leaves_nothing(user: Any, on_s3: Any) -> None:
     assert keys(on_s3) == []
 
 
-def test_clearing_takes_the_file_and_is_fine_twice_or_without_it(
+def test_clearing_deletes_the_file_and_may_be_repeated(
     signed_in: Client, user: Any, on_s3: Any
 ) -> None:
     download, without = made(user), made(user)
@@ -196,14 +194,14 @@ def test_clearing_takes_the_file_and_is_fine_twice_or_without_it(
     assert keys(on_s3) == [other]
 
 
-def test_the_clean_up_takes_what_has_expired(user: Any, on_s3: Any) -> None:
+def test_the_clean_up_deletes_expired_files(user: Any, on_s3: Any) -> None:
     kept, expired = made(user), made(user)
     Download.objects.filter(pk=expired.pk).update(expires_at=long_ago())
     tasks.cleanup_expired_downloads()
     assert keys(on_s3) == [kept.filepath]
 
 
-def test_case_48_orphans_are_found_in_uuid_folders_alone_and_only_when_old(
+def test_only_old_files_in_uuid_folders_are_orphans(
     user: Any, on_s3: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = made(user).filepath
@@ -213,7 +211,7 @@ def test_case_48_orphans_are_found_in_uuid_folders_alone_and_only_when_old(
         put(on_s3, "downloads/a.csv"),
         put(on_s3, f"elsewhere/{uuid.uuid4()}/a.csv"),
         put(on_s3, f"downloads/{uuid.uuid4()}/folder/a.csv"),
-        # What consoles show as an empty folder.
+        # Consoles show this key as an empty folder.
         put(on_s3, f"downloads/{uuid.uuid4()}/", b""),
     ]
     everything = {kept, orphan, *strangers}
@@ -225,14 +223,17 @@ def test_case_48_orphans_are_found_in_uuid_folders_alone_and_only_when_old(
 
 
 @pytest.mark.usefixtures("shared_cache")
-def test_what_0_6_left_there_is_adopted_with_its_files(
+def test_downloads_of_0_6_are_adopted_with_their_files(
     user: Any, signed_in: Client, on_s3: Any
 ) -> None:
-    complete, lost = old_downloads.store("ada"), old_downloads.begin("ada", complete=True, url="x")
-    renamed = old_downloads.begin("ada", "b.csv", complete=True, url="x")
+    complete, lost = (
+        legacy_downloads.store("ada"),
+        legacy_downloads.begin("ada", complete=True, url="x"),
+    )
+    renamed = legacy_downloads.begin("ada", "b.csv", complete=True, url="x")
     put(on_s3, f"downloads/{renamed}/b_1.csv")
     nobodys = put(on_s3, f"downloads/{uuid.uuid4()}/c.csv")
-    # What consoles show as an empty folder.
+    # Consoles show this key as an empty folder.
     put(on_s3, f"downloads/{uuid.uuid4()}/", b"")
     outcomes = [finding.outcome for finding in adoption.adopt()]
     assert sorted(outcomes) == ["complete", "complete", "failed", "ownerless"]

@@ -1,4 +1,4 @@
-"""Where files lie, and what they are called there."""
+"""Files in the storage, and their names."""
 
 import io
 import os
@@ -26,7 +26,7 @@ OTHER_KEY = "7d0f4f43-58a4-4b52-8ab2-6bb2f8b0a111"
 
 
 def is_own_child(path: str) -> bool:
-    """Return whether a path is a file right in the download's own folder."""
+    """Return whether a path is a file directly in the download's folder."""
     folder, _, name = path.rpartition("/")
     return folder == f"downloads/{KEY}" and name not in ("", ".", "..")
 
@@ -76,7 +76,7 @@ def check_name(name: str, content: bytes) -> None:
     with storage.storage().open(stored.path) as opened:
         assert opened.read() == content
     assert (folder() / PurePosixPath(stored.path).name).read_bytes() == content
-    # Two names that become the same leave both files there.
+    # Two names with the same stored name are two files.
     assert stored_files() >= {stored.path}
 
 
@@ -96,7 +96,7 @@ def check_name(name: str, content: bytes) -> None:
         ("x" * 300 + ".v2.csv.gz", "x" * 193 + ".csv.gz"),
     ],
 )
-def test_a_stored_name_is_near_to_what_was_asked_for(asked: str, stored: str) -> None:
+def test_a_stored_name_is_like_the_requested_one(asked: str, stored: str) -> None:
     assert stored_name(asked) == stored
 
 
@@ -116,7 +116,7 @@ def test_a_stored_name_is_near_to_what_was_asked_for(asked: str, stored: str) ->
         ("", 4, ""),
     ],
 )
-def test_a_name_is_cut_in_front_of_its_extension(name: str, size: int, short: str) -> None:
+def test_a_long_name_is_shortened_before_its_extension(name: str, size: int, short: str) -> None:
     assert shortened(name, size) == short
 
 
@@ -135,9 +135,7 @@ def test_a_name_is_cut_in_front_of_its_extension(name: str, size: int, short: st
     ],
     ids=ascii,
 )
-def test_a_shown_name_is_what_was_asked_for_less_what_cannot_be_shown(
-    asked: str, shown: str
-) -> None:
+def test_a_shown_name_has_no_invisible_characters(asked: str, shown: str) -> None:
     assert shown_name(asked) == shown
 
 
@@ -154,7 +152,7 @@ def test_the_longest_path_fits_the_column() -> None:
 
 
 @pytest.mark.parametrize("max_size", [10, 10_000_000], ids=["rolled over", "in memory"])
-def test_a_spooled_file_is_stored_whole_from_its_beginning(max_size: int) -> None:
+def test_a_spooled_file_is_stored_from_its_beginning(max_size: int) -> None:
     content = b"0123456789" * 100_000
     with SpooledTemporaryFile(max_size=max_size) as spool:
         spool.write(content)
@@ -169,7 +167,7 @@ def test_an_empty_file_is_stored() -> None:
     assert (folder() / "a.csv").read_bytes() == b""
 
 
-def test_a_name_that_is_taken_is_not_overwritten_and_the_returned_one_is_kept() -> None:
+def test_a_taken_name_is_not_overwritten() -> None:
     first = storage.save(path_for(KEY, "a.csv"), File(io.BytesIO(b"first")))
     second = storage.save(path_for(KEY, "a.csv"), File(io.BytesIO(b"second")))
     assert first.path == f"downloads/{KEY}/a.csv"
@@ -179,14 +177,14 @@ def test_a_name_that_is_taken_is_not_overwritten_and_the_returned_one_is_kept() 
 
 
 class RenamingStorage(FileSystemStorage):
-    """A storage that has its own mind about names."""
+    """A storage that chooses its own names."""
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
         return f"elsewhere/{uuid.uuid4().hex}"
 
 
 class ClosingStorage(FileSystemStorage):
-    """A storage that reads from where the file stands, and closes it, as S3's does."""
+    """A storage that reads from the current position and closes the file, as S3's does."""
 
     def _save(self, name: str, content: Any) -> str:
         saved: str = super()._save(name, ContentFile(content.read()))
@@ -206,7 +204,7 @@ class FlatStorage(InMemoryStorage):
 
 
 class BrokenStorage(FileSystemStorage):
-    """A storage that cannot delete just now."""
+    """A storage whose deletions fail."""
 
     def delete(self, name: str) -> None:
         raise ConnectionError("no route to the storage")
@@ -223,12 +221,12 @@ def use_storage(settings: Any) -> Any:
     return use
 
 
-def test_the_name_that_the_storage_returns_is_the_one_that_is_kept(use_storage: Any) -> None:
+def test_the_path_is_the_one_that_the_storage_returns(use_storage: Any) -> None:
     use_storage(RenamingStorage)
     stored = storage.save(path_for(KEY, "a.csv"), File(io.BytesIO(b"x")))
     assert stored.path.startswith("elsewhere/")
     assert stored_files() == {stored.path}
-    # The folder is not the download's own, so nothing beside the file itself may go.
+    # The folder is not the download's own, so only the file itself may be deleted.
     (folder().parent.parent / "elsewhere" / "neighbour").touch()
     storage.sweep(stored.path, download_key=KEY)
     assert stored_files() == {"elsewhere/neighbour"}
@@ -244,14 +242,14 @@ def test_a_storage_gets_the_file_from_its_beginning_and_may_close_it(use_storage
 
 @pytest.fixture
 def umask() -> Iterator[None]:
-    """Work as a process whose files nobody else may read."""
+    """Use a umask with which only the owner may read files."""
     before = os.umask(0o077)
     yield
     os.umask(before)
 
 
 @pytest.mark.parametrize("max_size", [10, 10_000_000], ids=["rolled over", "in memory"])
-def test_case_25_modes_are_what_the_storage_is_told_whatever_the_umask(
+def test_modes_are_those_of_the_storage_with_any_umask(
     umask: None, max_size: int, settings: Any
 ) -> None:
     backend = "django.core.files.storage.FileSystemStorage"
@@ -266,7 +264,7 @@ def test_case_25_modes_are_what_the_storage_is_told_whatever_the_umask(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_case_25_a_file_that_a_storage_would_move_stays_where_it_is(user: Any) -> None:
+def test_a_callers_file_is_copied_and_not_moved(user: Any) -> None:
     with TemporaryUploadedFile("a.csv", "text/csv", 3, None) as file:
         file.write(b"a,b")
         _, key = cache.init_download(user, "a.csv")
@@ -277,7 +275,7 @@ def test_case_25_a_file_that_a_storage_would_move_stays_where_it_is(user: Any) -
         assert stored.read() == b"a,b"
 
 
-def test_a_removed_file_is_gone_and_removing_it_again_is_fine(
+def test_a_file_may_be_removed_twice(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     path = put(f"downloads/{KEY}/a.csv")
@@ -287,7 +285,7 @@ def test_a_removed_file_is_gone_and_removing_it_again_is_fine(
     assert caplog.records == []
 
 
-def test_removing_what_a_strict_storage_does_not_have_is_fine(
+def test_a_missing_file_may_be_removed_from_a_strict_storage(
     use_storage: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_storage(FlatStorage)
@@ -306,7 +304,7 @@ def test_a_storage_that_cannot_delete_is_logged_and_not_raised(
     assert "no route" in caplog.text
 
 
-def test_a_sweep_takes_the_own_folder_and_nothing_else() -> None:
+def test_a_sweep_deletes_only_the_downloads_folder() -> None:
     path = put(f"downloads/{KEY}/a.csv")
     put(f"downloads/{KEY}/left over.tmp")
     outside = {
@@ -325,7 +323,7 @@ def test_a_sweep_takes_the_own_folder_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     "path", [f"downloads/{OTHER_KEY}/a.csv", "downloads/a.csv", "a.csv", f"downloads/{KEY}", ""]
 )
-def test_a_sweep_of_a_path_outside_the_own_folder_takes_that_file_alone(path: str) -> None:
+def test_a_sweep_of_a_path_outside_the_downloads_folder_deletes_only_that_file(path: str) -> None:
     kept = {
         put(f"downloads/{OTHER_KEY}/neighbour.csv"),
         put("downloads/neighbour.csv"),
@@ -338,7 +336,7 @@ def test_a_sweep_of_a_path_outside_the_own_folder_takes_that_file_alone(path: st
     assert stored_files() == kept
 
 
-def test_a_sweep_leaves_an_empty_folder_that_is_not_its_own() -> None:
+def test_a_sweep_keeps_an_empty_folder_of_another_name() -> None:
     path = put(f"elsewhere/{OTHER_KEY}/a.csv")
     storage.sweep(path, download_key=KEY)
     assert stored_files() == set()
@@ -352,16 +350,16 @@ def test_a_sweep_can_keep_one_file() -> None:
     assert stored_files() == {kept}
 
 
-def test_a_sweep_of_a_folder_that_holds_a_folder_leaves_that(
+def test_a_sweep_keeps_a_folder_in_the_folder(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     path = put(f"downloads/{KEY}/a.csv")
-    deeper = put(f"downloads/{KEY}/somebody's/b.csv")
+    deeper = put(f"downloads/{KEY}/another/b.csv")
     storage.sweep(path, download_key=KEY)
     assert stored_files() == {deeper}
 
 
-def test_a_storage_without_folders_is_swept_of_the_file_itself(
+def test_in_a_storage_without_folders_a_sweep_deletes_the_file(
     use_storage: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_storage(FlatStorage)
@@ -374,7 +372,7 @@ def test_a_storage_without_folders_is_swept_of_the_file_itself(
     assert caplog.records == []
 
 
-def test_a_storage_that_may_not_be_listed_is_swept_of_the_file_itself(settings: Any) -> None:
+def test_in_a_storage_that_cannot_be_listed_a_sweep_deletes_the_file(settings: Any) -> None:
     path = put(f"downloads/{KEY}/a.csv")
     refusing = {"BACKEND": "tests.storages.StorageWithoutList"}
     settings.STORAGES = {**settings.STORAGES, "default": refusing}
@@ -382,7 +380,7 @@ def test_a_storage_that_may_not_be_listed_is_swept_of_the_file_itself(settings: 
     assert stored_files() == set()
 
 
-def test_the_storage_is_the_default_one_as_it_is_now(use_storage: Any) -> None:
+def test_the_default_storage_is_looked_up_at_each_use(use_storage: Any) -> None:
     assert isinstance(storage.storage(), FileSystemStorage)
     use_storage(FlatStorage)
     assert isinstance(storage.storage(), FlatStorage)

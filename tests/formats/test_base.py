@@ -1,4 +1,4 @@
-"""What a format is."""
+"""The definition of a format."""
 
 import sys
 from typing import Any
@@ -14,7 +14,7 @@ def nothing(rows: Any, stream: Any, options: Options) -> int:
 
 
 @pytest.mark.parametrize("extensions", [(), ("html",), (".HTML",), (".html", "")])
-def test_extensions_that_no_file_could_have_are_refused(extensions: tuple[str, ...]) -> None:
+def test_invalid_extensions_are_refused(extensions: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=r"extensions=.* of format 'html'"):
         Format("html", extensions, "text/html", nothing)
 
@@ -25,19 +25,19 @@ def test_a_format_must_have_a_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("install", "told"), [("", "no_such_module"), ("site[extra]", "site[extra]")]
+    ("install", "named"), [("", "no_such_module"), ("site[extra]", "site[extra]")]
 )
-def test_what_is_not_installed_is_told_with_what_to_do(install: str, told: str) -> None:
+def test_a_missing_package_is_named_with_its_installation(install: str, named: str) -> None:
     found = Format("html", (".html",), "text/html", nothing, "no_such_module", install)
     with pytest.raises(ImproperlyConfigured) as raised:
         found.require()
     assert str(raised.value) == (
         "The format 'html' needs no_such_module, which is not installed. "
-        f'Install it with: pip install "{told}".'
+        f'Install it with: pip install "{named}".'
     )
 
 
-def test_what_is_installed_is_not_imported_to_find_out() -> None:
+def test_the_check_for_a_package_does_not_import_it() -> None:
     module = "this"
     assert module not in sys.modules
     Format("html", (".html",), "text/html", nothing, requires=module).require()

@@ -1,4 +1,4 @@
-"""What a cell of each kind becomes."""
+"""The conversion of cells."""
 
 import base64
 import enum
@@ -33,7 +33,7 @@ class Level(enum.Enum):
     PAIR = (1, 2)
 
 
-class Mixed(str, enum.Enum):  # noqa: UP042 (its own text is another)
+class Mixed(str, enum.Enum):  # noqa: UP042 (it prints another text)
     LOW = "low"
 
 
@@ -64,7 +64,7 @@ PLAIN = [
 
 
 @pytest.mark.parametrize("cell", PLAIN, ids=repr)
-def test_what_each_format_writes_is_left_as_it_is(cell: Any) -> None:
+def test_plain_values_stay_unchanged(cell: Any) -> None:
     assert flat(cell) is cell
     assert tree(cell) is cell
 
@@ -110,12 +110,12 @@ def test_what_each_format_writes_is_left_as_it_is(cell: Any) -> None:
         ),
     ],
 )
-def test_what_each_format_writes_in_its_place(cell: Any, value: Any) -> None:
+def test_other_values_are_converted(cell: Any, value: Any) -> None:
     assert flat(cell) == value
     assert type(flat(cell)) is type(value)
 
 
-def test_structures_are_made_of_lists_and_dictionaries() -> None:
+def test_structures_become_lists_and_dictionaries() -> None:
     assert tree({"k": ({1}, deque([b"ab"])), "l": MappingProxyType({1: Level.PAIR})}) == {
         "k": [[1], ["YWI="]],
         "l": {"1": [1, 2]},
@@ -130,12 +130,12 @@ JSON = st.recursive(
 
 
 @given(st.lists(JSON) | st.dictionaries(st.text(), JSON))
-def test_json_text_is_read_as_it_was(cell: Any) -> None:
+def test_json_text_can_be_parsed_to_the_same_value(cell: Any) -> None:
     assert json.loads(flat(cell)) == cell
 
 
 @given(st.binary())
-def test_bytes_are_read_as_they_were(cell: bytes) -> None:
+def test_bytes_can_be_decoded_from_their_text(cell: bytes) -> None:
     for kind in (bytes, bytearray, memoryview):
         assert base64.b64decode(flat(kind(cell))) == cell
 
@@ -166,19 +166,19 @@ def generated() -> Any:
         "within keys manager queryset raw related"
     ),
 )
-def test_what_is_not_a_value_is_refused(cell: Any, reason: str) -> None:
+def test_an_object_without_a_value_is_refused(cell: Any, reason: str) -> None:
     with pytest.raises(CellError, match=re.escape(reason)):
         flat(cell)
 
 
 @pytest.mark.django_db
-def test_an_object_of_a_model_is_its_text() -> None:
+def test_a_model_instance_is_its_text() -> None:
     customer = CustomerFactory(name="Ada")
     assert flat(customer) == str(customer)
     assert flat([customer]) == json.dumps([str(customer)])
 
 
-# What is of libraries that the package does not import
+# Values of libraries that the package does not import
 
 
 @pytest.fixture(params=["psycopg", "psycopg2"])
@@ -205,16 +205,16 @@ def ranges(request: pytest.FixtureRequest) -> Any:
     ],
     ids=repr,
 )
-def test_a_range_is_what_its_database_prints(ranges: Any, bounds: Any, text: str) -> None:
+def test_a_range_is_printed_as_by_its_database(ranges: Any, bounds: Any, text: str) -> None:
     assert flat(ranges(*bounds)) == text
     assert flat([ranges(*bounds)]) == json.dumps([text])
 
 
-def test_an_empty_range_is_what_its_database_prints(ranges: Any) -> None:
+def test_an_empty_range_is_printed_as_by_its_database(ranges: Any) -> None:
     assert flat(ranges(empty=True)) == "empty"
 
 
-def test_several_ranges_are_what_their_database_prints() -> None:
+def test_a_multirange_is_printed_as_by_its_database() -> None:
     found = pytest.importorskip("psycopg.types.range").Range
     several = pytest.importorskip("psycopg.types.multirange").Multirange
     assert flat(several([found(1, 3), found(5, 8)])) == "{[1,3),[5,8)}"
@@ -230,7 +230,7 @@ def pd() -> ModuleType:
     return pytest.importorskip("pandas")
 
 
-def test_values_of_numpy_are_those_of_python(np: Any) -> None:
+def test_values_of_numpy_become_python_values(np: Any) -> None:
     moment = np.datetime64("2026-01-31T09:05:00.5", "ns")
     for cell, value in [
         (np.int8(3), 3),
@@ -254,7 +254,7 @@ def test_values_of_numpy_are_those_of_python(np: Any) -> None:
         assert type(flat(cell)) is type(value)
 
 
-def test_values_of_pandas_are_those_of_python(pd: Any) -> None:
+def test_values_of_pandas_become_python_values(pd: Any) -> None:
     moment = datetime(2026, 1, 31, 9, 5, 0, 500_000, tzinfo=UTC)
     exact = pd.Timestamp("2026-01-31 09:05:00.123456789")
     for cell, value in [

@@ -24,18 +24,18 @@ def written(format_name: str, rows: Any = ROWS, **options: Any) -> bytes:
 
 @pytest.mark.parametrize("name", ["csv", "tsv", "csv-excel", "jsonl"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig"])
-def test_unpacked_it_is_the_same(name: str, encoding: str) -> None:
+def test_the_decompressed_file_is_the_same(name: str, encoding: str) -> None:
     packed = written(f"{name}.gz", encoding=encoding)
     assert gzip.decompress(packed) == written(name, encoding=encoding)
 
 
-def test_a_workbook_can_be_read_unpacked() -> None:
-    # gzip cannot go back to where a ZIP file keeps the sizes.
+def test_a_decompressed_workbook_can_be_read() -> None:
+    # gzip cannot seek back to where a ZIP file keeps the sizes.
     book = openpyxl.load_workbook(io.BytesIO(gzip.decompress(written("xlsx.gz"))))
     assert [[cell.value for cell in row] for row in book.worksheets[0].rows] == ROWS
 
 
-def test_the_same_rows_are_the_same_bytes_whenever_they_are_written(
+def test_the_same_rows_are_the_same_bytes_at_any_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first = written("csv.gz", name="orders.csv.gz")
@@ -43,7 +43,7 @@ def test_the_same_rows_are_the_same_bytes_whenever_they_are_written(
     assert written("csv.gz", name="other.csv.gz") == first
 
 
-def test_it_is_written_as_it_comes() -> None:
+def test_rows_are_written_as_they_come() -> None:
     stream = io.BytesIO()
     seen = []
 
@@ -58,7 +58,7 @@ def test_it_is_written_as_it_comes() -> None:
     assert sum(1 for _ in csv.reader(text)) == 200_000
 
 
-def test_an_archive_has_the_rows_in_a_member_and_not_itself() -> None:
+def test_a_compressed_archive_does_not_contain_itself() -> None:
     archive = gzip.decompress(written("zip.gz", name="orders.zip.gz"))
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         assert opened.namelist() == ["orders.csv"]

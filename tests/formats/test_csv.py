@@ -1,4 +1,4 @@
-"""CSV, byte for byte what ``csv.writer`` writes."""
+"""CSV with the same bytes as ``csv.writer``."""
 
 import codecs
 import csv
@@ -62,7 +62,7 @@ TABLES: dict[str, list[Any]] = {
 }
 
 
-#: OWASP's set, and what Excel makes the same of in some languages.
+#: The signs of OWASP, and those that Excel reads in some languages.
 STARTS = ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
 
 
@@ -71,22 +71,22 @@ class Choice(TextChoices):
 
 
 class Money(Decimal):
-    """A number of a site's own."""
+    """A site's own class of numbers."""
 
 
 def escaped(rows: Iterable[Iterable[Any]]) -> list[list[str]]:
-    """Return the cells that a spreadsheet reads of rows that were escaped."""
+    """Return the cells that a spreadsheet reads from escaped rows."""
     stream = io.BytesIO()
     write(rows, stream, escape_formulas=True)
     return list(csv.reader(io.StringIO(stream.getvalue().decode(), newline="")))
 
 
-# Case 43 of the faults
+# Formulas
 
 
 @pytest.mark.parametrize("start", STARTS, ids=ascii)
-def test_text_that_would_be_a_formula_gets_an_apostrophe_if_the_site_wishes(start: str) -> None:
-    # The comma has csv.writer quote it in any case.
+def test_formulas_get_an_apostrophe_if_the_setting_says_so(start: str) -> None:
+    # csv.writer quotes a cell with a comma in any case.
     text = f"{start}1+cmd|' /C calc'!A0,"
     assert escaped([["id", text, f" {text}", f"a{text}"], [text]]) == [
         ["id", f"'{text}", f" {text}", f"a{text}"],
@@ -101,7 +101,7 @@ SIGNS = ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
 @pytest.mark.parametrize(
     "between", [*';,\t|"\r\n\ufeff', "\r\n", ";\ufeff", ',"', ";\t"], ids=ascii
 )
-def test_no_formula_begins_where_a_spreadsheet_begins_another_cell(between: str, sign: str) -> None:
+def test_no_formula_begins_after_a_separator_in_a_cell(between: str, sign: str) -> None:
     cell = f"hello{between}{sign}1+1"
     safe = f"hello{between}'{sign}1+1"
     assert escaped([[cell, "x"], [cell]]) == [[safe, "x"], [safe]]
@@ -116,7 +116,7 @@ def test_a_byte_order_mark_hides_no_formula(sign: str) -> None:
     assert escaped([[f"\ufeff{sign}1"]]) == [[f"\ufeff'{sign}1"]]
 
 
-#: As people write.
+#: Text as people write it.
 PROSE = [
     "a\r\nb",
     "Sir,\n\nthanks",
@@ -129,7 +129,7 @@ PROSE = [
 
 
 @pytest.mark.parametrize("text", [*PROSE, "a, -5", "x;y", '"', ";", "\ufeff"], ids=ascii)
-def test_text_without_a_formula_is_left_alone(text: str) -> None:
+def test_text_without_a_formula_stays_unchanged(text: str) -> None:
     assert escaped([["x", text]]) == [["x", text]]
 
 
@@ -138,9 +138,9 @@ HARMFUL = st.text(st.sampled_from("=+-@\uff1d;,\t|\"\r\n\ufeff' a1"))
 
 @settings(deadline=None)
 @given(HARMFUL)
-def test_whatever_separates_no_part_of_a_cell_is_a_formula(text: str) -> None:
+def test_with_any_separator_no_part_of_a_cell_is_a_formula(text: str) -> None:
     ((cell,),) = escaped([[text]])
-    # As LibreOffice does: at any of the signs, and a mark is not seen.
+    # LibreOffice splits at any of the separators, and drops a byte order mark.
     parts = re.split(r'[;,\t|"\r\n]', cell.replace("\ufeff", ""))
     assert not [part for part in parts if part[:1] in SIGNS]
     assert re.sub("'", "", cell) == re.sub("'", "", text)
@@ -167,7 +167,7 @@ def test_whatever_separates_no_part_of_a_cell_is_a_formula(text: str) -> None:
     ],
     ids=ascii,
 )
-def test_a_typed_number_and_harmless_text_are_left_alone(cell: Any) -> None:
+def test_numbers_and_harmless_text_stay_unchanged(cell: Any) -> None:
     assert escaped([["x", cell]]) == [["x", "" if cell is None else str(cell)]]
 
 
@@ -176,12 +176,12 @@ def test_a_typed_number_and_harmless_text_are_left_alone(cell: Any) -> None:
     ["-5", "+44 20 7946 0000", mark_safe("=1+1"), gettext_lazy("=1+1"), Choice.MINUS, Printed()],
     ids=["number", "phone", "safe", "lazy", "choice", "printed"],
 )
-def test_text_is_text_whatever_it_is_made_of(cell: Any) -> None:
-    # A number that comes as text is text, because text from people may go on as it likes.
+def test_text_of_any_class_is_escaped(cell: Any) -> None:
+    # A number in text is text: text from people may continue in any way.
     assert escaped([[cell]]) == [[f"'{cell}"]]
 
 
-def test_a_row_may_be_of_any_kind() -> None:
+def test_a_row_may_be_any_iterable() -> None:
     rows: list[Iterable[Any]] = [iter(["=1"]), (cell for cell in ["=1", 5]), {"=1"}, ()]
     assert escaped(rows) == [["'=1"], ["'=1", "5"], ["'=1"], []]
 
@@ -214,7 +214,7 @@ def test_a_site_decides_whether_formulas_are_escaped(
 
 
 def cell_of(cell: object, delimiter: str) -> str:
-    """Return a cell as Python 3.13 writes it, whatever the Python here is."""
+    """Return a cell as Python 3.13 writes it, on any version of Python."""
     text = "" if cell is None else str(cell)
     return '"' + text.replace('"', '""') + '"' if set(text) & {delimiter, *'"\r\n'} else text
 
@@ -222,11 +222,11 @@ def cell_of(cell: object, delimiter: str) -> str:
 def reference(
     rows: Iterable[Iterable[Any]], encoding: str, delimiter: str = ",", line_end: str = "\n"
 ) -> bytes:
-    """Return what Python 3.13's ``csv.writer`` makes of rows."""
+    """Return rows as Python 3.13's ``csv.writer`` writes them."""
     text = ""
     for row in rows:
         cells = [cell_of(cell, delimiter) for cell in row]
-        # An empty line would be no row.
+        # A reader would skip an empty line.
         text += ('""' if cells == [""] else delimiter.join(cells)) + line_end
     return text.encode(encoding)
 
@@ -258,7 +258,7 @@ def test_no_rows_make_no_text(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "ascii"])
-def test_an_encoding_of_one_byte_a_character_writes_those_bytes(encoding: str) -> None:
+def test_a_single_byte_encoding_writes_its_bytes(encoding: str) -> None:
     rows = [["id", "price"], [1, Decimal("19.90")], ['"', "a\nb"]]
     assert written(rows, encoding) == reference(rows, encoding)
     if encoding != "ascii":
@@ -320,12 +320,12 @@ def test_half_a_surrogate_names_its_row(encoding: str) -> None:
         written([["a"], ["\ud800"]], encoding)
 
 
-def test_what_cannot_be_encoded_while_the_rows_are_made_is_not_blamed_on_the_file() -> None:
+def test_an_encoding_error_of_the_rows_is_not_taken_for_one_of_the_file() -> None:
     def rows() -> Iterator[list[str]]:
         yield ["id"]
         yield [str("名".encode("ascii"))]
 
-    # Its text is the site's own and not meant for people, and utf-8 can write anything.
+    # Its message is not meant for the owner, and utf-8 can write any character.
     with pytest.raises(UnicodeEncodeError, match="ascii"):
         written(rows())
 
@@ -342,7 +342,7 @@ def test_an_error_of_the_rows_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize("rows", [5, None, [object()]])
-def test_rows_that_are_none_are_an_error(rows: Any) -> None:
+def test_none_instead_of_rows_is_an_error(rows: Any) -> None:
     with pytest.raises((TypeError, DownloadError)):
         written(rows)
 
@@ -369,7 +369,7 @@ def test_a_spooled_file_may_roll_over_at_any_point(max_size: int, encoding: str)
 
 
 class FullDisk(io.BytesIO):
-    """A disk with room for a little."""
+    """A disk that is soon full."""
 
     def write(self, data: Any) -> int:
         if self.tell() + len(data) > 20_000:
@@ -378,14 +378,14 @@ class FullDisk(io.BytesIO):
 
 
 @pytest.mark.parametrize("count", [3000, 100_000])
-def test_a_full_disk_is_told_as_it_is_and_leaves_nothing_behind(count: int) -> None:
+def test_the_error_of_a_full_disk_is_raised_and_leaves_nothing(count: int) -> None:
     stream = FullDisk()
     with pytest.raises(OSError, match="No space left") as raised:
         write(([number, "abcdefgh"] for number in range(count)), stream)
     assert raised.value.errno == errno.ENOSPC
     del raised
-    # What is left of the text layer must neither close the stream nor complain when it goes:
-    # such a complaint is a warning, and warnings are errors here.
+    # The text layer must neither close the stream nor warn when it is garbage-collected:
+    # warnings are errors here.
     gc.collect()
     assert not stream.closed
 
@@ -393,7 +393,7 @@ def test_a_full_disk_is_told_as_it_is_and_leaves_nothing_behind(count: int) -> N
 @pytest.mark.parametrize(
     "encoding", ["utf-8", "UTF8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1", "cp1252", "big5"]
 )
-def test_a_text_encoding_passes(encoding: str) -> None:
+def test_a_text_encoding_is_accepted(encoding: str) -> None:
     check_encoding(encoding)
 
 
@@ -407,7 +407,7 @@ def test_an_unknown_encoding_or_one_that_is_not_for_text_is_refused(encoding: st
 
 
 @pytest.mark.parametrize("encoding", [None, 5, b"utf-8", "utf-8\x00"], ids=ascii)
-def test_what_is_no_name_of_an_encoding_is_refused(encoding: Any) -> None:
+def test_an_encoding_that_is_not_a_name_is_refused(encoding: Any) -> None:
     with pytest.raises(ValueError, match=r"encoding|null"):
         check_encoding(encoding)
 
@@ -425,16 +425,16 @@ def test_a_header_is_written_first_and_not_counted(name: str) -> None:
     assert stream.getvalue().decode("utf-8-sig").split() == ["n", "1", "2"]
 
 
-def test_in_tsv_tabs_are_between_and_what_has_one_is_quoted() -> None:
+def test_tsv_separates_by_tabs_and_quotes_cells_with_tabs() -> None:
     rows = [["a,b", "c\td", 'say "hi"', None], ["e\nf", 5]]
     content = made("tsv", rows)
     assert content == b'a,b\t"c\td"\t"say ""hi"""\t\n"e\nf"\t5\n'
 
 
-def test_excel_gets_its_mark_and_its_line_ends() -> None:
+def test_excel_gets_a_byte_order_mark_and_its_line_ends() -> None:
     assert made("csv-excel", [["a", "ü"], ["b\nc"]]) == '\ufeffa,ü\r\n"b\nc"\r\n'.encode()
     assert made("csv-excel", [["ü"]], encoding="UTF8") == "\ufeffü\r\n".encode()
-    # What has a mark of its own, or none, is as it was wished for.
+    # Another encoding is used unchanged, with its own byte order mark or without.
     assert made("csv-excel", [["ü"]], encoding="utf-16") == "ü\r\n".encode("utf-16")
     assert made("csv-excel", [["ü"]], encoding="latin-1") == b"\xfc\r\n"
 
@@ -445,7 +445,7 @@ def test_formulas_are_escaped_in_every_kind_of_csv(name: str) -> None:
     assert content.decode("utf-8-sig").replace("\t", ",").split() == ["'=2", "'=1+1,-5"]
 
 
-#: What is quoted, what is not, and what a parser might trip over.
+#: Cells that are quoted, cells that are not, and hard cases for a parser.
 CELLS = st.text(st.sampled_from(",\t\"\r\n' ab\x00\ufeff\u2028")) | st.text(
     st.characters(exclude_categories=["Cs"])
 )
@@ -454,13 +454,13 @@ KINDS = [("csv", ",", "\n"), ("tsv", "\t", "\n"), ("csv-excel", ",", "\r\n")]
 
 
 def unmarked(name: str, rows: Iterable[Iterable[Any]], **options: Any) -> bytes:
-    """Return a file without the byte order mark that Excel gets."""
+    """Return a file without the byte order mark for Excel."""
     content = made(name, rows, **options)
     return content.removeprefix(codecs.BOM_UTF8) if name == "csv-excel" else content
 
 
 def parsed(text: str, delimiter: str, line_end: str) -> list[list[str]]:
-    """Read a file as RFC 4180 has it, and nothing that it does not allow."""
+    """Parse a file strictly by RFC 4180."""
     cell = rf'"((?:[^"]|"")*)"|([^"\r\n{delimiter}]*)'
     at, rows, row = 0, list[list[str]](), list[str]()
     while at < len(text):
@@ -503,14 +503,14 @@ def test_a_carriage_return_is_quoted_wherever_it_is(
     assert parsed(text, delimiter, line_end) == [[cell], *rows]
 
 
-def test_returns_in_many_rows_take_no_longer_than_their_number() -> None:
+def test_the_time_for_carriage_returns_is_linear() -> None:
     rows = [["a" * 50_000, "\r" * 50_000, '"' * 50_000]] * 3
     assert written(rows) == reference(rows, "utf-8")
     ((cell, *_),) = escaped([[";" * 50_000 + "=" * 50_000]])
     assert cell.count("'") == 1
 
 
-def test_a_row_of_text_is_as_it_is_in_a_file() -> None:
+def test_a_line_is_as_in_a_file() -> None:
     assert line(["a\rb", None, {"k": "é"}, "=1"]) == '"a\rb",,"{""k"": ""é""}",=1\n'
     assert line(["=1", -5], escape_formulas=True, delimiter="\t", line_end="") == "'=1\t-5"
 
@@ -519,14 +519,14 @@ def test_a_row_of_text_is_as_it_is_in_a_file() -> None:
 @pytest.mark.parametrize(
     ("header", "row", "place"), [(["名"], ["a"], "The header"), (["a"], ["名"], "Row 1")]
 )
-def test_an_unencodable_cell_is_placed_without_the_header(
+def test_an_unencodable_cell_is_counted_without_the_header(
     name: str, header: list[str], row: list[str], place: str
 ) -> None:
     with pytest.raises(DownloadError, match=f"^{place} has a character that latin-1 cannot write"):
         made(name, [row], header=header, encoding="latin-1")
 
 
-def test_an_unencodable_cell_of_a_later_row_is_placed_without_the_header() -> None:
+def test_an_unencodable_cell_of_a_later_row_is_counted_without_the_header() -> None:
     rows = ([number, "名" if number == 300 else "a"] for number in itertools.count(1))
     with pytest.raises(DownloadError, match=r"^Row 300 "):
         made("csv", rows, header=["number", "text"], encoding="latin-1")

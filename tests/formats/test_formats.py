@@ -1,4 +1,4 @@
-"""Each format from the call of a task to the file that a person gets."""
+"""Each format, from the call in a task to the file in the browser."""
 
 import gzip
 import io
@@ -50,12 +50,12 @@ def member_of(content: bytes) -> list[list[Any]]:
 
 
 CASES = {
-    # What is asked for: the file name and format=. What is got: name, type and rows.
+    # Keys: the requested file name and format=. Values: the name, type and rows of the file.
     ("a.csv", None): ("a.csv", "text/csv", text_of),
     ("a.txt", None): ("a.txt", "text/plain", text_of),
     ("a.dat", None): ("a.dat", None, text_of),
     ("a.csv", "csv-excel"): ("a.csv", "text/csv", text_of),
-    # The extension is that of the file in the storage.
+    # The extension is that of the stored file.
     ("a.xlsx.", None): ("a.xlsx.", XLSX, sheet_of),
     ("a.xlsx?", None): ("a.xlsx?", XLSX, sheet_of),
     ("a.xlsx ", None): ("a.xlsx", XLSX, sheet_of),
@@ -88,7 +88,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("filename", "wanted"), CASES)
-def test_the_person_gets_the_format_by_its_name_and_type(
+def test_the_file_has_the_name_type_and_rows_of_its_format(
     user: Any, signed_in: Client, filename: str, wanted: str | None
 ) -> None:
     name, content_type, read = CASES[filename, wanted]
@@ -110,7 +110,7 @@ def test_the_person_gets_the_format_by_its_name_and_type(
 
 
 @pytest.mark.parametrize(
-    ("filename", "what", "logged"),
+    ("filename", "arguments", "logged"),
     [
         ("a.xslx", {"iterable": ROWS}, "'a.xslx'"),
         ("a.xslx.zip", {"iterable": ROWS}, "'a.xslx.zip'"),
@@ -121,10 +121,10 @@ def test_the_person_gets_the_format_by_its_name_and_type(
     ],
 )
 def test_rows_under_a_misspelt_extension_are_logged(
-    user: Any, caplog: pytest.LogCaptureFixture, filename: str, what: Any, logged: str
+    user: Any, caplog: pytest.LogCaptureFixture, filename: str, arguments: Any, logged: str
 ) -> None:
     key = cache.init_download(user, filename)[1]
-    cache.save_download(key, **what)
+    cache.save_download(key, **arguments)
     assert Download.objects.get().complete
     found = [record for record in caplog.records if "means no format" in record.getMessage()]
     assert len(found) == bool(logged)
@@ -134,14 +134,14 @@ def test_rows_under_a_misspelt_extension_are_logged(
         assert record.download_key == key  # type: ignore[attr-defined]
 
 
-def test_a_name_of_its_own_stays_when_the_file_is_renamed(user: Any) -> None:
+def test_the_name_in_the_list_stays_when_the_file_is_renamed(user: Any) -> None:
     key = cache.init_download(user, "a.csv", "Open orders")[1]
     cache.save_download(key, ROWS, format="xlsx")
     download = Download.objects.get()
     assert (download.filename, download.name) == ("a.xlsx", "Open orders")
 
 
-def test_it_is_renamed_once_it_is_whole_and_not_before(user: Any) -> None:
+def test_a_file_is_renamed_once_it_is_complete(user: Any) -> None:
     key = cache.init_download(user, "a.csv")[1]
     cache.save_download(key, (1 / 0 for _ in ROWS), format="xlsx")  # type: ignore[arg-type, misc]
     download = Download.objects.get()
@@ -151,7 +151,7 @@ def test_it_is_renamed_once_it_is_whole_and_not_before(user: Any) -> None:
     assert (download.complete, download.filename) == (True, "a.csv")
 
 
-def test_a_run_that_takes_over_writes_beside_the_other_under_the_new_extension(user: Any) -> None:
+def test_an_attempt_that_takes_over_writes_another_file_with_the_new_extension(user: Any) -> None:
     download = DownloadFactory(collection__user=user, running=True, filename="a.csv")
     Download.objects.update(heard_at="2020-01-01T00:00Z")
     cache.save_download(download.download_key, ROWS, format="csv.gz")
@@ -163,9 +163,9 @@ def test_a_run_that_takes_over_writes_beside_the_other_under_the_new_extension(u
 
 
 @pytest.mark.parametrize(
-    ("what", "told"),
+    ("arguments", "message"),
     [
-        ({"iterable": ROWS, "format": "pdf"}, "no format 'pdf'"),
+        ({"iterable": ROWS, "format": "pdf"}, "The format 'pdf' is unknown"),
         ({"file": io.BytesIO(b"a"), "format": "csv"}, "stored as it is"),
         ({"members": {}, "format": "csv"}, "ZIP"),
         ({"members": {}, "header": ["a"]}, "formats.Rows"),
@@ -175,12 +175,12 @@ def test_a_run_that_takes_over_writes_beside_the_other_under_the_new_extension(u
         ({}, "either"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_written(
-    user: Any, what: Any, told: str
+def test_arguments_that_do_not_fit_are_refused_before_anything_is_written(
+    user: Any, arguments: Any, message: str
 ) -> None:
     key = cache.init_download(user, "a.csv")[1]
-    with pytest.raises(ValueError, match=told):
-        cache.save_download(key, **what)
+    with pytest.raises(ValueError, match=message):
+        cache.save_download(key, **arguments)
     assert Download.objects.get().state == "pending"
 
 
@@ -199,23 +199,23 @@ def test_a_format_whose_library_is_missing_is_refused_at_once(user: Any) -> None
 
 
 @pytest.mark.usefixtures("without_the_library")
-def test_one_that_the_file_name_means_fails_and_staff_learn_why(user: Any) -> None:
+def test_a_missing_library_for_a_file_name_fails_with_a_reason_for_staff(user: Any) -> None:
     key = cache.init_download(user, "a.xlsx")[1]
     cache.save_download(key, ROWS)
     download = Download.objects.get()
     assert (download.failed, download.errors) == (
         True,
-        "Something went wrong while the file was being made.",
+        "Something went wrong while creating the file. Please request it again.",
     )
     assert "needs no_such_module, which is not installed" in download.error_detail
-    # A file that was made by other means needs nothing.
+    # A finished file needs no library.
     cache.save_download(key, file=io.BytesIO(b"PK"))
     assert Download.objects.get().complete
 
 
 @pytest.mark.parametrize("filename", ["a.xlsx", "a.jsonl", "a.tsv.gz", "a.zip"])
 @pytest.mark.parametrize(("setting", "value"), [("MAX_ROWS", 2), ("MAX_BYTES", 30)])
-def test_the_limits_hold_for_every_format(
+def test_the_limits_apply_to_every_format(
     user: Any, settings: Any, filename: str, setting: str, value: int
 ) -> None:
     setattr(settings, f"ASYNC_DOWNLOADS_{setting}", value)
@@ -227,7 +227,7 @@ def test_the_limits_hold_for_every_format(
 
 
 @pytest.mark.parametrize(("filename", "cell"), [("a.tsv", "'=1"), ("a.xlsx", "=1")])
-def test_formulas_are_escaped_where_a_spreadsheet_would_read_them(
+def test_formulas_are_escaped_in_formats_that_a_spreadsheet_opens(
     user: Any, settings: Any, filename: str, cell: str
 ) -> None:
     settings.ASYNC_DOWNLOADS_ESCAPE_FORMULAS = True
@@ -262,10 +262,10 @@ def test_a_queryset_of_values_is_saved_with_its_types(user: Any) -> None:
 
 
 def test_a_format_of_a_site(user: Any, signed_in: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = []
+    options_seen = []
 
     def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
-        told.append(options)
+        options_seen.append(options)
         return stream.write(b"x" * len(list(rows)))
 
     monkeypatch.setattr(registry, "_formats", registry._formats.copy())
@@ -276,10 +276,10 @@ def test_a_format_of_a_site(user: Any, signed_in: Client, monkeypatch: pytest.Mo
     response = signed_in.get(download.url)
     assert (response["Content-Type"], response.getvalue()) == ("text/x-marks", b"xx")
     assert download.rows_written == 2
-    assert told == [Options("a.marks", ["id"], "latin-1", escape_formulas=False)]
+    assert options_seen == [Options("a.marks", ["id"], "latin-1", escape_formulas=False)]
 
 
-def test_a_run_gives_signs_of_life_while_the_end_of_the_file_is_written(
+def test_the_attempt_has_heartbeats_while_the_end_of_the_file_is_written(
     user: Any, hasty: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard = []

@@ -59,7 +59,7 @@ def test_cells_are_written_as_django_does() -> None:
     assert json.loads(line) == json.loads(json.dumps(TYPED, cls=DjangoJSONEncoder))
 
 
-def test_the_header_names_the_cells() -> None:
+def test_the_header_names_the_members_of_objects() -> None:
     rows = [(1, "Ada"), iter([2, None])]
     assert written(rows, header=[gettext_lazy("No such text"), "Name"]) == (
         '{"No such text":1,"Name":"Ada"}\n{"No such text":2,"Name":null}\n'
@@ -93,7 +93,7 @@ def test_the_rows_are_counted_without_the_header() -> None:
     assert write([], io.BytesIO(), Options(header=["a"])) == 0
 
 
-def test_what_is_no_number_is_null() -> None:
+def test_infinity_and_nan_are_null() -> None:
     row = [math.nan, math.inf, -math.inf, 1.5, [math.nan, {"a": math.inf}], (math.nan,)]
     assert written([row]) == '[null,null,null,1.5,[null,{"a":null}],[null]]\n'
 
@@ -103,13 +103,13 @@ class Thing:
         return "a thing"
 
 
-def test_what_json_does_not_know_is_its_text_as_in_csv() -> None:
+def test_values_that_json_lacks_are_their_text_as_in_csv() -> None:
     row = [Thing(), time(9, 5, tzinfo=UTC), b"bytes", {"x"}]
     assert written([row]) == '["a thing","09:05:00+00:00","Ynl0ZXM=",["x"]]\n'
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii", "utf-16-le"])
-def test_a_character_that_the_encoding_lacks_is_written_by_its_number(encoding: str) -> None:
+def test_a_character_that_the_encoding_lacks_is_escaped(encoding: str) -> None:
     rows = [["Größe"], ["名"], ["🙂"], ["end"]]
     text = written(rows, encoding=encoding)
     assert [json.loads(line) for line in text.splitlines()] == rows
@@ -131,11 +131,9 @@ def test_text_stays_readable() -> None:
     ],
     ids=ascii,
 )
-def test_half_a_surrogate_pair_is_what_any_reader_takes(
-    cell: Any, found: Any, encoding: str
-) -> None:
+def test_half_a_surrogate_pair_is_replaced(cell: Any, found: Any, encoding: str) -> None:
     text = written([[cell, "名"], [1.5, math.nan]], encoding=encoding)
-    # Another reader takes neither such a half in UTF-8 nor by its number.
+    # Other readers refuse such a half, in UTF-8 as well as escaped.
     assert not re.search(r"(?i)\\ud[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..)\\ud[c-f]", text)
     assert [json.loads(line) for line in text.removeprefix("\ufeff").splitlines()] == [
         [found, "名"],
@@ -143,7 +141,7 @@ def test_half_a_surrogate_pair_is_what_any_reader_takes(
     ]
 
 
-def test_a_heading_holds_no_half_of_a_surrogate_pair() -> None:
+def test_half_a_surrogate_pair_in_a_heading_is_replaced() -> None:
     text = written([[1, 2]], header=["\ud800", "\udfff"])
     assert json.loads(text) == {"\ufffd": 1, "\ufffd (2)": 2}
 
@@ -184,7 +182,7 @@ def test_a_name_that_several_columns_have_gets_a_number(
 
 
 @pytest.mark.parametrize("row", [[1], [1, 2, 3], []])
-def test_no_cell_gets_lost_for_want_of_a_name(row: list[int]) -> None:
+def test_a_cell_without_a_name_is_an_error(row: list[int]) -> None:
     stream = io.BytesIO()
     with pytest.raises(DownloadError, match=f"Row 2 has {len(row)} cells, .* header has 2"):
         write([[1, 2], row], stream, Options(header=["a", "b"]))
@@ -195,7 +193,7 @@ class FullDisk(io.BytesIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_is_told_as_it_is() -> None:
+def test_the_error_of_a_full_disk_is_raised_unchanged() -> None:
     stream = FullDisk()
     with pytest.raises(OSError, match="No space left"):
         write([["a"]], stream, Options())

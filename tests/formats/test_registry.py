@@ -1,4 +1,4 @@
-"""Which format a name or a file name means."""
+"""The format that a name or a file name means."""
 
 import io
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget what a test registers."""
+    """Remove the formats that a test registers."""
     monkeypatch.setattr(registry, "_formats", registry._formats.copy())
 
 
@@ -44,14 +44,14 @@ LINES = Format("lines", (".lines", ".geo.txt"), "text/x-lines", write_lines)
         ("orders.csv.gz", "csv.gz"),
         ("orders.XLSX.GZ", "xlsx.gz"),
         ("orders.gz", "csv.gz"),
-        # As ever: what is unknown is CSV.
+        # An unknown extension means CSV.
         ("orders.txt", "csv"),
         ("orders.dat", "csv"),
         ("orders.xls", "csv"),
         ("orders", "csv"),
         ("csv", "csv"),
         ("orders.csv.bak", "csv"),
-        # It is read as the storage gets it.
+        # The name is sanitised first.
         ("orders.xlsx ", "xlsx"),
         ("orders.xlsx.", "xlsx"),
         ("orders.xlsx. . ", "xlsx"),
@@ -80,7 +80,9 @@ def test_the_extension_of_a_file_name_means_a_format(filename: str, name: str) -
     st.sampled_from([".csv", ".xlsx", ".XLSX", ".jsonl.gz", ".zip", ".xls", ""]),
     st.text('.? "\r<|:', max_size=9),
 )
-def test_what_is_stored_says_what_is_in_it(stem: str, extension: str, behind: str) -> None:
+def test_the_stored_name_has_the_extension_of_the_format(
+    stem: str, extension: str, behind: str
+) -> None:
     filename = f"a{stem}{extension}{behind}"
     found = registry.for_filename(filename)
     stored = stored_name(filename)
@@ -91,7 +93,7 @@ def test_what_is_stored_says_what_is_in_it(stem: str, extension: str, behind: st
 
 
 MISSPELT = {
-    # The extensions of the issue, and each kind of slip with each kind of extension.
+    # Each kind of misspelling with each kind of extension.
     ".xlsx": [
         "xslx",
         "xlxs",
@@ -121,7 +123,7 @@ MISSPELT = {
     [(ending, meant) for meant, endings in MISSPELT.items() for ending in endings],
     ids=ascii,
 )
-def test_an_extension_that_is_misspelt_is_csv_as_ever_and_noticed(ending: str, meant: str) -> None:
+def test_a_misspelt_extension_means_csv_and_is_noticed(ending: str, meant: str) -> None:
     for filename in (f"orders.{ending}", f"orders.{ending.upper()}?"):
         assert registry.for_filename(filename) is registry.CSV
         assert registry.meant_by(filename) == meant
@@ -129,21 +131,21 @@ def test_an_extension_that_is_misspelt_is_csv_as_ever_and_noticed(ending: str, m
     assert registry.meant_by(f"orders.{ending}.zip") == meant
 
 
-def test_a_wide_full_stop_is_like_one() -> None:
+def test_a_wide_full_stop_is_a_full_stop() -> None:
     assert registry.meant_by("orders．xlsx") == registry.meant_by("orders․xlsx") == ".xlsx"
 
 
 @pytest.mark.parametrize(
     "ending",
     [
-        # What 0.6 wrote CSV into, or a file of one's own has.
+        # Extensions into which 0.6 wrote CSV, or of a site's own files.
         *("xls", "txt", "pdf", "dat", "json", "html", "htm", "xml", "bat", "tar", "vcs", "tsx"),
         *("psv", "ssv", "dsv", "usv", "xlsm", "xlsb", "xltx", "xlam", "jsonld", "json5", "jsonc"),
         *("ldjson", "geojson", "css", "cs", "sv", "cv", "ods", "parquet", "gzip", "zipx", "7z"),
         *("bak", "2026-11", "0", "表", "tgz", "bz2", "doc", "docx", "png", "csv1", "c", "z", "g"),
     ],
 )
-def test_an_extension_of_its_own_is_not_a_misspelt_one(ending: str) -> None:
+def test_another_known_extension_is_not_misspelt(ending: str) -> None:
     assert registry.meant_by(f"orders.{ending}") == ""
     assert registry.meant_by(f"orders.{ending}.gz") == ""
 
@@ -151,7 +153,7 @@ def test_an_extension_of_its_own_is_not_a_misspelt_one(ending: str) -> None:
 @pytest.mark.parametrize(
     "filename", ["cvs", "xslx", "orders", "", ".", "orders.csv", "a.CSV?", "a.xlsx.gz", "a.gz"]
 )
-def test_a_name_without_a_slip_is_not_a_misspelt_one(filename: str) -> None:
+def test_a_correct_name_is_not_misspelt(filename: str) -> None:
     assert registry.meant_by(filename) == ""
 
 
@@ -195,7 +197,7 @@ def test_the_extension_means_a_content_type(filename: str, content_type: str | N
         ("a/b.csv?", "xlsx", "ab.xlsx"),
         (".csv", "xlsx", ".xlsx"),
         ("orders.zip", "tsv", "orders.tsv"),
-        # What means nothing may be a part of the name.
+        # An unknown extension may be a part of the name.
         ("orders.2026-11", "xlsx", "orders.2026-11.xlsx"),
         ("v1.0", "csv", "v1.0.csv"),
     ],
@@ -205,8 +207,8 @@ def test_a_file_gets_the_extension_of_its_format(filename: str, wanted: str, giv
 
 
 @pytest.mark.parametrize("name", ["", "pdf", "CSV", ".csv", "gz", ".gz", "csv.gz.gz", "csv.bz2"])
-def test_a_name_that_is_none_is_refused_with_those_that_are(name: str) -> None:
-    with pytest.raises(ValueError, match=r"no format .*csv, tsv, csv-excel, jsonl, xlsx, zip"):
+def test_an_unknown_name_is_refused_with_the_known_names(name: str) -> None:
+    with pytest.raises(ValueError, match=r"is unknown\. .*csv, tsv, csv-excel, jsonl, xlsx, zip"):
         registry.named(name)
 
 
@@ -221,7 +223,7 @@ def test_a_format_of_a_site_is_found_by_its_name_and_by_its_extensions() -> None
     assert stream.getvalue()[:2] == b"\x1f\x8b"
 
 
-def test_the_longest_extension_counts() -> None:
+def test_the_longest_extension_wins() -> None:
     register(Format("text", (".txt",), "text/plain", write_lines))
     register(LINES)
     assert registry.for_filename("map.geo.txt") is LINES
@@ -234,19 +236,19 @@ def test_a_format_replaces_the_one_of_the_same_name() -> None:
     assert registry.for_filename("orders.csv") is ours
 
 
-def test_an_extension_is_that_of_the_format_that_was_first() -> None:
+def test_the_first_format_with_an_extension_wins() -> None:
     register(Format("csv-semicolons", (".csv",), "text/csv", write_lines))
     assert registry.for_filename("orders.csv").name == "csv"
     assert registry.named("csv-semicolons").write is write_lines
 
 
 @pytest.mark.parametrize(("name", "extension"), [("x.gz", ".x"), ("x", ".x.gz"), ("x", ".gz")])
-def test_what_means_compressed_is_not_for_a_site_to_take(name: str, extension: str) -> None:
+def test_an_extension_for_compressed_files_cannot_be_registered(name: str, extension: str) -> None:
     with pytest.raises(ValueError, match=r"means a compressed format"):
         register(Format(name, (extension,), "text/plain", write_lines))
 
 
-def test_what_is_not_installed_is_told_when_it_is_chosen() -> None:
+def test_a_missing_package_is_an_error_when_its_format_is_chosen() -> None:
     register(Format("xlsx", (".xlsx",), XLSX, write_lines, requires="no_such_module"))
     for chosen in (
         lambda: registry.named("xlsx"),
@@ -255,5 +257,5 @@ def test_what_is_not_installed_is_told_when_it_is_chosen() -> None:
     ):
         with pytest.raises(ImproperlyConfigured, match="no_such_module"):
             chosen()
-    # Whoever has made such a file by other means can serve it.
+    # A site that makes such a file in another way can serve it.
     assert registry.content_type_of("orders.xlsx") == XLSX

@@ -1,4 +1,4 @@
-"""What a row is, in each format and for members of archives."""
+"""Rows, in each format and in members of archives."""
 
 import io
 import re
@@ -22,7 +22,7 @@ from async_downloads import cache
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats import Options, Rows, cells, registry
 from async_downloads.formats import rows as rows_module
-from async_downloads.formats.rows import MOST_ROWS, Batches, check_header
+from async_downloads.formats.rows import MAX_BATCH_ROWS, Batches, check_header
 from async_downloads.models import Download
 from tests.factories import CustomerFactory, DownloadFactory, OrderFactory
 from tests.shop.models import Customer, Order
@@ -65,7 +65,7 @@ def test_the_cells_of_a_row(row: Any, cells: list[Any]) -> None:
 
 
 class Lines:
-    """What has no text and no cells."""
+    """An object without text and without cells."""
 
 
 REFUSED: list[Any] = [
@@ -76,14 +76,14 @@ REFUSED: list[Any] = [
 
 @pytest.mark.parametrize("before", [0, 1, 300])
 @pytest.mark.parametrize("row", REFUSED, ids=lambda row: type(row).__name__)
-def test_what_is_not_a_row_is_refused_by_its_number(row: Any, before: int) -> None:
+def test_an_invalid_row_is_refused_with_its_number(row: Any, before: int) -> None:
     with pytest.raises(DownloadError) as raised:
         read([*([1],) * before, row], header=["n"])
     assert str(raised.value).startswith(f"Row {before + 1} is a {type(row).__name__}")
     assert str(raised.value).endswith(A_ROW)
 
 
-def test_the_error_of_a_row_that_is_made_while_it_is_read_is_its_own() -> None:
+def test_an_error_in_a_lazy_row_is_raised_unchanged() -> None:
     def broken() -> Iterator[int]:
         yield 1
         raise TypeError("mine")
@@ -118,7 +118,7 @@ def test_the_header_names_the_cells_of_a_mapping_or_labels_them(header: Any, row
     [[], ["A"], ["a", "B"], ["A", "B", "C", "D"], ["b", "B", "c"], ["x", "a", "y"]],
     ids=repr,
 )
-def test_a_header_that_does_neither_is_refused(header: list[str]) -> None:
+def test_any_other_header_for_mappings_is_refused(header: list[str]) -> None:
     with pytest.raises(DownloadError, match=r"^The header \(.*\) neither names keys of the rows"):
         read([{"a": 1, "b": 2, "c": 3}], header)
 
@@ -127,7 +127,7 @@ def test_a_key_need_not_be_text() -> None:
     assert read([{1: "a", None: "b", (1, 2): "c"}], ["None", "1"]) == [["b", "a"]]
 
 
-def test_the_keys_of_the_first_mapping_are_those_of_all() -> None:
+def test_all_mappings_have_the_keys_of_the_first() -> None:
     assert read([{"a": 1, "b": 2}, {"b": 4, "a": 3}]) == [[1, 2], [3, 4]]
     assert read([{}, {}]) == [[], []]
 
@@ -135,7 +135,7 @@ def test_the_keys_of_the_first_mapping_are_those_of_all() -> None:
 @pytest.mark.parametrize("other", [{"a": 1}, {"a": 1, "b": 2, "c": 3}, {"a": 1, "c": 3}, {}])
 @pytest.mark.parametrize("header", [None, ["a"], ["A", "B"]])
 @pytest.mark.parametrize("before", [1, 300])
-def test_a_later_mapping_with_other_keys_is_named(before: int, header: Any, other: Any) -> None:
+def test_a_later_mapping_with_other_keys_is_an_error(before: int, header: Any, other: Any) -> None:
     with pytest.raises(DownloadError, match=rf"^Row {before + 1} has the keys .* first row has"):
         read([*({"a": 1, "b": 2},) * before, other], header)
 
@@ -152,7 +152,7 @@ FORMATS = ["csv", "tsv", "csv-excel", "csv.gz", "zip"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_mappings_are_rows_in_every_kind_of_file(name: str) -> None:
+def test_mappings_are_rows_in_every_format(name: str) -> None:
     rows = [{"a": 1, "b": 2}, {"b": 4, "a": 3}]
     for header, lines in ((None, [[1, 2], [3, 4]]), (["b", "a"], [[2, 1], [4, 3]])):
         assert made(name, rows, header) == made(name, lines, header)
@@ -179,13 +179,13 @@ def content() -> bytes:
 
 
 def by_itself(key: str, rows: Any, header: Any) -> Callable[[], bytes]:
-    """Save rows, and return what reads their file."""
+    """Save rows, and return a function that reads the file."""
     cache.save_download(key, rows, header=header)
     return content
 
 
 def as_member(key: str, rows: Any, header: Any) -> Callable[[], bytes]:
-    """Save rows in an archive, and return what reads their file."""
+    """Save rows in an archive, and return a function that reads the member."""
     cache.save_download(key, members=[("orders.csv", Rows(rows, header))])
 
     def member() -> bytes:
@@ -232,7 +232,7 @@ def test_rows_of_every_kind_of_queryset(
     ],
     ids=["objects", "texts", "text", "mapping", "file"],
 )
-def test_what_is_not_rows_fails_with_a_sentence(
+def test_other_objects_instead_of_rows_fail_with_a_message(
     key: str, rows: Any, name: str, save: Callable[..., str], request: Any
 ) -> None:
     if save is as_member and request.node.callspec.id.startswith(("text-", "file")):
@@ -244,13 +244,13 @@ def test_what_is_not_rows_fails_with_a_sentence(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("header", ["reference", b"reference", {"a": "A"}, 5])
-def test_what_is_not_a_header_is_refused_at_once(key: str, header: Any) -> None:
+def test_an_invalid_header_is_refused_at_once(key: str, header: Any) -> None:
     with pytest.raises(TypeError, match="A header is an iterable of names"):
         cache.save_download(key, [[1]], header=header)
 
 
 @pytest.mark.parametrize("header", [None, [], ["a"], iter(["a"]), {"a": 1}.keys()])
-def test_what_is_a_header_passes(header: Any) -> None:
+def test_a_valid_header_is_accepted(header: Any) -> None:
     check_header(header)
 
 
@@ -276,7 +276,7 @@ def test_a_cell_of_the_header_that_cannot_be_written_is_named() -> None:
         Batches([], ["a", read]).heading(cells.flat)
 
 
-def test_the_error_of_a_cell_that_cannot_be_printed_says_where() -> None:
+def test_an_error_in_a_cell_has_a_note_with_its_place() -> None:
     class Broken:
         def __str__(self) -> str:
             raise LookupError("mine")
@@ -294,10 +294,10 @@ def test_rows_are_read_once_in_order_and_counted_before_they_are_used() -> None:
     seen = [(batches.count, [cell for (cell,) in batch]) for batch in batches.of(cells.flat)]
     assert [number for _, batch in seen for number in batch] == list(range(1000))
     assert all(count == batch[0] for count, batch in seen)
-    assert max(len(batch) for _, batch in seen) <= MOST_ROWS + rows_module.MOST_UNTIMED
+    assert max(len(batch) for _, batch in seen) <= MAX_BATCH_ROWS + rows_module.MAX_UNTIMED_ROWS
 
 
-def test_a_row_at_a_time_for_what_knows_no_batches() -> None:
+def test_iteration_yields_single_rows() -> None:
     assert list(Batches(iter([[1], {"x"}.copy(), (3,)]))) == [[1], ["x"], (3,)]
 
 
@@ -316,7 +316,7 @@ def one_mapping_for_all() -> Iterator[Any]:
 
 
 def of_late_cells() -> Iterator[Any]:
-    # The number is looked up when a cell is made.
+    # The generator reads the number when it makes a cell.
     return ((number * factor for factor in (1, 2)) for number in range(20))
 
 
@@ -355,7 +355,7 @@ PAIRS: Final = [[number, 2 * number] for number in range(20)]
         (of_lazy_texts, [["Ja"], ["Oui"], ["Ja"], ["Oui"], ["Ja"]]),
     ],
 )
-def test_a_row_is_kept_as_it_was_when_it_came(
+def test_a_row_is_copied_when_it_is_read(
     make: Callable[[], Iterator[Any]], right: list[Any], batched: bool
 ) -> None:
     if batched:
@@ -364,7 +364,7 @@ def test_a_row_is_kept_as_it_was_when_it_came(
         assert [[cells.flat(cell) for cell in row] for row in Batches(make())] == right
 
 
-def test_batches_stay_what_they_are() -> None:
+def test_batches_of_batches_are_the_same() -> None:
     batches = Batches([[1]], ["n"])
     assert Batches.over(batches, None) is batches
 
@@ -389,13 +389,13 @@ def test_the_names_of_the_columns_are_known_before_the_rows(
     assert batches.names == names
 
 
-def test_few_large_rows_are_held() -> None:
+def test_a_batch_has_few_large_rows() -> None:
     alive = most = 0
 
     class Large(list[str]):
         def __init__(self) -> None:
             nonlocal alive, most
-            super().__init__(["x" * rows_module.MOST_TEXT])
+            super().__init__(["x" * rows_module.MAX_BATCH_TEXT])
             alive += 1
             most = max(most, alive)
 
@@ -408,7 +408,7 @@ def test_few_large_rows_are_held() -> None:
     assert most < 10
 
 
-def test_the_clock_is_looked_at_between_rows_that_come_slowly(
+def test_slow_rows_are_reported_one_by_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
@@ -421,34 +421,34 @@ def test_the_clock_is_looked_at_between_rows_that_come_slowly(
             now += 0.0001 if number < 500 else 1.0
             yield [number]
 
-    def beat(count: int, moment: float) -> bool:
+    def report(count: int, moment: float) -> bool:
         beats.append((count, moment))
         return False
 
-    batches = Batches(rows(), beat=beat).of(cells.flat)
+    batches = Batches(rows(), report=report).of(cells.flat)
     assert sum(len(batch) for batch in batches) == 1000
     quick = [moment for count, moment in beats if count < 500]
     assert len(quick) < 60
-    slow = [count for count, _ in beats if count > 500 + rows_module.MOST_UNTIMED]
-    assert slow == list(range(slow[0], 1001))
+    slow = [count for count, _ in beats if count > 500 + rows_module.MAX_UNTIMED_ROWS]
+    assert slow == list(range(501 + rows_module.MAX_UNTIMED_ROWS, 1001))
 
 
-def test_what_beats_each_time_is_asked_at_each_row() -> None:
+def test_after_a_report_the_next_row_is_checked() -> None:
     beats: list[int] = []
 
-    def beat(count: int, now: float) -> bool:
+    def report(count: int, now: float) -> bool:
         beats.append(count)
         return True
 
-    assert len(list(Batches(([1] for _ in range(300)), beat=beat))) == 300
+    assert len(list(Batches(([1] for _ in range(300)), report=report))) == 300
     assert beats == list(range(301))
 
 
-def test_rows_are_watched_from_the_first_to_the_last() -> None:
+def test_the_context_spans_all_rows() -> None:
     seen: list[str] = []
 
     @contextmanager
-    def watched() -> Iterator[None]:
+    def context() -> Iterator[None]:
         seen.append("begin")
         try:
             yield
@@ -459,7 +459,7 @@ def test_rows_are_watched_from_the_first_to_the_last() -> None:
         seen.append("row")
         yield ["a"]
 
-    batches = Batches(rows(), watched=watched)
+    batches = Batches(rows(), context=context)
     assert batches.names is None
     assert list(batches) == [["a"]]
     assert seen == ["begin", "row", "end"]

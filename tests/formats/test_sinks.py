@@ -1,4 +1,4 @@
-"""A stream that a library may go on writing to after it has failed."""
+"""A stream that accepts writes after a failure."""
 
 import io
 
@@ -16,7 +16,7 @@ class Failing(io.BytesIO):
         return super().write(data)  # type: ignore[arg-type]
 
 
-def test_it_fails_once_and_then_swallows_what_comes() -> None:
+def test_a_sink_fails_once_and_then_drops_bytes() -> None:
     stream = Failing()
     sink = Sink(stream)
     sink.write(b"abcd")
@@ -36,7 +36,7 @@ def test_closing_it_leaves_the_stream_open() -> None:
     assert not stream.closed
 
 
-def test_it_seeks_as_the_stream_does_unless_it_is_told_not_to() -> None:
+def test_a_sink_seeks_as_its_stream_unless_disabled() -> None:
     sink = Sink(io.BytesIO())
     sink.write(b"abc")
     assert (sink.seekable(), sink.tell(), sink.seek(1)) == (True, 3, 1)
@@ -47,7 +47,7 @@ def test_it_seeks_as_the_stream_does_unless_it_is_told_not_to() -> None:
             call()
 
 
-def test_what_writes_to_it_may_outlive_it() -> None:
+def test_a_sink_may_be_closed_before_its_writer() -> None:
     sink = Sink(Failing())
     sink.close()
     sink.flush()

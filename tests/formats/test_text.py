@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from async_downloads.formats.text import layer_over, let_go
+from async_downloads.formats.text import detach, text_layer
 
 
 class OneWay(io.BytesIO):
-    """A stream that cannot go back, such as the member of an archive."""
+    """A stream that is not seekable, such as a member of an archive."""
 
     def seekable(self) -> bool:
         return False
 
     def tell(self) -> int:
-        raise io.UnsupportedOperation("tell")
+        raise io.UnsupportedOperation
 
 
 @pytest.mark.parametrize("kind", [io.BytesIO, OneWay])
@@ -25,7 +25,7 @@ class OneWay(io.BytesIO):
 )
 def test_a_byte_order_mark_is_written_once_on_every_stream(kind: Any, encoding: str) -> None:
     stream = kind()
-    layer = layer_over(stream, encoding)
+    layer = text_layer(stream, encoding)
     for _ in range(3):
         layer.write("ä" * 10_000)
         layer.flush()
@@ -33,27 +33,27 @@ def test_a_byte_order_mark_is_written_once_on_every_stream(kind: Any, encoding: 
     assert stream.getvalue() == ("ä" * 30_000).encode(encoding)
 
 
-def test_it_ends_lines_as_it_is_told() -> None:
+def test_line_ends_are_written_unchanged() -> None:
     stream = io.BytesIO()
-    layer = layer_over(stream, "utf-8")
+    layer = text_layer(stream, "utf-8")
     layer.write("a\nb\r\n")
     layer.detach()
     assert stream.getvalue() == b"a\nb\r\n"
 
 
 class Refusing(io.BytesIO):
-    """A stream that takes no byte."""
+    """A stream that refuses each byte."""
 
     def write(self, data: Any) -> int:
         raise OSError("no room")
 
 
-def test_what_a_stream_refuses_is_not_offered_again_when_the_layer_is_forgotten() -> None:
+def test_text_that_a_stream_refused_is_not_written_again() -> None:
     refused = Refusing()
-    layer = layer_over(refused, "utf-8")
+    layer = text_layer(refused, "utf-8")
     layer.write("left over")
     with pytest.raises(OSError, match="no room"):
-        let_go(layer)
-    # An error in here could only be printed, and warnings are errors.
+        detach(layer)
+    # An error during garbage collection would be a warning, and warnings are errors.
     del layer
     gc.collect()

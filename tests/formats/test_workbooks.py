@@ -1,4 +1,4 @@
-"""The package of an XLSX file, as its parts lie in it."""
+"""The parts of an XLSX file."""
 
 import io
 import zipfile
@@ -8,7 +8,7 @@ import openpyxl
 import pytest
 
 from async_downloads.formats import workbooks
-from async_downloads.formats.workbooks import FORMATS, Workbook
+from async_downloads.formats.workbooks import DECIMAL_FORMATS, FORMATS, Workbook
 
 MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
@@ -25,7 +25,7 @@ def book_of(*sheets: str) -> io.BytesIO:
 ROW = '<row r="1"><c r="A1"><v>1</v></c></row>'
 
 
-def test_each_part_is_xml_and_has_a_kind_and_a_relation() -> None:
+def test_each_part_is_xml_with_a_content_type_and_a_relation() -> None:
     with zipfile.ZipFile(book_of(ROW, ROW)) as found:
         assert found.testzip() is None
         parts = {
@@ -39,13 +39,13 @@ def test_each_part_is_xml_and_has_a_kind_and_a_relation() -> None:
     assert {f"/{name}" for name in parts} == kinds
     assert [each.get("Target") for each in relations] == ["xl/workbook.xml"]
     assert {f"xl/{each.get('Target')}" for each in of_the_book} == sheets | {"xl/styles.xml"}
-    # What a schema wants in this order.
+    # The schema requires this order.
     assert [each.tag.removeprefix(MAIN) for each in parts["xl/worksheets/sheet1.xml"]] == [
         *("sheetViews", "sheetFormatPr", "cols", "sheetData")
     ]
     styles = parts["xl/styles.xml"].find(f"{MAIN}cellXfs")
     assert styles is not None
-    assert len(styles) == int(styles.get("count", "")) == 2 + len(FORMATS)
+    assert len(styles) == int(styles.get("count", "")) == 2 + len(FORMATS) + len(DECIMAL_FORMATS)
 
 
 def test_another_library_reads_the_sheets() -> None:
@@ -60,7 +60,7 @@ def test_the_same_rows_are_the_same_bytes() -> None:
 
 
 def test_a_sheet_is_full_before_its_size_must_be_announced(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The whole of it, with what follows the last row, stays below what ZIP64 is for.
+    # The whole sheet, with its end after the last row, must not need ZIP64.
     assert workbooks.MAX_SHEET + 2 * workbooks.PIECE_SIZE * 4 < zipfile.ZIP64_LIMIT
     monkeypatch.setattr(workbooks, "MAX_SHEET", 3 * workbooks.PIECE_SIZE)
     with Workbook(io.BytesIO()) as book:
@@ -72,10 +72,10 @@ def test_a_sheet_is_full_before_its_size_must_be_announced(monkeypatch: pytest.M
             assert book.is_full
 
 
-def test_no_part_announces_a_size_above_what_it_has() -> None:
+def test_no_part_needs_zip64() -> None:
     stream = book_of(ROW)
     with zipfile.ZipFile(stream) as found:
-        # Excel repairs a workbook with parts that need version 4.5, which is ZIP64.
+        # Excel takes a workbook with parts of version 4.5, which is ZIP64, for damaged.
         assert {info.extract_version for info in found.infolist()} == {20}
 
 

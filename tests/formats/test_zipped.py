@@ -16,7 +16,7 @@ from async_downloads.formats.zipped import Archive
 
 
 class OneWay(io.RawIOBase):
-    """A stream that cannot go back, such as a socket."""
+    """A stream that is not seekable, such as a socket."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def same(path: str) -> str:
 
 
 @given(st.lists(NAMES, max_size=12))
-def test_everything_can_be_unpacked_side_by_side(names: list[str]) -> None:
+def test_all_members_can_be_extracted(names: list[str]) -> None:
     paths = [same(path) for path in names_of(*names)]
     folders = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
     assert len(set(paths)) == len(names)
@@ -126,7 +126,7 @@ def test_everything_can_be_unpacked_side_by_side(names: list[str]) -> None:
     ],
     ids=["a name", "in a folder", "a name and a folder", "numbers that are taken"],
 )
-def test_a_name_that_thousands_have_is_looked_up_once_for_each(names: list[str]) -> None:
+def test_thousands_of_equal_names_take_one_lookup_each(names: list[str]) -> None:
     looked_up = 0
 
     class Counting(dict[str, bool]):
@@ -143,7 +143,8 @@ def test_a_name_that_thousands_have_is_looked_up_once_for_each(names: list[str])
     assert looked_up <= 4 * len(names)
 
 
-def test_a_path_is_not_longer_than_it_can_be_unpacked() -> None:
+@pytest.mark.long
+def test_a_path_is_short_enough_to_be_extracted() -> None:
     (name,) = names_of("/".join(["folder"] * 100_000) + "/a.csv")
     assert name.endswith("folder/a.csv")
     assert len(name) < zipped.MAX_PATH
@@ -151,8 +152,8 @@ def test_a_path_is_not_longer_than_it_can_be_unpacked() -> None:
     assert len(name.encode()) == 200
 
 
-def test_the_directory_says_what_the_members_say() -> None:
-    """Read the archive as a program does that goes from one member to the next."""
+def test_the_central_directory_agrees_with_the_members() -> None:
+    """Read the archive from its beginning, without the central directory."""
     stream = io.BytesIO()
     with Archive(stream) as archive:
         for number in range(3):
@@ -168,7 +169,7 @@ def test_the_directory_says_what_the_members_say() -> None:
         assert (signature, version, method) == (0x04034B50, info.extract_version, 8)
         assert (info.header_offset, info.flag_bits, info.CRC) == (at, flags, crc)
         assert content[at + 30 : at + 30 + name].decode() == info.filename
-        # Of two times 8 bytes: the sizes, which the 4 bytes of old have no room for.
+        # Twice 8 bytes: the sizes, for which the usual 4 bytes may be too few.
         sizes = struct.unpack_from("<HHQQ", content, at + 30 + name)
         assert (extra, *sizes) == (20, 1, 16, info.file_size, info.compress_size)
         at += 30 + name + extra + info.compress_size
@@ -176,7 +177,7 @@ def test_the_directory_says_what_the_members_say() -> None:
 
 
 @pytest.mark.parametrize("kind", [io.BytesIO, OneWay])
-def test_it_needs_no_stream_that_goes_back(kind: type) -> None:
+def test_a_zip_file_needs_no_seekable_stream(kind: type) -> None:
     stream = kind()
     with Archive(stream) as archive:
         for number in range(3):
@@ -187,7 +188,7 @@ def test_it_needs_no_stream_that_goes_back(kind: type) -> None:
     with zipfile.ZipFile(io.BytesIO(content)) as found:
         assert found.testzip() is None
         assert [info.file_size for info in found.infolist()] == [100_000] * 3
-        # Readable for everybody where it is unpacked, and from our days.
+        # Readable for everyone after the extraction, and with the current date.
         assert {info.external_attr >> 16 for info in found.infolist()} == {0o644}
         assert min(info.date_time for info in found.infolist())[0] > 2020
 
@@ -197,10 +198,10 @@ def test_members_and_archives_may_be_larger_than_four_gigabytes(kind: type) -> N
     stream = kind()
     with Archive(stream) as archive, archive.member("a.txt") as member:
         member.write(b"x")
-        # Python checks it at the end, and not what was really written.
+        # Python checks this at the end, and not the bytes that were written.
         cast("Any", member)._file_size = 5 << 30
-        told = cast("Any", member)._zinfo
-    assert told.file_size == 5 << 30
+        info = cast("Any", member)._zinfo
+    assert info.file_size == 5 << 30
 
 
 @pytest.mark.parametrize(
@@ -216,7 +217,7 @@ def test_members_and_archives_may_be_larger_than_four_gigabytes(kind: type) -> N
         ("orders.xlsx..zip", "orders.xlsx"),
     ],
 )
-def test_rows_alone_are_an_archive_of_one_member(name: str, member: str) -> None:
+def test_rows_become_an_archive_with_one_member(name: str, member: str) -> None:
     stream = io.BytesIO()
     assert registry.named("zip").write([["a"]], stream, Options(name, ["b"])) == 1
     with zipfile.ZipFile(stream) as found:
@@ -225,7 +226,7 @@ def test_rows_alone_are_an_archive_of_one_member(name: str, member: str) -> None
             assert found.read(found.namelist()[0]) == b"b\na\n"
 
 
-def test_a_failure_is_told_as_it_is() -> None:
+def test_an_error_is_raised_unchanged() -> None:
     with (
         pytest.raises(ZeroDivisionError),
         Archive(io.BytesIO()) as archive,
@@ -234,7 +235,7 @@ def test_a_failure_is_told_as_it_is() -> None:
         raise ZeroDivisionError
 
 
-def test_a_full_disk_is_told_as_it_is() -> None:
+def test_the_error_of_a_full_disk_is_raised_unchanged() -> None:
     class FullDisk(io.BytesIO):
         def write(self, data: Any) -> int:
             if self.tell() > 10_000:

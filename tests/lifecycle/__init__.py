@@ -1,1 +1,1 @@
-"""Tests of lifecycle."""
+"""A download's life: any order of events, checked against a model."""

@@ -1,7 +1,6 @@
-"""Time that passes only when a test says so, and processes that go on only when a test says so.
+"""A clock and processes that move only when a test moves them.
 
-What happens is ordered by the test alone, so that what one order of events
-breaks is broken by the same order again.
+The test alone orders the events, so an order that breaks something breaks it every time.
 """
 
 import threading
@@ -15,20 +14,20 @@ from unittest import mock
 from django.core.files.storage import FileSystemStorage
 from django.db import connection, connections
 
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 #: Real seconds after which a process that gives no answer is stuck.
-STUCK_AFTER: Final = PATIENCE
+STUCK_AFTER: Final = LONGEST_WAIT
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001
 _START: Final = datetime(2026, 1, 31, 9, 5)  # noqa: DTZ001
 
 
 class Clock:
-    """The time of Django, of its caches and of whoever sleeps.
+    """The time of Django, of its caches, and of every sleep.
 
-    Each look at it is a microsecond later than the one before, so that no two
-    events happen at once. More time than that passes only if it is told to.
+    Each reading is a microsecond later than the last, so no two events happen at once.
+    More time passes only by ``advance``.
     """
 
     def __init__(self) -> None:
@@ -36,12 +35,12 @@ class Clock:
         self._patches = ExitStack()
 
     def __enter__(self) -> Self:
-        look = self.look
+        read = self.read
 
         class Now(datetime):
             @classmethod
             def now(cls, tz: tzinfo | None = None) -> Any:
-                return look().replace(tzinfo=tz)
+                return read().replace(tzinfo=tz)
 
         for name, replacement in {
             "django.utils.timezone.datetime": Now,
@@ -55,35 +54,35 @@ class Clock:
     def __exit__(self, *_: object) -> None:
         self._patches.close()
 
-    def look(self) -> datetime:
-        """Return what time it is."""
+    def read(self) -> datetime:
+        """Return the time, a microsecond later than before."""
         self._time += timedelta(microseconds=1)
         return self._time
 
     def seconds(self) -> float:
-        """Return what time it is, as a number."""
-        return (self.look() - _EPOCH).total_seconds()
+        """Return the time as a number."""
+        return (self.read() - _EPOCH).total_seconds()
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self._time += timedelta(seconds=seconds)
 
     def sleep(self, seconds: float) -> None:
-        """Let the time pass that somebody sleeps; others may go on meanwhile."""
+        """Let the time of a sleep pass; other processes may continue meanwhile."""
         self.advance(seconds)
         park("sleep")
 
 
 class Killed(BaseException):
-    """Ends the thread of a process that no test needs any more."""
+    """Ends the thread of a process that is no longer needed."""
 
 
 class Process:
-    """Work in a thread of its own that stops at certain places, and waits there to be told.
+    """Work in a thread that stops at certain places, and waits there for the next ``step``.
 
     Attributes:
         place: Where it waits; empty once it has ended.
-        error: What ended it, if it was not the end of its work.
+        error: The exception that ended it, if any.
     """
 
     def __init__(self, work: Callable[[], object], *, stops: Collection[str]) -> None:
@@ -91,10 +90,9 @@ class Process:
 
         Args:
             work: What to do.
-            stops: At what to stop: what the work itself calls ``park`` with;
-                "sleep"; the statements that "read" and "write" outside of
-                transactions; what the storage is to "store", "list" and
-                "delete", and that it has "stored". It stops before it does it.
+            stops: The places to stop at: names that the work calls ``park`` with; "sleep";
+                "read" and "write", before such a statement outside transactions; "store",
+                "list" and "delete", before the storage does so; "stored", after that.
         """
         self.place = "start"
         self.error: BaseException | None = None
@@ -112,11 +110,10 @@ class Process:
         return not self.place
 
     def step(self, order: Callable[[], object] | None = None) -> None:
-        """Let it go on to the next place where it stops, or to its end.
+        """Let it continue to the next place where it stops, or to its end.
 
         Args:
-            order: What to do where it is, and only that. What it raises is
-                raised there.
+            order: Call this where it waits, and stay there. An exception of it is raised there.
         """
         assert not self.ended
         self._order = order
@@ -127,7 +124,7 @@ class Process:
         assert self._stopped.acquire(timeout=STUCK_AFTER), f"It is stuck after {self.place!r}."
 
     def kill(self) -> None:
-        """Have its thread gone, whatever it was at."""
+        """End its thread wherever it is."""
         self._killed = True
         if self.place not in ("", "start"):
             self.step()
@@ -135,7 +132,7 @@ class Process:
         self.place = ""
 
     def park(self, place: str) -> None:
-        """Stop at a place, if it is one to stop at, until told to go on."""
+        """Wait for the next step, if this is a place to stop at."""
         if self._killed:
             raise Killed
         if place not in self._stops:
@@ -151,7 +148,7 @@ class Process:
             order = self._order
 
     def _wait(self) -> None:
-        """Do nothing: the order of who has just come to a place."""
+        """Do nothing: the order of a process that has just come to a place."""
 
     def _run(self) -> None:
         _this.process = self
@@ -172,7 +169,7 @@ _this: Final = threading.local()
 def park(place: str) -> None:
     """Stop at a place, if this is a process that stops there.
 
-    Nobody stops inside a transaction, because its locks would stop everybody.
+    No process stops inside a transaction, because its locks would stop all others.
     """
     process: Process | None = getattr(_this, "process", None)
     if process is not None and not connection.in_atomic_block:
@@ -187,20 +184,20 @@ def _stop_before_a_statement(
 
 
 class OfThisProcess(UserDict[str, Any]):
-    """A dictionary of which each process has one of its own."""
+    """A dictionary with separate contents for each process."""
 
     def __init__(self) -> None:
         self._all = threading.local()
 
     @property
     def data(self) -> dict[str, Any]:  # type: ignore[override]
-        """What this process has put in."""
+        """The contents for this process."""
         content: dict[str, Any] = self._all.__dict__.setdefault("content", {})
         return content
 
 
 class ParkingStorage(FileSystemStorage):
-    """A storage that takes its time; with ``allow_overwrite``, as object stores do."""
+    """A storage that stops before each operation."""
 
     def _save(self, name: str, content: Any) -> str:
         park("store")

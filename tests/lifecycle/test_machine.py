@@ -1,4 +1,4 @@
-"""Any order of what people, workers, queues, caches and time may do to downloads."""
+"""Any order of what users, workers, queues, caches and time can do to downloads."""
 
 import itertools
 import logging
@@ -38,23 +38,23 @@ from tests.lifecycle.world import (
 pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 
-class NothingToDo(Exception):  # noqa: N818 (it is no error)
-    """Tells a task to end without a file."""
+class NothingToDo(Exception):  # noqa: N818 (not an error)
+    """Ends a task without a file."""
 
 
-#: How a task may fail, and what the owner is told of it.
+#: How a task may fail, and the text that its owner sees.
 FAILURES: Final[dict[type[BaseException], str]] = {
-    RuntimeError: "Something went wrong while the file was being made.",
+    RuntimeError: "Something went wrong while creating the file. Please request it again.",
     DownloadError: "The month is not closed.",
-    SystemExit: "The file took too long, or its worker was stopped.",
+    SystemExit: "It took too long, or the worker was stopped. Please request it again.",
 }
 
-#: What may lie in a cache under the key of an entry without being one.
+#: Values under the key of a cache entry that are not one.
 NO_ENTRIES: Final = ("text", 17, {}, [1, 2], {"percentage": 50, "stamp": "yesterday"}, None)
 
 
 class Page:
-    """A page that somebody has open; empty, until it polls for the first time."""
+    """The page of a user; empty until it polls for the first time."""
 
     def __init__(self, user: Any) -> None:
         self.owner = owners.resolve(user)
@@ -62,41 +62,41 @@ class Page:
         self._version: Version | None = None
 
     def poll(self) -> None:
-        """Bring the version that it shows, and show what comes back."""
+        """Send the version that it shows, and show the answer."""
         listing = store.read_changes(self.owner, self._version)
         if listing is not None:
             self._version, self.shows = listing.version, picture_of(listing)
 
 
 def picture_of(listing: Listing) -> list[Shown]:
-    """Return what a page shows of a listing."""
+    """Return a listing as a page shows it."""
     return [
         (one.download_key, one.state, one.percentage, one.stalled, one.errors)
         for one in listing.downloads
     ]
 
 
-class Run:
-    """A delivery of a task that builds a file, and goes on only when it is told to.
+class Delivery:
+    """A delivery of a task that builds a file; it moves only by steps.
 
-    It stops before the task saves anything, before each row and after the last
-    one, and when the storage has the file and the row does not know of it yet.
+    It stops before the task saves anything, before each row and after the last one, and
+    when the storage has the file but the row does not say so yet.
     """
 
     STOPS: Final = ("task", "row", "stored")
 
     def __init__(self, key: str, number: int, length: int, *, fails_at: int | None = None) -> None:
         self.key = key
-        self.cells = [[f"run {number}", row] for row in range(length)]
-        self.content = "".join(f"run {number},{row}\n" for row in range(length)).encode()
+        self.cells = [[f"delivery {number}", row] for row in range(length)]
+        self.content = "".join(f"delivery {number},{row}\n" for row in range(length)).encode()
         self.fails_at = fails_at
-        # For those who must know what comes of it.
+        # The name of the call in CALLS, which decides what must follow.
         self.call = ""
         self.process: Process
         self.begin(0)
 
     def begin(self, now: float) -> None:
-        """Note that the task begins, for the first time or again."""
+        """Reset: the task begins, for the first time or again."""
         self.rows_left = len(self.cells)
         self.heard_at = now
         self.reported = ""
@@ -114,21 +114,21 @@ class Run:
                 yield row
 
 
-def export(download_key: str, run: Run) -> None:
+def export(download_key: str, delivery: Delivery) -> None:
     """Build a file as a site's task does."""
-    assert download_key == run.key
+    assert download_key == delivery.key
     try:
         park("task")
     except NothingToDo:
         return
-    run.save()
+    delivery.save()
 
 
-#: How a queue may call it.
-CALLS: Final[dict[str, Callable[[Run], object]]] = {
-    "plainly": Run.save,
-    "by run_task": lambda run: tasks.run_task(f"{__name__}.export", run.key, (run,)),
-    "as download_task": lambda run: shortcuts.download_task(export)(run.key, run),
+#: How a queue may call the task.
+CALLS: Final[dict[str, Callable[[Delivery], object]]] = {
+    "plainly": Delivery.save,
+    "by run_task": lambda delivery: tasks.run_task(f"{__name__}.export", delivery.key, (delivery,)),
+    "as download_task": lambda delivery: shortcuts.download_task(export)(delivery.key, delivery),
 }
 
 USERS: Final = st.integers(0, 1)
@@ -143,24 +143,24 @@ idle = precondition(lambda self: len(self.running) < 4)
 
 
 class Lifecycle(World):
-    """One step after the other, each with all that must come of it, to the byte."""
+    """One step at a time, with everything that must follow from it, to the byte."""
 
     downloads: Any = Bundle("downloads")
 
     def __init__(self) -> None:
         super().__init__()
         self.expected: dict[str, Expected] = {}
-        self.running: list[Run] = []
+        self.running: list[Delivery] = []
         self.pages = [Page(user) for user in self.users]
         self.pages_in_the_background = [Page(user) for user in self.users]
         self.last_steps: dict[str, tuple[int, int]] = {}
         self.numbers = itertools.count(1)
 
-    # What people do
+    # Users
 
     @initialize(target=downloads, user=USERS, call=CALL, length=LENGTHS)
     def begin(self, user: int, call: str, length: int) -> str:
-        """Somebody asks for a file, and a worker is about to build it."""
+        """A user requests a file, and a worker is about to build it."""
         key = self.init(self.users[user])
         self.expected[key] = Expected(key, self.users[user], self.now)
         self.deliver(key, call, length, silence=False)
@@ -169,13 +169,13 @@ class Lifecycle(World):
     @idle
     @precondition(lambda self: len(self.expected) < 4)
     @rule(target=downloads, user=USERS, call=CALL, length=LENGTHS)
-    def ask_for_a_file(self, user: int, call: str, length: int) -> str:
-        """The list has one more, on top."""
+    def request_a_file(self, user: int, call: str, length: int) -> str:
+        """A user requests one more file, which comes first in the list."""
         return self.begin(user, call, length)
 
     @rule(key=downloads, by=st.sampled_from(["key", "path", "stranger", "finished"]))
     def clear(self, key: str, by: str) -> None:
-        """An owner clears a download, running or not, or all that are finished; a stranger none."""
+        """An owner clears a download in any state, or all finished ones; a stranger clears none."""
         owner, stranger = self.owners[key].pk, self.stranger_to(key).pk
         path = Download.objects.filter(pk=key).values_list("filepath", flat=True).first() or ""
         if by == "stranger":
@@ -184,7 +184,12 @@ class Lifecycle(World):
         elif by == "finished":
             mine = [one for one in self.expected.values() if one.owner.pk == owner]
             finished = [one for one in mine if not one.unfinished]
-            assert store.clear_finished(owner) == sum(self.forget(one.key) for one in finished)
+            active = [one for one in finished if not one.expired(self.now)]
+            assert store.clear_finished(owner) == len(active)
+            if active:
+                # The batches that delete files take the expired downloads along.
+                for one in finished:
+                    self.forget(one.key)
         elif by == "path":
             assert store.clear(owner, filepath=path) is self.forget(key)
         else:
@@ -194,16 +199,16 @@ class Lifecycle(World):
         """Expect a download no more, and return whether it was expected."""
         return self.expected.pop(key, None) is not None
 
-    # What time, caches and clean-ups do
+    # Time, caches and clean-ups
 
     @rule(seconds=st.sampled_from([MOMENT, LONG, A_DAY]))
     def time_passes(self, seconds: int) -> None:
-        """Nobody does anything for a while."""
+        """Nothing happens for a while."""
         self.clock.advance(seconds)
 
     @rule(key=downloads, expires=st.booleans())
     def one_grows_old(self, key: str, expires: bool) -> None:
-        """The time of one download is up, or nobody has heard of it for long."""
+        """One download expires, or its attempt stalls."""
         row, one = Download.objects.filter(pk=key), self.expected.get(key)
         if expires:
             row.update(expires_at=timezone.now())
@@ -218,7 +223,7 @@ class Lifecycle(World):
 
     @rule(key=downloads, holds=st.sampled_from(["nothing", *NO_ENTRIES]))
     def the_cache_fails(self, key: str, holds: object) -> None:
-        """It loses everything, or holds what nobody has put in."""
+        """The cache loses everything, or another program has written to it."""
         the_cache = caches[self.CACHE]
         if holds == "nothing":
             the_cache.clear()
@@ -234,7 +239,7 @@ class Lifecycle(World):
 
     @rule(key=downloads, how=st.sampled_from(["wholly", "by schedule", "one collection"]))
     def clean_up(self, key: str, how: str) -> None:
-        """What has expired goes, and who has nothing left; or what has expired with one owner."""
+        """A clean-up deletes expired downloads and empty collections, or those of one owner."""
         if how == "one collection":
             owner = self.owners[key]
             self.expect_clean_up(one for one in self.expected.values() if one.owner == owner)
@@ -249,13 +254,13 @@ class Lifecycle(World):
         assert set(left) == {one.owner.pk for one in self.expected.values()}
 
     def expect_clean_up(self, where: Iterable[Expected]) -> None:
-        """Expect that what has expired goes, and that what is overdue fails."""
+        """Expect that expired downloads are deleted, and overdue ones fail."""
         for one in list(where):
             if one.expired(self.now):
                 self.forget(one.key)
             one.fail_if_overdue(self.now)
 
-    # What processes do that do not build the file
+    # Reports from other processes
 
     @rule(
         key=downloads,
@@ -265,7 +270,7 @@ class Lifecycle(World):
     def report(self, key: str, what: str, percentage: int) -> None:
         """Progress counts until the download has ended, an error until it is complete.
 
-        Progress from inside a transaction is seen at once, and changes no row.
+        Progress from inside a transaction is visible at once, and changes no row.
         """
         one = self.expected.get(key)
         if what == "an error":
@@ -284,7 +289,7 @@ class Lifecycle(World):
 
     @rule(key=downloads, total=st.sampled_from([0, 4, 30]), index=st.integers(-1, 31))
     def report_by_index(self, key: str, total: int, index: int) -> None:
-        """Of many positions only those count that begin a step."""
+        """Only the first position of a step counts."""
         cache.update_percentage(key, total, index)
         if total == 0:
             return
@@ -294,100 +299,101 @@ class Lifecycle(World):
             self.expect_progress(key, step * 10)
 
     def expect_progress(self, key: str, percentage: int) -> None:
-        """Expect progress where it counts."""
+        """Expect progress if the download is unfinished."""
         one = self.expected.get(key)
         if one and one.unfinished:
             one.write(self.now, percentage=percentage)
 
     @rule(key=downloads, length=LENGTHS, commits=st.booleans())
     def save_inside_a_transaction(self, key: str, length: int, commits: bool) -> None:
-        """It counts with the commit, and leaves the row as it was with a rollback.
+        """A file saved in a transaction counts from the commit; a rollback undoes it.
 
-        It waits for nobody, and takes nothing from a run that is alive.
+        It does not wait for another attempt, nor take over from one that is alive.
         """
         one, before = self.expected.get(key), self.now
-        run = Run(key, next(self.numbers), length)
+        delivery = Delivery(key, next(self.numbers), length)
         if one and one.alive(before):
             with pytest.raises(DownloadBusy):
-                inside_a_transaction(run.save, commits=commits)
+                inside_a_transaction(delivery.save, commits=commits)
             return
-        inside_a_transaction(run.save, commits=commits)
+        inside_a_transaction(delivery.save, commits=commits)
         self.let_a_moment_pass_since(before)
         if one and one.attempts < MAX_ATTEMPTS and one.state != "complete":
             one.live = (one.percentage if one.state == "pending" else 0, self.now)
         if one and commits and not one.refuse(self.now):
-            one.complete(run.content, self.now)
+            one.complete(delivery.content, self.now)
 
-    # What a queue and its workers do
+    # A queue and its workers
 
     @idle
     @rule(key=downloads, call=CALL, length=LENGTHS, silence=st.booleans())
     def deliver(self, key: str, call: str, length: int, silence: bool) -> None:
-        """A task is delivered, the first time or again, whatever else is going on.
+        """A queue delivers a task, for the first time or again, at any time.
 
-        If another run is alive, it waits until that has stalled: nothing else
-        happens here meanwhile.
+        If another attempt is alive, the delivery waits until that has stalled. Nothing else
+        happens meanwhile.
         """
         if silence:
             self.one_grows_old(key, expires=False)
-        before, run = self.now, Run(key, next(self.numbers), length)
-        run.call, run.process = call, self.process(partial(CALLS[call], run), stops=Run.STOPS)
-        self.running.append(run)
-        run.process.step()
-        self.expect_turn(run, before)
+        before, delivery = self.now, Delivery(key, next(self.numbers), length)
+        delivery.call = call
+        delivery.process = self.process(partial(CALLS[call], delivery), stops=Delivery.STOPS)
+        self.running.append(delivery)
+        delivery.process.step()
+        self.expect_turn(delivery, before)
 
-    def expect_turn(self, run: Run, before: float) -> None:
-        """Expect that a run has its turn, once no other one is alive; or that there is none."""
-        one = self.expected.get(run.key)
+    def expect_turn(self, delivery: Delivery, before: float) -> None:
+        """Expect that a delivery claims the download, or ends if there is nothing to do."""
+        one = self.expected.get(delivery.key)
         assert one is None or not one.alive(self.now)
-        if one and one.claim(run, self.now):
-            run.begin(self.now)
-            assert run.process.place == ("row" if run.call == "plainly" else "task")
+        if one and one.claim(delivery, self.now):
+            delivery.begin(self.now)
+            assert delivery.process.place == ("row" if delivery.call == "plainly" else "task")
         else:
-            self.expect_end(run)
+            self.expect_end(delivery)
         self.let_a_moment_pass_since(before)
 
     @busy
     @rule(which=WHICH, steps=st.integers(1, 3))
     def go_on(self, which: int, steps: int) -> None:
-        """A worker goes on to where it stops next, or further, or to its end."""
-        run = self.worker(which)
+        """A worker continues to its next stop, or further, or to its end."""
+        delivery = self.worker(which)
         for _ in range(steps):
-            if run in self.running:
-                self.advance(run)
+            if delivery in self.running:
+                self.advance(delivery)
 
     @busy
     @rule(which=WHICH)
     def finish(self, which: int) -> None:
-        """A worker goes on to its end."""
-        run = self.worker(which)
-        while run in self.running:
-            self.advance(run)
+        """A worker continues to its end."""
+        delivery = self.worker(which)
+        while delivery in self.running:
+            self.advance(delivery)
 
-    def advance(self, run: Run) -> None:
-        """Let a worker go on, with what must come of it."""
-        one, place, now = self.held(run), run.process.place, self.now
-        beats = run.rows_left == 0 or now - run.heard_at >= HEARTBEAT
-        run.process.step()
+    def advance(self, delivery: Delivery) -> None:
+        """Let a worker continue, and expect what must follow."""
+        one, place, now = self.writable(delivery), delivery.process.place, self.now
+        beats = delivery.rows_left == 0 or now - delivery.heard_at >= HEARTBEAT
+        delivery.process.step()
         if place == "task":
-            if one and run.reported and one.state == "failed":
+            if one and delivery.reported and one.state == "failed":
                 one.write(self.now, state="running", errors="")
-            run.reported = ""
-            assert run.process.place == "row"
+            delivery.reported = ""
+            assert delivery.process.place == "row"
         elif not one and (place == "stored" or beats):
-            self.expect_cancelled(run, now)
+            self.expect_cancelled(delivery, now)
         elif one and place == "stored":
-            one.complete(run.content, self.now)
-            self.expect_end(run)
+            one.complete(delivery.content, self.now)
+            self.expect_end(delivery)
         else:
             if one and beats:
                 before = one.expired(now), one.shown(now)
-                self.hear(one, run)
+                self.hear(one, delivery)
                 if before != (False, one.shown(self.now)):
-                    # A sign of life is not told, so a page may show what was before for a moment.
+                    # A heartbeat sends no signal: for a moment, a page may be out of date.
                     self.clock.advance(MOMENT)
-            assert run.process.place == ("row" if run.rows_left else "stored")
-            run.rows_left -= 1
+            assert delivery.process.place == ("row" if delivery.rows_left else "stored")
+            delivery.rows_left -= 1
 
     @busy
     @rule(
@@ -398,73 +404,75 @@ class Lifecycle(World):
     def report_from_inside(self, which: int, what: str, percentage: int) -> None:
         """A task reports an error, which does not end it.
 
-        Or it reports progress, which ends it if it has lost its download.
+        Or it reports progress, which ends it if it has lost its claim.
         """
-        run = self.worker(which)
-        if run.process.place == "stored":
+        delivery = self.worker(which)
+        if delivery.process.place == "stored":
             return
-        one, before = self.held(run), self.now
-        report = partial(cache.set_percentage, run.key, percentage)
+        one, before = self.writable(delivery), self.now
+        report = partial(cache.set_percentage, delivery.key, percentage)
         if what == "an error":
-            run.reported = "A row was left out."
-            run.process.step(partial(cache.set_error, run.key, run.reported))
+            delivery.reported = "A row was left out."
+            delivery.process.step(partial(cache.set_error, delivery.key, delivery.reported))
             if one:
-                one.fail(run.reported, self.now)
+                one.fail(delivery.reported, self.now)
             return
-        run.process.step(report if what == "progress" else partial(inside_a_transaction, report))
+        delivery.process.step(
+            report if what == "progress" else partial(inside_a_transaction, report)
+        )
         if one is None:
-            self.expect_cancelled(run, before)
+            self.expect_cancelled(delivery, before)
         elif what == "progress":
-            self.hear(one, run, percentage=percentage)
+            self.hear(one, delivery, percentage=percentage)
         else:
             one.live = (percentage, self.now)
-            run.heard_at = self.now
+            delivery.heard_at = self.now
 
     @busy
     @rule(which=WHICH, kind=st.sampled_from([None, NothingToDo, *FAILURES]))
     def end_badly(self, which: int, kind: type[BaseException] | None) -> None:
-        """A worker is killed, finds nothing to do, or fails, as may its storage."""
-        run = self.worker(which)
+        """A worker is killed, finds nothing to do, or fails, or its storage fails."""
+        delivery = self.worker(which)
         if kind is None:
-            self.running.remove(run)
+            self.running.remove(delivery)
         elif kind in FAILURES:
-            self.fail(run, kind)
-        elif run.process.place == "task":
-            self.end_without_a_file(run)
+            self.fail(delivery, kind)
+        elif delivery.process.place == "task":
+            self.end_without_a_file(delivery)
 
-    def fail(self, run: Run, kind: type[BaseException]) -> None:
-        """Let a task fail, with what the task has told the owner, or what is fit to be told."""
-        one, place, before = self.held(run), run.process.place, self.now
-        run.process.step(partial(throw, kind(FAILURES[kind])))
+    def fail(self, delivery: Delivery, kind: type[BaseException]) -> None:
+        """Let a task fail, with the text that it has reported, or the one for its exception."""
+        one, place, before = self.writable(delivery), delivery.process.place, self.now
+        delivery.process.step(partial(throw, kind(FAILURES[kind])))
         if one:
-            one.fail(run.reported or FAILURES[kind], self.now)
+            one.fail(delivery.reported or FAILURES[kind], self.now)
         if kind is SystemExit:
-            self.expect_end(run, SystemExit if run.call == "plainly" else RuntimeError)
+            self.expect_end(delivery, SystemExit if delivery.call == "plainly" else RuntimeError)
         elif kind is RuntimeError and place == "task":
-            self.expect_end(run, RuntimeError)
-        elif one or run.call == "plainly":
-            self.expect_end(run)
+            self.expect_end(delivery, RuntimeError)
+        elif one or delivery.call == "plainly":
+            self.expect_end(delivery)
         else:
-            self.expect_another_turn(run, before)
+            self.expect_another_turn(delivery, before)
 
-    def end_without_a_file(self, run: Run) -> None:
-        """Let a task find nothing to do: one that had to make a file has failed."""
-        one, before = self.held(run), self.now
-        run.process.step(partial(throw, NothingToDo()))
+    def end_without_a_file(self, delivery: Delivery) -> None:
+        """Let a task find nothing to do, which is a failure if it must make a file."""
+        one, before = self.writable(delivery), self.now
+        delivery.process.step(partial(throw, NothingToDo()))
         if one is None:
-            self.expect_another_turn(run, before)
+            self.expect_another_turn(delivery, before)
             return
-        if one.state == "running" and run.call == "as download_task":
-            one.fail("The task ended without making a file.", self.now)
+        if one.state == "running" and delivery.call == "as download_task":
+            one.fail("The task ended without a file. Please request it again.", self.now)
         elif one.state == "running":
             one.release(self.now)
-        self.expect_end(run)
+        self.expect_end(delivery)
 
-    # What is always true
+    # Invariants
 
     @invariant()
     def rows_and_files_are_as_expected(self) -> None:
-        """What is gone stays gone; what is complete stays so, and has its whole file."""
+        """A deleted download stays deleted; a complete one stays complete, with its whole file."""
         found = rows()
         assert found.keys() == self.expected.keys()
         for key, row in found.items():
@@ -480,12 +488,12 @@ class Lifecycle(World):
 
     @invariant()
     def pages_are_as_expected(self) -> None:
-        """Each person sees at once what is theirs, newest first, and nothing else.
+        """Each user sees at once their own downloads, newest first, and no others.
 
-        So do pages in the background, which do not look every time.
+        So do pages in the background, which poll less often.
         """
-        look_at_all = next(self.numbers) % 3 == 0
-        for page in [*self.pages, *(self.pages_in_the_background if look_at_all else ())]:
+        poll_all = next(self.numbers) % 3 == 0
+        for page in [*self.pages, *(self.pages_in_the_background if poll_all else ())]:
             for one in self.expected.values():
                 if one.owner.pk == page.owner.user_id:
                     one.fail_if_overdue(self.now)
@@ -493,20 +501,20 @@ class Lifecycle(World):
             assert page.shows == self.picture_for(page)
 
     def end(self) -> None:
-        """Once all have ended, a day later nothing is left of anything."""
+        """A day after the last worker has ended, nothing is left."""
         while self.running:
             self.advance(self.running[0])
             self.rows_and_files_are_as_expected()
         self.pages_are_as_expected()
         for _ in range(2):
-            # What is unfinished fails first.
+            # An unfinished download fails first.
             self.clock.advance(A_DAY)
             store.clean_up()
         assert rows() == {}
         assert stored() == set()
         assert not DownloadCollection.objects.exists()
 
-    # What the rules above are made of
+    # Helpers of the rules
 
     def picture_for(self, page: Page) -> list[Shown]:
         """Return what a page must show."""
@@ -514,47 +522,47 @@ class Lifecycle(World):
         mine = [one for one in self.expected.values() if one.owner.pk == page.owner.user_id]
         return [one.shown(now) for one in reversed(mine) if not one.expired(now)]
 
-    def worker(self, which: int) -> Run:
-        """Return one of the runs that have not ended."""
+    def worker(self, which: int) -> Delivery:
+        """Return one of the deliveries that have not ended."""
         return self.running[which % len(self.running)]
 
-    def held(self, run: Run) -> Expected | None:
-        """Return the download of a run, if the run may write to it."""
-        one = self.expected.get(run.key)
-        return one if one and one.held_by(run) else None
+    def writable(self, delivery: Delivery) -> Expected | None:
+        """Return the download of a delivery, if its attempt may write to it."""
+        one = self.expected.get(delivery.key)
+        return one if one and one.writable_by(delivery) else None
 
-    def hear(self, one: Expected, run: Run, **columns: Any) -> None:
-        """Expect that a run has written to its row."""
-        run.heard_at = self.now
-        one.write(run.heard_at, **columns)
+    def hear(self, one: Expected, delivery: Delivery, **columns: Any) -> None:
+        """Expect that an attempt has written to its row."""
+        delivery.heard_at = self.now
+        one.write(delivery.heard_at, **columns)
 
-    def expect_end(self, run: Run, error: type[BaseException] | None = None) -> None:
-        """Expect that a run has ended, and how."""
-        self.running.remove(run)
-        assert run.process.ended
-        assert run.process.error is error or type(run.process.error) is error
+    def expect_end(self, delivery: Delivery, error: type[BaseException] | None = None) -> None:
+        """Expect that a delivery has ended, with this error or without one."""
+        self.running.remove(delivery)
+        assert delivery.process.ended
+        assert delivery.process.error is error or type(delivery.process.error) is error
 
-    def expect_cancelled(self, run: Run, before: float) -> None:
-        """Expect that a run is stopped because its download is not its own any more."""
-        if run.call == "plainly":
-            self.expect_end(run, DownloadCancelled)
+    def expect_cancelled(self, delivery: Delivery, before: float) -> None:
+        """Expect that a delivery is stopped because its attempt has lost the claim."""
+        if delivery.call == "plainly":
+            self.expect_end(delivery, DownloadCancelled)
         else:
-            self.expect_another_turn(run, before)
+            self.expect_another_turn(delivery, before)
 
-    def expect_another_turn(self, run: Run, before: float) -> None:
-        """Expect that a task that has lost its download stays behind the run that has it."""
-        one = self.expected.get(run.key)
+    def expect_another_turn(self, delivery: Delivery, before: float) -> None:
+        """Expect that a task whose attempt has lost the claim waits for the one that took over."""
+        one = self.expected.get(delivery.key)
         if one and one.state == "running" and one.attempts >= MAX_ATTEMPTS:
-            # It was alive and silent itself when the other one took over.
-            self.expect_end(run, DownloadBusy)
+            # Its attempt was alive, without heartbeats, when the other one took over.
+            self.expect_end(delivery, DownloadBusy)
             self.let_a_moment_pass_since(before)
         elif one and one.state == "running":
-            self.expect_turn(run, before)
+            self.expect_turn(delivery, before)
         else:
-            self.expect_end(run)
+            self.expect_end(delivery)
 
     def let_a_moment_pass_since(self, before: float) -> None:
-        """Let the tokens of versions expire, if somebody has slept meanwhile."""
+        """Let the version tokens expire, if a process has slept meanwhile."""
         if self.now - before > 0.01:
             self.clock.advance(MOMENT)
 
@@ -567,12 +575,12 @@ def inside_a_transaction(work: Callable[[], object], *, commits: bool = True) ->
 
 
 def throw(error: BaseException) -> None:
-    """Raise an error where a worker is."""
+    """Raise an error where a worker waits."""
     raise error
 
 
 class WithLocalCache(Lifecycle):
-    """A cache that other processes do not see; a storage that finds another name."""
+    """A cache that other processes do not see; a storage that chooses another name."""
 
 
 class WithSharedCache(Lifecycle):
@@ -583,13 +591,13 @@ class WithSharedCache(Lifecycle):
 
 
 class AnyOrder(World):
-    """Each statement and each file operation of one process between any two of others.
+    """Each statement and file operation of a process between any two of the others.
 
-    It says what must never be, and what must come of it all in the end.
+    Checked are what must never happen, and what must be true at the end.
     """
 
     CACHE = "file"
-    STOPS: Final = (*Run.STOPS, "read", "write", "sleep", "store", "list", "delete")
+    STOPS: Final = (*Delivery.STOPS, "read", "write", "sleep", "store", "list", "delete")
     CHANGES: Final = ("write", "store", "delete")
 
     downloads: Any = Bundle("downloads")
@@ -597,7 +605,7 @@ class AnyOrder(World):
     def __init__(self) -> None:
         super().__init__()
         self.running: list[Process] = []
-        self.somebody_was_killed = False
+        self.has_killed = False
         self.contents: dict[str, set[bytes]] = {}
         self.before: dict[str, Download] = {}
         self.complete: dict[str, bytes | None] = {}
@@ -605,28 +613,28 @@ class AnyOrder(World):
         self.pages = [Page(user) for user in self.users]
         self.numbers = itertools.count(1)
 
-    # Who begins what
+    # Processes that begin
 
     @initialize(target=downloads, user=USERS)
-    def ask_for_a_file(self, user: int) -> str:
-        """Somebody asks for a file."""
+    def request_a_file(self, user: int) -> str:
+        """A user requests a file."""
         key = self.init(self.users[user])
         self.contents[key] = set()
         return key
 
     @precondition(lambda self: not any(row.unfinished for row in self.before.values()))
     @rule(target=downloads, user=USERS)
-    def ask_for_another(self, user: int) -> str:
-        """Somebody asks for another, once there is nothing to do any more."""
-        return self.ask_for_a_file(user)
+    def request_another(self, user: int) -> str:
+        """A user requests another file, once nothing is left to do."""
+        return self.request_a_file(user)
 
     @idle
     @rule(key=downloads, call=CALL, length=LENGTHS, fails_at=FAILS_AT)
     def deliver(self, key: str, call: str, length: int, fails_at: int | None) -> None:
         """A queue delivers a task."""
-        run = Run(key, next(self.numbers), length, fails_at=fails_at)
-        self.contents[key].add(run.content)
-        self.begin(partial(CALLS[call], run))
+        delivery = Delivery(key, next(self.numbers), length, fails_at=fails_at)
+        self.contents[key].add(delivery.content)
+        self.begin(partial(CALLS[call], delivery))
 
     @idle
     @rule(
@@ -634,7 +642,7 @@ class AnyOrder(World):
         what=st.sampled_from(["clear", "report progress", "report an error", "clean up", "poll"]),
     )
     def interfere(self, key: str, what: str) -> None:
-        """Somebody else does something."""
+        """A process that does not build the file does something."""
         owner = self.owners[key]
         self.begin(
             {
@@ -648,17 +656,17 @@ class AnyOrder(World):
 
     @rule(key=downloads, length=LENGTHS, commits=st.booleans())
     def save_inside_a_transaction(self, key: str, length: int, commits: bool) -> None:
-        """Somebody saves inside a transaction, which is one step for all others."""
-        run = Run(key, next(self.numbers), length)
-        self.contents[key].add(run.content)
+        """A process saves inside a transaction, which is one step for all others."""
+        delivery = Delivery(key, next(self.numbers), length)
+        self.contents[key].add(delivery.content)
         with suppress(DownloadBusy):
-            inside_a_transaction(run.save, commits=commits)
+            inside_a_transaction(delivery.save, commits=commits)
 
     def begin(self, work: Callable[[], object]) -> None:
-        """Have a process that is about to do something."""
+        """Add a process that is about to do something."""
         self.running.append(self.process(work, stops=self.STOPS))
 
-    # Who goes on, and how far
+    # Processes that continue, and how far
 
     @busy
     @rule(
@@ -666,11 +674,11 @@ class AnyOrder(World):
         until=st.sampled_from(["it stops", "it has changed something", "its end", "it is killed"]),
     )
     def go_on(self, which: int, until: str) -> None:
-        """A process goes on to where it stops next, or further; or it never does."""
+        """A process continues to its next stop, or further, or is killed."""
         process, goes_on = self.running[which % len(self.running)], until != "it is killed"
         if not goes_on:
             self.running.remove(process)
-            self.somebody_was_killed = True
+            self.has_killed = True
         while goes_on and process in self.running:
             place = process.place
             self.step(process)
@@ -680,7 +688,7 @@ class AnyOrder(World):
 
     @rule(seconds=st.sampled_from([MOMENT, LONG, A_DAY]), flush=st.booleans())
     def time_passes(self, seconds: int, flush: bool) -> None:
-        """Nobody does anything for a while; the cache may lose everything meanwhile."""
+        """Nothing happens for a while; the cache may lose everything meanwhile."""
         self.clock.advance(seconds)
         if flush:
             caches[self.CACHE].clear()
@@ -693,13 +701,13 @@ class AnyOrder(World):
             self.running.remove(process)
             assert isinstance(process.error, DownloadCancelled | DownloadBusy | None)
 
-    # What must never be, and what must be in the end
+    # What must never happen, and what must be true at the end
 
     @invariant()
     def nothing_is_wrong(self) -> None:
-        """What is complete has its whole file and keeps it; what is gone stays gone.
+        """A complete download has its whole file and keeps it; a deleted one stays deleted.
 
-        Nothing is tried too often, or taken from a run that is alive.
+        There are never too many attempts, and none takes over from one that is alive.
         """
         found, now = rows(), timezone.now()
         assert not self.gone & found.keys()
@@ -719,26 +727,26 @@ class AnyOrder(World):
         self.before = found
 
     def end(self) -> None:
-        """Everybody is told the truth, and in the end nothing is left."""
+        """Every page shows the rows as they are, and in the end nothing is left."""
         while self.running:
             self.step(self.running[0])
-        if self.somebody_was_killed:
-            # The token that tells of a last write may not have been written.
+        if self.has_killed:
+            # The last write may not have renewed the version token.
             self.clock.advance(MOMENT)
         for page in self.pages:
             page.poll()
             now = picture_of(store.read_listing(page.owner))
-            # What stalls without a write may be seen a moment later.
+            # An attempt stalls without a write, so a page may show it a moment later.
             assert [one[:3] + one[4:] for one in page.shows] == [one[:3] + one[4:] for one in now]
         self.clock.advance(LONG)
         assert not any(row.in_progress for row in rows().values())
-        if not self.somebody_was_killed:
+        if not self.has_killed:
             assert {key for key, _ in stored()} <= rows().keys()
         for _ in range(2):
             self.clock.advance(A_DAY)
             store.clean_up()
         assert rows() == {}
-        assert self.somebody_was_killed or stored() == set()
+        assert self.has_killed or stored() == set()
 
 
 class AnyOrderOverwriting(AnyOrder):
@@ -749,12 +757,12 @@ class AnyOrderOverwriting(AnyOrder):
 
 @pytest.fixture(autouse=True)
 def quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """Keep no log of what is meant to go wrong."""
+    """Log nothing: these failures are intended."""
     caplog.set_level(logging.CRITICAL + 1, logger="async_downloads")
 
 
 @pytest.mark.parametrize("machine", [WithLocalCache, WithSharedCache])
-def test_each_step_does_what_is_promised(machine: type[World]) -> None:
+def test_each_step_keeps_its_promises(machine: type[World]) -> None:
     search(machine, examples=30, steps=15)
 
 

@@ -1,4 +1,4 @@
-"""What state machines of the lifecycle share: people, their downloads, time, and a clean end."""
+"""The base of the state machines: users, downloads, a clock, processes, and a clean end."""
 
 import math
 import os
@@ -20,61 +20,63 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from async_downloads import cache
 from async_downloads.building import progress
+from async_downloads.formats import rows as format_rows
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.store import attempt, cache_entries
 from tests.lifecycle.actors import Clock, OfThisProcess, ParkingStorage, Process
 
-#: No sum of the times that pass here comes near to it, so nobody is stalled by a hair.
+#: No sum of the times below is close to it, so no attempt stalls by a hair's breadth.
 STALLED_AFTER: Final = 120.02
 TIMEOUT: Final = 24 * 60 * 60
 MAX_ATTEMPTS: Final = 3
 
-#: After this, the token of a version has expired.
+#: Longer than a version token lives.
 MOMENT: Final = 7
 
-#: After this, whoever has been silent has stalled.
+#: Longer than ``STALLED_AFTER``.
 LONG: Final = 130
 
-#: After this, what nobody has written to has expired.
+#: Longer than ``TIMEOUT``.
 A_DAY: Final = 90_000
 
 #: As many as Hypothesis makes before it repeats parts of them.
-EXAMPLES_OF_A_RUN: Final = 10
+EXAMPLES_OF_A_SEARCH: Final = 10
 
 
 def search(machine: type[RuleBasedStateMachine], *, examples: int, steps: int) -> None:
-    """Try a machine: always the same examples, or others each time as long as one is told to.
+    """Search for an order of events that breaks a machine.
 
-    The examples are had from many short runs: after the first of a run Hypothesis
-    repeats parts of them, and orders of events are about variety.
+    The examples are always the same, or new ones if HYPOTHESIS_EXAMPLES gives their number.
+    They come from many short searches: in a long one, Hypothesis repeats parts of earlier
+    examples, and here variety counts.
 
     Args:
-        machine: What to try.
-        examples: How many examples, unless HYPOTHESIS_EXAMPLES says another number.
+        machine: The machine.
+        examples: How many examples to try.
         steps: How many steps each of them may have.
     """
-    told = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0"))
-    first = secrets.randbits(64) if told else 0
+    wanted = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0"))
+    first = secrets.randbits(64) if wanted else 0
     chosen = settings(
-        max_examples=EXAMPLES_OF_A_RUN,
+        max_examples=EXAMPLES_OF_A_SEARCH,
         stateful_step_count=steps,
         database=None,
         deadline=None,
-        derandomize=not told,
+        derandomize=not wanted,
         phases=[Phase.generate, Phase.shrink],
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    for number in range(math.ceil((told or examples) / EXAMPLES_OF_A_RUN)):
+    for number in range(math.ceil((wanted or examples) / EXAMPLES_OF_A_SEARCH)):
         run_state_machine_as_test(seed(first + number)(machine), settings=chosen)
 
 
 class World(RuleBasedStateMachine):
-    """Two people, a cache, a storage, and processes that a test moves."""
+    """Two users, a cache, a storage, and processes that a test moves."""
 
-    #: The cache, by its alias.
+    #: The alias of the cache.
     CACHE = "default"
-    #: Whether the storage overwrites, as object stores do, or finds another name.
+    #: Whether the storage overwrites, as object stores do, or chooses another name.
     OVERWRITES = False
 
     def __init__(self) -> None:
@@ -92,15 +94,17 @@ class World(RuleBasedStateMachine):
                 STORAGES={**project_settings.STORAGES, "default": options},
             )
         )
-        for module, name in ((attempt._registry, "_runs"), (progress, "_steps")):
+        for module, name in ((attempt, "_attempts"), (progress, "_steps")):
             self._end.enter_context(mock.patch.object(module, name, OfThisProcess()))
+        # The model expects that any row may come with a heartbeat.
+        self._end.enter_context(mock.patch.object(format_rows, "MAX_UNTIMED_ROWS", 1))
         cache_entries._breakers.clear()
         self.users = [get_user_model().objects.get_or_create(username=n)[0] for n in ("ada", "bo")]
         self.owners: dict[str, Any] = {}
         self.processes: list[Process] = []
 
     def teardown(self) -> None:
-        """Check how it all ends, unless something has failed already; then wipe the slate."""
+        """Check the end, unless something has failed already, and delete everything."""
         try:
             if sys.exception() is None:
                 self.end()
@@ -118,11 +122,11 @@ class World(RuleBasedStateMachine):
 
     @property
     def now(self) -> float:
-        """What time it is."""
+        """The time."""
         return self.clock.seconds()
 
     def init(self, user: Any) -> str:
-        """Make a download, and return its key."""
+        """Create a download, and return its key."""
         _, key = cache.init_download(user, "orders.csv")
         self.owners[key] = user
         return key
@@ -132,11 +136,11 @@ class World(RuleBasedStateMachine):
         return cache.get_collection_key(self.owners[key])
 
     def stranger_to(self, key: str) -> Any:
-        """Return who does not own a download."""
+        """Return a user who does not own a download."""
         return next(user for user in self.users if user != self.owners[key])
 
     def process(self, *args: Any, **kwargs: Any) -> Process:
-        """Make a process, which is gone at the end."""
+        """Create a process, which is killed at the end."""
         process = Process(*args, **kwargs)
         self.processes.append(process)
         return process
@@ -148,7 +152,7 @@ def rows() -> dict[str, Download]:
 
 
 def content_of(download: Download) -> bytes | None:
-    """Return the bytes of a download's file; None if there is none."""
+    """Return the bytes of a download's file; None without a file."""
     path = Path(default_storage.path(download.filepath))
     return path.read_bytes() if path.is_file() else None
 

@@ -37,7 +37,7 @@ def stored_files() -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
 
-def test_it_removes_what_has_expired_with_its_files_and_says_so() -> None:
+def test_it_removes_expired_downloads_with_their_files() -> None:
     DownloadFactory(complete=True, expired=True)
     DownloadFactory(failed=True, expired=True)
     kept = DownloadFactory(complete=True)
@@ -46,7 +46,7 @@ def test_it_removes_what_has_expired_with_its_files_and_says_so() -> None:
     assert stored_files() == {kept.filepath}
 
 
-def test_a_dry_run_removes_nothing_and_says_what_would_go() -> None:
+def test_a_dry_run_removes_nothing_and_prints_the_numbers() -> None:
     expired = DownloadFactory(complete=True, expired=True)
     DownloadFactory(complete=True, collection=expired.collection)
     before = stored_files()
@@ -54,25 +54,25 @@ def test_a_dry_run_removes_nothing_and_says_what_would_go() -> None:
     assert run(dry_run=True) == "Would remove 1 expired download (4 bytes).\n"
     assert Download.objects.count() == 2
     assert stored_files() == before
-    # What was said is what happens.
+    # The clean-up does the same.
     assert run() == "Removed 1 expired download (4 bytes).\n"
     assert not Download.objects.filter(pk=expired.pk).exists()
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_with_nothing_to_do_it_says_that(dry_run: bool) -> None:
+def test_with_nothing_to_do_it_prints_zeros(dry_run: bool) -> None:
     DownloadFactory(complete=True)
     verb = "Would remove" if dry_run else "Removed"
     assert run(dry_run=dry_run) == f"{verb} 0 expired downloads (0 bytes).\n"
     assert len(stored_files()) == 1
 
 
-def test_a_large_amount_is_told_in_readable_units() -> None:
+def test_a_large_size_is_printed_in_a_readable_unit() -> None:
     DownloadFactory(complete=True, expired=True, size=5 * 1024**3)
     assert "(5.0 GB)" in run("--dry-run")
 
 
-def test_it_leaves_an_export_alone_that_is_heard_through_the_cache_only() -> None:
+def test_an_export_with_heartbeats_in_the_cache_alone_stays() -> None:
     # One inside a transaction of the caller's, which does not touch its row.
     download = DownloadFactory(running=True, expired=True, heard_at=long_ago())
     cache_entries.set_entry(
@@ -96,7 +96,7 @@ def test_it_leaves_an_export_alone_that_is_heard_through_the_cache_only() -> Non
     assert Download.objects.get().state == "running"
 
 
-def test_what_no_worker_has_finished_in_time_fails() -> None:
+def test_an_overdue_download_fails() -> None:
     DownloadFactory(expired=True, heard_at=long_ago())
     would = "Would fail 1 download that no worker has finished in time."
     assert run("--dry-run").splitlines()[1] == would
@@ -111,7 +111,7 @@ def test_an_unknown_option_is_refused() -> None:
         run(everything=True)
 
 
-def test_the_help_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_describes_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         run("--help")
     assert left.value.code == 0
@@ -120,46 +120,46 @@ def test_the_help_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--dry-run" in shown
 
 
-def test_orphans_go_only_on_request_and_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_orphans_are_removed_only_on_request_and_listed(capsys: pytest.CaptureFixture[str]) -> None:
     path = "downloads/0b6a1f2e-7c59-4f0a-9b1d-3f6f0a1c2d3e/orders.csv"
     storage.storage().save(path, ContentFile(b"left over"))
     assert run() == "Removed 0 expired downloads (0 bytes).\n"
     assert "Removed 0 orphan files." in run("--orphans")
-    told = f"  {path}\nWould remove 1 orphan file.\n"
-    assert run("--orphans", "--min-age", "0", "--dry-run").endswith(told)
+    printed = f"  {path}\nWould remove 1 orphan file.\n"
+    assert run("--orphans", "--min-age", "0", "--dry-run").endswith(printed)
     assert stored_files() == {path}
     assert run("--orphans", "--min-age=0").endswith(f"  {path}\nRemoved 1 orphan file.\n")
     assert stored_files() == set()
 
 
 @pytest.mark.parametrize("hours", ["soon", "-1", "nan", "1e9"])
-def test_an_age_that_is_none_is_refused(hours: str) -> None:
-    with pytest.raises(CommandError, match="is no number from 0"):
+def test_an_invalid_age_is_refused(hours: str) -> None:
+    with pytest.raises(CommandError, match="is not a number from 0"):
         run("--orphans", "--min-age", hours)
 
 
-# What is asked for
+# Selected downloads
 
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Type an answer; without one, nobody is there."""
+    """Return a function that types an answer; without one, standard input is empty."""
     monkeypatch.setattr(sys, "stdin", StringIO())
     return lambda text: monkeypatch.setattr(sys, "stdin", StringIO(text))
 
 
-def test_by_state_everything_goes_that_is_in_it_expired_or_not() -> None:
+def test_all_downloads_in_a_state_go_expired_or_not() -> None:
     for _ in range(2):
         DownloadFactory(failed=True)
     DownloadFactory(failed=True, expired=True)
     kept = DownloadFactory(complete=True, expired=True)
-    told = run("--state", "failed", "--no-input")
-    assert told == "Removed 3 downloads (0 bytes).\nRemoved 3 empty collections.\n"
+    printed = run("--state", "failed", "--no-input")
+    assert printed == "Removed 3 downloads (0 bytes).\nRemoved 3 empty collections.\n"
     assert list(Download.objects.all()) == [kept]
     assert stored_files() == {kept.filepath}
 
 
-def test_several_states_are_one_or_the_other() -> None:
+def test_a_download_matches_one_of_several_states() -> None:
     DownloadFactory(failed=True)
     DownloadFactory(running=True, heard_at=long_ago())
     kept = DownloadFactory(running=True)
@@ -167,7 +167,7 @@ def test_several_states_are_one_or_the_other() -> None:
     assert list(Download.objects.all()) == [kept]
 
 
-def test_by_owner_and_by_when_it_was_asked_for(settings: Any) -> None:
+def test_downloads_are_selected_by_owner_and_time(settings: Any) -> None:
     settings.TIME_ZONE = "Europe/Berlin"
     user = UserFactory(username="ada")
     # In Berlin, that is the last second of January, the first of February, and so on.
@@ -189,32 +189,30 @@ def test_by_owner_and_by_when_it_was_asked_for(settings: Any) -> None:
     assert list(Download.objects.all()) == [other]
 
 
-def test_a_dry_run_of_what_is_asked_for_asks_nothing_and_removes_nothing(answers: Any) -> None:
+def test_a_dry_run_of_a_selection_removes_nothing_without_a_question(answers: Any) -> None:
     DownloadFactory(complete=True)
-    told = run("--state", "complete", "--dry-run")
-    assert told == "Would remove 1 download (4 bytes).\n"
+    printed = run("--state", "complete", "--dry-run")
+    assert printed == "Would remove 1 download (4 bytes).\n"
     assert Download.objects.exists()
 
 
 @pytest.mark.parametrize("answer", ["yes\n", "yes", " yes \n"])
-def test_it_asks_with_the_numbers_before_something_goes_that_people_see(
-    answers: Any, answer: str
-) -> None:
+def test_it_asks_before_removing_active_downloads(answers: Any, answer: str) -> None:
     DownloadFactory(complete=True)
     DownloadFactory(running=True)
     DownloadFactory(complete=True, expired=True)
     answers(answer)
-    told = run("--before", "2100-01-01")
-    assert told.startswith(
+    printed = run("--before", "2100-01-01")
+    assert printed.startswith(
         "This removes 3 downloads (8 bytes), of which 2 not expired and 1 in progress, to be "
         'cancelled. Type "yes" to go on: '
     )
-    assert "Removed 3 downloads" in told
+    assert "Removed 3 downloads" in printed
     assert not Download.objects.exists()
 
 
 @pytest.mark.parametrize("answer", ["", "no\n", "y\n", "\n"], ids=repr)
-def test_without_a_yes_nothing_goes(answers: Any, answer: str) -> None:
+def test_without_a_yes_nothing_is_removed(answers: Any, answer: str) -> None:
     DownloadFactory(complete=True)
     answers(answer)
     with pytest.raises(CommandError, match="Not confirmed") as refused:
@@ -224,14 +222,14 @@ def test_without_a_yes_nothing_goes(answers: Any, answer: str) -> None:
     assert stored_files()
 
 
-def test_it_does_not_ask_where_all_has_expired(answers: Any) -> None:
+def test_it_does_not_ask_if_all_have_expired(answers: Any) -> None:
     DownloadFactory(complete=True, expired=True)
     DownloadFactory(complete=True)
     assert "Removed 1 download (4 bytes)" in run("--state", "expired")
     assert "Removed 0 downloads" in run("--state", "failed")
 
 
-def test_what_is_begun_while_it_asks_was_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_that_starts_during_the_question_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     DownloadFactory()
 
     class Slow(StringIO):
@@ -245,8 +243,8 @@ def test_what_is_begun_while_it_asks_was_not_asked_about(monkeypatch: pytest.Mon
     assert list(Download.objects.all()) == late
 
 
-def test_an_owner_whom_nobody_knows_is_told() -> None:
-    with pytest.raises(CommandError, match="no user 'adaa'") as refused:
+def test_an_unknown_owner_is_refused() -> None:
+    with pytest.raises(CommandError, match="no user is called 'adaa'") as refused:
         run("--owner", "adaa")
     assert refused.value.returncode == 2
 
@@ -262,7 +260,7 @@ def test_an_owner_whom_nobody_knows_is_told() -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_meant_is_refused_before_anything_goes(arguments: tuple[str, ...]) -> None:
+def test_invalid_options_are_refused_before_anything_is_removed(arguments: tuple[str, ...]) -> None:
     DownloadFactory(complete=True, expired=True)
     with pytest.raises(CommandError):
         run(*arguments)
@@ -272,7 +270,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_goes(arguments: tuple[s
 # For programs and on terminals
 
 
-def test_json_is_one_object_and_the_question_is_elsewhere(answers: Any) -> None:
+def test_json_is_one_object_and_the_question_goes_to_stderr(answers: Any) -> None:
     DownloadFactory(complete=True)
     DownloadFactory(failed=True)
     answers("yes")
@@ -304,7 +302,7 @@ def test_json_lists_orphans_path_by_path() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--state=failed", "--no-input")], ids=str)
-def test_a_terminal_sees_how_far_it_is(arguments: tuple[str, ...]) -> None:
+def test_a_terminal_shows_the_progress(arguments: tuple[str, ...]) -> None:
     for _ in range(3):
         DownloadFactory(failed=True, expired=True)
     terminal = Terminal()
@@ -312,12 +310,12 @@ def test_a_terminal_sees_how_far_it_is(arguments: tuple[str, ...]) -> None:
     assert f"\r[{'#' * 30}] 3 of 3\r\x1b[K" in terminal.getvalue()
 
 
-def test_what_somebody_is_writing_to_is_left_and_told() -> None:
+def test_a_download_that_is_being_written_is_left_and_counted() -> None:
     download = DownloadFactory(running=True, heard_at=long_ago())
     with transaction.atomic():
         cache.set_percentage(download.download_key, 50)
-    told = run("--state=stalled", "--no-input")
-    assert told == (
+    printed = run("--state=stalled", "--no-input")
+    assert printed == (
         "Removed 0 downloads (0 bytes).\n"
-        "Left 1 download that somebody is writing to, or that changed meanwhile.\n"
+        "Left 1 download that is being written, is locked or has changed meanwhile.\n"
     )

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 
 def run(*arguments: str) -> tuple[str, int, str]:
-    """Return what is printed, the exit code and what is told with it."""
+    """Return the output, the exit code and the error."""
     output = StringIO()
     try:
         call_command("downloads_status", *arguments, stdout=output)
@@ -29,12 +29,12 @@ def run(*arguments: str) -> tuple[str, int, str]:
     return output.getvalue(), 0, ""
 
 
-def test_all_is_well() -> None:
+def test_a_healthy_site_exits_with_zero() -> None:
     DownloadFactory(complete=True, size=5 * 1024**2)
     DownloadFactory(complete=True, expired=True, size=1024)
     store.clean_up(dry_run=True)
-    printed, code, told = run()
-    assert (code, told) == (0, "")
+    printed, code, error = run()
+    assert (code, error) == (0, "")
     assert printed.splitlines() == [
         "pending            0  0 bytes",
         "running            0  0 bytes",
@@ -47,7 +47,7 @@ def test_all_is_well() -> None:
     ]
 
 
-def test_how_long_something_has_been_so() -> None:
+def test_the_longest_wait_and_the_last_clean_up_are_printed() -> None:
     DownloadFactory(timestamp=timezone.now() - timedelta(minutes=12))
     store.clean_up()
     printed, code, _ = run()
@@ -55,22 +55,22 @@ def test_how_long_something_has_been_so() -> None:
     assert "Longest wait for a worker: 12 minutes.\nLast clean-up: 0 minutes ago.\n" in printed
 
 
-def one_of_each_trouble() -> None:
+def one_of_each_problem() -> None:
     DownloadFactory(running=True, heard_at=long_ago())
     DownloadFactory(timestamp=timezone.now() - timedelta(minutes=20))
     DownloadFactory(complete=True, expires_at=timezone.now() - timedelta(hours=30))
     DownloadFactory(failed=True)
 
 
-def test_what_is_wrong_is_told_with_the_exit_code() -> None:
-    one_of_each_trouble()
-    printed, code, told = run()
+def test_problems_are_printed_with_the_exit_code() -> None:
+    one_of_each_problem()
+    printed, code, error = run()
     assert code == 1
-    assert "1 stalled" in told
-    assert "does a worker run?" in told
-    assert "does the clean-up run?" in told
-    assert "failed" not in told
-    # The numbers are there all the same.
+    assert "1 stalled" in error
+    assert "does a worker run?" in error
+    assert "does the clean-up run?" in error
+    assert "failed" not in error
+    # The numbers are printed all the same.
     assert "stalled            1" in printed
 
 
@@ -86,11 +86,11 @@ def test_what_is_wrong_is_told_with_the_exit_code() -> None:
     ids=str,
 )
 def test_thresholds_are_options(arguments: tuple[str, ...], expected: list[str]) -> None:
-    one_of_each_trouble()
+    one_of_each_problem()
     printed, code, _ = run("--json", *arguments)
-    found = json.loads(printed)
-    assert list(found["problems"]) == expected
-    assert (found["ok"], code) == (not expected, 1 if expected else 0)
+    printed = json.loads(printed)
+    assert list(printed["problems"]) == expected
+    assert (printed["ok"], code) == (not expected, 1 if expected else 0)
 
 
 def test_json_is_one_object() -> None:
@@ -98,12 +98,12 @@ def test_json_is_one_object() -> None:
     DownloadFactory(complete=True, size=10)
     expired = DownloadFactory(failed=True, expired=True)
     waits = DownloadFactory(timestamp=timezone.now() - timedelta(minutes=5))
-    found = json.loads(run("--json")[0])
-    assert 295 < found["oldest_pending"].pop("seconds") < 360
-    assert 55 < found["expired"]["oldest"].pop("seconds") < 120
-    assert found["last_cleanup"]["seconds"] < 60
-    del found["last_cleanup"]
-    assert found == {
+    printed = json.loads(run("--json")[0])
+    assert 295 < printed["oldest_pending"].pop("seconds") < 360
+    assert 55 < printed["expired"]["oldest"].pop("seconds") < 120
+    assert printed["last_cleanup"]["seconds"] < 60
+    del printed["last_cleanup"]
+    assert printed == {
         "ok": True,
         "problems": {},
         "states": {
@@ -118,19 +118,21 @@ def test_json_is_one_object() -> None:
     }
 
 
-def test_with_nothing_there_json_has_the_same_keys() -> None:
-    found = json.loads(run("--json")[0])
-    assert found["oldest_pending"] is found["last_cleanup"] is found["expired"]["oldest"] is None
+def test_without_downloads_json_has_the_same_keys() -> None:
+    printed = json.loads(run("--json")[0])
+    assert (
+        printed["oldest_pending"] is printed["last_cleanup"] is printed["expired"]["oldest"] is None
+    )
 
 
 @pytest.mark.parametrize("arguments", [("--max-stalled", "few"), ("--max-pending", "-1")], ids=str)
-def test_thresholds_that_are_none_are_refused(arguments: tuple[str, ...]) -> None:
+def test_invalid_thresholds_are_refused(arguments: tuple[str, ...]) -> None:
     with pytest.raises(CommandError, match="argument --max"):
         call_command("downloads_status", *arguments)
 
 
 @pytest.mark.parametrize("command", ["downloads_status", "cleanup_downloads"])
-def test_a_database_that_does_not_answer_is_a_line_and_an_exit_code(
+def test_a_database_that_does_not_answer_is_one_line_and_an_exit_code(
     tmp_path: Path, command: str
 ) -> None:
     (tmp_path / "gone.py").write_text(
@@ -150,7 +152,7 @@ def test_a_database_that_does_not_answer_is_a_line_and_an_exit_code(
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_a_database_without_our_tables_is_told_in_the_same_way(tmp_path: Path) -> None:
+def test_a_database_without_our_tables_is_one_line_and_an_exit_code(tmp_path: Path) -> None:
     ended = run_demo(
         *("-m", "django", "downloads_status"),
         DJANGO_SETTINGS_MODULE="demo.settings",
@@ -160,7 +162,7 @@ def test_a_database_without_our_tables_is_told_in_the_same_way(tmp_path: Path) -
     assert "no such table" in ended.stderr
 
 
-def test_wrong_options_have_an_exit_code_of_their_own(
+def test_invalid_options_have_their_own_exit_code(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from django.core.management import execute_from_command_line
@@ -168,7 +170,7 @@ def test_wrong_options_have_an_exit_code_of_their_own(
     for argv in (
         ["manage.py", "downloads_status", "--max-stalled", "few"],
         ["manage.py", "cleanup_downloads", "--state", "gone"],
-        ["manage.py", "cleanup_downloads", "--owner", "nobody at all"],
+        ["manage.py", "cleanup_downloads", "--owner", "no such user"],
         ["manage.py", "cleanup_downloads", "--before", "2026-01-01", "--after", "2026-01-02"],
     ):
         monkeypatch.setattr(sys, "argv", argv)
@@ -178,7 +180,7 @@ def test_wrong_options_have_an_exit_code_of_their_own(
         assert capsys.readouterr().err
 
 
-def test_the_exit_code_of_the_program_is_that_of_what_is_wrong(
+def test_the_program_exits_with_one_if_there_is_a_problem(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from django.core.management import execute_from_command_line

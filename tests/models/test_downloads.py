@@ -1,4 +1,4 @@
-"""Rows: what is derived, and what may change what."""
+"""The properties of a download, and its conditional updates."""
 
 import uuid
 from datetime import timedelta
@@ -14,8 +14,8 @@ from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = pytest.mark.django_db
 
-#: What makes a finished download of one.
-ENDED: Any = ({"complete": True}, {"failed": True})
+#: The factory traits of a finished download.
+FINISHED: Any = ({"complete": True}, {"failed": True})
 
 
 def ago(**kwargs: float) -> Any:
@@ -30,7 +30,7 @@ def ago(**kwargs: float) -> Any:
         ({"running": True}, True, False, "In progress"),
         ({"complete": True}, False, False, "Complete"),
         ({"failed": True}, False, False, "Failed"),
-        ({"heard_at": ago(hours=1)}, False, True, "nothing has picked it up"),
+        ({"heard_at": ago(hours=1)}, False, True, "no worker has started it"),
         ({"running": True, "heard_at": ago(hours=1)}, False, True, "stopped responding"),
         ({"complete": True, "heard_at": ago(hours=1)}, False, False, "Complete"),
         ({"failed": True, "heard_at": ago(hours=1)}, False, False, "Failed"),
@@ -51,18 +51,18 @@ def test_stalled_follows_the_setting(settings: Any) -> None:
     assert not download.stalled
 
 
-def test_the_url_is_made_when_read_and_only_of_a_complete_one() -> None:
+def test_only_a_complete_download_has_a_url() -> None:
     assert DownloadFactory().url == ""
     assert DownloadFactory(failed=True).url == ""
     complete = DownloadFactory(complete=True)
     assert complete.url == f"/async_downloads/download/{complete.pk}/"
 
 
-def test_active_and_expired_are_each_others_rest() -> None:
-    expired = {DownloadFactory(expired=True, **state) for state in ENDED}
+def test_a_download_is_either_active_or_expired() -> None:
+    expired = {DownloadFactory(expired=True, **state) for state in FINISHED}
     active = {DownloadFactory(), DownloadFactory(expires_at=None)}
-    active |= {DownloadFactory(expires_at=None, **state) for state in ENDED}
-    # What is unfinished does not expire.
+    active |= {DownloadFactory(expires_at=None, **state) for state in FINISHED}
+    # An unfinished download does not expire.
     active |= {DownloadFactory(expired=True), DownloadFactory(running=True, expired=True)}
     assert set(Download.objects.active()) == active
     assert set(Download.objects.expired()) == expired
@@ -73,7 +73,7 @@ def test_active_and_expired_are_each_others_rest() -> None:
     [
         ({"expired": True, "heard_at": ago(hours=1)}, True),
         ({"running": True, "expired": True, "heard_at": ago(hours=1)}, True),
-        # TIMEOUT may be shorter than STALLED_AFTER: what is alive does not fail.
+        # TIMEOUT may be shorter than STALLED_AFTER: a live attempt does not fail.
         ({"running": True, "expired": True}, False),
         ({"expired": True}, False),
         ({"heard_at": ago(hours=1)}, False),
@@ -99,13 +99,13 @@ def test_complete_is_final() -> None:
     assert not Download.objects.claimed_by(download.pk, download.claim).exists()
 
 
-def test_one_that_was_tried_too_often_is_not_to_be_had(settings: Any) -> None:
+def test_a_download_without_attempts_left_cannot_be_claimed(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_MAX_ATTEMPTS = 2
     download = DownloadFactory(attempts=2)
     assert Download.objects.claim(download.pk, uuid.uuid4()) == 0
 
 
-def test_whoever_does_not_hold_the_claim_changes_nothing() -> None:
+def test_an_attempt_without_the_claim_changes_nothing() -> None:
     download = DownloadFactory(running=True)
     stranger = Download.objects.claimed_by(download.pk, uuid.uuid4())
     assert stranger.heartbeat() == 0
@@ -114,7 +114,7 @@ def test_whoever_does_not_hold_the_claim_changes_nothing() -> None:
     assert Download.objects.claimed_by(download.pk, download.claim).progress(5) == 1
 
 
-def test_every_write_is_a_sign_of_life(settings: Any) -> None:
+def test_every_write_is_a_heartbeat_and_extends_the_expiry(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_TIMEOUT = 500
     download = DownloadFactory(running=True, heard_at=ago(hours=1), expires_at=ago(hours=1))
     for write in (
@@ -142,7 +142,7 @@ def test_every_write_is_a_sign_of_life(settings: Any) -> None:
         {"state": "complete", "percentage": 99, "size": 1},
     ],
 )
-def test_the_database_refuses_what_cannot_be(values: Any) -> None:
+def test_the_database_refuses_an_impossible_row(values: Any) -> None:
     download = DownloadFactory()
     with pytest.raises(IntegrityError), transaction.atomic():
         Download.objects.filter(pk=download.pk).update(**values)
@@ -155,7 +155,7 @@ def test_a_collection_has_one_owner(user: Any) -> None:
     assert str(DownloadCollectionFactory(user=None, label="accounts")) == "accounts"
 
 
-def test_for_user_is_whose_collection_it_is_in(user: Any, other_user: Any) -> None:
+def test_for_user_returns_the_downloads_of_the_users_collection(user: Any, other_user: Any) -> None:
     mine = DownloadFactory(collection__user=user)
     DownloadFactory(collection__user=other_user)
     DownloadFactory(collection__user=None, collection__label="accounts")
@@ -163,7 +163,7 @@ def test_for_user_is_whose_collection_it_is_in(user: Any, other_user: Any) -> No
     assert list(Download.objects.for_user(None)) == []
 
 
-def test_a_failure_is_told_in_the_language_of_whoever_looks() -> None:
+def test_the_reason_of_a_failure_is_in_the_language_of_the_reader() -> None:
     assert Download(errors="").error_text == ""
     assert Download(errors="The shop burnt down.").error_text == "The shop burnt down."
     ours = error_text.for_owner(ValueError())

@@ -14,7 +14,7 @@ from async_downloads.models import Download
 from async_downloads.models.texts import as_escape, as_underscore, write_text
 from tests.factories import DownloadFactory, UserFactory
 
-#: Texts, and what is kept of each where only MySQL's older UTF-8 is known, or only Latin-1.
+#: Texts, and their forms if the column has only MySQL's older UTF-8, or only Latin-1.
 TEXTS = {
     "plain": ("plain", "plain"),
     "caf\u00e9 \u540d \u20ac": ("caf\u00e9 \u540d \u20ac", "caf\u00e9 \\u540d \\u20ac"),
@@ -25,7 +25,7 @@ TEXTS = {
 
 @pytest.fixture
 def narrow(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[int]:
-    """Give the columns of texts fewer characters; yields which of the two forms they take."""
+    """Give the text columns fewer characters, and yield the index of the form they accept."""
     if connection.vendor == "mysql":
         charset, form = request.param, int(request.param == "latin1")
         with altered(charset, "async_downloads_download", "async_downloads_downloadcollection"):
@@ -65,7 +65,7 @@ class TestNarrowColumns:
         assert [row.errors for row in rows[:2]] in ([kept] * 2, [text] * 2)
         assert kept in rows[2].error_detail or text in rows[2].error_detail
 
-    def test_it_is_recorded_inside_a_transaction_of_the_callers(self, narrow: int) -> None:
+    def test_a_failure_is_recorded_inside_the_callers_transaction(self, narrow: int) -> None:
         key = DownloadFactory().download_key
         with transaction.atomic():
             UserFactory(username="made before")
@@ -73,7 +73,7 @@ class TestNarrowColumns:
             assert Download.objects.count() == 1
         assert Download.objects.get().errors == "\\U0001f600"
 
-    def test_names_are_kept_as_far_as_can_be(self, narrow: int, user: Any) -> None:
+    def test_names_keep_the_characters_that_the_column_has(self, narrow: int, user: Any) -> None:
         _, key = cache.init_download(user, "r\u00e9sum\u00e9 \U0001f600.csv", "\U0001f600")
         download = Download.objects.get(pk=key)
         assert (download.name, download.filename) == ("_", "r\u00e9sum\u00e9 _.csv")
@@ -84,7 +84,7 @@ class TestNarrowColumns:
 
 @pytest.fixture
 def narrow_connection(transactional_db: None) -> Iterator[None]:
-    """Connect with an encoding that has few characters, as a site's own options may say."""
+    """Connect with an encoding that has few characters, as a site may configure."""
     options = {
         "postgresql": {"client_encoding": "LATIN1"},
         "mysql": {"charset": "latin1"},
@@ -103,7 +103,7 @@ def narrow_connection(transactional_db: None) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_failure_is_recorded_over_a_connection_that_has_few_characters(
+def test_a_failure_is_recorded_over_a_connection_with_few_characters(
     narrow_connection: None, text: str
 ) -> None:
     key = DownloadFactory().download_key
@@ -115,7 +115,7 @@ def test_a_failure_is_recorded_over_a_connection_that_has_few_characters(
 
 @pytest.mark.django_db(transaction=True)
 class TestWriteText:
-    def test_what_is_ascii_costs_one_statement(self) -> None:
+    def test_an_ascii_text_costs_one_statement(self) -> None:
         DownloadFactory()
         with CaptureQueriesContext(connection) as queries:
             Download.objects.all().fail("plain", detail="plain")
@@ -132,7 +132,7 @@ class TestWriteText:
             write_text(write, "\U0001f600", using="default")
         assert calls == ["\U0001f600"]
 
-    def test_each_form_is_tried_until_one_is_taken(self) -> None:
+    def test_each_form_is_written_until_the_database_accepts_one(self) -> None:
         calls: list[tuple[str, ...]] = []
 
         def write(*texts: str) -> int:
@@ -148,7 +148,7 @@ class TestWriteText:
             ("\\xe9", "\\U0001f600"),
         ]
 
-    def test_a_name_gets_underlines(self) -> None:
+    def test_a_name_gets_underscores(self) -> None:
         def write(text: str) -> str:
             text.encode("ascii")
             return text

@@ -1,4 +1,4 @@
-"""When what is written now expires, and how long a silence counts as alive."""
+"""The expiry and the stalled cutoff."""
 
 import time
 from collections.abc import Iterator
@@ -28,19 +28,19 @@ def clocks_change_soon(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterat
     time.tzset()
 
 
-def test_it_expires_a_timeout_from_now(settings: Any) -> None:
+def test_a_download_expires_a_timeout_from_now(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_TIMEOUT = 3600
-    found = expiry()
-    assert found is not None
-    assert abs(found - timezone.now() - HOUR) < timedelta(minutes=1)
+    expires_at = expiry()
+    assert expires_at is not None
+    assert abs(expires_at - timezone.now() - HOUR) < timedelta(minutes=1)
 
 
-def test_without_a_timeout_it_never_does(settings: Any) -> None:
+def test_without_a_timeout_a_download_never_expires(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_TIMEOUT = None
     assert expiry() is None
 
 
-def test_it_has_stalled_after_a_silence(settings: Any) -> None:
+def test_the_stalled_cutoff_lies_stalled_after_seconds_back(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_STALLED_AFTER = 3600
     assert abs(timezone.now() - HOUR - stalled_before()) < timedelta(minutes=1)
 
@@ -53,7 +53,7 @@ def test_a_clock_that_is_put_forward_expires_nothing_early(
     assert expiry() == clocks_change_soon + timedelta(seconds=1200) + HOUR
 
 
-def test_a_clock_that_is_put_forward_makes_nothing_stall(
+def test_a_clock_that_is_put_forward_stalls_nothing_early(
     settings: Any, clocks_change_soon: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.ASYNC_DOWNLOADS_STALLED_AFTER = 120

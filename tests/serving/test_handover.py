@@ -1,4 +1,4 @@
-"""Files that the web server or the storage sends, once Django has said yes."""
+"""Files that the web server or the storage sends after Django has checked the request."""
 
 from typing import Any
 from urllib.parse import unquote
@@ -27,7 +27,7 @@ def way(request: pytest.FixtureRequest, settings: Any) -> str:
     return way
 
 
-def test_the_answer_says_all_but_the_bytes(way: str) -> None:
+def test_the_response_has_every_header_and_no_bytes(way: str) -> None:
     response = handed_over("orders.csv")
     assert response.content == b""
     assert response["Content-Type"] == "text/html"
@@ -39,14 +39,14 @@ def test_the_answer_says_all_but_the_bytes(way: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_path_is_encoded_once(way: str, name: str, settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_SERVE_LOCATION = "/inside/"
-    told = handed_over(name)[{"x-accel": "X-Accel-Redirect", "x-sendfile": "X-Sendfile"}[way]]
-    assert told.isascii()
-    assert not set(told) & set(" ?#;")
+    path = handed_over(name)[{"x-accel": "X-Accel-Redirect", "x-sendfile": "X-Sendfile"}[way]]
+    assert path.isascii()
+    assert not set(path) & set(" ?#;")
     before = "/inside" if way == "x-accel" else settings.MEDIA_ROOT
-    assert unquote(told) == f"{before}/downloads/key/{name}"
+    assert unquote(path) == f"{before}/downloads/key/{name}"
 
 
-def test_without_s3_the_redirect_is_to_the_url_of_the_storage(settings: Any) -> None:
+def test_without_s3_the_redirect_leads_to_the_url_of_the_storage(settings: Any) -> None:
     backend = f"{InMemoryStorage.__module__}.{InMemoryStorage.__name__}"
     options = {"base_url": "https://storage.example/"}
     settings.STORAGES = {**settings.STORAGES, "away": {"BACKEND": backend, "OPTIONS": options}}
@@ -59,5 +59,5 @@ def test_without_s3_the_redirect_is_to_the_url_of_the_storage(settings: Any) -> 
 
 
 @pytest.mark.parametrize("name", ["//[x.csv", "http://[/x.csv", "a:b.csv", "x.CSV"])
-def test_a_name_that_looks_like_a_url_has_a_type_all_the_same(name: str) -> None:
+def test_a_name_that_looks_like_a_url_has_a_content_type(name: str) -> None:
     assert serving.Attachment("downloads/key/x", name, 4, '"tag"').content_type == "text/csv"

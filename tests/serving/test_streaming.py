@@ -1,4 +1,4 @@
-"""A stored file to a response."""
+"""Django sends a stored file: headers, ranges and conditions."""
 
 import asyncio
 import io
@@ -22,7 +22,7 @@ from django.test import RequestFactory
 from async_downloads import formats, serving
 from async_downloads.files import storage
 from async_downloads.files.names import path_for
-from tests.files.test_names import told_name
+from tests.files.test_names import name_in_header
 
 MEGABYTE = 1 << 20
 ETAG = '"of-this-content"'
@@ -31,9 +31,9 @@ ETAG = '"of-this-content"'
 def serve(
     path: str, filename: str = "orders.csv", method: str = "GET", size: int = 40_000, **headers: str
 ) -> Any:
-    """Answer a request for a file; ``If_Range`` becomes the header ``If-Range``."""
-    told = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = RequestFactory().generic(method, "/", headers=told)
+    """Return the response to a request; ``If_Range`` becomes the header ``If-Range``."""
+    dashed = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = RequestFactory().generic(method, "/", headers=dashed)
     return serving.serve(request, serving.Attachment(path, filename, size, ETAG))
 
 
@@ -60,7 +60,7 @@ def test_the_whole_file_is_sent(path: str) -> None:
 
 
 @pytest.mark.parametrize("filename", ["a.csv", "x.html", "x.svg", "x.xhtml", "x.js", "x", ""])
-def test_it_is_always_an_attachment_never_sniffed_and_never_shared(
+def test_each_file_is_an_attachment_never_sniffed_and_never_cached_for_others(
     path: str, filename: str
 ) -> None:
     with closing(serve(path, filename)) as response:
@@ -79,34 +79,34 @@ def test_it_is_always_an_attachment_never_sniffed_and_never_shared(
         "100 %.csv",
     ],
 )
-def test_an_ascii_name_is_told_in_quotes(path: str, filename: str) -> None:
+def test_an_ascii_name_is_sent_in_quotes(path: str, filename: str) -> None:
     quoted = filename.replace("\\", "\\\\").replace('"', '\\"')
     with closing(serve(path, filename)) as response:
         assert response["Content-Disposition"] == f'attachment; filename="{quoted}"'
 
 
 @pytest.mark.parametrize("filename", ["Größe.csv", "名前.csv", "🙂.csv", "naïve; x.csv"])
-def test_any_other_name_is_told_as_unicode(path: str, filename: str) -> None:
+def test_any_other_name_is_sent_as_unicode(path: str, filename: str) -> None:
     with closing(serve(path, filename)) as response:
-        charset, _, told = response["Content-Disposition"].partition("filename*=")[2].split("'")
+        charset, _, name = response["Content-Disposition"].partition("filename*=")[2].split("'")
         assert charset == "utf-8"
-        assert unquote(told) == filename
-        # It goes into a header, so it must be ASCII by then.
+        assert unquote(name) == filename
+        # A header must be ASCII.
         assert response["Content-Disposition"].isascii()
 
 
 @pytest.mark.parametrize(
     "filename", ["x" * 251 + ".csv", "名" * 83 + ".csv", "é" * 124 + ".csv.gz"]
 )
-def test_a_name_that_a_disk_can_hold_is_told_whole(path: str, filename: str) -> None:
+def test_a_name_that_fits_a_file_system_is_not_shortened(path: str, filename: str) -> None:
     with closing(serve(path, filename)) as response:
-        assert told_name(response["Content-Disposition"]) == filename
+        assert name_in_header(response["Content-Disposition"]) == filename
 
 
 @pytest.mark.parametrize("way", serving.WAYS)
 @pytest.mark.parametrize("char", ["x", '"', "\\", "é", "名", "👩", "e\u0301", "."])
 @pytest.mark.parametrize("extension", [".csv", ".csv.gz", ".xlsx.zip", "", "." + "y" * 3000])
-def test_no_name_makes_headers_that_a_web_server_refuses(
+def test_no_name_makes_headers_too_long_for_a_web_server(
     way: str, char: str, extension: str, settings: Any
 ) -> None:
     settings.ASYNC_DOWNLOADS_SERVE = way
@@ -119,17 +119,17 @@ def test_no_name_makes_headers_that_a_web_server_refuses(
         assert sent < 2000
         assert response.status_code in (200, 302)
         if "Content-Disposition" in response:
-            told = told_name(response["Content-Disposition"])
-            assert len(told.encode()) <= 255
-            assert filename.startswith(told[:20])
+            name = name_in_header(response["Content-Disposition"])
+            assert len(name.encode()) <= 255
+            assert filename.startswith(name[:20])
             if len(extension) < 20:
-                assert told.endswith(extension)
+                assert name.endswith(extension)
 
 
 @pytest.mark.parametrize(
     "kind", ["x/" + "y" * 5000, "text/csv\r\nSet-Cookie: a=b", "text/é", "none", "", "a/b\0"]
 )
-def test_a_type_that_no_header_can_hold_is_unknown(
+def test_a_content_type_that_is_not_a_valid_header_is_replaced(
     path: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = formats.Format("odd", (".oddity",), kind, formats.registry.CSV.write)
@@ -141,7 +141,7 @@ def test_a_type_that_no_header_can_hold_is_unknown(
         assert response["Content-Type"] == "application/octet-stream"
 
 
-def test_the_name_is_what_people_know_it_by_and_not_where_it_lies(path: str) -> None:
+def test_the_headers_have_the_filename_and_not_the_path(path: str) -> None:
     with closing(serve(path, "mine.csv")) as response:
         assert "mine.csv" in response["Content-Disposition"]
         assert not any("downloads/key" in value for value in response.headers.values())
@@ -149,7 +149,7 @@ def test_the_name_is_what_people_know_it_by_and_not_where_it_lies(path: str) -> 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("way", serving.WAYS)
-def test_a_file_that_the_storage_no_longer_has_is_not_found(
+def test_a_file_that_is_missing_from_the_storage_raises_file_not_found(
     path: str, way: str, method: str, settings: Any
 ) -> None:
     settings.ASYNC_DOWNLOADS_SERVE = way
@@ -159,7 +159,7 @@ def test_a_file_that_the_storage_no_longer_has_is_not_found(
 
 
 class RememberingStorage(FileSystemStorage):
-    """A storage that knows what it opened."""
+    """A storage that remembers the files that it opened."""
 
     opened: ClassVar[list["File[bytes]"]] = []
 
@@ -168,24 +168,24 @@ class RememberingStorage(FileSystemStorage):
         return self.opened[-1]
 
 
-ASKED: dict[str, dict[str, str]] = {
+REQUESTS: dict[str, dict[str, str]] = {
     "whole": {},
     "a part": {"Range": "bytes=5-9"},
     "headers": {"method": "HEAD"},
-    "a part that is not there": {"Range": "bytes=40000-"},
-    "what is known": {"If_None_Match": ETAG},
-    "another one": {"If_Match": '"other"'},
+    "a part behind the end": {"Range": "bytes=40000-"},
+    "a matching tag": {"If_None_Match": ETAG},
+    "another tag": {"If_Match": '"other"'},
 }
 
 
-@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+@pytest.mark.parametrize("headers", REQUESTS.values(), ids=REQUESTS)
 @pytest.mark.parametrize("read", [True, False], ids=["read", "not read"])
 def test_the_file_is_closed_with_the_response(
-    path: str, read: bool, asked: Any, settings: Any
+    path: str, read: bool, headers: Any, settings: Any
 ) -> None:
     backend = f"{__name__}.{RememberingStorage.__name__}"
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": backend}}
-    response = serve(path, **asked)
+    response = serve(path, **headers)
     opened = RememberingStorage.opened.pop()
     assert opened.closed is not (response.streaming)
     if read:
@@ -196,12 +196,14 @@ def test_the_file_is_closed_with_the_response(
     assert opened.closed
 
 
-@pytest.mark.parametrize("asked", [{}, {"Range": "bytes=1-"}], ids=["whole", "a part"])
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=1-"}], ids=["whole", "a part"])
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_large_file_is_served_in_constant_memory(large_path: str, kind: str, asked: Any) -> None:
-    # "async" is how Django sends a response under ASGI. There it warns of an iterator
-    # that would have to be read whole first, and warnings are errors here.
-    response = serve(large_path, "large.csv", **asked)
+def test_a_large_file_is_served_in_constant_memory(
+    large_path: str, kind: str, headers: Any
+) -> None:
+    # "async": under ASGI, Django warns if it must read an iterator as a whole first, and
+    # warnings are errors here.
+    response = serve(large_path, "large.csv", **headers)
     tracemalloc.start()
     try:
         sent = _sent(response) if kind == "sync" else asyncio.run(_sent_by_asgi(response))
@@ -209,12 +211,12 @@ def test_a_large_file_is_served_in_constant_memory(large_path: str, kind: str, a
     finally:
         tracemalloc.stop()
         response.close()
-    assert sent == 64 * MEGABYTE - bool(asked)
+    assert sent == 64 * MEGABYTE - bool(headers)
     assert peak < 8 * MEGABYTE
 
 
 @pytest.mark.parametrize(
-    ("filename", "told"),
+    ("filename", "content_type"),
     [
         ("a.csv", "text/csv"),
         ("a.csv.gz", "application/gzip"),
@@ -222,21 +224,23 @@ def test_a_large_file_is_served_in_constant_memory(large_path: str, kind: str, a
         ("", "application/octet-stream"),
     ],
 )
-def test_the_type_is_that_of_the_name(path: str, filename: str, told: str) -> None:
+def test_the_content_type_follows_the_extension(
+    path: str, filename: str, content_type: str
+) -> None:
     with closing(serve(path, filename)) as response:
-        assert response["Content-Type"] == told
+        assert response["Content-Type"] == content_type
 
 
-def test_a_name_with_slashes_and_line_breaks_is_told_whole_and_in_one_line(path: str) -> None:
+def test_slashes_are_kept_and_line_breaks_are_dropped_from_a_name(path: str) -> None:
     with closing(serve(path, "a/b\r\nSet-Cookie: x.csv")) as response:
         assert response["Content-Disposition"] == 'attachment; filename="a/bSet-Cookie: x.csv"'
 
 
-# Ranges, and what else a lost download needs to go on
+# Ranges and conditions, by which a client resumes
 
 
 @pytest.mark.parametrize(
-    ("asked", "first", "last"),
+    ("header", "first", "last"),
     [
         ("bytes=0-0", 0, 0),
         ("bytes=2-5", 2, 5),
@@ -247,27 +251,29 @@ def test_a_name_with_slashes_and_line_breaks_is_told_whole_and_in_one_line(path:
         ("Bytes= 1-2 ", 1, 2),
     ],
 )
-def test_a_range_is_answered_with_those_bytes(path: str, asked: str, first: int, last: int) -> None:
-    with closing(serve(path, Range=asked)) as response:
+def test_the_response_to_a_range_has_those_bytes(
+    path: str, header: str, first: int, last: int
+) -> None:
+    with closing(serve(path, Range=header)) as response:
         assert response.status_code == 206
         assert response["Content-Range"] == f"bytes {first}-{last}/40000"
         assert response["Content-Length"] == str(last - first + 1)
         assert b"".join(response) == (b"a,b\n" * 10_000)[first : last + 1]
 
 
-@pytest.mark.parametrize("asked", ["bytes=40000-", "bytes=40000-40001", "bytes=-0"])
-def test_a_range_behind_the_end_is_416_with_the_size(path: str, asked: str) -> None:
-    response = serve(path, Range=asked)
+@pytest.mark.parametrize("header", ["bytes=40000-", "bytes=40000-40001", "bytes=-0"])
+def test_a_range_behind_the_end_is_416_with_the_size(path: str, header: str) -> None:
+    response = serve(path, Range=header)
     assert response.status_code == 416
     assert response["Content-Range"] == "bytes */40000"
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "header",
     ["bytes=5-2", "bytes=-", "bytes=0-1,5-6", "lines=1-2", "bytes", "bytes=a-b", "bytes=１-2", ""],
 )
-def test_what_is_no_single_range_is_answered_with_the_whole_file(path: str, asked: str) -> None:
-    with closing(serve(path, Range=asked)) as response:
+def test_the_response_to_anything_but_one_range_is_the_whole_file(path: str, header: str) -> None:
+    with closing(serve(path, Range=header)) as response:
         assert (response.status_code, _sent(response)) == (200, 40_000)
         assert response["Accept-Ranges"] == "bytes"
 
@@ -276,9 +282,7 @@ def test_what_is_no_single_range_is_answered_with_the_whole_file(path: str, aske
     ("condition", "status"),
     [(ETAG, 206), ('"other"', 200), (f"W/{ETAG}", 200), ("Sat, 31 Jan 2026 09:05:00 GMT", 200)],
 )
-def test_a_range_of_other_content_than_is_there_is_not_given(
-    path: str, condition: str, status: int
-) -> None:
+def test_a_range_of_changed_content_is_not_sent(path: str, condition: str, status: int) -> None:
     with closing(serve(path, Range="bytes=5-9", If_Range=condition)) as response:
         assert response.status_code == status
 
@@ -292,32 +296,32 @@ def test_a_range_of_other_content_than_is_there_is_not_given(
         ("If_None_Match", '"other"', 206),
     ],
 )
-def test_conditions_come_before_the_range(
+def test_conditions_are_checked_before_the_range(
     path: str, condition: str, value: str, status: int
 ) -> None:
     with closing(serve(path, Range="bytes=5-9", **{condition: value})) as response:
         assert response.status_code == status
 
 
-def test_the_tag_is_a_strong_one(path: str) -> None:
+def test_the_etag_is_strong(path: str) -> None:
     with closing(serve(path)) as response:
         assert response["ETag"] == ETAG
 
 
-def test_head_tells_the_same_and_reads_nothing(path: str) -> None:
+def test_head_sends_the_same_headers_and_no_content(path: str) -> None:
     with (
         closing(serve(path)) as got,
         closing(serve(path, method="HEAD", Range="bytes=1-2")) as head,
     ):
-        told = dict(got.headers)
-        del told["Content-Encoding"]
-        assert (head.status_code, dict(head.headers), head.content) == (200, told, b"")
+        headers = dict(got.headers)
+        del headers["Content-Encoding"]
+        assert (head.status_code, dict(head.headers), head.content) == (200, headers, b"")
 
 
-@pytest.mark.parametrize("asked", [{}, {"Range": "bytes=0-"}], ids=["whole", "a part"])
-def test_nothing_compresses_it_on_the_way(path: str, asked: Any) -> None:
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-"}], ids=["whole", "a part"])
+def test_no_middleware_compresses_the_file(path: str, headers: Any) -> None:
     request = RequestFactory().get("/", headers={"Accept-Encoding": "gzip"})
-    with closing(serve(path, **asked)) as served:
+    with closing(serve(path, **headers)) as served:
         response: Any = GZipMiddleware(lambda request: served)(request)
         assert response["Content-Length"] == "40000"
         assert b"".join(response) == b"a,b\n" * 10_000
@@ -331,7 +335,7 @@ def test_an_empty_file_is_sent_whole(path: str) -> None:
 
 
 class Pipe(io.RawIOBase):
-    """Bytes that come in their order only."""
+    """A stream that cannot seek."""
 
     def __init__(self, content: bytes):
         self._content = io.BytesIO(content)
@@ -344,13 +348,13 @@ class Pipe(io.RawIOBase):
 
 
 class PipeStorage(InMemoryStorage):
-    """A storage that is no folder, and whose files cannot be sought in."""
+    """A storage without a folder, whose files cannot seek."""
 
     def _open(self, name: str, mode: str = "rb") -> "File[Any]":
         return File(Pipe(super()._open(name, mode).read()), name)
 
 
-def test_a_file_that_cannot_be_sought_in_is_sent_and_resumed(settings: Any) -> None:
+def test_a_file_that_cannot_seek_is_sent_and_resumed(settings: Any) -> None:
     backend = f"{__name__}.{PipeStorage.__name__}"
     settings.STORAGES = {**settings.STORAGES, "pipe": {"BACKEND": backend}}
     settings.ASYNC_DOWNLOADS_STORAGE = "pipe"

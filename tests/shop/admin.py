@@ -22,5 +22,5 @@ class OrderAdmin(ExportInBackgroundMixin, admin.ModelAdmin):
 
     @admin.display(boolean=True, description="still open")
     def is_open(self, order: Order) -> bool:
-        """Whether somebody has to look after it."""
+        """Return whether the order still needs work."""
         return order.status == "open"

@@ -1,10 +1,10 @@
-"""Something to export."""
+"""Models to export."""
 
 from django.db import models
 
 
 class Customer(models.Model):
-    """Somebody who orders."""
+    """A person who orders."""
 
     name = models.CharField(max_length=100)
 
@@ -13,7 +13,7 @@ class Customer(models.Model):
 
 
 class Order(models.Model):
-    """Something ordered."""
+    """An order of a customer."""
 
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="orders")
     reference = models.CharField(max_length=20)

@@ -13,11 +13,11 @@ from async_downloads import cache
 from async_downloads.shortcuts import wake_menu
 from tests import services
 
-#: What a page tells htmx: the ``version`` of it, whether it is ``compatible`` with 2, attributes of
-#: the ``body``, and the configuration in ``config``. Tests set it; the server is their process.
-SAID: dict[str, Any] = {}
+#: By user name, how a page configures htmx: its ``version``, whether it is ``compatible`` with 2,
+#: attributes of the ``body``, and ``config``. Tests set it, as the server is in their process.
+HTMX_CONFIGS: dict[str, dict[str, Any]] = {}
 
-#: Nothing from elsewhere, nothing inline: what a careful site allows.
+#: The policy of a careful site: nothing from other hosts, nothing inline.
 STRICT_CSP = "default-src 'self'"
 
 
@@ -37,21 +37,22 @@ def in_bootstrap(request: HttpRequest, version: int, theme: str) -> HttpResponse
 
 
 def boosted(request: HttpRequest, *, strange: bool) -> HttpResponse:
-    """Show the page of a site whose links htmx follows, and perhaps more of its attributes."""
+    """Show the page of a site with boosted links, and with more attributes of htmx if strange."""
     return page(request, "boosted.html", {"strange": strange})
 
 
-def outspoken(request: HttpRequest) -> HttpResponse:
-    """Show the page of a site that tells htmx much about itself, as ``SAID`` says."""
-    attributes = format_html_join("", ' {}="{}"', SAID.get("body", {}).items())
-    config = json.dumps(SAID.get("config", {}))
-    context = {**SAID, "attributes": attributes, "config": config}
-    return render(request, "outspoken.html", context)
+def with_htmx_config(request: HttpRequest) -> HttpResponse:
+    """Show the page of a site that configures htmx as ``HTMX_CONFIGS`` says."""
+    configured = HTMX_CONFIGS[request.user.get_username()]
+    attributes = format_html_join("", ' {}="{}"', configured.get("body", {}).items())
+    config = json.dumps(configured.get("config", {}))
+    context = {**configured, "attributes": attributes, "config": config}
+    return render(request, "with_htmx_config.html", context)
 
 
 @require_POST
 def start(request: HttpRequest) -> HttpResponse:
-    """Make the record of a download, for a button of htmx or for a plain form."""
+    """Create a download, for a button with htmx or for a plain form."""
     cache.init_download(request.user, "orders.csv", "Orders")
     if request.headers.get("HX-Request"):
         return wake_menu(HttpResponse("It is being made."))
@@ -59,7 +60,7 @@ def start(request: HttpRequest) -> HttpResponse:
 
 
 def node_module(request: HttpRequest, path: str) -> FileResponse | HttpResponse:
-    """Hand out a file of a package of npm."""
+    """Send a file of an npm package."""
     return serve(request, path, document_root=services.node_modules())
 
 
@@ -69,7 +70,7 @@ def as_0_6(request: HttpRequest) -> HttpResponse:
 
 
 def as_0_6_own(request: HttpRequest) -> HttpResponse:
-    """Show the page of such a site with a download centre that is its own, without our script."""
+    """Show the page of such a site with its own download centre, without the app's script."""
     return page(request, "as_0_6_own.html")
 
 
@@ -83,5 +84,5 @@ def page(
 
 
 def favicon(request: HttpRequest) -> HttpResponse:
-    """Answer what every browser asks for, so that its console has nothing to complain of."""
+    """Answer the request that every browser sends, so that its console stays empty."""
     return HttpResponse(status=204)

@@ -27,7 +27,7 @@ def start(user: Any) -> str:
     return cache.init_download(user, "orders.csv")[1]
 
 
-def test_one_more_is_refused_with_a_text_for_the_person(user: Any) -> None:
+def test_one_more_is_refused_with_a_text_for_the_owner(user: Any) -> None:
     start(user)
     start(user)
     with pytest.raises(TooManyDownloadsError) as refused:
@@ -38,24 +38,26 @@ def test_one_more_is_refused_with_a_text_for_the_person(user: Any) -> None:
     assert isinstance(refused.value, DownloadError)
 
 
-def test_a_refused_one_leaves_nothing_behind(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_download_leaves_nothing_behind(
+    user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys = {start(user), start(user)}
     written: list[object] = []
     monkeypatch.setattr(cache_entries, "set_entry", lambda entry: written.append(entry))
-    told: list[object] = []
+    signals: list[object] = []
 
-    def listen(**news: object) -> None:
-        told.append(news)
+    def listen(**arguments: object) -> None:
+        signals.append(arguments)
 
     download_changed.connect(listen)
     with pytest.raises(TooManyDownloadsError):
         start(user)
     download_changed.disconnect(listen)
     assert {download.download_key for download in Download.objects.all()} == keys
-    assert (written, told) == ([], [])
+    assert (written, signals) == ([], [])
 
 
-def test_the_callers_transaction_goes_on_after_a_refusal(user: Any) -> None:
+def test_the_callers_transaction_continues_after_a_refusal(user: Any) -> None:
     start(user)
     start(user)
     with transaction.atomic():
@@ -70,12 +72,12 @@ def test_the_callers_transaction_goes_on_after_a_refusal(user: Any) -> None:
     [{"complete": True}, {"failed": True}, {"complete": True, "expired": True}],
     ids=str,
 )
-def test_what_is_not_in_progress_does_not_count(user: Any, state: Any) -> None:
+def test_a_finished_download_does_not_count(user: Any, state: Any) -> None:
     DownloadFactory.create_batch(3, collection=DownloadCollectionFactory(user=user), **state)
     start(user)
 
 
-def test_a_run_that_has_stalled_does_not_count(user: Any) -> None:
+def test_an_attempt_that_has_stalled_does_not_count(user: Any) -> None:
     DownloadFactory.create_batch(2, collection=DownloadCollectionFactory(user=user), running=True)
     with pytest.raises(TooManyDownloadsError):
         start(user)
@@ -83,8 +85,8 @@ def test_a_run_that_has_stalled_does_not_count(user: Any) -> None:
     start(user)
 
 
-def test_what_waits_for_a_worker_counts_for_however_long(user: Any) -> None:
-    """While no worker is free, nobody queues more than the limit."""
+def test_a_pending_download_counts_however_long_it_waits(user: Any) -> None:
+    """An owner cannot queue more than the limit while no worker is free."""
     for _ in range(8):
         with suppress(TooManyDownloadsError):
             start(user)
@@ -94,8 +96,8 @@ def test_what_waits_for_a_worker_counts_for_however_long(user: Any) -> None:
     start(user)
 
 
-def test_what_is_overdue_does_not_count(user: Any) -> None:
-    """Nobody is locked out for ever by what no worker has started in time."""
+def test_an_overdue_download_does_not_count(user: Any) -> None:
+    """An owner is not locked out for ever if no worker starts the downloads."""
     start(user)
     start(user)
     stall_all()
@@ -103,18 +105,18 @@ def test_what_is_overdue_does_not_count(user: Any) -> None:
     start(user)
 
 
-def test_a_run_that_is_heard_of_in_the_cache_alone_counts(user: Any, shared_cache: str) -> None:
+def test_an_attempt_with_heartbeats_in_the_cache_alone_counts(user: Any, shared_cache: str) -> None:
     keys = [start(user), start(user)]
     stall_all()
     for key in keys:
-        # As inside a transaction of a task's own.
+        # As a task does inside its own transaction.
         with transaction.atomic():
             cache.set_percentage(key, 10)
     with pytest.raises(TooManyDownloadsError):
         start(user)
 
 
-def test_room_is_made_by_finishing_and_by_clearing(user: Any) -> None:
+def test_finished_and_cleared_downloads_make_room(user: Any) -> None:
     first, second = start(user), start(user)
     cache.save_download(first, [["a"]])
     third = start(user)
@@ -124,7 +126,7 @@ def test_room_is_made_by_finishing_and_by_clearing(user: Any) -> None:
     start(user)
 
 
-def test_the_limit_is_each_owners_own(user: Any, other_user: Any) -> None:
+def test_each_owner_has_a_limit_of_their_own(user: Any, other_user: Any) -> None:
     for owner in (user, other_user, "team north"):
         start(owner)
         start(owner)
@@ -132,7 +134,7 @@ def test_the_limit_is_each_owners_own(user: Any, other_user: Any) -> None:
             start(owner)
 
 
-def test_what_is_running_goes_on_when_the_limit_is_lowered(user: Any, settings: Any) -> None:
+def test_running_downloads_continue_when_the_limit_is_lowered(user: Any, settings: Any) -> None:
     keys = [start(user), start(user)]
     settings.ASYNC_DOWNLOADS_MAX_ACTIVE = 1
     with claimed(Download.objects.get(pk=keys[0])):

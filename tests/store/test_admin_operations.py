@@ -1,4 +1,4 @@
-"""What staff do to the downloads of others."""
+"""The operations of staff on the downloads of others."""
 
 from datetime import timedelta
 from typing import Any
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def told() -> Any:
-    """Which signals were sent, with the names of the downloads."""
+def sent_signals() -> Any:
+    """Yield the signals that were sent, with the names of the downloads."""
     sent: list[tuple[str, str]] = []
 
     def remember(name: str) -> Any:
@@ -37,16 +37,16 @@ def told() -> Any:
         signal.disconnect(receiver)
 
 
-def test_cancelling_takes_what_is_not_finished(told: list[Any]) -> None:
+def test_cancelling_deletes_unfinished_downloads(sent_signals: list[Any]) -> None:
     for name, state in {"waiting": {}, "running": {"running": True}}.items():
         DownloadFactory(name=name, **state)
     kept = [DownloadFactory(complete=True), DownloadFactory(failed=True)]
     assert store.cancel(Download.objects.all()) == 2
     assert set(Download.objects.all()) == set(kept)
-    assert sorted(told) == [("cancelled", "running"), ("cancelled", "waiting")]
+    assert sorted(sent_signals) == [("cancelled", "running"), ("cancelled", "waiting")]
 
 
-def test_marking_as_failed_takes_what_is_not_finished(told: list[Any]) -> None:
+def test_marking_fails_unfinished_downloads(sent_signals: list[Any]) -> None:
     waiting, running = (
         DownloadFactory(name="waiting"),
         DownloadFactory(name="running", running=True),
@@ -63,10 +63,10 @@ def test_marking_as_failed_takes_what_is_not_finished(told: list[Any]) -> None:
     failed.refresh_from_db()
     assert complete.complete
     assert failed.errors == "Mine"
-    assert sorted(told) == [("failed", "running"), ("failed", "waiting")]
+    assert sorted(sent_signals) == [("failed", "running"), ("failed", "waiting")]
 
 
-def test_a_failure_by_staff_is_seen_at_once_by_the_owner(user: Any) -> None:
+def test_the_owner_sees_a_failure_by_staff_at_once(user: Any) -> None:
     _, key = cache.init_download(user, "a.csv")
     entry = cache_entries.get_entry(key)
     assert entry is not None
@@ -95,7 +95,7 @@ def test_more_than_a_batch_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("written", [1, 3])
-def test_a_run_stops_once_its_download_is_marked_as_failed(
+def test_an_attempt_stops_once_its_download_is_marked_as_failed(
     user: Any, monkeypatch: pytest.MonkeyPatch, written: int
 ) -> None:
     monkeypatch.setattr(attempt, "HEARTBEAT_SECONDS", 0)
@@ -118,24 +118,24 @@ def test_a_run_stops_once_its_download_is_marked_as_failed(
     assert not storage.storage().exists(download.filepath)
 
 
-def test_a_run_without_rows_stops_at_its_next_progress(user: Any) -> None:
+def test_an_attempt_without_rows_stops_at_its_next_progress(user: Any) -> None:
     _, key = cache.init_download(user, "a.csv")
-    begun = []
+    steps = []
 
     @download_task
     def task(download_key: str) -> None:
         store.mark_failed(Download.objects.all(), by="ada")
-        begun.append(download_key)
+        steps.append(download_key)
         cache.set_percentage(download_key, 50)
-        begun.append("never")
+        steps.append("never")
 
-    # Cancelled, which is nothing that a queue should try again.
+    # A cancelled task returns, so that the queue does not retry it.
     task(key)
-    assert begun == [key]
+    assert steps == [key]
     assert Download.objects.get().errors == "Stopped by an administrator."
 
 
-def test_a_file_that_is_done_after_the_mark_is_not_handed_out(user: Any) -> None:
+def test_a_file_that_is_saved_after_the_mark_does_not_complete_the_download(user: Any) -> None:
     _, key = cache.init_download(user, "a.csv")
     claimed = store.claim(key)
     assert claimed is not None
@@ -168,10 +168,10 @@ def test_finished_downloads_are_kept_for_longer() -> None:
         made(complete=True, expires_at=now - timedelta(minutes=1)),
     ]
     others = {
-        made(): "its next write sets its end anew",
+        made(): "its next write sets its expiry anew",
         made(running=True): "the same",
         made(complete=True, expires_at=None): "never expires",
-        made(complete=True, expires_at=now + timedelta(days=30)): "lives longer",
+        made(complete=True, expires_at=now + timedelta(days=30)): "expires later",
     }
     before = {row.pk: row.expires_at for row in others}
     heard = {row.pk: row.heard_at for row in extended}
@@ -179,7 +179,7 @@ def test_finished_downloads_are_kept_for_longer() -> None:
     for row in extended:
         row.refresh_from_db()
         assert row.expires_at == until
-        # It is no sign of life.
+        # It is not a heartbeat.
         assert row.heard_at == heard[row.pk]
     for row, why in others.items():
         row.refresh_from_db()
@@ -187,7 +187,7 @@ def test_finished_downloads_are_kept_for_longer() -> None:
     assert store.clean_up().downloads == 0
 
 
-def test_what_had_expired_is_back_in_the_list_of_its_owner(user: Any) -> None:
+def test_an_extended_download_is_back_in_the_list_of_its_owner(user: Any) -> None:
     download = DownloadFactory(
         collection=DownloadCollectionFactory(user=user), complete=True, expired=True
     )

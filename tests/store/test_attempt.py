@@ -1,4 +1,4 @@
-"""One attempt at building a file, whatever happens meanwhile."""
+"""One attempt at building a file."""
 
 import logging
 import threading
@@ -67,8 +67,8 @@ class TestProgress:
         assert Download.objects.get().percentage == 50
 
 
-class TestTheRun:
-    def test_a_loser_stops_at_its_next_beat_and_leaves_the_winner_alone(self) -> None:
+class TestAttempt:
+    def test_a_lost_attempt_stops_at_its_next_heartbeat_and_leaves_the_winner_alone(self) -> None:
         download = DownloadFactory()
         loser = claimed(download)
         stall_all()
@@ -81,7 +81,7 @@ class TestTheRun:
         with default_storage.open(download.filepath) as file:
             assert file.read() == b"winner"
 
-    def test_a_late_loser_cannot_overwrite_a_winner(self) -> None:
+    def test_a_lost_attempt_cannot_overwrite_the_winner(self) -> None:
         download = DownloadFactory()
         loser = claimed(download)
         stall_all()
@@ -95,7 +95,7 @@ class TestTheRun:
         folder = download.filepath.rpartition("/")[0]
         assert len(default_storage.listdir(folder)[1]) == 1
 
-    def test_a_failed_run_leaves_the_file_of_one_that_begins_at_once_alone(self) -> None:
+    def test_a_failed_attempt_leaves_the_file_of_the_next_one_alone(self) -> None:
         download = DownloadFactory()
 
         def begin_again(change: str, **_: Any) -> None:
@@ -113,7 +113,7 @@ class TestTheRun:
         assert download.complete
         assert default_storage.exists(download.filepath)
 
-    def test_a_late_loser_leaves_the_winners_file_on_a_storage_that_overwrites(
+    def test_a_lost_attempt_leaves_the_winners_file_on_a_storage_that_overwrites(
         self, settings: Any
     ) -> None:
         options = {"BACKEND": "tests.storages.OverwritingStorage"}
@@ -133,7 +133,7 @@ class TestTheRun:
     def test_any_text_of_a_failure_is_recorded(
         self, text: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        # What runs tests in several processes cannot hand half a pair on.
+        # pytest-xdist cannot send half a pair from one process to another.
         caplog.set_level(logging.CRITICAL + 1, logger="async_downloads")
         download = DownloadFactory()
 
@@ -173,12 +173,13 @@ class TestTheRun:
             finally:
                 closed.append(True)
 
-        kept = rows()
-        cache.save_download(download.download_key, kept)
+        # With a reference, no garbage collection closes it.
+        generator = rows()
+        cache.save_download(download.download_key, generator)
         assert Download.objects.get().state == "failed"
         assert closed == [True]
 
-    def test_the_loop_is_the_heartbeat(self) -> None:
+    def test_the_loop_over_the_rows_gives_the_heartbeats(self) -> None:
         download = DownloadFactory()
 
         def rows() -> Iterator[list[str]]:
@@ -213,8 +214,8 @@ class TestTheRun:
         cache.save_download(download.download_key, rows())
         assert Download.objects.get().state == "complete"
 
-    def test_rows_that_are_read_while_others_write_do_not_keep_it_from_writing(self) -> None:
-        """On SQLite a connection that reads sees the past, and cannot write to it."""
+    def test_an_attempt_that_reads_rows_can_write_while_others_do(self) -> None:
+        """On SQLite a connection that reads has a snapshot, and cannot write to an old one."""
         orders = OrderFactory.create_batch(4)
         download = DownloadFactory()
 
@@ -238,23 +239,39 @@ class TestTheRun:
                 yield [next(cursor).reference]
                 elsewhere(lambda: Download.objects.all().delete())
                 yield [next(cursor).reference]
-                pytest.fail("No sign of life noticed that the download was cleared.")
+                pytest.fail("No heartbeat noticed that the download was cleared.")
 
         with pytest.raises(DownloadCancelled):
             cache.save_download(download.download_key, rows())
         assert seen == [25]
 
-    def test_a_beat_inside_a_transaction_writes_no_row(self, shared_cache: str) -> None:
+    def test_a_heartbeat_inside_a_transaction_writes_to_the_cache_alone(
+        self, shared_cache: str
+    ) -> None:
         download = DownloadFactory()
-        run = claimed(download)
+        attempt = claimed(download)
         Download.objects.update(heard_at=long_ago())
         with transaction.atomic():
-            run.heartbeat()
+            attempt.heartbeat()
             assert Download.objects.get().stalled
         listing = store.read_listing(download.collection.owner)
-        assert [d.stalled for d in listing.downloads] == [False]
+        assert [row.stalled for row in listing.downloads] == [False]
 
-    def test_a_storage_that_may_not_list_changes_nothing(self, settings: Any) -> None:
+    def test_an_attempt_whose_download_was_cleared_while_locked_does_not_complete_it(
+        self, shared_cache: str
+    ) -> None:
+        download = DownloadFactory()
+
+        def rows() -> Iterator[list[str]]:
+            yield ["one"]
+            assert cache_entries.mark_cleared([download.download_key])
+
+        with pytest.raises(DownloadCancelled):
+            cache.save_download(download.download_key, rows())
+        assert not Download.objects.exists()
+        assert not default_storage.exists(download.filepath)
+
+    def test_a_storage_that_cannot_list_does_no_harm(self, settings: Any) -> None:
         options = {"BACKEND": "tests.storages.StorageWithoutList"}
         settings.STORAGES = {**settings.STORAGES, "default": options}
         download = DownloadFactory(running=True, heard_at=long_ago())
@@ -263,7 +280,7 @@ class TestTheRun:
         cache.save_download(download.download_key, [["row"]])
         assert Download.objects.get().state == "complete"
 
-    def test_a_connection_that_dies_on_the_way_does_not_lose_the_export(self) -> None:
+    def test_a_connection_that_dies_does_not_fail_the_export(self) -> None:
         if connection.vendor != "postgresql":
             pytest.skip("only PostgreSQL lets one connection end another")
         download = DownloadFactory()

@@ -1,4 +1,4 @@
-"""Deliveries of one download that meet in one process, each in a thread of its own."""
+"""Several deliveries of one download in one process, each in its own thread."""
 
 import threading
 import time
@@ -15,10 +15,10 @@ from async_downloads import cache, signals, store
 from async_downloads.exceptions import DownloadBusy
 from async_downloads.executors.runner import supervise
 from async_downloads.models import Download
-from async_downloads.store import lifecycle
+from async_downloads.store import claiming
 from tests.attempts import claimed, stall_all
 from tests.factories import DownloadFactory
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
 
@@ -26,19 +26,19 @@ T = TypeVar("T")
 
 
 class WaitingStorage(FileSystemStorage):
-    """A storage that takes as long to store a file as a test likes."""
+    """A storage that waits for the test before it stores a file."""
 
     entered = threading.Event()
     go = threading.Event()
 
     def _save(self, name: str, content: Any) -> str:
         self.entered.set()
-        self.go.wait(timeout=PATIENCE)
+        self.go.wait(timeout=LONGEST_WAIT)
         return super()._save(name, content)
 
 
 def elsewhere(work: Callable[[], T]) -> T:
-    """Do something in another thread, and return what that returned."""
+    """Return the result of work in another thread."""
 
     def closing() -> T:
         try:
@@ -55,11 +55,11 @@ def key() -> str:
     return DownloadFactory().download_key
 
 
-def test_a_task_without_a_decorator_does_not_save_in_the_run_of_another_delivery(
+def test_a_task_without_a_decorator_does_not_save_in_the_attempt_of_another_delivery(
     key: str, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It comes while the first has written its rows, and hands the file to the storage."""
-    monkeypatch.setattr(lifecycle, "TURN_WAIT_STEP", 0.05)
+    """It begins while the first one has written its rows, and is storing the file."""
+    monkeypatch.setattr(claiming, "TURN_WAIT_STEP", 0.05)
     backend = f"{WaitingStorage.__module__}.{WaitingStorage.__qualname__}"
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": backend}}
     WaitingStorage.entered.clear()
@@ -68,7 +68,7 @@ def test_a_task_without_a_decorator_does_not_save_in_the_run_of_another_delivery
         target=elsewhere, args=(lambda: cache.save_download(key, [["first"]]),)
     )
     first.start()
-    assert WaitingStorage.entered.wait(timeout=PATIENCE)
+    assert WaitingStorage.entered.wait(timeout=LONGEST_WAIT)
 
     def rows() -> Iterator[list[str]]:
         WaitingStorage.go.set()
@@ -77,42 +77,42 @@ def test_a_task_without_a_decorator_does_not_save_in_the_run_of_another_delivery
 
     threading.Timer(0.3, WaitingStorage.go.set).start()
     cache.save_download(key, rows())
-    first.join(timeout=PATIENCE)
+    first.join(timeout=LONGEST_WAIT)
     download = Download.objects.get()
     assert (download.state, download.attempts) == ("complete", 1)
 
 
-def test_a_thread_keeps_to_its_own_run_when_another_has_taken_over(key: str) -> None:
+def test_a_thread_keeps_its_own_attempt_when_another_has_taken_over(key: str) -> None:
     with claimed(Download.objects.get()) as lost:
         stall_all()
-        found: list[store.Attempt | None] = []
+        current: list[store.Attempt | None] = []
 
         def take_over() -> store.Attempt:
             with claimed(Download.objects.get()) as winner:
-                found.append(store.current_attempt(key))
-                # A thread without a run helps a task: the one that has not lost.
-                found.append(elsewhere(lambda: store.current_attempt(key)))
+                current.append(store.current_attempt(key))
+                # A thread without an attempt helps a task: the one with the claim.
+                current.append(elsewhere(lambda: store.current_attempt(key)))
                 winner.fail("enough", detail="")
             return winner
 
         winner = elsewhere(take_over)
-        assert found == [winner, winner]
+        assert current == [winner, winner]
         assert store.current_attempt(key) is lost
         assert elsewhere(lambda: store.current_attempt(key)) is lost
     assert store.current_attempt(key) is None
 
 
-def test_what_a_helper_thread_reports_belongs_to_the_run(key: str) -> None:
+def test_a_report_from_a_helper_thread_belongs_to_the_attempt(key: str) -> None:
     with claimed(Download.objects.get()):
         elsewhere(lambda: cache.set_percentage(key, 40))
         assert Download.objects.get().percentage == 40
 
 
-def test_two_deliveries_of_a_silent_body_take_turns_and_are_never_shown_as_failed(
+def test_two_deliveries_without_heartbeats_take_turns_and_never_show_as_failed(
     key: str, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each takes over from the other, until no attempt is left; the last one finishes."""
-    monkeypatch.setattr(lifecycle, "TURN_WAIT_STEP", 0.05)
+    """Each takes over from the other until no attempt is left; the last one finishes."""
+    monkeypatch.setattr(claiming, "TURN_WAIT_STEP", 0.05)
     failures: list[str] = []
 
     def note(download: Download, **_: Any) -> None:
@@ -125,7 +125,7 @@ def test_two_deliveries_of_a_silent_body_take_turns_and_are_never_shown_as_faile
     def body() -> None:
         begun.append(len(begun))
         assert go[begun[-1]].wait(timeout=60)
-        cache.save_download(key, [[f"run {threading.get_ident()}"]])
+        cache.save_download(key, [[f"attempt {threading.get_ident()}"]])
 
     def deliver() -> None:
         with suppress(DownloadBusy):

@@ -1,4 +1,4 @@
-"""What somebody at a shell selects, counts and removes."""
+"""Deleting downloads by owner, state and time."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def one_of_each() -> dict[str, Download]:
-    """Return a download of each kind that can be told apart."""
+    """Return one download in each condition."""
     return {
         "pending": DownloadFactory(),
         "running": DownloadFactory(running=True),
@@ -46,13 +46,13 @@ def one_of_each() -> dict[str, Download]:
     ],
     ids=str,
 )
-def test_states_are_one_or_the_other(states: tuple[str, ...], found: str) -> None:
+def test_a_download_matches_one_of_the_states(states: tuple[str, ...], found: str) -> None:
     kinds = {download.pk: kind for kind, download in one_of_each().items()}
     rows = Selection(states=frozenset(states)).rows()
     assert {kinds[row.pk] for row in rows} == set(found.split())
 
 
-def test_each_other_condition_must_hold() -> None:
+def test_every_other_condition_must_hold() -> None:
     mine, other = DownloadCollectionFactory(), DownloadCollectionFactory()
     at = datetime(2026, 1, 31, tzinfo=UTC)
     early, exact, late = (
@@ -68,37 +68,37 @@ def test_each_other_condition_must_hold() -> None:
 
     assert found() == {early.pk, exact.pk, late.pk}
     # From then on, and before then.
-    assert found(asked_from=at) == {exact.pk, late.pk}
-    assert found(asked_before=at) == {early.pk}
-    assert found(asked_from=at, asked_before=at + timedelta(seconds=1)) == {exact.pk}
+    assert found(requested_from=at) == {exact.pk, late.pk}
+    assert found(requested_before=at) == {early.pk}
+    assert found(requested_from=at, requested_before=at + timedelta(seconds=1)) == {exact.pk}
     assert found(collections=()) == set()
 
 
-def test_an_owner_is_a_user_and_the_text_that_is_called_the_same() -> None:
+def test_a_name_selects_the_user_and_the_text() -> None:
     label = DownloadFactory(collection__user=None, collection__label="ada").collection
     assert store.collections_of("ada") == (label.pk,)
     user = UserFactory(username="ada")
     own = DownloadFactory(collection__user=user).collection
     assert set(store.collections_of("ada")) == {label.pk, own.pk}
-    # A user without downloads is somebody all the same.
+    # A user without downloads exists all the same.
     assert store.collections_of(UserFactory(username="grace").username) == ()
-    with pytest.raises(LookupError, match="no user 'adaa'"):
+    with pytest.raises(LookupError, match="no user is called 'adaa'"):
         store.collections_of("adaa")
     for name in ("", " ", "a\0"):
         with pytest.raises(ValueError, match="user"):
             store.collections_of(name)
 
 
-def test_a_survey_counts_what_matters_before_it_goes() -> None:
+def test_a_survey_counts_active_downloads_and_those_in_progress() -> None:
     one_of_each()
-    found = store.survey(Selection())
-    assert (found.downloads, found.size) == (6, 8)
-    assert (found.active, found.in_progress) == (5, 2)
+    survey = store.survey(Selection())
+    assert (survey.downloads, survey.size) == (6, 8)
+    assert (survey.active, survey.in_progress) == (5, 2)
     nothing = store.survey(Selection(collections=()))
     assert nothing == store.Survey(downloads=0, size=0, active=0, in_progress=0)
 
 
-def test_what_is_selected_goes_file_and_all_and_nothing_else() -> None:
+def test_only_the_selected_downloads_go_with_their_files() -> None:
     kinds = one_of_each()
     done = store.remove_selected(Selection(states=frozenset({"complete"})))
     assert (done.downloads, done.size, done.left) == (2, 8, 0)
@@ -110,39 +110,40 @@ def test_what_is_selected_goes_file_and_all_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "told"), [("expired", ["expired"]), ("complete", []), ("pending", ["cancelled"])]
+    ("state", "logged"), [("expired", ["expired"]), ("complete", []), ("pending", ["cancelled"])]
 )
-def test_what_goes_is_told_by_the_signal_that_it_has(
-    state: str, told: list[str], caplog: pytest.LogCaptureFixture
+def test_a_deletion_is_logged_as_expired_or_cancelled(
+    state: str, logged: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     DownloadFactory(complete=True, expired=True)
     DownloadFactory()
     with caplog.at_level("INFO", logger="async_downloads.signals"):
         store.remove_selected(Selection(states=frozenset({state})))
-    assert [getattr(record, "change", None) for record in caplog.records] == told
+    assert [getattr(record, "change", None) for record in caplog.records] == logged
 
 
-def test_a_running_one_that_is_removed_is_cancelled() -> None:
+def test_removing_a_running_download_cancels_it() -> None:
     download = DownloadFactory()
-    run = claimed(download)
+    attempt = claimed(download)
     assert store.remove_selected(Selection(states=frozenset({"running"}))).downloads == 1
     with pytest.raises(DownloadCancelled):
-        run.heartbeat()
+        attempt.heartbeat()
 
 
-def test_it_works_in_batches_and_tells_after_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_callback_runs_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleanup, "FIRST_BATCH", 3)
     monkeypatch.setattr(cleanup, "BATCH_SECONDS", 0.0)
     collection = DownloadFactory(failed=True).collection
     for _ in range(6):
         DownloadFactory(collection=collection, failed=True)
     kept = DownloadFactory(collection=collection)
-    told: list[int] = []
+    totals: list[int] = []
     done = store.remove_selected(
-        Selection(states=frozenset({"failed"})), after_each=lambda done: told.append(done.downloads)
+        Selection(states=frozenset({"failed"})),
+        after_each=lambda done: totals.append(done.downloads),
     )
-    # Half as many each time, as each took longer than it may.
-    assert told == [3, 4, 5, 6, 7]
+    # Each batch is half as large, as the one before took too long.
+    assert totals == [3, 4, 5, 6, 7]
     assert done.downloads == 7
     assert list(Download.objects.all()) == [kept]
 
@@ -160,7 +161,7 @@ def test_the_queries_of_a_batch_do_not_grow_with_it() -> None:
     assert counts[0] == counts[1] <= 20
 
 
-def test_what_is_no_longer_selected_when_its_turn_comes_is_left(
+def test_a_download_that_no_longer_matches_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     retried, failed = DownloadFactory(failed=True), DownloadFactory(failed=True)
@@ -177,7 +178,7 @@ def test_what_is_no_longer_selected_when_its_turn_comes_is_left(
     assert Download.objects.get(pk=retried.pk).state == "running"
 
 
-def test_an_export_that_is_heard_through_the_cache_alone_has_not_stalled() -> None:
+def test_an_export_with_heartbeats_in_the_cache_alone_has_not_stalled() -> None:
     silent = DownloadFactory(running=True, heard_at=long_ago())
     alive = DownloadFactory(running=True, heard_at=long_ago())
     with transaction.atomic():
@@ -185,12 +186,12 @@ def test_an_export_that_is_heard_through_the_cache_alone_has_not_stalled() -> No
     done = store.remove_selected(Selection(states=frozenset({"stalled"})))
     assert (done.downloads, done.left) == (1, 1)
     assert not Download.objects.filter(pk=silent.pk).exists()
-    # Asked for as a running one, it goes.
+    # Selected as a running one, it goes.
     done = store.remove_selected(Selection(states=frozenset({"stalled", "running"})))
     assert (done.downloads, done.left) == (1, 0)
 
 
-def test_what_is_unfinished_has_not_expired() -> None:
+def test_an_unfinished_download_has_not_expired() -> None:
     DownloadFactory(expired=True, heard_at=long_ago())
     DownloadFactory(running=True, expired=True, heard_at=long_ago())
     expired = Selection(states=frozenset({"expired"}))
@@ -199,7 +200,7 @@ def test_what_is_unfinished_has_not_expired() -> None:
     assert Download.objects.count() == 2
 
 
-def test_a_last_cleanup_is_remembered_only_of_a_whole_one() -> None:
+def test_only_a_whole_clean_up_is_recorded() -> None:
     assert store.read_status().last_cleanup is None
     store.clean_up(dry_run=True)
     store.clean_up(collection=DownloadFactory().collection)
@@ -207,6 +208,6 @@ def test_a_last_cleanup_is_remembered_only_of_a_whole_one() -> None:
     assert store.read_status().last_cleanup is None
     before = timezone.now()
     store.clean_up()
-    found = store.read_status().last_cleanup
-    assert found is not None
-    assert before - timedelta(seconds=1) < found <= timezone.now()
+    last_cleanup = store.read_status().last_cleanup
+    assert last_cleanup is not None
+    assert before - timedelta(seconds=1) < last_cleanup <= timezone.now()

@@ -1,4 +1,4 @@
-"""The cache is disposable: whatever it does is a miss."""
+"""The cache is disposable: each of its failures is a miss."""
 
 import logging
 from typing import Any
@@ -61,7 +61,7 @@ def test_an_entry_is_read_back_from_every_cache(any_cache: str) -> None:
     assert cache_entries.get_entry(KEY) is None
 
 
-def test_an_entry_lies_under_the_download_key_for_the_timeout(
+def test_an_entry_has_the_download_key_and_the_timeout(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.ASYNC_DOWNLOADS_TIMEOUT = 77
@@ -71,7 +71,7 @@ def test_an_entry_lies_under_the_download_key_for_the_timeout(
     assert calls == [(KEY, ENTRY, 77)]
 
 
-def test_every_fault_is_a_miss(broken: type[BrokenCache]) -> None:
+def test_every_error_is_a_miss(broken: type[BrokenCache]) -> None:
     cache_entries.set_entry(ENTRY)
     cache_entries.delete_entry(KEY)
     assert cache_entries.get_entry(KEY) is None
@@ -89,13 +89,13 @@ def test_a_cache_that_fails_is_left_alone_and_logged_once(
     assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 1
 
 
-def test_an_outage_is_one_line_however_long_it_lasts(
+def test_an_outage_is_logged_once_however_long_it_lasts(
     broken: type[BrokenCache],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(circuit_breaker, "RECOVERY_SECONDS", 0.0)
-    monkeypatch.setattr(circuit_breaker, "COST", 0)
+    monkeypatch.setattr(circuit_breaker, "BACKOFF", 0)
     for _ in range(5):
         assert cache_entries.is_shared() is False
         cache_entries.get_version("collection")
@@ -119,7 +119,7 @@ def test_a_cache_that_recovers_is_used_again(
     broken: type[BrokenCache], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(circuit_breaker, "RECOVERY_SECONDS", 0.0)
-    monkeypatch.setattr(circuit_breaker, "COST", 0)
+    monkeypatch.setattr(circuit_breaker, "BACKOFF", 0)
     cache_entries.get_entry(KEY)
     monkeypatch.setattr(broken, "get_many", BaseCache.get_many)
     monkeypatch.setattr(broken, "get", LocMemCache.get)
@@ -146,12 +146,12 @@ class TestVersions:
         cache_entries.renew_version("collection")
         assert first != cache_entries.get_version("collection")
 
-    def test_an_offer_stands_back_for_what_a_writer_set(self, shared_cache: str) -> None:
-        cache_entries.add_version("collection", "offered")
-        assert cache_entries.get_version("collection") == "offered"
+    def test_a_readers_token_does_not_replace_a_writers(self, shared_cache: str) -> None:
+        cache_entries.add_version("collection", "of a page")
+        assert cache_entries.get_version("collection") == "of a page"
         cache_entries.renew_version("collection")
         written = cache_entries.get_version("collection")
-        cache_entries.add_version("collection", "offered")
+        cache_entries.add_version("collection", "of a page")
         assert cache_entries.get_version("collection") == written
 
     def test_they_live_for_seconds(
@@ -161,15 +161,15 @@ class TestVersions:
         monkeypatch.setattr(caches["file"], "set", lambda *args: timeouts.append(args[2]))
         monkeypatch.setattr(caches["file"], "add", lambda *args: timeouts.append(args[2]))
         cache_entries.renew_version("collection")
-        cache_entries.add_version("collection", "offered")
+        cache_entries.add_version("collection", "of a page")
         assert all(0 < timeout <= 10 for timeout in timeouts)
 
-    def test_what_0_6_left_under_the_key_is_a_miss_and_stays(self, shared_cache: str) -> None:
+    def test_a_value_of_0_6_under_the_key_is_a_miss_and_stays(self, shared_cache: str) -> None:
         # The list of a user called "1", which has yet to be adopted.
         caches["file"].set("async_downloads/1", [KEY])
         assert cache_entries.get_version("async_downloads/1") is None
         cache_entries.renew_version("async_downloads/1")
-        cache_entries.add_version("async_downloads/1", "offered")
+        cache_entries.add_version("async_downloads/1", "of a page")
         assert caches["file"].get("async_downloads/1") == [KEY]
 
     @pytest.mark.parametrize("key", ["async_downloads/" + "ü" * 300, "with spaces", "x" * 500])
@@ -185,9 +185,9 @@ class TestVersions:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_live_entries_and_marks_come_in_one_answer(any_cache: str) -> None:
+def test_entries_and_marks_come_in_one_answer(any_cache: str) -> None:
     if any_cache in {"default", "dummy"}:
-        assert not cache_entries.mark_cleared([KEY]), "Nobody else would see it."
+        assert not cache_entries.mark_cleared([KEY]), "No other process would see it."
         return
     other = KEY.replace("0b", "0c")
     cache_entries.set_entry(ENTRY)
@@ -196,12 +196,12 @@ def test_live_entries_and_marks_come_in_one_answer(any_cache: str) -> None:
     assert (cache_entries.is_cleared(KEY), cache_entries.is_cleared(other)) == (False, True)
 
 
-def test_without_keys_nobody_is_asked(broken: type[BrokenCache]) -> None:
+def test_without_keys_the_cache_is_not_called(broken: type[BrokenCache]) -> None:
     assert cache_entries.get_entries_and_marks([], []) == ({}, set())
     assert broken.calls == 0
 
 
-def test_a_cache_that_fails_marks_nothing_and_holds_nobody_up(broken: type[BrokenCache]) -> None:
+def test_a_cache_that_fails_marks_nothing_and_delays_no_clean_up(broken: type[BrokenCache]) -> None:
     assert not cache_entries.mark_cleared([KEY])
     assert not cache_entries.is_cleared(KEY)
     assert cache_entries.start_cleanup("here")

@@ -1,4 +1,4 @@
-"""What goes away by itself."""
+"""The clean-up."""
 
 from datetime import timedelta
 from typing import Any
@@ -24,7 +24,7 @@ def exists(download: Download) -> bool:
 
 
 class TestCleanUp:
-    def test_only_what_expired_goes(self) -> None:
+    def test_only_expired_downloads_go(self) -> None:
         expired = DownloadFactory(complete=True, expired=True)
         kept = DownloadFactory(complete=True)
         done = store.clean_up()
@@ -32,7 +32,7 @@ class TestCleanUp:
         assert not exists(expired)
         assert exists(kept)
 
-    def test_twice_is_harmless(self) -> None:
+    def test_a_second_clean_up_finds_nothing(self) -> None:
         DownloadFactory(complete=True, expired=True)
         assert store.clean_up().downloads == 1
         assert store.clean_up().downloads == 0
@@ -47,7 +47,7 @@ class TestCleanUp:
         collection = DownloadFactory(failed=True, expired=True).collection
         moment = timezone.now() - timedelta(minutes=5)
         for _ in range(9):
-            # The same moment for all: a batch must not lose those that share its end.
+            # All expire at once: the next batch must continue inside the same moment.
             DownloadFactory(collection=collection, failed=True, expires_at=moment)
         assert store.clean_up(dry_run=True).downloads == 10
         assert store.clean_up().downloads == 10
@@ -64,7 +64,7 @@ class TestCleanUp:
             counts.append(len(queries))
         assert counts[0] == counts[1] <= 20
 
-    def test_what_is_overdue_fails_first_and_is_then_kept(self, settings: Any) -> None:
+    def test_an_overdue_download_fails_first_and_is_then_kept(self, settings: Any) -> None:
         settings.ASYNC_DOWNLOADS_TIMEOUT = 3600
         waiting = DownloadFactory(expired=True, heard_at=long_ago())
         running = DownloadFactory(running=True, expired=True, heard_at=long_ago())
@@ -72,9 +72,9 @@ class TestCleanUp:
         done = store.clean_up()
         assert (done.downloads, done.failed, done.left) == (0, 3, 0)
         reasons = {
-            waiting: "No worker has started it in time. Please request it again.",
+            waiting: "No worker started it in time. Please request it again.",
             running: "The worker stopped responding. Please request it again.",
-            ended: "The task ended without making a file.",
+            ended: "The task ended without a file. Please request it again.",
         }
         for download, reason in reasons.items():
             download.refresh_from_db()
@@ -94,7 +94,7 @@ class TestCleanUp:
         assert store.clean_up(dry_run=True).failed == 1
         assert Download.objects.get().state == "pending"
 
-    def test_one_that_was_cleared_while_locked_goes_as_before(self, shared_cache: str) -> None:
+    def test_a_download_that_was_cleared_while_locked_is_deleted(self, shared_cache: str) -> None:
         cleared = DownloadFactory(running=True, expired=True, heard_at=long_ago())
         assert cache_entries.mark_cleared([cleared.download_key])
         assert store.clean_up(dry_run=True).downloads == 1
@@ -102,7 +102,7 @@ class TestCleanUp:
         assert (done.downloads, done.failed) == (1, 0)
         assert not Download.objects.exists()
 
-    def test_a_running_export_that_lives_in_the_cache_alone_goes_on(self) -> None:
+    def test_an_export_with_heartbeats_in_the_cache_alone_goes_on(self) -> None:
         quiet = DownloadFactory(running=True, expired=True, heard_at=long_ago())
         alive = DownloadFactory(running=True, expired=True, heard_at=long_ago())
         with transaction.atomic():
@@ -111,7 +111,7 @@ class TestCleanUp:
         assert Download.objects.get(pk=quiet.pk).failed
         assert Download.objects.get(pk=alive.pk).state == "running"
 
-    def test_a_heartbeat_between_reading_and_failing_saves_it(
+    def test_a_heartbeat_between_reading_and_failing_keeps_the_attempt(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         download = DownloadFactory(running=True, expired=True, heard_at=long_ago())
@@ -125,7 +125,7 @@ class TestCleanUp:
         assert store.clean_up().failed == 0
         assert Download.objects.get().state == "running"
 
-    def test_a_process_that_dies_between_file_and_row_leaves_no_file_without_a_row(
+    def test_a_process_that_dies_between_file_and_row_leaves_no_orphan(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         downloads = [DownloadFactory(complete=True, expired=True) for _ in range(3)]
@@ -147,7 +147,7 @@ class TestCleanUp:
         assert not any(exists(download) for download in downloads)
 
     @pytest.mark.parametrize(("seconds", "rows"), [(0.0, 500), (9.0, 1)], ids=["quick", "slow"])
-    def test_a_batch_takes_as_many_rows_as_can_be_done_soon(
+    def test_the_size_of_a_batch_follows_its_duration(
         self, seconds: float, rows: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clock = iter(range(1000))
@@ -160,7 +160,7 @@ class TestCleanUp:
 
 
 class TestCollections:
-    def test_those_with_nothing_left_go_and_others_stay(self) -> None:
+    def test_empty_collections_go_and_others_stay(self) -> None:
         DownloadFactory(failed=True, expired=True)
         DownloadCollectionFactory()
         kept = DownloadFactory().collection
@@ -168,13 +168,13 @@ class TestCollections:
         assert store.clean_up().collections == 2
         assert list(DownloadCollection.objects.all()) == [kept]
 
-    def test_one_collections_own_clean_up_leaves_all_collections(self) -> None:
+    def test_the_clean_up_of_one_collection_deletes_no_collection(self) -> None:
         collection = DownloadFactory(failed=True, expired=True).collection
         cache.cleanup_collection(collection.key)
         assert Download.objects.count() == 0
         assert list(DownloadCollection.objects.all()) == [collection]
 
-    def test_the_owner_of_one_that_went_gets_a_new_one(self, user: Any) -> None:
+    def test_the_owner_of_a_deleted_collection_gets_a_new_one(self, user: Any) -> None:
         key, _ = cache.init_download(user, "a.csv")
         Download.objects.all().delete()
         store.clean_up()
@@ -183,10 +183,10 @@ class TestCollections:
             "b.csv"
         ]
 
-    def test_a_download_that_is_being_made_keeps_its_collection(
+    def test_a_download_that_is_being_created_keeps_its_collection(
         self, user: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Between the look for empty collections and their deletion, one is used."""
+        """A download starts between the search for empty collections and their deletion."""
         DownloadCollectionFactory(user=user)
         real = cleanup.skips_locked
 
@@ -201,24 +201,24 @@ class TestCollections:
 
 
 class TestAlone:
-    def test_while_one_is_at_it_no_other_starts(self, shared_cache: str) -> None:
+    def test_a_second_clean_up_does_not_start_beside_the_first(self, shared_cache: str) -> None:
         DownloadFactory(failed=True, expired=True)
         assert cache_entries.start_cleanup(cleanup._scope())
         assert store.clean_up_alone() is None
         tasks.cleanup_expired_downloads()
         assert Download.objects.count() == 1
 
-    def test_another_site_on_the_same_cache_may_start(self, shared_cache: str) -> None:
+    def test_another_site_on_the_same_cache_can_clean_up(self, shared_cache: str) -> None:
         assert cache_entries.start_cleanup("the database of another site")
         assert store.clean_up_alone() is not None
 
-    def test_once_it_has_ended_the_next_one_starts(self, shared_cache: str) -> None:
+    def test_the_next_clean_up_starts_after_the_first(self, shared_cache: str) -> None:
         for _ in range(2):
             done = store.clean_up_alone()
             assert done is not None
             assert done.downloads == 0
 
-    def test_one_that_fails_does_not_block_the_next(
+    def test_a_failed_clean_up_does_not_block_the_next(
         self, shared_cache: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
@@ -226,6 +226,6 @@ class TestAlone:
             store.clean_up_alone()
         assert store.clean_up_alone() is not None
 
-    def test_where_the_cache_is_not_shared_it_always_starts(self) -> None:
+    def test_without_a_shared_cache_a_clean_up_always_starts(self) -> None:
         assert cache_entries.start_cleanup(cleanup._scope())
         assert store.clean_up_alone() is not None

@@ -1,4 +1,4 @@
-"""Transactions of the caller's that see the past: what is cleared meanwhile leaves no file."""
+"""A caller's transaction with an old snapshot: a download cleared meanwhile leaves no file."""
 
 import threading
 import uuid
@@ -27,7 +27,7 @@ pytestmark = [
 
 LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
 
-#: When the owner clears it: before the first row, between two, or when the storage has the file.
+#: When the owner clears it: before the first row, between two, or once the file is stored.
 MOMENTS = ("first row", "second row", "stored")
 
 #: How the body ends.
@@ -36,7 +36,7 @@ ENDS = ("well", "badly", "reported")
 
 @contextmanager
 def isolated(level: str) -> Iterator[None]:
-    """Open a transaction at a level of isolation, which sees what is there now."""
+    """Open a transaction at a level of isolation, and take its snapshot."""
     if connection.vendor == "mysql":
         with connection.cursor() as cursor:
             cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
@@ -49,11 +49,11 @@ def isolated(level: str) -> Iterator[None]:
 
 
 def elsewhere(work: Callable[[], object]) -> None:
-    """Do something on another connection."""
+    """Work on another connection."""
 
     def work_and_close() -> None:
         try:
-            # A row that the transaction has locked is marked instead.
+            # A row that the transaction has locked is marked as cleared instead.
             with suppress(DatabaseError):
                 work()
         finally:
@@ -73,7 +73,7 @@ def files_of(download: Download) -> list[str]:
 
 @pytest.fixture
 def clear(user: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Download, str], Any]:
-    """Return what has the owner clear a download when a moment comes."""
+    """Return a function that makes the owner clear a download at a moment."""
 
     def arm(download: Download, moment: str) -> Callable[[str], None]:
         def at(reached: str) -> None:
@@ -97,7 +97,7 @@ def clear(user: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Download, str
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("supervised", [False, True], ids=["bare", "supervised"])
-def test_what_is_cleared_inside_a_transaction_leaves_no_file(
+def test_a_download_that_is_cleared_during_a_transaction_leaves_no_file(
     user: Any,
     shared_cache: str,
     clear: Callable[[Download, str], Callable[[str], None]],
@@ -130,14 +130,14 @@ def test_what_is_cleared_inside_a_transaction_leaves_no_file(
         elsewhere(lambda: store.clear(user.pk, download_key=download.pk))
     assert store.get_for_user(user.pk, download.pk) is None
     if Download.objects.exists():
-        # It was locked when it was cleared, and rolled back: it goes with the next one.
+        # It was locked when it was cleared, and rolled back: the next attempt deletes it.
         assert cache_entries.is_cleared(download.download_key)
         Download.objects.all().delete()
     assert files_of(download) == []
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_one_that_is_not_cleared_is_complete(user: Any, level: str) -> None:
+def test_a_download_that_is_not_cleared_is_complete(user: Any, level: str) -> None:
     download = DownloadFactory(collection__user=user)
     with isolated(level):
         cache.save_download(download.download_key, [["row"]])
@@ -147,7 +147,7 @@ def test_one_that_is_not_cleared_is_complete(user: Any, level: str) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_one_that_was_made_in_the_same_transaction_is_complete(user: Any, level: str) -> None:
+def test_a_download_created_in_the_same_transaction_is_complete(user: Any, level: str) -> None:
     with isolated(level):
         _, key = cache.init_download(user, "orders.csv")
         cache.save_download(key, [[number] for number in range(3)])
@@ -155,8 +155,8 @@ def test_one_that_was_made_in_the_same_transaction_is_complete(user: Any, level:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_the_callers_own_work_survives_what_was_cleared(user: Any, level: str) -> None:
-    """The transaction is not broken: the caller may go on in it."""
+def test_the_callers_own_work_survives_a_cleared_download(user: Any, level: str) -> None:
+    """The transaction is not broken: the caller can continue in it."""
     download, other = DownloadFactory(collection__user=user), DownloadFactory()
 
     def rows() -> Iterator[list[str]]:
@@ -172,13 +172,13 @@ def test_the_callers_own_work_survives_what_was_cleared(user: Any, level: str) -
     assert other.name == "by the caller"
 
 
-@pytest.mark.parametrize("most", [None, 100])
+@pytest.mark.parametrize("limit", [None, 100])
 @pytest.mark.parametrize("level", LEVELS)
-def test_the_first_downloads_of_an_owner_begin_all_at_once(
-    user: Any, settings: Any, level: str, most: int | None
+def test_the_first_downloads_of_an_owner_can_begin_at_the_same_time(
+    user: Any, settings: Any, level: str, limit: int | None
 ) -> None:
-    """A site may set the level for all connections; each start is a transaction of its own."""
-    settings.ASYNC_DOWNLOADS_MAX_ACTIVE = most
+    """A site may set the level for all connections; each creation is its own transaction."""
+    settings.ASYNC_DOWNLOADS_MAX_ACTIVE = limit
     together = threading.Barrier(4)
     raised: list[Exception] = []
 

@@ -1,4 +1,4 @@
-"""A task saves one file, whatever part of it calls ``save_download``, and from wherever."""
+"""A task saves one file, whichever of its parts and threads calls ``save_download``."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from async_downloads.executors.runner import supervise
 from async_downloads.models import Download
 from tests.attempts import stall_all
 from tests.factories import DownloadFactory
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 from tests.test_cache import stored_names
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
@@ -27,7 +27,7 @@ def key() -> str:
 
 
 def in_a_thread(work: Callable[[], object], raised: list[BaseException]) -> threading.Thread:
-    """Do something in a thread, and note down what it raises."""
+    """Work in a thread, and record what that raises."""
 
     def run() -> None:
         try:
@@ -44,7 +44,7 @@ def in_a_thread(work: Callable[[], object], raised: list[BaseException]) -> thre
 
 @pytest.mark.parametrize("supervised", [True, False])
 def test_a_file_inside_another_is_refused(key: str, supervised: bool) -> None:
-    """Its rows save a file themselves: neither is to be taken for what was wanted."""
+    """If the rows save a file themselves, neither file is the wanted one."""
 
     def rows() -> Iterator[list[str]]:
         yield ["outer"]
@@ -70,7 +70,7 @@ def test_a_file_beside_another_is_refused_at_once(key: str, first_in_a_thread: b
 
     def save_beside() -> None:
         thread = in_a_thread(lambda: cache.save_download(key, [["second"]]), raised)
-        thread.join(timeout=PATIENCE)
+        thread.join(timeout=LONGEST_WAIT)
 
     def rows() -> Iterator[list[str]]:
         yield ["first"]
@@ -79,7 +79,7 @@ def test_a_file_beside_another_is_refused_at_once(key: str, first_in_a_thread: b
 
     def body() -> None:
         if first_in_a_thread:
-            in_a_thread(lambda: cache.save_download(key, rows()), raised).join(timeout=PATIENCE)
+            in_a_thread(lambda: cache.save_download(key, rows()), raised).join(timeout=LONGEST_WAIT)
         else:
             cache.save_download(key, rows())
 
@@ -93,23 +93,23 @@ def test_a_file_beside_another_is_refused_at_once(key: str, first_in_a_thread: b
         assert file.read() == b"first\nfirst\n"
 
 
-def test_a_file_that_was_finished_while_the_run_was_joined_is_not_written_again(key: str) -> None:
-    run = store.claim(key)
-    assert run is not None
-    run.runs_task = True
-    with run:
+def test_a_file_finished_after_the_attempt_was_joined_is_not_written_again(
+    key: str,
+) -> None:
+    attempt = store.claim(key)
+    assert attempt is not None
+    attempt.runs_task = True
+    with attempt:
         joined = store.join(key, any_thread=True)
-        assert joined is run
+        assert joined is attempt
         cache.save_download(key, [["first"]])
         with pytest.raises(RuntimeError, match="is complete"), store.saving(joined):
             pytest.fail("It is saved again.")
 
 
 @pytest.mark.parametrize("cleared", [True, False])
-def test_a_failure_that_no_row_tells_is_not_taken_for_a_recorded_one(
-    key: str, cleared: bool
-) -> None:
-    """A queue must not take it for an end: the run that took over may die."""
+def test_a_failure_that_is_on_no_row_is_raised_as_cancelled(key: str, cleared: bool) -> None:
+    """A queue must not take it for an end: the attempt that took over may die."""
 
     class Source:
         def read(self, size: int = -1) -> bytes:
@@ -119,7 +119,7 @@ def test_a_failure_that_no_row_tells_is_not_taken_for_a_recorded_one(
                 Download.objects.all().delete()
             else:
                 Download.objects.update(claim="00000000-0000-0000-0000-000000000001")
-            raise LookupError("of no interest any more")
+            raise LookupError("too late to matter")
 
     with pytest.raises(DownloadCancelled) as caught:
         cache.save_download(key, file=Source())  # type: ignore[arg-type]
@@ -127,7 +127,7 @@ def test_a_failure_that_no_row_tells_is_not_taken_for_a_recorded_one(
     assert not Download.objects.exclude(state="running").exists()
 
 
-def test_a_run_that_failed_after_it_was_taken_over_stays_behind_the_other(key: str) -> None:
+def test_a_task_that_failed_after_it_was_taken_over_waits_for_the_other(key: str) -> None:
     calls: list[int] = []
 
     class Source:

@@ -1,4 +1,4 @@
-"""What a person sees, and what it costs to see that nothing changed."""
+"""The listing of one owner, and its cost."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,7 @@ def key(user: Any) -> str:
 
 @pytest.fixture
 def round_trips(shared_cache: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Write down each call to the cache."""
+    """Record each call to the cache."""
     calls: list[str] = []
     backend: BaseCache = caches[shared_cache]
 
@@ -38,7 +38,7 @@ def round_trips(shared_cache: str, monkeypatch: pytest.MonkeyPatch) -> list[str]
 
         def call(*args: Any, **kwargs: Any) -> Any:
             calls.append(name)
-            # A call inside a call (get_many() of some backends is made of get()) is one trip.
+            # A call inside a call (some backends build get_many() from get()) is one trip.
             before = len(calls)
             answer = real(*args, **kwargs)
             del calls[before:]
@@ -53,7 +53,7 @@ def round_trips(shared_cache: str, monkeypatch: pytest.MonkeyPatch) -> list[str]
 
 @pytest.fixture(params=[1, 100])
 def number(request: pytest.FixtureRequest, user: Any, key: str) -> int:
-    """How many downloads the user has."""
+    """Return the number of the user's downloads."""
     collection = DownloadCollection.objects.get(user=user)
     for _ in range(request.param - 1):
         DownloadFactory(collection=collection)
@@ -70,7 +70,7 @@ class TestCost:
         assert round_trips == ["get", "get_many"]
 
     @pytest.mark.usefixtures("number")
-    def test_an_unchanged_one_is_no_query_and_one_round_trip(
+    def test_an_unchanged_listing_is_one_round_trip_without_a_query(
         self, owner: Owner, round_trips: list[str], django_assert_num_queries: Any
     ) -> None:
         cache_entries.renew_version(owner.collection_key)
@@ -81,7 +81,7 @@ class TestCost:
         assert round_trips == ["get"]
 
     @pytest.mark.usefixtures("number")
-    def test_a_changed_one_is_one_query_and_two_round_trips(
+    def test_a_changed_listing_is_one_query_and_two_round_trips(
         self, owner: Owner, key: str, round_trips: list[str], django_assert_num_queries: Any
     ) -> None:
         seen = store.read_listing(owner).version
@@ -92,7 +92,7 @@ class TestCost:
         assert changes is not None
         assert round_trips == ["get", "get_many"]
 
-    def test_a_token_that_expired_is_offered_again_by_a_page_that_is_right(
+    def test_an_expired_token_is_replaced_by_that_of_a_current_page(
         self, owner: Owner, key: str, round_trips: list[str], django_assert_num_queries: Any
     ) -> None:
         cache_entries.renew_version(owner.collection_key)
@@ -106,7 +106,7 @@ class TestCost:
             assert store.read_changes(owner, seen) is None
 
     @pytest.mark.parametrize("alias", ["default", "dummy"])
-    def test_a_cache_of_one_process_is_not_asked_for_a_token(
+    def test_a_cache_that_is_not_shared_is_not_read_for_a_token(
         self, alias: str, owner: Owner, key: str, settings: Any, django_assert_num_queries: Any
     ) -> None:
         settings.ASYNC_DOWNLOADS_CACHE_NAME = alias
@@ -128,7 +128,7 @@ class TestTruth:
         listed = store.read_listing(owner).downloads
         assert [d.download_key for d in listed] == [key, old.download_key]
 
-    def test_a_write_that_lost_its_token_is_seen_within_the_life_of_a_token(
+    def test_a_write_whose_token_was_lost_is_seen_once_the_token_expires(
         self, owner: Owner, key: str, shared_cache: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         seen = store.read_listing(owner).version
@@ -138,7 +138,7 @@ class TestTruth:
         assert changes is not None
         assert changes.downloads[0].percentage == 50
 
-    def test_of_entry_and_row_the_later_word_counts(self, owner: Owner, key: str) -> None:
+    def test_the_newer_of_cache_entry_and_row_is_shown(self, owner: Owner, key: str) -> None:
         entry = cache_entries.get_entry(key)
         assert entry is not None
         for minutes, percentage, shown in [(-5, 90, 0), (5, 60, 60)]:
@@ -146,7 +146,7 @@ class TestTruth:
             cache_entries.set_entry({**entry, "percentage": percentage, "stamp": stamp})
             assert store.read_listing(owner).downloads[0].percentage == shown
 
-    def test_an_entry_cannot_change_what_is_finished(self, owner: Owner, key: str) -> None:
+    def test_a_cache_entry_cannot_change_a_finished_download(self, owner: Owner, key: str) -> None:
         cache.save_download(key, [["row"]])
         entry = cache_entries.get_entry(key)
         assert entry is not None
@@ -176,20 +176,20 @@ class TestTruth:
         caches["default"].set(key, value)
         assert store.read_listing(owner).downloads[0].percentage == 0
 
-    def test_stalled_is_derived_when_read(self, owner: Owner, key: str) -> None:
+    def test_a_download_stalls_without_a_write(self, owner: Owner, key: str) -> None:
         seen = store.read_listing(owner)
         assert (seen.in_progress, seen.stalled) == (True, False)
         Download.objects.update(heard_at=timezone.now() - timedelta(hours=1))
-        # The entry is as old as the row, so it says nothing newer.
+        # The cache entry would be newer than the row.
         cache_entries.delete_entry(key)
         changes = store.read_changes(owner, seen.version)
         assert changes is not None
         assert (changes.in_progress, changes.stalled) == (False, True)
 
-    def test_pages_that_show_different_things_share_no_token(
+    def test_pages_with_different_contents_have_different_tokens(
         self, owner: Owner, key: str, shared_cache: str
     ) -> None:
-        """Downloads stall and expire without a write, so a token alone does not tell."""
+        """Downloads stall and expire without a write, so a token alone is not enough."""
         first = store.read_listing(owner).version
         caches["file"].delete(f"{owner.collection_key}:version")
         assert store.read_changes(owner, first) is None
@@ -206,31 +206,31 @@ class TestTruth:
 
 
 class TestGetForUser:
-    def test_foreign_unknown_and_expired_are_all_none(self, user: Any, other_user: Any) -> None:
+    def test_another_users_and_expired_downloads_are_none(self, user: Any, other_user: Any) -> None:
         mine = DownloadFactory(collection__user=user)
         expired = DownloadFactory(collection=mine.collection, complete=True, expired=True)
-        found = store.get_for_user(user.pk, mine.pk)
-        assert found is not None
-        assert found.pk == mine.pk
+        download = store.get_for_user(user.pk, mine.pk)
+        assert download is not None
+        assert download.pk == mine.pk
         assert store.get_for_user(other_user.pk, mine.pk) is None
         assert store.get_for_user(user.pk, expired.pk) is None
 
 
 class TestVersion:
-    def test_it_survives_the_way_through_a_page(self) -> None:
+    def test_a_version_is_parsed_from_its_text(self) -> None:
         version = Version("abc123", "def456")
         assert Version.parse(str(version)) == version
 
     @pytest.mark.parametrize("text", ["", ".", "abc", "a b.c", "<x>.y", "a" * 128 + ".b"])
-    def test_anything_else_is_no_version(self, text: str) -> None:
+    def test_any_other_text_is_not_a_version(self, text: str) -> None:
         assert Version.parse(text) is None
 
 
-def test_a_page_that_waits_for_long_is_told_to_look_less_often(owner: Owner, key: str) -> None:
+def test_a_page_with_an_old_download_polls_at_a_longer_interval(owner: Owner, key: str) -> None:
     listing = store.read_listing(owner)
     assert listing.polling_tier == 0
     for minutes, polling_tier in ((2, 1), (20, 2)):
-        # Nothing is written: the time passes, and that is all.
+        # Only the time passes: nothing writes a new token.
         Download.objects.update(timestamp=timezone.now() - timedelta(minutes=minutes))
         changed = store.read_changes(owner, listing.version)
         assert changed is not None

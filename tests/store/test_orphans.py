@@ -1,4 +1,4 @@
-"""Files that no row knows."""
+"""Files without a row."""
 
 import os
 import uuid
@@ -60,7 +60,7 @@ def test_a_dry_run_lists_and_removes_nothing() -> None:
 @pytest.mark.parametrize(
     "state", [{"complete": True}, {"running": True}, {"failed": True}], ids=str
 )
-def test_what_has_a_row_stays_expired_or_not(state: dict[str, bool]) -> None:
+def test_a_file_with_a_row_stays(state: dict[str, bool]) -> None:
     for expired in (False, True):
         download = DownloadFactory(**state, expired=expired, stored=False)
         put(download.filepath)
@@ -80,14 +80,14 @@ def test_what_has_a_row_stays_expired_or_not(state: dict[str, bool]) -> None:
         "downloads/{key}/folder/stranger.csv",
     ],
 )
-def test_what_is_not_ours_stays(path: str) -> None:
+def test_a_file_outside_the_folders_of_downloads_stays(path: str) -> None:
     key = uuid.uuid4()
     file = put(path.format(key=key, KEY=str(key).upper(), hex=key.hex))
     assert removed() == []
     assert file.exists()
 
 
-def test_what_is_young_stays_and_all_that_lies_beside_it() -> None:
+def test_a_young_file_keeps_its_whole_folder() -> None:
     key = uuid.uuid4()
     old = put(f"downloads/{key}/old.csv")
     young = put(f"downloads/{key}/young.csv", days=0)
@@ -97,13 +97,13 @@ def test_what_is_young_stays_and_all_that_lies_beside_it() -> None:
     assert len(removed(min_age=timedelta())) == 2
 
 
-def test_times_are_compared_whether_or_not_the_project_uses_zones(settings: Any) -> None:
+def test_ages_are_compared_without_time_zones(settings: Any) -> None:
     settings.USE_TZ = False
     put(f"downloads/{uuid.uuid4()}/orders.csv")
     assert len(removed()) == 1
 
 
-def test_another_prefix_is_looked_into_alone(settings: Any) -> None:
+def test_only_the_configured_prefix_is_searched(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_PATH_PREFIX = "exports/async"
     left = put(f"downloads/{uuid.uuid4()}/orders.csv")
     put(f"exports/async/{uuid.uuid4()}/orders.csv")

@@ -1,4 +1,4 @@
-"""What must not be lost although the database is away for a while."""
+"""Writes that must not be lost while the database is away."""
 
 import sqlite3
 from typing import Any
@@ -24,18 +24,20 @@ from tests.factories import DownloadFactory
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class OfDriver(Exception):  # noqa: N818 (stands for an exception of a driver)
+class DriverError(Exception):
+    """Stands for the exception of a driver."""
+
     def __init__(self, **attributes: Any):
         super().__init__()
         vars(self).update(attributes)
 
 
 def caused(error: Exception, **attributes: Any) -> Exception:
-    error.__cause__ = OfDriver(**attributes)
+    error.__cause__ = DriverError(**attributes)
     return error
 
 
-#: Errors as Django raises them, and whether it may help to wait.
+#: Errors as Django raises them, and whether they are outages.
 ERRORS = {
     "psycopg: connection refused": (caused(OperationalError("refused"), sqlstate=None), True),
     "psycopg: starting up": (caused(OperationalError(""), sqlstate="57P03"), True),
@@ -67,12 +69,12 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_only_what_may_be_over_soon_is_waited_for(name: str) -> None:
+def test_only_an_error_that_may_be_over_soon_is_an_outage(name: str) -> None:
     error, expected = ERRORS[name]
     assert is_outage(error) == expected
 
 
-def test_a_statement_that_is_wrong_is_not_waited_for() -> None:
+def test_a_wrong_statement_is_raised_at_once() -> None:
     with pytest.raises(DatabaseError) as raised:
         retry_on_outage(
             lambda: connection.cursor().execute("SELECT no_such_column FROM no_such_table")
@@ -94,20 +96,20 @@ def test_a_locked_sqlite_is_an_outage() -> None:
 
 
 class Away:
-    """A database that is away for a number of attempts."""
+    """A database that is away for a number of calls."""
 
-    def __init__(self, attempts: float):
-        self.attempts = attempts
+    def __init__(self, failures: float):
+        self.failures = failures
         self.calls = 0
 
     def __call__(self) -> int:
         self.calls += 1
-        if self.calls <= self.attempts:
+        if self.calls <= self.failures:
             raise OperationalError("connection refused")
         return 1
 
 
-def test_it_is_tried_until_the_database_is_back(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_is_repeated_until_the_database_is_back(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     away = Away(5)
     assert retry_on_outage(away) == 1
@@ -115,14 +117,14 @@ def test_it_is_tried_until_the_database_is_back(caplog: pytest.LogCaptureFixture
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
-def test_after_the_time_it_is_raised_with_its_cause(settings: Any) -> None:
+def test_after_the_wait_it_is_raised_with_its_cause(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_DATABASE_WAIT = 0.3
     with pytest.raises(DownloadUnavailable, match=r"within 0\.3 seconds") as raised:
         retry_on_outage(Away(float("inf")))
     assert isinstance(raised.value.__cause__, OperationalError)
 
 
-def test_without_waiting_it_is_tried_on_a_new_connection_at_once(settings: Any) -> None:
+def test_without_a_wait_it_is_repeated_once_on_a_new_connection(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_DATABASE_WAIT = 0
     assert retry_on_outage(Away(1)) == 1
     away = Away(2)
@@ -131,12 +133,12 @@ def test_without_waiting_it_is_tried_on_a_new_connection_at_once(settings: Any) 
     assert away.calls == 2
 
 
-def test_in_a_transaction_of_the_callers_there_is_nothing_to_wait_for() -> None:
+def test_inside_a_callers_transaction_it_does_not_wait() -> None:
     with transaction.atomic(), pytest.raises(OperationalError):
         retry_on_outage(Away(float("inf")))
 
 
-def test_a_write_beside_a_transaction_waits() -> None:
+def test_a_write_outside_the_transaction_waits() -> None:
     DownloadFactory()
     away = Away(3)
     with transaction.atomic():

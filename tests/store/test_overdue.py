@@ -1,4 +1,4 @@
-"""Unfinished downloads without a heartbeat for TIMEOUT: they fail with a reason, and are kept."""
+"""Unfinished downloads without a heartbeat for TIMEOUT fail with a reason, and are kept."""
 
 import uuid
 from datetime import timedelta
@@ -13,7 +13,7 @@ from django.utils import timezone, translation
 from async_downloads import cache, owners, store, tasks
 from async_downloads.models import Download
 from async_downloads.shortcuts import download_task
-from async_downloads.store import cache_entries, lifecycle, overdue
+from async_downloads.store import cache_entries, claiming, overdue
 from tests import jobs
 from tests.attempts import long_ago, stall_all
 from tests.factories import DownloadFactory
@@ -21,12 +21,12 @@ from tests.store.test_transactions import locked_elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOT_STARTED = "No worker has started it in time. Please request it again."
+NOT_STARTED = "No worker started it in time. Please request it again."
 
 
 @pytest.fixture
 def late(user: Any) -> Download:
-    """Return one that waits for a worker since before ``TIMEOUT``."""
+    """Return a download that has waited for a worker for longer than ``TIMEOUT``."""
     download: Download = DownloadFactory(collection__user=user, expired=True, heard_at=long_ago())
     return download
 
@@ -37,7 +37,7 @@ def export(download_key: str) -> None:
 
 
 class TestReading:
-    def test_a_listing_shows_why_it_failed_and_it_is_kept(self, user: Any, late: Download) -> None:
+    def test_a_listing_fails_it_with_a_reason_and_keeps_it(self, user: Any, late: Download) -> None:
         listing = store.read_listing(owners.resolve(user))
         assert [(row.state, row.errors) for row in listing.downloads] == [("failed", NOT_STARTED)]
         late.refresh_from_db()
@@ -56,13 +56,15 @@ class TestReading:
         assert changes.downloads[0].errors == NOT_STARTED
 
     @pytest.mark.parametrize("name", ["ajax_update", "download_list"])
-    def test_every_page_of_the_owner_says_it(
+    def test_every_page_of_the_owner_shows_the_reason(
         self, signed_in: Client, late: Download, name: str
     ) -> None:
         response = signed_in.get(reverse(f"async_downloads:{name}"))
         assert NOT_STARTED in response.content.decode()
 
-    def test_so_does_the_admin(self, client: Client, staff_user: Any, late: Download) -> None:
+    def test_the_admin_shows_the_reason(
+        self, client: Client, staff_user: Any, late: Download
+    ) -> None:
         client.force_login(staff_user)
         for path in ("", f"{late.pk}/change/"):
             response = client.get(f"/admin/async_downloads/download/{path}")
@@ -75,14 +77,14 @@ class TestReading:
         with translation.override("de"):
             assert late.error_text != NOT_STARTED
 
-    def test_what_is_alive_is_left_alone(self, user: Any) -> None:
+    def test_a_live_attempt_is_left_alone(self, user: Any) -> None:
         """TIMEOUT may be shorter than the time between two heartbeats."""
         DownloadFactory(collection__user=user, running=True, expired=True)
         listing = store.read_listing(owners.resolve(user))
         assert [row.state for row in listing.downloads] == ["running"]
         assert Download.objects.get().state == "running"
 
-    def test_never_without_a_timeout(self, user: Any, settings: Any) -> None:
+    def test_without_a_timeout_nothing_is_overdue(self, user: Any, settings: Any) -> None:
         settings.ASYNC_DOWNLOADS_TIMEOUT = None
         _, key = cache.init_download(user, "a.csv")
         stall_all()
@@ -92,7 +94,7 @@ class TestReading:
         tasks.run_task("tests.jobs.export", key)
         assert Download.objects.get().complete
 
-    def test_a_database_that_cannot_write_shows_it_as_stalled(
+    def test_it_is_shown_as_stalled_if_the_database_cannot_write(
         self, user: Any, late: Download, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refuse(*args: Any) -> int:
@@ -102,7 +104,9 @@ class TestReading:
         [download] = store.read_listing(owners.resolve(user)).downloads
         assert (download.state, download.stalled) == ("pending", True)
 
-    def test_a_locked_row_keeps_nobody_waiting(self, user: Any, late: Download) -> None:
+    def test_a_locked_row_is_shown_as_stalled_without_a_wait(
+        self, user: Any, late: Download
+    ) -> None:
         if not connections["default"].features.has_select_for_update_skip_locked:
             pytest.skip("it has no locks of single rows")
         with locked_elsewhere():
@@ -113,7 +117,7 @@ class TestReading:
 class TestStartingLate:
     @pytest.mark.parametrize("first", ["nothing", "a clean-up", "a look"])
     @pytest.mark.parametrize("call", ["run_task", "download_task", "save_download"])
-    def test_a_worker_that_starts_it_this_late_builds_it(
+    def test_a_worker_that_starts_late_still_builds_it(
         self, user: Any, late: Download, first: str, call: str
     ) -> None:
         if first == "a clean-up":
@@ -134,7 +138,7 @@ class TestStartingLate:
         assert entry is not None
         assert entry["complete"]
 
-    def test_a_delivery_that_waits_for_a_silent_run_takes_over_though_it_was_failed_meanwhile(
+    def test_a_waiting_delivery_takes_over_after_the_failure(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """TIMEOUT may be shorter than STALLED_AFTER, so that both are over at once."""
@@ -145,11 +149,11 @@ class TestStartingLate:
             Download.objects.update(expires_at=timezone.now())
             assert store.clean_up().failed == 1
 
-        monkeypatch.setattr(lifecycle.time, "sleep", wait)
+        monkeypatch.setattr(claiming.time, "sleep", wait)
         cache.save_download(key, [["row"]])
         assert Download.objects.get().complete
 
-    def test_a_run_that_was_silent_for_as_long_still_finishes_it(self, late: Download) -> None:
+    def test_an_attempt_without_heartbeats_still_finishes_it(self, late: Download) -> None:
         def rows() -> Any:
             Download.objects.update(heard_at=long_ago(), expires_at=timezone.now())
             cache_entries.delete_entry(late.download_key)
@@ -160,7 +164,7 @@ class TestStartingLate:
         assert Download.objects.get().complete
 
 
-def test_only_those_that_are_named_fail(late: Download) -> None:
+def test_only_the_given_downloads_fail(late: Download) -> None:
     other = DownloadFactory(expired=True, heard_at=long_ago())
     assert overdue.fail_overdue([late.pk, uuid.uuid4()]) == 1
     other.refresh_from_db()

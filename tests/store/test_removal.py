@@ -1,4 +1,4 @@
-"""Cleared, purged, expired: the row goes, then the file, and nobody else's."""
+"""Clearing and purging: the row goes with its file, and no other row does."""
 
 from datetime import timedelta
 from typing import Any
@@ -37,7 +37,7 @@ class TestClear:
         assert not exists(first)
         assert not exists(second)
 
-    def test_what_is_somebody_elses_stays(self, user: Any, other_user: Any) -> None:
+    def test_the_download_of_another_user_stays(self, user: Any, other_user: Any) -> None:
         theirs = DownloadFactory(collection__user=other_user, complete=True)
         assert not store.clear(user.pk, download_key=theirs.pk)
         assert not store.clear(user.pk, filepath=theirs.filepath)
@@ -45,7 +45,7 @@ class TestClear:
         assert exists(theirs)
         assert Download.objects.count() == 1
 
-    def test_a_path_is_compared_and_never_acted_on(self, user: Any) -> None:
+    def test_a_path_is_only_compared(self, user: Any) -> None:
         DownloadFactory(collection__user=user, complete=True)
         stranger = default_storage.save("secret.txt", ContentFile(b"s"))
         assert not store.clear(user.pk, filepath=stranger)
@@ -54,16 +54,14 @@ class TestClear:
     @pytest.mark.parametrize(
         "change", [str.upper, lambda path: f"{path} ", lambda path: path.replace("a", "á")]
     )
-    def test_a_path_that_a_database_takes_for_another_is_not_that(
-        self, user: Any, change: Any
-    ) -> None:
+    def test_a_path_must_be_equal_whatever_the_collation(self, user: Any, change: Any) -> None:
         download = DownloadFactory(collection__user=user, complete=True, filename="orders a.csv")
         assert change(download.filepath) != download.filepath
         assert not store.clear(user.pk, filepath=change(download.filepath))
         assert exists(download)
 
     @pytest.mark.parametrize("path", ["a\0b", "\ud800", ""])
-    def test_a_path_that_no_database_can_be_asked_for_is_none(self, user: Any, path: str) -> None:
+    def test_a_path_that_no_database_can_hold_matches_nothing(self, user: Any, path: str) -> None:
         DownloadFactory(collection__user=user, complete=True)
         assert not store.clear(user.pk, filepath=path)
         assert Download.objects.exists()
@@ -73,7 +71,7 @@ class TestClear:
         store.clear(user.pk, download_key=download.pk)
         assert default_storage.listdir("downloads") == ([], [])
 
-    def test_the_page_learns_of_it(self, user: Any, shared_cache: str) -> None:
+    def test_the_change_is_published(self, user: Any, shared_cache: str) -> None:
         download = DownloadFactory(collection__user=user, complete=True)
         before = cache_entries.get_version(download.collection.key)
         changes: list[str] = []
@@ -94,10 +92,10 @@ class TestClear:
 class TestClearFinished:
     @pytest.fixture
     def no_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Leave every row and every file to the next clean-up."""
+        """Leave all rows and files to the next clean-up."""
         monkeypatch.setattr(removal, "CLEAR_SECONDS", 0.0)
 
-    def test_a_few_are_gone_at_once_file_and_all(self, user: Any, other_user: Any) -> None:
+    def test_a_few_are_deleted_at_once_with_their_files(self, user: Any, other_user: Any) -> None:
         finished = DownloadFactory(collection__user=user, complete=True)
         DownloadFactory(collection=finished.collection, failed=True)
         kept = [
@@ -109,15 +107,13 @@ class TestClearFinished:
         assert set(Download.objects.all()) == set(kept)
         assert not exists(finished)
 
-    def test_batches_grow_until_all_are_gone(self, user: Any) -> None:
+    def test_batches_grow_until_all_are_deleted(self, user: Any) -> None:
         collection = DownloadFactory(collection__user=user, failed=True).collection
         DownloadFactory.create_batch(59, collection=collection, failed=True)
         assert store.clear_finished(user.pk) == 60
         assert not Download.objects.exists()
 
-    def test_what_takes_too_long_leaves_the_list_and_goes_with_the_next_clean_up(
-        self, user: Any, no_time: None
-    ) -> None:
+    def test_the_next_clean_up_deletes_the_rest(self, user: Any, no_time: None) -> None:
         finished = DownloadFactory(collection__user=user, complete=True)
         running = DownloadFactory(collection=finished.collection, running=True)
         assert store.clear_finished(user.pk) == 1
@@ -131,7 +127,7 @@ class TestClearFinished:
         assert not exists(finished)
         assert list(Download.objects.all()) == [running]
 
-    def test_the_statements_do_not_grow_with_what_there_is(self, user: Any, no_time: None) -> None:
+    def test_the_statements_do_not_grow_with_the_rows(self, user: Any, no_time: None) -> None:
         counts = []
         for number in (3, 300):
             collection = DownloadCollectionFactory(user=user)
@@ -143,7 +139,7 @@ class TestClearFinished:
         assert counts[0] == counts[1] <= 10
 
     @pytest.mark.parametrize("late", ["a retry", "an error"])
-    def test_nothing_brings_back_what_was_cleared_and_is_still_there(
+    def test_a_late_write_does_not_bring_back_a_cleared_download(
         self, user: Any, no_time: None, late: str
     ) -> None:
         download = DownloadFactory(collection__user=user)
@@ -157,7 +153,7 @@ class TestClearFinished:
         assert store.clean_up().downloads == 1
 
     @pytest.mark.parametrize("late", ["staff keep it for longer", "its file is found missing"])
-    def test_nothing_brings_back_a_cleared_file_that_is_still_there(
+    def test_a_late_change_does_not_bring_back_a_cleared_file(
         self, user: Any, no_time: None, late: str
     ) -> None:
         download = DownloadFactory(collection__user=user, complete=True)
@@ -167,26 +163,28 @@ class TestClearFinished:
             assert store.extend_expiry(Download.objects.all(), until) == 0
         else:
             storage.remove(download.filepath)
-            # By somebody who has begun to fetch it before it was cleared.
+            # A request that started before the download was cleared.
             assert store.record_missing_file(download)
         assert store.read_listing(resolve(user)).downloads == []
         assert store.clean_up().downloads == 1
 
-    def test_a_run_that_goes_on_after_a_failure_notices(self, user: Any, no_time: None) -> None:
+    def test_an_attempt_that_resumes_after_a_failure_notices(
+        self, user: Any, no_time: None
+    ) -> None:
         download = DownloadFactory(collection__user=user)
-        run = store.claim(download.download_key)
-        assert run is not None
-        with pytest.raises(DownloadCancelled), run:
-            run.report_error("first", detail="")
+        attempt = store.claim(download.download_key)
+        assert attempt is not None
+        with pytest.raises(DownloadCancelled), attempt:
+            attempt.report_error("first", detail="")
             assert store.clear_finished(user.pk) == 1
-            run.resume()
+            attempt.resume()
             stored = storage.save(download.filepath, ContentFile(b"late"))
-            run.complete(stored)
+            attempt.complete(stored)
         assert store.read_listing(resolve(user)).downloads == []
         store.clean_up()
         assert not exists(download)
 
-    def test_the_pages_of_the_owner_learn_of_it(
+    def test_the_owners_pages_are_out_of_date(
         self, user: Any, no_time: None, shared_cache: str
     ) -> None:
         download = DownloadFactory(collection__user=user, complete=True)
@@ -197,7 +195,7 @@ class TestClearFinished:
         assert (changed.downloads, changed.total) == ([], 0)
         assert cache_entries.get_version(download.collection.key) is not None
 
-    def test_nobody_has_nothing_to_clear(self) -> None:
+    def test_without_a_user_there_is_nothing_to_clear(self) -> None:
         DownloadFactory(collection__user=None, collection__label="reports", complete=True)
         assert store.clear_finished(None) == 0
         assert Download.objects.exists()
@@ -225,14 +223,14 @@ class TestEveryWayOfDeleting:
         assert not exists(download)
         assert Download.objects.count() == 0
 
-    def test_a_file_that_is_gone_already_counts_as_deleted(self) -> None:
+    def test_a_file_that_is_already_missing_counts_as_deleted(self) -> None:
         download = DownloadFactory(complete=True)
         default_storage.delete(download.filepath)
         assert store.purge(Download.objects.all()) == 1
 
 
 @pytest.mark.parametrize("similar", ["REPORTS", "reports ", "réports"])
-def test_a_collection_key_is_not_another_that_a_database_takes_for_it(similar: str) -> None:
+def test_a_collection_key_must_be_equal_whatever_the_collation(similar: str) -> None:
     key, _ = cache.init_download("reports", "a.csv")
     other, _ = cache.init_download(similar, "b.csv")
     for each in (key, other):

@@ -1,4 +1,4 @@
-"""How things stand."""
+"""The counts of downloads, and the problems that they show."""
 
 from datetime import timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from async_downloads import cache, store
 from async_downloads.models import Download
-from async_downloads.store import Amount, Tolerance, cache_entries
+from async_downloads.store import Tolerance, Total, cache_entries
 from tests.attempts import long_ago
 from tests.factories import DownloadFactory
 
@@ -20,10 +20,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 HOUR = timedelta(hours=1)
 
 
-def test_nothing_is_there() -> None:
+def test_without_downloads_all_counts_are_zero() -> None:
     status = store.read_status()
-    assert status.states == dict.fromkeys(("pending", "running", "complete", "failed"), Amount())
-    assert (status.stalled, status.failed, status.expired) == (0, 0, Amount())
+    assert status.states == {
+        state: Total(state) for state in ("pending", "running", "complete", "failed")
+    }
+    assert (status.stalled, status.failed, status.expired) == (0, 0, Total("expired"))
     assert status.oldest_pending is status.oldest_expired is status.last_cleanup is None
     assert status.problems(Tolerance(failed=0)) == {}
 
@@ -38,27 +40,27 @@ def test_counts_and_bytes_of_each_state() -> None:
     DownloadFactory()
     status = store.read_status()
     assert status.states == {
-        "pending": Amount(1, 0),
-        "running": Amount(1, 0),
-        "complete": Amount(3, 35),
-        "failed": Amount(2, 0),
+        "pending": Total("pending", 1, 0),
+        "running": Total("running", 1, 0),
+        "complete": Total("complete", 3, 35),
+        "failed": Total("failed", 2, 0),
     }
-    assert status.expired == Amount(2, 5)
+    assert status.expired == Total("expired", 2, 5)
     assert status.failed == 1
 
 
-def test_what_has_stalled_is_what_a_worker_took_up_and_fell_silent_on() -> None:
+def test_a_waiting_download_does_not_count_as_stalled() -> None:
     DownloadFactory(running=True, heard_at=long_ago())
     # Its task ended without a file.
     DownloadFactory(started_at=long_ago(), heard_at=long_ago())
-    # Of these nothing is expected, or nothing yet.
+    # These wait, run or are finished.
     DownloadFactory(heard_at=long_ago())
     DownloadFactory(running=True)
     DownloadFactory(failed=True, heard_at=long_ago())
     assert store.read_status().stalled == 2
 
 
-def test_an_export_that_is_heard_through_the_cache_alone_has_not_stalled() -> None:
+def test_an_export_with_heartbeats_in_the_cache_alone_has_not_stalled() -> None:
     DownloadFactory(running=True, heard_at=long_ago())
     alive = DownloadFactory(running=True, heard_at=long_ago())
     with transaction.atomic():
@@ -66,7 +68,7 @@ def test_an_export_that_is_heard_through_the_cache_alone_has_not_stalled() -> No
     assert store.read_status().stalled == 1
 
 
-def test_the_longest_wait_is_that_of_one_that_nobody_has_taken_up() -> None:
+def test_only_a_download_that_no_worker_has_started_waits() -> None:
     now = timezone.now()
     waits = DownloadFactory(timestamp=now - HOUR)
     DownloadFactory(timestamp=now - HOUR / 2)
@@ -75,15 +77,15 @@ def test_the_longest_wait_is_that_of_one_that_nobody_has_taken_up() -> None:
     assert store.read_status().oldest_pending == waits.timestamp
 
 
-def test_what_is_overdue_has_not_expired() -> None:
+def test_an_overdue_download_has_not_expired() -> None:
     DownloadFactory(expired=True, heard_at=long_ago())
     DownloadFactory(running=True, expired=True, heard_at=long_ago())
     status = store.read_status()
-    assert (status.expired, status.oldest_expired) == (Amount(0, 0), None)
+    assert (status.expired, status.oldest_expired) == (Total("expired"), None)
     assert (status.stalled, status.oldest_pending is None) == (1, False)
 
 
-def test_the_oldest_of_what_has_expired() -> None:
+def test_the_oldest_expiry_is_that_of_a_finished_download() -> None:
     DownloadFactory(expires_at=timezone.now() + HOUR)
     DownloadFactory(expires_at=None)
     assert store.read_status().oldest_expired is None
@@ -92,7 +94,7 @@ def test_the_oldest_of_what_has_expired() -> None:
     assert store.read_status().oldest_expired == first.expires_at
 
 
-def test_it_costs_one_query_and_another_if_something_looks_stalled() -> None:
+def test_the_status_costs_one_query_and_another_if_something_looks_stalled() -> None:
     for _ in range(20):
         DownloadFactory(complete=True, expired=True)
         DownloadFactory(running=True)
@@ -106,28 +108,60 @@ def test_it_costs_one_query_and_another_if_something_looks_stalled() -> None:
     assert len(queries) == 2
 
 
-@pytest.mark.parametrize("said", ["soon", None, -1.0, 1e12, float("nan"), 5])
-def test_what_is_no_time_of_a_cleanup_is_no_time(shared_cache: str, said: Any) -> None:
+@pytest.mark.parametrize("value", ["soon", None, -1.0, 1e12, float("nan"), 5])
+def test_a_broken_time_of_the_last_clean_up_is_ignored(shared_cache: str, value: Any) -> None:
     cache_entries.record_cleanup("here")
     assert cache_entries.last_cleanup("here") is not None
-    caches[shared_cache].set(f"{cache_entries._cleanup_key('here')}:last", said)
+    caches[shared_cache].set(f"{cache_entries._cleanup_key('here')}:last", value)
     assert cache_entries.last_cleanup("here") is None
     assert cache_entries.last_cleanup("elsewhere") is None
 
 
 @pytest.mark.parametrize("use_tz", [True, False])
-def test_the_time_of_a_cleanup_can_be_compared_with_now(settings: Any, use_tz: bool) -> None:
+def test_the_time_of_the_last_clean_up_follows_use_tz(settings: Any, use_tz: bool) -> None:
     settings.USE_TZ = use_tz
     cache_entries.record_cleanup("here")
-    found = cache_entries.last_cleanup("here")
-    assert found is not None
-    assert abs(timezone.now() - found) < timedelta(minutes=1)
+    last_cleanup = cache_entries.last_cleanup("here")
+    assert last_cleanup is not None
+    assert abs(timezone.now() - last_cleanup) < timedelta(minutes=1)
 
 
-# What is wrong
+# Totals
 
 
-def wrong(**tolerance: Any) -> set[str]:
+def test_downloads_are_counted_by_state_and_the_stalled_apart() -> None:
+    for _ in range(3):
+        DownloadFactory(complete=True, size=2**40, stored=False)
+    DownloadFactory(failed=True)
+    DownloadFactory(failed=True, size=7)
+    DownloadFactory(running=True)
+    DownloadFactory(running=True, heard_at=long_ago())
+    DownloadFactory(heard_at=long_ago())
+    DownloadFactory(complete=True, heard_at=long_ago())
+    with CaptureQueriesContext(connection) as captured:
+        totals = store.total_by_condition(Download.objects.all())
+    assert len(captured) == 1
+    # Those that need staff come first; a condition without downloads is left out.
+    assert totals == [
+        Total("stalled", 2, 0),
+        Total("failed", 2, 7),
+        Total("running", 1, 0),
+        Total("complete", 4, 3 * 2**40 + 4),
+    ]
+
+
+def test_only_the_given_downloads_are_counted() -> None:
+    DownloadFactory(complete=True)
+    DownloadFactory()
+    rows = Download.objects.unfinished().select_related("collection__user").newest_first()
+    assert store.total_by_condition(rows) == [Total("pending", 1, 0)]
+    assert store.total_by_condition(rows.none()) == []
+
+
+# Problems
+
+
+def problems(**tolerance: Any) -> set[str]:
     return set(store.read_status().problems(Tolerance(**tolerance)))
 
 
@@ -137,19 +171,19 @@ def test_each_problem_has_a_threshold() -> None:
     DownloadFactory(running=True, heard_at=long_ago())
     DownloadFactory(complete=True, expires_at=now - 26 * HOUR)
     DownloadFactory(failed=True)
-    assert wrong() == {"stalled", "pending", "cleanup"}
-    assert wrong(failed=0) == {"stalled", "pending", "cleanup", "failed"}
-    assert wrong(failed=1, stalled=1) == {"pending", "cleanup"}
-    assert wrong(stalled=1, pending=2 * HOUR) == {"cleanup"}
-    assert wrong(stalled=1, pending=2 * HOUR, expired=27 * HOUR) == set()
+    assert problems() == {"stalled", "pending", "cleanup"}
+    assert problems(failed=0) == {"stalled", "pending", "cleanup", "failed"}
+    assert problems(failed=1, stalled=1) == {"pending", "cleanup"}
+    assert problems(stalled=1, pending=2 * HOUR) == {"cleanup"}
+    assert problems(stalled=1, pending=2 * HOUR, expired=27 * HOUR) == set()
 
 
-def test_what_goes_right_is_no_problem() -> None:
+def test_a_healthy_site_has_no_problems() -> None:
     DownloadFactory()
     DownloadFactory(running=True)
     DownloadFactory(complete=True)
-    # The clean-up will come.
+    # The clean-up is not late yet.
     DownloadFactory(complete=True, expires_at=timezone.now() - 24 * HOUR)
     DownloadFactory(failed=True)
-    assert wrong() == set()
+    assert problems() == set()
     assert Download.objects.count() == 5

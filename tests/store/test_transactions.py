@@ -1,4 +1,4 @@
-"""Through which connection a change goes, and when it counts."""
+"""Which connection a write uses, and when it counts."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ from async_downloads.store.transactions import (
     write_outside_transaction,
 )
 from tests.factories import DownloadFactory
-from tests.pace import PATIENCE
+from tests.pace import LONGEST_WAIT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,7 +34,7 @@ def rename(name: str) -> Callable[[], int]:
 
 @contextmanager
 def locked_elsewhere() -> Iterator[None]:
-    """Keep every download locked by another connection's transaction."""
+    """Lock every download in a transaction on another connection."""
     locked, enough = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -42,14 +42,14 @@ def locked_elsewhere() -> Iterator[None]:
             with transaction.atomic():
                 rename("locked")()
                 locked.set()
-                enough.wait(timeout=PATIENCE)
+                enough.wait(timeout=LONGEST_WAIT)
                 transaction.set_rollback(True)
         finally:
             connection.close()
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert locked.wait(timeout=PATIENCE)
+    assert locked.wait(timeout=LONGEST_WAIT)
     try:
         yield
     finally:
@@ -58,8 +58,8 @@ def locked_elsewhere() -> Iterator[None]:
 
 
 @contextmanager
-def by_hand() -> Iterator[None]:
-    """Manage transactions by hand, as Django allows."""
+def without_autocommit() -> Iterator[None]:
+    """Switch autocommit off, as Django allows."""
     transaction.set_autocommit(False)
     try:
         yield
@@ -68,12 +68,12 @@ def by_hand() -> Iterator[None]:
 
 
 class TestAfterCommit:
-    def test_at_once_where_there_is_no_transaction(self) -> None:
+    def test_without_a_transaction_it_is_called_at_once(self) -> None:
         calls: list[int] = []
         after_commit(lambda: calls.append(1))
         assert calls == [1]
 
-    def test_after_the_commit_and_never_after_a_rollback(self) -> None:
+    def test_it_is_called_after_a_commit_and_never_after_a_rollback(self) -> None:
         calls: list[str] = []
         with transaction.atomic():
             after_commit(lambda: calls.append("committed"))
@@ -84,9 +84,9 @@ class TestAfterCommit:
         assert calls == ["committed"]
 
     @pytest.mark.parametrize("committed", [True, False])
-    def test_by_hand_once_committed_and_automatic_again(self, committed: bool) -> None:
+    def test_without_autocommit_it_is_called_once_that_is_on_again(self, committed: bool) -> None:
         calls: list[int] = []
-        with by_hand():
+        with without_autocommit():
             after_commit(lambda: calls.append(1))
             if committed:
                 transaction.commit()
@@ -95,26 +95,26 @@ class TestAfterCommit:
             assert calls == []
         assert calls == [1] * committed
 
-    def test_a_download_is_made_by_hand_too(self, user: Any) -> None:
-        with by_hand():
+    def test_a_download_is_created_without_autocommit(self, user: Any) -> None:
+        with without_autocommit():
             assert in_transaction()
             _, key = cache.init_download(user, "orders.csv")
             transaction.commit()
         assert [row.download_key for row in Download.objects.all()] == [key]
 
-    def test_a_file_stays_when_a_deletion_by_hand_is_rolled_back(self) -> None:
+    def test_a_file_stays_when_a_deletion_without_autocommit_is_rolled_back(self) -> None:
         if connection.vendor == "sqlite":
             pytest.skip("without autocommit, Django lets SQLite commit each statement")
         download = DownloadFactory(complete=True)
-        with by_hand():
+        with without_autocommit():
             store.purge(Download.objects.all())
             transaction.rollback()
         assert Download.objects.get() == download
         assert default_storage.exists(download.filepath)
 
 
-class TestRetried:
-    def test_what_fails_on_this_connection_is_done_on_a_new_one(self) -> None:
+class TestRetryOnNewConnection:
+    def test_a_write_that_fails_is_repeated_on_a_new_connection(self) -> None:
         used: list[object] = []
 
         def write() -> bool:
@@ -126,11 +126,11 @@ class TestRetried:
         assert retry_on_new_connection(write)
         assert len(used) == 2
 
-    def test_what_fails_there_too_is_raised(self) -> None:
+    def test_a_second_failure_is_raised(self) -> None:
         with pytest.raises(DatabaseError):
             retry_on_new_connection(_failing)
 
-    def test_in_a_transaction_of_a_server_it_is_raised_at_once(self) -> None:
+    def test_inside_a_transaction_a_failure_is_raised_at_once(self) -> None:
         if connection.vendor == "sqlite":
             pytest.skip("a statement that SQLite refuses breaks no transaction")
         calls: list[int] = []
@@ -144,22 +144,22 @@ class TestRetried:
         assert calls == [1]
 
 
-class TestSurely:
+class TestWriteOutsideTransaction:
     def test_without_a_transaction_it_is_written(self) -> None:
         DownloadFactory()
-        assert write_outside_transaction(Download.objects.all(), rename("told")) == 1
-        assert Download.objects.get().name == "told"
+        assert write_outside_transaction(Download.objects.all(), rename("written")) == 1
+        assert Download.objects.get().name == "written"
 
-    def test_a_rollback_does_not_take_it_along(self) -> None:
+    def test_a_rollback_does_not_undo_it(self) -> None:
         if connection.vendor == "sqlite":
-            pytest.skip("SQLite lets nobody write beside a transaction that has its lock")
+            pytest.skip("SQLite cannot write beside a transaction that has its lock")
         DownloadFactory()
         with transaction.atomic():
-            assert write_outside_transaction(Download.objects.all(), rename("told")) == 1
+            assert write_outside_transaction(Download.objects.all(), rename("written")) == 1
             transaction.set_rollback(True)
-        assert Download.objects.get().name == "told"
+        assert Download.objects.get().name == "written"
 
-    def test_a_broken_transaction_does_not_keep_it_from_being_written(self) -> None:
+    def test_a_broken_transaction_does_not_prevent_it(self) -> None:
         if connection.vendor != "postgresql":
             pytest.skip("only PostgreSQL refuses everything after an error")
         DownloadFactory()
@@ -167,31 +167,31 @@ class TestSurely:
             try:
                 Download.objects.update(percentage=101)
             finally:
-                assert write_outside_transaction(Download.objects.all(), rename("told")) == 1
-        assert Download.objects.get().name == "told"
+                assert write_outside_transaction(Download.objects.all(), rename("written")) == 1
+        assert Download.objects.get().name == "written"
 
-    def test_a_row_of_the_same_transaction_is_written_inside_it(self) -> None:
+    def test_a_row_that_the_caller_has_created_is_written_inside_the_transaction(self) -> None:
         with transaction.atomic():
             DownloadFactory()
-            assert write_outside_transaction(Download.objects.all(), rename("told")) == 1
-            assert Download.objects.get().name == "told"
+            assert write_outside_transaction(Download.objects.all(), rename("written")) == 1
+            assert Download.objects.get().name == "written"
 
-    def test_a_row_that_the_caller_has_locked_is_written_inside_it(self) -> None:
+    def test_a_row_that_the_caller_has_locked_is_written_inside_the_transaction(self) -> None:
         DownloadFactory()
         with transaction.atomic():
             rename("locked")()
-            assert write_outside_transaction(Download.objects.all(), rename("told")) == 1
-        assert Download.objects.get().name == "told"
+            assert write_outside_transaction(Download.objects.all(), rename("written")) == 1
+        assert Download.objects.get().name == "written"
 
 
-class TestImpatient:
-    def test_it_fails_soon_where_somebody_else_has_the_lock(self) -> None:
+class TestShortLockTimeout:
+    def test_it_fails_soon_if_another_transaction_has_the_lock(self) -> None:
         DownloadFactory(name="before")
         with locked_elsewhere(), pytest.raises(DatabaseError), short_lock_timeout():
             rename("never")()
         assert Download.objects.get().name == "before"
 
-    def test_afterwards_the_connection_waits_as_before(self) -> None:
+    def test_afterwards_the_timeout_is_as_before(self) -> None:
         question = {
             "sqlite": "PRAGMA busy_timeout",
             "postgresql": "SHOW lock_timeout",
@@ -213,7 +213,7 @@ class TestImpatient:
             assert Download.objects.count() == 0
 
 
-def test_apart_is_another_connection() -> None:
+def test_a_separate_connection_is_another_one() -> None:
     def number() -> int:
         return id(connection.connection) if connection.connection else 0
 
@@ -222,7 +222,7 @@ def test_apart_is_another_connection() -> None:
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "elsewhere"])
-def test_apart_leaves_no_connection_open() -> None:
+def test_no_separate_connection_stays_open() -> None:
     def ask_both() -> list[BaseDatabaseWrapper]:
         for alias in ("default", "elsewhere"):
             with connections[alias].cursor() as cursor:
@@ -232,10 +232,10 @@ def test_apart_leaves_no_connection_open() -> None:
     assert [used.connection for used in on_separate_connection(ask_both)] == [None, None]
 
 
-class TestClearingWhatIsLocked:
-    """A transaction of somebody else's has the row, or on SQLite the whole database."""
+class TestClearingLockedRows:
+    """Another transaction has locked the rows, or on SQLite the whole database."""
 
-    def test_it_leaves_the_list_at_once_and_the_next_run_removes_it(
+    def test_it_leaves_the_list_at_once_and_the_next_attempt_removes_it(
         self, user: Any, shared_cache: str
     ) -> None:
         download = DownloadFactory(collection__user=user, running=True)
@@ -247,7 +247,7 @@ class TestClearingWhatIsLocked:
         cache.save_download(download.download_key, [["row"]])
         assert Download.objects.count() == 0
 
-    def test_what_is_complete_leaves_the_list_and_cannot_be_fetched_any_more(
+    def test_a_complete_download_leaves_the_list_and_cannot_be_fetched(
         self, user: Any, shared_cache: str
     ) -> None:
         download = DownloadFactory(collection__user=user, complete=True)
@@ -256,7 +256,7 @@ class TestClearingWhatIsLocked:
         assert store.read_listing(download.collection.owner).downloads == []
         assert store.get_for_user(user.pk, download.pk) is None
 
-    def test_all_that_has_finished_leaves_the_list_at_once(
+    def test_all_finished_downloads_leave_the_list_at_once(
         self, user: Any, shared_cache: str
     ) -> None:
         collection = DownloadFactory(collection__user=user, complete=True).collection
@@ -266,7 +266,9 @@ class TestClearingWhatIsLocked:
             assert store.clear_finished(user.pk) == 2
             assert store.read_listing(collection.owner).downloads == [running]
 
-    def test_a_stranger_marks_nothing(self, user: Any, other_user: Any, shared_cache: str) -> None:
+    def test_only_the_owner_can_clear_it(
+        self, user: Any, other_user: Any, shared_cache: str
+    ) -> None:
         download = DownloadFactory(collection__user=user, running=True)
         with locked_elsewhere():
             assert not store.clear(other_user.pk, download_key=download.pk)
@@ -279,7 +281,7 @@ def _failing() -> int:
 
 @pytest.fixture
 def pool_of_one() -> Iterator[None]:
-    """Have one connection for all, and wait for it for five minutes."""
+    """Use a pool of one connection, with a timeout of five minutes."""
     if connection.vendor != "postgresql" or find_spec("psycopg_pool") is None:
         pytest.skip("only PostgreSQL has pools, by psycopg_pool")
     options = connection.settings_dict["OPTIONS"]
@@ -292,8 +294,8 @@ def pool_of_one() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("pool_of_one")
-def test_a_pool_of_one_connection_keeps_nobody_waiting() -> None:
-    """What is written beside a transaction does not wait for the connection that this one has."""
+def test_a_write_outside_the_transaction_does_not_wait_for_a_pool_of_one() -> None:
+    """The caller has the only connection of the pool."""
     download = DownloadFactory()
     began = time.monotonic()
     with transaction.atomic():

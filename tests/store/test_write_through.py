@@ -1,4 +1,4 @@
-"""Row, then entry, then version token, then signal; and only after the commit."""
+"""A change becomes visible after the commit: row, cache entry, version token, signal."""
 
 import asyncio
 import json
@@ -32,13 +32,13 @@ pytestmark = [
 
 @pytest.fixture
 def news() -> Iterator[list[dict[str, Any]]]:
-    """What receivers hear, and what row, entry and token say at that moment."""
-    heard: list[dict[str, Any]] = []
+    """The signals that receivers get, with row, entry and token at that moment."""
+    received: list[dict[str, Any]] = []
 
     def listen(signal: Any, sender: Any, **kwargs: Any) -> None:
         row = Download.objects.filter(pk=kwargs["download_key"] or None).first()
         entry = cache_entries.get_entry(kwargs["download_key"])
-        heard.append(
+        received.append(
             {
                 **kwargs,
                 "row": row and (row.state, row.percentage),
@@ -48,11 +48,11 @@ def news() -> Iterator[list[dict[str, Any]]]:
         )
 
     download_changed.connect(listen)
-    yield heard
+    yield received
     download_changed.disconnect(listen)
 
 
-def test_each_change_is_whole_before_it_is_told(user: Any, news: list[dict[str, Any]]) -> None:
+def test_each_change_is_whole_before_its_signal(user: Any, news: list[dict[str, Any]]) -> None:
     collection_key, key = cache.init_download(user, "orders.csv")
     cache.set_percentage(key, 20)
     cache.save_download(key, [["row"]])
@@ -63,14 +63,14 @@ def test_each_change_is_whole_before_it_is_told(user: Any, news: list[dict[str, 
     assert {item["user_id"] for item in news} == {user.pk}
 
 
-def test_a_failure_is_told_too(user: Any, news: list[dict[str, Any]]) -> None:
+def test_a_failure_sends_a_signal_too(user: Any, news: list[dict[str, Any]]) -> None:
     _, key = cache.init_download(user, "orders.csv")
     cache.save_download(key, (1 / 0 for _ in range(1)))  # type: ignore[arg-type, misc]
     assert news[-1]["change"] == "failed"
     assert news[-1]["row"] == news[-1]["entry"] == ("failed", 0)
 
 
-def test_states_are_told_after_the_commit_and_never_of_what_was_rolled_back(
+def test_signals_are_sent_after_a_commit_and_never_after_a_rollback(
     user: Any, news: list[dict[str, Any]]
 ) -> None:
     with transaction.atomic():
@@ -83,7 +83,7 @@ def test_states_are_told_after_the_commit_and_never_of_what_was_rolled_back(
     assert len(news) == 1
 
 
-def test_a_file_whose_transaction_is_rolled_back_is_never_told_as_complete(
+def test_a_file_whose_transaction_is_rolled_back_sends_no_completed_signal(
     news: list[dict[str, Any]],
 ) -> None:
     download = DownloadFactory()
@@ -94,7 +94,7 @@ def test_a_file_whose_transaction_is_rolled_back_is_never_told_as_complete(
     assert "completed" not in [item["change"] for item in news]
 
 
-def test_progress_inside_a_transaction_is_told_at_once_from_the_entry(
+def test_progress_inside_a_transaction_is_published_at_once_from_the_entry(
     news: list[dict[str, Any]],
 ) -> None:
     download = DownloadFactory()
@@ -105,21 +105,21 @@ def test_progress_inside_a_transaction_is_told_at_once_from_the_entry(
         assert news[0]["entry"] == ("pending", 60)
 
 
-def test_the_entry_is_made_from_the_row_as_it_is_after_the_commit(user: Any) -> None:
+def test_the_entry_shows_the_row_as_it_is_after_the_commit(user: Any) -> None:
     download = DownloadFactory(collection__user=user)
-    run = store.claim(download.download_key)
-    assert run is not None
+    attempt = store.claim(download.download_key)
+    assert attempt is not None
     with transaction.atomic():
         store.set_error(download.download_key, "first")
         stored = storage.save(download.filepath, ContentFile(b"x"))
-        run.complete(stored)
+        attempt.complete(stored)
     entry = cache_entries.get_entry(download.download_key)
     assert entry is not None
     assert (entry["state"], entry["errors"], entry["complete"]) == ("complete", "", True)
     assert entry["url"] == f"/async_downloads/download/{download.pk}/"
 
 
-def test_a_receiver_that_raises_harms_nothing(user: Any) -> None:
+def test_a_receiver_that_raises_does_no_harm(user: Any) -> None:
     def broken(**kwargs: Any) -> None:
         raise RuntimeError("broken receiver")
 
@@ -133,7 +133,7 @@ def test_a_receiver_that_raises_harms_nothing(user: Any) -> None:
 
 
 class Refusing:
-    """A channel layer that raises what it is told to."""
+    """A channel layer that raises ``error``."""
 
     error: ClassVar[BaseException]
 
@@ -148,7 +148,7 @@ def refuse(*args: Any, **kwargs: Any) -> Any:
 
 @contextmanager
 def broken(what: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Break one of the things that come after the row."""
+    """Break one of the steps after the row."""
     with ExitStack() as stack:
         if what == "no URLs":
             settings.ROOT_URLCONF = "tests.store.test_write_through"
@@ -174,7 +174,7 @@ def broken(what: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterato
         yield
 
 
-#: A URLconf without our URLs.
+#: A URLconf without the package's URLs.
 urlpatterns: list[Any] = []
 
 SIGNALS = {
@@ -190,7 +190,7 @@ BROKEN = (
 
 @pytest.mark.parametrize("what", BROKEN)
 @pytest.mark.parametrize("inside", [False, True], ids=["", "in a transaction"])
-def test_whatever_fails_after_the_row_all_the_rest_happens(
+def test_all_other_steps_run_when_one_after_the_row_fails(
     user: Any,
     news: list[dict[str, Any]],
     what: str,
@@ -227,7 +227,7 @@ def test_whatever_fails_after_the_row_all_the_rest_happens(
     assert len(loud) <= 2
 
 
-def test_a_file_that_cannot_be_removed_keeps_its_entry_from_nothing(
+def test_a_file_that_cannot_be_deleted_does_not_keep_its_entry(
     user: Any, monkeypatch: pytest.MonkeyPatch, news: list[dict[str, Any]]
 ) -> None:
     _, key = cache.init_download(user, "orders.csv")

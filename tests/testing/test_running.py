@@ -1,4 +1,4 @@
-"""What the package gives to the tests of a site: ``run_download``, and a suite that can fail."""
+"""The tools for the tests of a site: ``run_download``, and the conformance suite."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,7 +44,7 @@ KINDS: dict[str, Callable[[Callable[..., object]], Any]] = {
 
 @pytest.fixture(params=KINDS)
 def task_of(request: pytest.FixtureRequest) -> Callable[[Callable[..., object]], Any]:
-    """Make a task of each kind of a function."""
+    """Make a task of each kind from a function."""
     return KINDS[request.param]
 
 
@@ -63,7 +63,7 @@ def test_a_task_of_any_kind_is_run_and_nothing_is_queued(
     assert queues.waiting() == []
 
 
-def test_the_arguments_arrive_and_the_owner_is_told(
+def test_the_arguments_arrive_and_the_owner_sees_the_error(
     run_download: RunDownload, task_of: Any, user: Any
 ) -> None:
     finished = run_download(task_of(jobs.remember), 1, "ä", user=user, period=[2026])
@@ -73,7 +73,7 @@ def test_the_arguments_arrive_and_the_owner_is_told(
 
 
 @pytest.mark.parametrize("kind", ["function", "path", "thread"])
-def test_a_failure_is_told_as_it_is_to_the_owner_staff_and_the_queue(
+def test_a_failure_has_a_text_for_the_owner_staff_and_the_queue(
     run_download: RunDownload, kind: str
 ) -> None:
     finished = run_download(KINDS[kind](jobs.fail))
@@ -84,7 +84,7 @@ def test_a_failure_is_told_as_it_is_to_the_owner_staff_and_the_queue(
 
 
 @pytest.mark.parametrize("kind", ["celery", "django"])
-def test_a_failure_of_a_task_that_its_decorator_does_not_watch_is_told_to_the_queue_alone(
+def test_a_failure_outside_download_task_is_seen_by_the_queue_alone(
     run_download: RunDownload, kind: str
 ) -> None:
     finished = run_download(KINDS[kind](jobs.fail))
@@ -92,7 +92,7 @@ def test_a_failure_of_a_task_that_its_decorator_does_not_watch_is_told_to_the_qu
     assert "LookupError" in str(finished.raised)
 
 
-def test_files_are_removed_with_the_rows_that_know_of_them(transactional_db: None) -> None:
+def test_files_are_removed_with_their_rows(transactional_db: None) -> None:
     runner = RunDownload()
     folders = [Path(runner(jobs.decorated).download.filepath).parent for _ in range(2)]
     there = [Path(project_settings.MEDIA_ROOT) / folder for folder in folders]
@@ -101,19 +101,19 @@ def test_files_are_removed_with_the_rows_that_know_of_them(transactional_db: Non
     assert not any(folder.exists() for folder in there)
 
 
-def test_a_refusal_is_no_failure_to_the_queue(run_download: RunDownload) -> None:
+def test_a_refusal_is_a_success_for_the_queue(run_download: RunDownload) -> None:
     finished = run_download(jobs.fail_for_people)
     assert (finished.state, finished.errors) == ("failed", "Choose a shorter period.")
     assert finished.raised is None
 
 
-def test_there_is_no_content_of_what_has_failed_but_the_reason(run_download: RunDownload) -> None:
+def test_a_failed_download_has_a_reason_instead_of_content(run_download: RunDownload) -> None:
     finished = run_download(jobs.fail)
     with pytest.raises(AssertionError, match=r"(?s)not complete but failed.*LookupError"):
         _ = finished.content
 
 
-def test_what_a_queue_cannot_carry_is_an_error(run_download: RunDownload) -> None:
+def test_arguments_that_a_queue_cannot_carry_are_an_error(run_download: RunDownload) -> None:
     with pytest.raises((AttributeError, TypeError), match=r"pickle|local object"):
         run_download(jobs.remember, lambda: None)
     with pytest.raises(Exception, match="serializable"):
@@ -122,7 +122,7 @@ def test_what_a_queue_cannot_carry_is_an_error(run_download: RunDownload) -> Non
         run_download(django_task(jobs.remember), object())
 
 
-def test_celery_is_as_it_was(run_download: RunDownload) -> None:
+def test_the_settings_of_celery_are_restored(run_download: RunDownload) -> None:
     run_download(jobs.celery_remember)
     assert not jobs.celery_app.conf.task_always_eager
 
@@ -130,7 +130,7 @@ def test_celery_is_as_it_was(run_download: RunDownload) -> None:
 @pytest.mark.parametrize(
     "task", [jobs.Backend(), 5, jobs.coroutine], ids=["a stranger", "5", "coroutine"]
 )
-def test_what_is_no_task_is_an_error_before_anything_is_written(
+def test_another_object_than_a_task_is_an_error_before_anything_is_written(
     run_download: RunDownload, task: Any
 ) -> None:
     with pytest.raises(TypeError):
@@ -140,7 +140,7 @@ def test_what_is_no_task_is_an_error_before_anything_is_written(
 
 # The suite
 
-#: Makes a worker that breaks a promise, of a task that keeps it.
+#: Functions that make a worker that breaks a rule.
 Breaking = Callable[[Callable[..., object]], Any]
 
 
@@ -175,23 +175,23 @@ def _swallowing(function: Callable[..., object], *args: Any, **kwargs: Any) -> N
 BROKEN: dict[str, tuple[Breaking, str]] = {
     "a worker that is not there": (lazy, "test_the_file_is_whole"),
     "arguments that are lost": (forgetful, "test_arguments_arrive"),
-    "a failure that nobody records": (unsupervised, "test_a_failure_is_told"),
-    "a refusal that nobody records": (
+    "a failure without a record": (unsupervised, "test_a_failure_is_recorded"),
+    "a refusal without a record": (
         unsupervised,
-        "test_a_refusal_is_told_to_the_owner_alone",
+        "test_a_refusal_is_shown_to_the_owner",
     ),
-    "no file, and nobody minds": (unsupervised, "test_no_file_is_a_failure"),
-    "an exit that nobody records": (unsupervised, "test_an_exit_does_not_end_the_worker"),
+    "no file, without a failure": (unsupervised, "test_no_file_is_a_failure"),
+    "an exit without a record": (unsupervised, "test_an_exit_does_not_end_the_worker"),
     "a task that is run twice": (repeating, "test_the_file_is_whole"),
 }
 
 
 @pytest.mark.parametrize(("breaking", "case"), BROKEN.values(), ids=BROKEN)
 @pytest.mark.django_db(transaction=True)
-def test_the_suite_fails_for_an_executor_that_breaks_a_promise(
+def test_the_suite_fails_for_an_executor_that_breaks_a_rule(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, breaking: Breaking, case: str
 ) -> None:
-    monkeypatch.setattr(conformance, "PATIENCE", 0.5)
+    monkeypatch.setattr(conformance, "TIMEOUT", 0.5)
     suite = ExecutorConformance()
     suite.worker = Worker(breaking(perform))
     suite.notes = conformance.Notes(str(tmp_path))
@@ -201,13 +201,13 @@ def test_the_suite_fails_for_an_executor_that_breaks_a_promise(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_fails_for_a_queue_that_takes_a_refusal_for_a_failure(tmp_path: Path) -> None:
+def test_the_suite_fails_for_a_queue_that_takes_a_refusal_for_a_failure(tmp_path: Path) -> None:
     suite = ExecutorConformance()
     suite.worker = Worker(thread_task(perform), endings=lambda key: [False])
     suite.notes = conformance.Notes(str(tmp_path))
     suite.task = conformance._Observed(suite.worker.task)
     with pytest.raises(AssertionError):
-        suite.test_a_refusal_is_told_to_the_owner_alone()
+        suite.test_a_refusal_is_shown_to_the_owner()
 
 
 def test_the_table_has_a_column_for_each_executor_and_a_line_for_each_case() -> None:
@@ -234,6 +234,6 @@ def test_the_table_has_a_column_for_each_executor_and_a_line_for_each_case() -> 
     ]
 
 
-def test_the_suite_has_a_behaviour_for_each_that_it_asks_for() -> None:
+def test_the_suite_has_each_behaviour_that_it_uses() -> None:
     source = Path(conformance.__file__).read_text()
     assert [name for name in BEHAVIOURS if f'"{name}"' not in source] == []

@@ -1,4 +1,4 @@
-"""What keeps a server that is down from costing more than a moment."""
+"""The circuit breaker."""
 
 import logging
 
@@ -21,9 +21,9 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    found = Clock()
-    monkeypatch.setattr(circuit_breaker, "time", found)
-    return found
+    clock = Clock()
+    monkeypatch.setattr(circuit_breaker, "time", clock)
+    return clock
 
 
 class Server:
@@ -41,28 +41,28 @@ class Server:
         raise ConnectionError("no route")
 
 
-@pytest.mark.parametrize(("took", "left_alone"), [(0, 5), (1, 15), (5, 55), (100, 60)])
-def test_the_longer_a_call_took_to_fail_the_longer_the_server_is_left_alone(
-    took: float, left_alone: float, clock: Clock
+@pytest.mark.parametrize(("took", "pause"), [(0, 5), (1, 15), (5, 55), (100, 60)])
+def test_a_slow_failure_pauses_the_calls_for_longer(
+    took: float, pause: float, clock: Clock
 ) -> None:
-    calls, server = CircuitBreaker("It"), Server(clock, took)
-    assert calls.call(server, "default") == "default"
-    clock.now += left_alone - 0.1
-    assert calls.call(server, "default") == "default"
+    breaker, server = CircuitBreaker("It"), Server(clock, took)
+    assert breaker.call(server, "default") == "default"
+    clock.now += pause - 0.1
+    assert breaker.call(server, "default") == "default"
     assert server.calls == 1
     clock.now += 0.2
     server.works = True
-    assert calls.call(server, "default") == "an answer"
-    assert calls.call(server, "default") == "an answer"
+    assert breaker.call(server, "default") == "an answer"
+    assert breaker.call(server, "default") == "an answer"
 
 
 def test_a_series_of_failures_is_logged_once(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    calls, server = CircuitBreaker("It"), Server(clock, 0)
+    breaker, server = CircuitBreaker("It"), Server(clock, 0)
     for _ in range(3):
-        calls.call(server, None)
+        breaker.call(server, None)
         clock.now += 6
     assert server.calls == 3
     assert len(caplog.records) == 1

@@ -1,4 +1,4 @@
-"""How an exception is told."""
+"""The texts of an exception."""
 
 import pytest
 
@@ -6,29 +6,35 @@ from async_downloads.exceptions import DownloadError
 from async_downloads.utils import error_text
 
 
-def test_a_failure_that_is_meant_for_people_is_told_to_them() -> None:
+def test_the_owner_reads_the_message_of_a_download_error() -> None:
     assert error_text.for_owner(DownloadError("Choose a shorter period.")) == (
         "Choose a shorter period."
     )
 
 
 @pytest.mark.parametrize("error", [LookupError("secret"), DownloadError()], ids=type)
-def test_of_any_other_the_owner_learns_only_that_it_happened(error: Exception) -> None:
-    assert error_text.for_owner(error) == "Something went wrong while the file was being made."
+def test_the_owner_does_not_read_the_message_of_another_exception(error: Exception) -> None:
+    assert (
+        error_text.for_owner(error)
+        == "Something went wrong while creating the file. Please request it again."
+    )
 
 
 @pytest.mark.parametrize("error", [SystemExit("secret"), KeyboardInterrupt("secret")], ids=type)
-def test_of_what_ends_the_process_the_owner_learns_that_the_worker_was_stopped(
+def test_the_owner_reads_that_the_worker_was_stopped(
     error: BaseException,
 ) -> None:
-    assert error_text.for_owner(error) == "The file took too long, or its worker was stopped."
+    assert (
+        error_text.for_owner(error)
+        == "It took too long, or the worker was stopped. Please request it again."
+    )
 
 
-def test_staff_are_told_everything() -> None:
+def test_staff_read_the_whole_traceback() -> None:
     try:
         raise LookupError("no such table") from ZeroDivisionError("why")
     except LookupError as error:
-        told = error_text.for_staff(error)
-    assert "Traceback" in told
-    assert "LookupError: no such table" in told
-    assert "ZeroDivisionError: why" in told
+        text = error_text.for_staff(error)
+    assert "Traceback" in text
+    assert "LookupError: no such table" in text
+    assert "ZeroDivisionError: why" in text

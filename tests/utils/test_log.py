@@ -1,4 +1,4 @@
-"""Each record says which download it is about."""
+"""Each log record names the download that it is about."""
 
 import logging
 import uuid
@@ -24,7 +24,7 @@ KEY = "8f14e45f-ceea-467f-a8b2-000000000001"
     ],
     ids=str,
 )
-def test_the_key_is_the_one_that_the_message_names(
+def test_the_download_key_is_the_first_argument_that_is_a_key(
     arguments: tuple[object, ...], key: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = " ".join(["%s"] * len(arguments)) if arguments != ({"a": 1},) else "%(a)s"
@@ -33,13 +33,13 @@ def test_the_key_is_the_one_that_the_message_names(
     assert vars(record)["download_key"] == key
 
 
-def test_a_logger_is_given_the_attribute_once() -> None:
+def test_a_logger_gets_the_filter_once() -> None:
     assert get_logger("tests.logs") is get_logger("tests.logs")
     assert len(logging.getLogger("tests.logs").filters) == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_logged_of_a_failure_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_record_of_a_failure_has_the_download_key(caplog: pytest.LogCaptureFixture) -> None:
     _, key = cache.init_download("team", "orders.csv")
     cache.set_error(key, "It broke.")
     (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]

@@ -1,6 +1,6 @@
-// For sites that include this script as django-async-downloads 0.6 documented it:
+// Deprecated, for sites that include this script as django-async-downloads 0.6 documented it:
 // <script src=".../async_downloads.js" id="async-downloads-script" data-url="..." data-clear-url="...">
-// It hands the two URLs to htmx. New sites need only the download centre.
+// It passes the two URLs to htmx. New sites need only the download centre.
 (() => {
   const script = document.currentScript || document.getElementById("async-downloads-script");
   const { url, clearUrl } = script.dataset;
@@ -9,20 +9,20 @@
   const csrfToken = () => (document.cookie.match(/(?:^|; )csrftoken=([^;]+)/) || [])[1];
 
   // The URLs of the script tag win over those that the server rendered.
-  const direct = (event) => {
+  const setUrl = (event) => {
     if (!event.target.closest("#async-downloads")) return;
-    // htmx 4 has a request with an action where htmx 2 has a path.
+    // The URL is "action" of a request in htmx 4, and "path" in htmx 2.
     const request = event.detail.ctx?.request ?? event.detail;
-    const place = event.detail.ctx ? "action" : "path";
-    // Only for what the package sends itself, not for what a site's own list may send.
-    if (event.target.matches(".async-downloads-poll") && url) request[place] = url;
-    if (event.target.matches("form:has(.download-clear)") && clearUrl) request[place] = clearUrl;
+    const key = event.detail.ctx ? "action" : "path";
+    // Only for the package's own requests: a site's list may send others.
+    if (event.target.matches(".async-downloads-poll") && url) request[key] = url;
+    if (event.target.matches("form:has(.download-clear)") && clearUrl) request[key] = clearUrl;
     if (!request.headers["X-CSRFToken"] && csrfToken()) request.headers["X-CSRFToken"] = csrfToken();
   };
-  document.addEventListener("htmx:configRequest", direct);
-  document.addEventListener("htmx:config:request", direct);
+  document.addEventListener("htmx:configRequest", setUrl);
+  document.addEventListener("htmx:config:request", setUrl);
 
-  // A list template of the site's own may have kept the markup of 0.6, without forms and links.
+  // A site's own list template may still have the markup of 0.6, without forms and links.
   document.addEventListener("click", (event) => {
     const item = event.target.closest("#async-downloads .download-container");
     if (!item || event.target.closest("form, a")) return;
@@ -34,7 +34,7 @@
     }
   });
 
-  // A download centre of the site's own may have no list rendered into it yet.
+  // A site's own download centre may have no list in it yet.
   document.addEventListener("async-downloads:ready", () => {
     const list = document.querySelector(target);
     if (list && !list.querySelector(".async-downloads-fragment")) {
@@ -42,9 +42,9 @@
     }
   });
 
-  // A download centre of the site's own may have no script with it. Only a page that is read to
-  // its end shows that; and what is beside this file may have a hash in its name, so that the
-  // package hands both out itself, beside the URL that the script tag names.
+  // A site's own download centre may come without the script. Only a page that is fully parsed
+  // shows that. Static files may have a hash in their names, so the package serves both scripts
+  // itself, beside the URL that the script tag names.
   const addCentre = () => {
     if (document.querySelector("script[src*='async_downloads_centre']")) return;
     const beside = (name) => new URL(`../scripts/${name}`, new URL(url, document.baseURI)).href;

@@ -1,15 +1,15 @@
-// Goes with the download centre: loads htmx where the site does not, and tells what
-// changed: the count on the button, a toast, the document's title. The rest is htmx.
+// The script of the download centre. It loads htmx if the site does not, and shows changes: in
+// the count on the button, in a toast, in the document's title. htmx does the rest.
 (() => {
   if (window.asyncDownloadsCentre) return;
   window.asyncDownloadsCentre = true;
 
   const SEEN = "async-downloads-seen";
   const TOAST_MILLISECONDS = 10_000;
-  const LOOK_AGAIN_MILLISECONDS = 5_000;
+  const MIN_POLL_MILLISECONDS = 5_000;
   const REQUEST_MILLISECONDS = 30_000;
 
-  // What tells the same in htmx 2 and, with colons in its names, in htmx 4
+  // The events of htmx 2, with the equivalents of htmx 4, which have colons in their names
   const BEFORE_SWAP = ["htmx:beforeSwap", "htmx:oobBeforeSwap", "htmx:before:swap"];
   const AFTER_SWAP = ["htmx:afterSettle", "htmx:oobAfterSwap", "htmx:after:settle"];
   const AFTER_REQUEST = ["htmx:afterRequest", "htmx:after:request"];
@@ -23,7 +23,7 @@
   const script = document.currentScript;
 
   const byId = (id) => document.getElementById(id);
-  // The character in names that htmx 4 has between words, which a page may choose.
+  // The character between the words of htmx 4's names; a page may choose another one.
   const meta = () => window.htmx?.config.metaCharacter || ":";
   const on = (names, listener) => {
     for (const name of names) document.addEventListener(name.replaceAll(":", meta()), listener);
@@ -46,43 +46,44 @@
     document.head.append(meta);
   };
 
-  // What a page says to htmx about itself, on <body> or in its configuration, is not about ours
+  // Isolation: what a page sets for htmx, on <body> or in its configuration, must not reach the
+  // download centre
 
   const isHtmx4 = () => window.htmx?.version.startsWith("4") ?? false;
   const sourceOf = ({ target, detail }) =>
     detail?.requestConfig?.elt ?? detail?.ctx?.sourceElement ?? target;
-  const isOurs = (event) => sourceOf(event)?.closest?.(ROOTS) != null;
+  const isFromCentre = (event) => sourceOf(event)?.closest?.(ROOTS) != null;
 
-  const above = (root) => {
-    const found = [];
+  const ancestors = (root) => {
+    const elements = [];
     for (let element = root.parentElement; element; element = element.parentElement) {
-      found.push(element);
+      elements.push(element);
     }
-    return found;
+    return elements;
   };
 
-  // In htmx 2 the markup ends inheritance, but for extensions: those are ignored one by one.
+  // In htmx 2 the markup ends all inheritance except that of extensions: each is ignored by name.
   const ignoreExtensions = (root) => {
-    const named = (element) =>
+    const extensions = (element) =>
       ["hx-ext", "data-hx-ext"].flatMap((name) => element.getAttribute(name)?.split(",") ?? []);
-    const names = above(root).flatMap(named).map((name) => name.trim());
+    const names = ancestors(root).flatMap(extensions).map((name) => name.trim());
     const ignored = names.filter((name) => !name.startsWith("ignore:")).map((name) => `ignore:${name}`);
-    const all = new Set([...named(root), ...ignored]);
+    const all = new Set([...extensions(root), ...ignored]);
     if (all.size) root.setAttribute("hx-ext", [...all].join(","));
   };
 
-  // In htmx 4 nothing ends it but a nearer value, and an empty one says nothing. These would say
-  // something: an element with a verb sends requests, and the others are about themselves.
-  const SAYS_SOMETHING = /^hx-(get|post|put|patch|delete|action|ignore|on|preserve|history-elt|swap-oob|morph|ws|sse)/;
+  // In htmx 4 only a nearer value ends inheritance, and an empty value has no effect. These would
+  // have one even if empty: a verb makes an element send requests, and the others act on it.
+  const ACTS_IF_EMPTY = /^hx-(get|post|put|patch|delete|action|ignore|on|preserve|history-elt|swap-oob|morph|ws|sse)/;
   const endInheritance = (root) => {
     const prefix = window.htmx.config.prefix || "hx-";
-    for (const name of above(root).flatMap((element) => element.getAttributeNames())) {
+    for (const name of ancestors(root).flatMap((element) => element.getAttributeNames())) {
       const own = name.startsWith(prefix) ? `hx-${name.slice(prefix.length)}` : name;
       const base = ["append", "inherited"].reduce(
         (left, word) => (left.endsWith(meta() + word) ? left.slice(0, -word.length - 1) : left),
         own,
       );
-      if (!base.startsWith("hx-") || SAYS_SOMETHING.test(base)) continue;
+      if (!base.startsWith("hx-") || ACTS_IF_EMPTY.test(base)) continue;
       for (const empty of [base, `${base}${meta()}inherited`]) {
         if (!root.hasAttribute(empty)) root.setAttribute(empty, "");
       }
@@ -94,24 +95,24 @@
     document.querySelectorAll(ROOTS).forEach(isHtmx4() ? endInheritance : ignoreExtensions);
   };
 
-  // In htmx 4 a verb of the page comes before our own, unless this is named, too; and what is said
-  // further up within ours may have another name there.
+  // In htmx 4 a verb that the page sets wins over an element's own verb, unless hx-action and
+  // hx-method name the latter. Also, attributes further up in the download centre are not inherited.
   const VERBS = ["get", "post", "put", "patch", "delete"];
-  const speakForItself = ({ target }) => {
+  const setOwnAttributes = ({ target }) => {
     const verb = VERBS.find((name) => target.hasAttribute?.(`hx-${name}`));
     const root = verb && target.closest(ROOTS);
     if (!root) return;
-    const said = { "hx-action": target.getAttribute(`hx-${verb}`), "hx-method": verb };
+    const attributes = { "hx-action": target.getAttribute(`hx-${verb}`), "hx-method": verb };
     for (const name of ["hx-target", "hx-swap", "hx-headers"]) {
       const nearest = target.closest(`[${name}]`);
-      if (root.contains(nearest)) said[name] = nearest.getAttribute(name);
+      if (root.contains(nearest)) attributes[name] = nearest.getAttribute(name);
     }
-    for (const [name, value] of Object.entries(said)) {
+    for (const [name, value] of Object.entries(attributes)) {
       if (!target.hasAttribute(name)) target.setAttribute(name, value);
     }
   };
 
-  // htmx 2 gathers values from all the way up, and nothing in the markup can end that.
+  // htmx 2 collects values from all ancestors, and no markup can end that.
   const VALUES = ["hx-vals", "data-hx-vals", "hx-vars", "data-hx-vars"];
   const namesIn = (element) =>
     VALUES.flatMap((name) =>
@@ -119,8 +120,8 @@
     );
   const dropForeignValues = ({ elt, parameters }) => {
     const root = elt.closest(ROOTS);
-    const outside = above(root);
-    const inside = [elt, ...above(elt)].filter((element) => !outside.includes(element));
+    const outside = ancestors(root);
+    const inside = [elt, ...ancestors(elt)].filter((element) => !outside.includes(element));
     const own = new Set(inside.flatMap(namesIn));
     const form = elt.matches("form") ? new FormData(elt) : new FormData();
     for (const name of outside.flatMap(namesIn)) {
@@ -131,7 +132,7 @@
   };
 
   const configureRequest = (event) => {
-    if (!isOurs(event)) return;
+    if (!isFromCentre(event)) return;
     const { detail } = event;
     if (detail.ctx) {
       detail.ctx.request.timeout ??= REQUEST_MILLISECONDS;
@@ -141,7 +142,7 @@
     }
   };
 
-  // Only a list is swapped in, and where it belongs, whatever the page does with answers.
+  // Swap in a list and nothing else, at its own place, whatever the page's handlers decided.
   const configureSwap = ({ detail }) => {
     for (const { swapSpec } of detail.tasks ?? []) swapSpec.focusScroll ??= false;
     if (!detail.xhr) return;
@@ -156,11 +157,11 @@
     });
   };
 
-  // What the list shows
+  // The list
 
   const items = () => {
-    const found = document.querySelectorAll("#downloads-dropdown .download-container[data-state]");
-    return new Map([...found].map((item) => [item.id, item]));
+    const nodes = document.querySelectorAll("#downloads-dropdown .download-container[data-state]");
+    return new Map([...nodes].map((item) => [item.id, item]));
   };
   const isFinished = (item) => ["complete", "failed"].includes(item.dataset.state);
   const isOpen = () => byId("downloads-dropdown")?.matches(":popover-open") ?? false;
@@ -175,11 +176,11 @@
     }
   };
 
-  const remember = (ids) => {
+  const saveSeen = (ids) => {
     try {
       localStorage.setItem(SEEN, JSON.stringify(ids));
     } catch {
-      // A browser that keeps nothing shows them as new again.
+      // A browser without storage shows them as new again.
     }
   };
 
@@ -193,7 +194,7 @@
     centre.classList.toggle("in-progress", fragment?.hasAttribute("data-in-progress") ?? false);
     const finished = [...items().values()].filter(isFinished).map((item) => item.id);
     const seen = readSeen();
-    if (isOpen()) remember(finished);
+    if (isOpen()) saveSeen(finished);
     const fresh = isOpen() ? 0 : finished.filter((id) => !seen.has(id)).length;
     if (!button || !count) return;
     const number = running || fresh;
@@ -208,16 +209,17 @@
     }
   };
 
-  // What has finished is told: in a toast, or where the menu is open, to a screen reader alone
+  // A finished download appears in a toast; if the menu is open, only a screen reader hears of it
 
   const nameOf = (item) => item.querySelector(".download-name")?.textContent ?? "";
+
+  const messageFor = (item, text) => fill(text.dataset[item.dataset.state], { name: nameOf(item) });
 
   const announce = (finished) => {
     const announcer = byId("async-downloads-announcer");
     const text = byId("async-downloads-toast")?.content.querySelector("p");
     if (!announcer || !text || !finished.length) return;
-    const tell = (item) => fill(text.dataset[item.dataset.state], { name: nameOf(item) });
-    announcer.textContent = finished.map(tell).join(" ");
+    announcer.textContent = finished.map((item) => messageFor(item, text)).join(" ");
   };
 
   const dismiss = (toast) => {
@@ -235,77 +237,77 @@
     if (!toasts.matches(":popover-open")) toasts.showPopover();
     const toast = template.content.firstElementChild.cloneNode(true);
     const [text, link] = [toast.querySelector("p"), toast.querySelector("a")];
-    text.textContent = fill(text.dataset[item.dataset.state], { name: nameOf(item) });
+    text.textContent = messageFor(item, text);
     if (item.dataset.url) link.href = item.dataset.url;
     else link.remove();
     let timer = 0;
-    const wait = () => {
+    const startTimer = () => {
       clearTimeout(timer);
       if (!toast.isConnected || toast.matches(":hover, :focus-within")) return;
       timer = setTimeout(() => dismiss(toast), TOAST_MILLISECONDS);
     };
-    // It stays while somebody is at it.
+    // It stays while it has the pointer or the focus.
     for (const name of ["pointerenter", "focusin"]) {
       toast.addEventListener(name, () => clearTimeout(timer));
     }
     for (const name of ["pointerleave", "focusout"]) {
-      // Only afterwards does the page know what has the pointer and the focus now.
-      toast.addEventListener(name, () => setTimeout(wait));
+      // Only after the event does the page know what has the pointer and the focus now.
+      toast.addEventListener(name, () => setTimeout(startTimer));
     }
     toast.addEventListener("click", (event) => event.target.closest("a, button") && dismiss(toast));
     toasts.append(toast);
-    wait();
+    startTimer();
   };
 
-  let known = new Map();
-  const takeStock = () => {
-    const now = items();
-    const finished = [...now.values()].filter((item) => {
-      const before = known.get(item.id);
+  let states = new Map();
+  const showChanges = () => {
+    const current = items();
+    const finished = [...current.values()].filter((item) => {
+      const before = states.get(item.id);
       return before !== undefined && before !== item.dataset.state && isFinished(item);
     });
     if (isOpen()) announce(finished);
     else finished.forEach(showToast);
-    known = new Map([...now].map(([id, item]) => [id, item.dataset.state]));
+    states = new Map([...current].map(([id, item]) => [id, item.dataset.state]));
     updateCount();
   };
 
-  // The focus stays in the menu when the button that had it is swapped away
+  // The focus stays in the menu when a swap removes the button that had it
 
-  let place = -1;
+  let focusIndex = -1;
   const focusable = () => [...byId("downloads-dropdown").querySelectorAll("a[href], button")];
-  const keepPlace = () => {
-    place = isOpen() ? focusable().indexOf(document.activeElement) : -1;
+  const saveFocus = () => {
+    focusIndex = isOpen() ? focusable().indexOf(document.activeElement) : -1;
   };
-  const restorePlace = () => {
-    if (place < 0 || document.activeElement !== document.body) return;
+  const restoreFocus = () => {
+    if (focusIndex < 0 || document.activeElement !== document.body) return;
     const candidates = focusable();
-    (candidates[Math.min(place, candidates.length - 1)] ?? byId("downloads-dropdown")).focus();
-    place = -1;
+    (candidates[Math.min(focusIndex, candidates.length - 1)] ?? byId("downloads-dropdown")).focus();
+    focusIndex = -1;
   };
 
-  // Looking again at once: when the page is shown again, or a site's own script asks for it
+  // Polls out of turn: when the page is shown again, or when a site's own script requests one
 
-  let looked = Date.now();
+  let polledAt = Date.now();
   const publish = (name) => document.body.dispatchEvent(new Event(name));
-  const ask = () => {
-    looked = Date.now();
+  const pollNow = () => {
+    polledAt = Date.now();
     publish("async-downloads:look");
   };
-  const look = () => {
-    if (Date.now() - looked >= LOOK_AGAIN_MILLISECONDS) ask();
+  const pollIfStale = () => {
+    if (Date.now() - polledAt >= MIN_POLL_MILLISECONDS) pollNow();
   };
 
-  // Whether the server can be reached, and whether it still knows who asks
+  // The connection to the server, and the person's session
 
   let retry = 0;
   const setLost = (lost) => {
     byId("async-downloads")?.classList.toggle("is-lost", lost);
     clearTimeout(retry);
-    if (lost) retry = setTimeout(ask, LOOK_AGAIN_MILLISECONDS);
+    if (lost) retry = setTimeout(pollNow, MIN_POLL_MILLISECONDS);
   };
 
-  // Nothing of ours redirects, so that it is a site's own sign-in page that was led to.
+  // The package's views for htmx do not redirect, so this is a redirect to the site's sign-in page.
   const wasRedirected = ({ xhr, requestConfig, ctx }) => {
     if (ctx) return ctx.response?.raw.redirected ?? false;
     if (!xhr?.responseURL || !requestConfig) return false;
@@ -314,79 +316,79 @@
   };
 
   const refuseSwap = (event) => {
-    if (!isOurs(event)) return;
+    if (!isFromCentre(event)) return;
     configureSwap(event);
     const redirected = wasRedirected(event.detail);
-    // htmx 4 swaps the pages of errors in, and answers without a page unless its settings say no.
+    // By default, htmx 4 also swaps in pages of errors and responses without content.
     const status = event.detail.ctx?.response?.status ?? 200;
     if (!redirected && status >= 200 && status < 300 && status !== 204) return;
     event.preventDefault();
     const text = byId("async-downloads-signed-out");
     if (!redirected || !text) return;
     byId("downloads-dropdown")?.replaceChildren(text.content.cloneNode(true));
-    takeStock();
+    showChanges();
   };
 
-  // The socket sends what has changed. As long as there is none, the page polls instead
+  // The websocket sends changes. The page polls while it has none
 
   const SIGNED_OUT = 4401;
-  const CONNECTED_BY_HTMX = [1006, 1011, 1012, 1013];
+  const RECONNECTED_BY_HTMX = [1006, 1011, 1012, 1013];
   const CONNECT_MILLISECONDS = 3_000;
   const LONGEST_PAUSE_MILLISECONDS = 300_000;
   const NEVER = 2 ** 31 - 1;
 
   const fragment = () => document.querySelector("#async-downloads .async-downloads-fragment");
-  // Less and less often; and not all pages at once, as after a restart of the server.
+  // Exponential backoff with jitter: after a restart of the server, pages come back one by one.
   const pause = (tries) =>
     (0.5 + Math.random() / 2) * Math.min(1_000 * 2 ** tries, LONGEST_PAUSE_MILLISECONDS);
 
   let isPushed = false;
-  let isOver = false;
-  let isKnown = false;
+  let isSignedOut = false;
+  let isReported = false;
   let failures = 0;
   let fallback = 0;
-  const pollInstead = (milliseconds, isSure) => {
+  const pollInstead = (milliseconds, isForced) => {
     clearTimeout(fallback);
     fallback = setTimeout(() => {
       const poll = fragment()?.querySelector(".async-downloads-poll");
       const seconds = Number(poll?.dataset.pollSeconds ?? 0);
-      if (seconds || isSure) ask();
+      if (seconds || isForced) pollNow();
       pollInstead(1_000 * (seconds || 1), false);
     }, milliseconds);
   };
 
   const onMessage = (event) => {
-    if (!isOurs(event)) return;
+    if (!isFromCentre(event)) return;
     clearTimeout(fallback);
-    [isPushed, isKnown, failures] = [true, true, 0];
+    [isPushed, isReported, failures] = [true, true, 0];
     setLost(false);
   };
 
   const onClose = (event) => {
-    if (!isOurs(event)) return;
+    if (!isFromCentre(event)) return;
     const code = event.detail.event?.code ?? event.detail.code;
-    // Something may have changed meanwhile, or the session has ended.
+    // The list may have changed in the meantime, or the session may have ended.
     if (isPushed) pollInstead(1_000 * Math.random(), true);
     isPushed = false;
-    isOver = code === SIGNED_OUT;
-    if (!isKnown && !isOver && fragment()) {
-      isKnown = true;
+    isSignedOut = code === SIGNED_OUT;
+    if (!isReported && !isSignedOut && fragment()) {
+      isReported = true;
       const url = byId("async-downloads").dataset.wsConnect;
       console.warn(`async_downloads: no websocket opens at ${url}, so this page polls. See the check W012.`);
     }
-    // htmx 4 connects again by itself, and so does htmx 2 after these.
+    // htmx 4 always reconnects by itself; htmx 2 does so after these codes.
     const { socketWrapper } = event.detail;
-    if (!socketWrapper || isOver || CONNECTED_BY_HTMX.includes(code)) return;
+    if (!socketWrapper || isSignedOut || RECONNECTED_BY_HTMX.includes(code)) return;
     failures += 1;
     setTimeout(() => socketWrapper.reconnect(), pause(failures));
   };
 
-  // Where the socket is refused because nobody is signed in, it is of no use to try again.
+  // A person who is signed out cannot connect, so another attempt would be in vain.
   const refuseConnection = (event) => {
-    if (isOurs(event) && (isOver || !fragment())) event.preventDefault();
+    if (isFromCentre(event) && (isSignedOut || !fragment())) event.preventDefault();
   };
 
-  const attachBy4 = async (centre) => {
+  const attachWithHtmx4 = async (centre) => {
     on(["htmx:before:ws:connection"], refuseConnection);
     if (!window.htmx.ext?.ws) await load(script.dataset.htmx4Ws);
     const ws = {
@@ -399,7 +401,7 @@
     centre.setAttribute(`hx-ws${meta()}connect`, centre.dataset.wsConnect);
   };
 
-  const attachBy2 = async (centre) => {
+  const attachWithHtmx2 = async (centre) => {
     if (!window.htmx.createWebSocket) {
       await load(script.dataset.htmxWs);
       window.htmx.config.wsReconnectDelay = (tries) => (fragment() ? pause(tries) : NEVER);
@@ -411,7 +413,7 @@
   let connected = null;
   const connect = async () => {
     const centre = byId("async-downloads");
-    // A boosted page brings a new one, and the socket of the old one goes with it.
+    // A boosted page replaces the download centre, and the old one's websocket closes.
     if (!centre?.dataset.wsConnect || !script.dataset.htmxWs || centre === connected) return;
     if (!connected) {
       on(["htmx:wsAfterMessage", "htmx:after:ws:message"], onMessage);
@@ -419,47 +421,47 @@
     }
     connected = centre;
     pollInstead(CONNECT_MILLISECONDS, false);
-    // htmx looks at an element again only if its attributes have changed since, so they
-    // are set here, once the extension that understands them is there.
-    await (isHtmx4() ? attachBy4 : attachBy2)(centre);
+    // htmx processes an element again only if its attributes have changed, so they are set
+    // here, after the extension that reads them has loaded.
+    await (isHtmx4() ? attachWithHtmx4 : attachWithHtmx2)(centre);
     window.htmx.process(centre);
   };
 
   const listen = () => {
     on(BEFORE_SWAP, (event) => {
       refuseSwap(event);
-      keepPlace();
+      saveFocus();
     });
     on(["htmx:configRequest", "htmx:config:request"], configureRequest);
-    on(["htmx:before:init"], speakForItself);
+    on(["htmx:before:init"], setOwnAttributes);
     on(AFTER_SWAP, (event) => {
       isolate();
-      takeStock();
+      showChanges();
       if (event.target.closest?.("#downloads-dropdown")) publish("async-downloads:changed");
-      restorePlace();
+      restoreFocus();
       if (connected) connect().catch(() => {});
     });
-    on(ERRORS, (event) => isOurs(event) && setLost(true));
+    on(ERRORS, (event) => isFromCentre(event) && setLost(true));
     on(AFTER_REQUEST, (event) => {
       const { successful, ctx } = event.detail;
-      if (isOurs(event) && (successful ?? ctx?.response?.status < 400)) setLost(false);
+      if (isFromCentre(event) && (successful ?? ctx?.response?.status < 400)) setLost(false);
     });
     document.addEventListener("htmx:historyRestore", () => {
       byId("async-downloads-toasts")?.replaceChildren();
     });
     document.addEventListener("visibilitychange", () => {
-      if (document.visibilityState === "visible") look();
+      if (document.visibilityState === "visible") pollIfStale();
     });
-    window.addEventListener("focus", look);
-    window.addEventListener("online", ask);
+    window.addEventListener("focus", pollIfStale);
+    window.addEventListener("online", pollNow);
     window.addEventListener("storage", (event) => event.key === SEEN && updateCount());
     const isMenu = (event) => event.target.id === "downloads-dropdown";
-    // It does not bubble, and a boosted page brings another menu.
+    // Captured, because "toggle" does not bubble and a boosted page replaces the menu.
     document.addEventListener("toggle", (event) => isMenu(event) && updateCount(), true);
   };
 
-  // As soon as it is known which htmx the page has, if any: best before that looks at the page. It
-  // may have looked already, and then looks once more.
+  // Run this as soon as the page's htmx, if any, has loaded: at best before htmx processes the
+  // page. If it already has, it processes the download centre once more.
   let isPrepared = false;
   const prepare = () => {
     if (isPrepared) return;
@@ -474,21 +476,21 @@
 
   const start = async () => {
     prepare();
-    takeStock();
+    showChanges();
     if (!window.htmx) {
       configure();
       await load(script.dataset.htmx);
       isolate();
     }
-    // Without the script of the socket, too, there is the fallback.
+    // If the script of the websocket does not load, the page polls.
     await connect().catch(() => {});
     document.dispatchEvent(new Event("async-downloads:ready"));
   };
 
   if (window.htmx) prepare();
   else window.addEventListener("DOMContentLoaded", prepare, true);
-  // By now any htmx of the site's own is there; and an htmx that is loaded between
-  // "interactive" and "complete" would wait for an event that is already past.
+  // At "load" the site's own htmx, if any, is there. An htmx that is loaded between "interactive"
+  // and "complete" would wait for an event that has already fired.
   if (document.readyState === "complete") start();
   else window.addEventListener("load", start);
 })();

@@ -1,15 +1,20 @@
 """How often a page or a socket looks for changes: every interval, in seconds."""
 
+from datetime import timedelta
 from typing import Final
 
 __all__ = [
     "ADMIN_POLL",
+    "LONGER_AFTER",
     "POLL",
     "SOCKET_BUSY",
     "SOCKET_IDLE",
     "SOCKET_MINIMUM",
     "STALLED_POLL",
 ]
+
+#: The ages of a download from which its page polls at the next, longer interval of ``POLL``.
+LONGER_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=10))
 
 #: Between two polls of a page while a download is in progress, by ``Listing.polling_tier``.
 POLL: Final = (1, 3, 10)

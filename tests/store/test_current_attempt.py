@@ -1,4 +1,4 @@
-"""The runs of this process."""
+"""The attempts of this process."""
 
 import uuid
 from collections.abc import Callable
@@ -16,29 +16,29 @@ from tests.factories import DownloadFactory
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_run_is_known_by_its_key_from_its_beginning_to_its_end() -> None:
+def test_an_attempt_is_current_from_its_beginning_to_its_end() -> None:
     download = DownloadFactory()
-    run = claimed(download)
+    attempt = claimed(download)
     assert current_attempt(download.download_key) is None
-    with run:
-        assert current_attempt(download.download_key) is run
+    with attempt:
+        assert current_attempt(download.download_key) is attempt
     assert current_attempt(download.download_key) is None
 
 
-def test_the_registry_forgets_a_run_that_has_made_its_file() -> None:
+def test_an_attempt_that_has_made_its_file_is_not_current() -> None:
     download = DownloadFactory()
     cache.save_download(download.download_key, [["row"]])
     assert current_attempt(download.download_key) is None
 
 
-#: Other ways to write a key, such as the primary key of a row.
-WAYS: list[Callable[[str], Any]] = [uuid.UUID, str.upper, lambda key: key.replace("-", "")]
+#: Other notations of a key, such as the primary key of a row.
+NOTATIONS: list[Callable[[str], Any]] = [uuid.UUID, str.upper, lambda key: key.replace("-", "")]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=["uuid", "upper case", "digits"])
-def test_a_key_is_the_same_in_any_writing(way: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize("notation", NOTATIONS, ids=["uuid", "upper case", "digits"])
+def test_a_key_is_the_same_in_any_notation(notation: Callable[[str], Any]) -> None:
     download = DownloadFactory()
-    key = way(download.download_key)
+    key = notation(download.download_key)
 
     def body() -> None:
         cache.update_percentage(key, 2, 0)
@@ -50,5 +50,5 @@ def test_a_key_is_the_same_in_any_writing(way: Callable[[str], Any]) -> None:
     assert download.complete
     assert download.attempts == 1
     failed = DownloadFactory()
-    cache.set_error(way(failed.download_key), "Out of paper.")
+    cache.set_error(notation(failed.download_key), "Out of paper.")
     assert Download.objects.get(pk=failed.pk).errors == "Out of paper."

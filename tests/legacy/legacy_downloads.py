@@ -1,6 +1,6 @@
-"""Downloads as 0.6.0 left them in the cache, written by its own rules.
+"""Write downloads into the cache as 0.6.0 does.
 
-A real 0.6.0 does it in tests/faults/test_moving_over.py.
+In tests/faults/test_moving_over.py, a real 0.6.0 writes them.
 """
 
 import uuid
@@ -19,13 +19,13 @@ CONTENT = b"a,b\n"
 
 
 def begin(user: Any, filename: str = "orders.csv", *, listed: bool = True, **fields: Any) -> str:
-    """Make a download as ``init_download`` of 0.6.0 did; returns the download key.
+    """Write a download as ``init_download`` of 0.6.0 does, and return its key.
 
     Args:
-        user: What 0.6.0 made of the owner: the user name, or what was given.
+        user: The owner as 0.6.0 stores it: a user name, or a text.
         filename: The name of its file.
         listed: Whether it is in the list of its collection.
-        **fields: Fields of the entry that are otherwise.
+        **fields: Other values for fields of the entry.
     """
     cache = caches[settings.CACHE_NAME or "default"]
     key = str(uuid.uuid4())
@@ -48,7 +48,7 @@ def begin(user: Any, filename: str = "orders.csv", *, listed: bool = True, **fie
 
 
 def store(user: Any, filename: str = "orders.csv", **fields: Any) -> str:
-    """Make a download with its file as ``save_download`` of 0.6.0 did; returns the key."""
+    """Write a download with its file as ``save_download`` of 0.6.0 does; return its key."""
     url = {"url": f"/media/{filename}"}
     key = begin(user, filename, **{"complete": True, "percentage": 100, **url, **fields})
     storage.storage().save(f"downloads/{key}/{filename}", ContentFile(CONTENT))

@@ -1,0 +1,198 @@
+"""Claim a download for an attempt, once its row and its turn have come."""
+
+import time
+import uuid
+from datetime import datetime
+from typing import Final
+
+from django.utils.translation import gettext_noop
+
+from async_downloads import settings
+from async_downloads.exceptions import DownloadBusy
+from async_downloads.models import Download, DownloadState
+from async_downloads.models.timing import stalled_before
+from async_downloads.store import cache_entries
+from async_downloads.store.attempt import Attempt, current_attempt
+from async_downloads.store.outages import retry_on_outage
+from async_downloads.store.overdue import STOPPED_RESPONDING
+from async_downloads.store.removal import purge
+from async_downloads.store.transactions import (
+    canonical_key,
+    downloads,
+    in_transaction,
+    row_with_key,
+)
+from async_downloads.store.write_through import write_and_publish
+from async_downloads.utils.log import get_logger
+
+__all__ = ["claim"]
+
+logger = get_logger(__name__)
+
+#: Seconds to wait for a row if the cache has an entry: the transaction of the request that
+#: created the download has not committed yet.
+ROW_WAIT_SECONDS: Final = 5.0
+
+#: Seconds to wait for a row if the cache has no entry.
+BLIND_ROW_WAIT_SECONDS: Final = 1.0
+
+#: Seconds between two reads of a row that is not there yet.
+ROW_WAIT_STEP: Final = 0.05
+
+#: Seconds between two reads of a row that another attempt has claimed.
+TURN_WAIT_STEP: Final = 1.0
+
+
+def claim(download_key: str, *, superseded: bool = False) -> Attempt | None:
+    """Claim a download, and return the new attempt, to be used as a context manager.
+
+    If another attempt has the claim, wait until it ends, until it gives a heartbeat, or
+    until it has stalled and can be taken over.
+
+    Args:
+        download_key: Which download.
+        superseded: Whether an attempt of the caller was taken over while it gave no
+            heartbeats. The attempt that took over may be just as alive, so it is not given up.
+
+    Returns:
+        None, with the reason logged, if the download does not exist or is complete, if the
+        other attempt has ended it, or after ``ASYNC_DOWNLOADS_MAX_ATTEMPTS`` attempts.
+
+    Raises:
+        DownloadBusy: Another attempt is alive.
+        DownloadUnavailable: The database was away for too long.
+    """
+    download_key = canonical_key(download_key)
+    download = retry_on_outage(lambda: _wait_for_row(download_key))
+    if download is None:
+        logger.warning("Download %s does not exist; nothing was written", download_key)
+        return None
+    if in_transaction():
+        return _join_transaction(download, superseded=superseded)
+    if cache_entries.is_cleared(download_key):
+        logger.info("Download %s was cleared while its row was locked", download_key)
+        retry_on_outage(lambda: purge(downloads().filter(pk=download.pk)))
+        return None
+    return _claim_in_turn(download, superseded=superseded)
+
+
+def _wait_for_row(download_key: str) -> Download | None:
+    rows = row_with_key(download_key).select_related("collection__user")
+    download = rows.first()
+    if download is not None or rows.query.is_empty():
+        return download
+    expected = cache_entries.get_entry(download_key) is not None
+    deadline = time.monotonic() + (ROW_WAIT_SECONDS if expected else BLIND_ROW_WAIT_SECONDS)
+    while download is None and time.monotonic() < deadline:
+        time.sleep(ROW_WAIT_STEP)
+        download = rows.first()
+    return download
+
+
+def _join_transaction(download: Download, *, superseded: bool) -> Attempt | None:
+    """Return an attempt inside the caller's transaction, without writing a claim.
+
+    A claim would lock the row until the caller commits. Waiting for another attempt is
+    pointless, because the transaction may not see what others write.
+    """
+    if _is_claimed_by_another(download):
+        raise _busy(download)
+    if _is_refused(download, superseded=superseded):
+        return None
+    return Attempt(download, download.claim)
+
+
+def _claim_in_turn(download: Download, *, superseded: bool) -> Attempt | None:
+    """Claim a download once no other attempt is alive; None if there is nothing left to do."""
+    rows = downloads().select_related("collection__user").filter(pk=download.pk)
+    current: Download | None = download
+    heard_at: datetime | None = None
+    while current is not None:
+        if _is_claimed_by_another(current):
+            if heard_at is not None and _last_heartbeat(current) > heard_at:
+                raise _busy(current)
+            heard_at = _last_heartbeat(current)
+            time.sleep(min(TURN_WAIT_STEP, settings.STALLED_AFTER / 4))
+        elif _is_refused(current, superseded=superseded):
+            return None
+        elif heard_at is not None and current.failed and current.errors != STOPPED_RESPONDING:
+            logger.info("Download %s has failed in the attempt that was waited for", current.pk)
+            return None
+        elif attempt := _claim_row(current):
+            return attempt
+        current = retry_on_outage(rows.first)
+    logger.info("Download %s was cleared", download.pk)
+    return None
+
+
+def _claim_row(download: Download) -> Attempt | None:
+    """Claim a row, or return None if another process was faster."""
+    token = uuid.uuid4()
+
+    def write() -> int:
+        # A connection that broke may have written the claim before it broke.
+        return (
+            downloads().claim(download.pk, token)
+            or downloads().claimed_by(download.pk, token).count()
+        )
+
+    claimed = retry_on_outage(lambda: write_and_publish(write, download.pk, "started"))
+    return Attempt(download, token) if claimed else None
+
+
+def _is_claimed_by_another(download: Download) -> bool:
+    """Return whether another attempt has claimed it and has not stalled."""
+    return download.state == DownloadState.RUNNING and _last_heartbeat(download) >= stalled_before()
+
+
+def _last_heartbeat(download: Download) -> datetime:
+    """Return the time of the last heartbeat, in the row or in the cache entry.
+
+    An attempt inside a caller's transaction sends its heartbeats to the cache alone.
+    """
+    entry = cache_entries.get_entry(download.download_key)
+    stamp = cache_entries.stamp_of(entry) if entry else None
+    return download.heard_at if stamp is None else max(download.heard_at, stamp)
+
+
+def _busy(download: Download) -> DownloadBusy:
+    return DownloadBusy(f"Download {download.pk} is with another attempt that is alive.")
+
+
+def _is_refused(download: Download, *, superseded: bool) -> bool:
+    """Return whether there is nothing left to do, and fail a download after too many attempts.
+
+    Raises:
+        DownloadBusy: No attempt is left, and the last one may be alive.
+    """
+    if download.state == DownloadState.COMPLETE:
+        logger.info("Download %s is complete already", download.pk)
+        return True
+    if download.attempts < settings.MAX_ATTEMPTS:
+        return False
+    if download.failed:
+        logger.info("Download %s has failed after %s attempts", download.pk, download.attempts)
+        return True
+    last_attempt = current_attempt(download.download_key)
+    if superseded or (last_attempt is not None and last_attempt.token == download.claim):
+        raise _busy(download)
+    _give_up(download)
+    return True
+
+
+def _give_up(download: Download) -> None:
+    """Fail a download whose last attempt has stalled.
+
+    Raises:
+        DownloadBusy: The attempt has given a heartbeat, or ended, since the row was read.
+    """
+    rows = downloads().claimed_by(download.pk, download.claim).unclaimed()
+    text = gettext_noop(
+        "Given up: the worker stopped responding each time. Please contact an administrator."
+    )
+    detail = f"{text} Attempts: {download.attempts}."
+    if not retry_on_outage(
+        lambda: write_and_publish(lambda: rows.fail(text, detail=detail), download.pk, "failed")
+    ):
+        raise _busy(download)
+    logger.error("Download %s is given up after %s attempts", download.pk, download.attempts)
