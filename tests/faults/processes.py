@@ -29,7 +29,9 @@ def eventually(condition: Callable[[], T], *, why: str) -> T:
     deadline = time.monotonic() + LONGEST_WAIT
     while not (answer := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"Not within {LONGEST_WAIT:g} s: {why}. The last answer: {answer!r}")
+            raise AssertionError(
+                f"Not within {LONGEST_WAIT:g} s: {why}. The last answer: {answer!r}"
+            )
         time.sleep(0.05)
     return answer
 
@@ -134,7 +136,7 @@ class Cluster(Child):
     @property
     def errors(self) -> list[str]:
         """The errors in the log, but not those of deliveries that another attempt made useless."""
-        return [line for line in self.lines("ERROR") if "is with another" not in line]
+        return [line for line in self.lines("ERROR") if "is with another attempt" not in line]
 
     @property
     def ready(self) -> bool:

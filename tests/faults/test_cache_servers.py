@@ -138,7 +138,7 @@ def nothing() -> None:
 
 
 def test_a_redis_that_fails_loses_nothing_and_delays_little(
-    new_site: NewSite, redis_server: RedisServer, tell: Tell
+    new_site: NewSite, redis_server: RedisServer, report: Report
 ) -> None:
     """It refuses connections, hangs, is full, flushed or replaced, during export and poll."""
     redis_server.maxmemory = "3mb"
@@ -158,11 +158,11 @@ def test_a_redis_that_fails_loses_nothing_and_delays_little(
         "failed over": (redis_server.restart, nothing),
     }
     measured = {name: export(site, fault, repair) for name, (fault, repair) in faults.items()}
-    tell(TITLE, table(measured))
+    report(TITLE, table(measured))
     assert measured["healthy"].page.unchanged
 
 
-def test_a_dropped_cache_table_loses_nothing(new_site: NewSite, tell: Tell) -> None:
+def test_a_dropped_cache_table_loses_nothing(new_site: NewSite, report: Report) -> None:
     """The cache is in the database; its table is dropped during export and poll."""
     site = new_site(DATABASE, cache="database")
     measured = {"healthy": export(site, nothing, nothing)}

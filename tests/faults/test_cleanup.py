@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from tests.conftest import Tell
+from tests.conftest import Report
 from tests.faults.harness import (
     Child,
     NewSite,
@@ -179,7 +179,7 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tempfile, "tempdir", MEMORY)
 
 
-def test_the_next_clean_up_finishes_one_that_was_killed(new_site: NewSite, tell: Tell) -> None:
+def test_the_next_clean_up_finishes_one_that_was_killed(new_site: NewSite, report: Report) -> None:
     """Memory is constant, queries are few per batch, and no file is orphaned."""
     site = new_site("sqlite" if missing("postgres") else "postgres")
     fill(site, 50, hours=1)
@@ -208,7 +208,7 @@ def test_the_next_clean_up_finishes_one_that_was_killed(new_site: NewSite, tell:
     assert folders(site) <= keys(site)
     rest = clean(site)
     note("the rest", before, rest)
-    tell(TITLE, lines)
+    report(TITLE, lines)
     assert Stock.of(site) == initial
     assert set(site.files()) == kept
     assert max(killed[0], rest[0]) <= few[0] * 1.2

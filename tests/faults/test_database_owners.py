@@ -132,7 +132,7 @@ def test_a_deleted_owner_loses_the_downloads_and_an_inactive_one_keeps_them(
 
 ADOPT = """
 from async_downloads.legacy import adoption
-from tests import legacy_downloads
+from tests.legacy import legacy_downloads
 
 # Such users were known to 0.6 only by a text that the site gave.
 keys = [legacy_downloads.begin(way) for way in ("ada@example.com", "ada", "team")]

@@ -277,7 +277,9 @@ def test_an_interrupted_download_keeps_its_progress(moved: Moved) -> None:
 def test_failed_downloads_show_only_safe_texts(moved: Moved) -> None:
     assert moved.item("given up")["errors"] == "There are no orders in this month."
     failed = moved.item("failed")
-    assert failed["errors"] == "Something went wrong while the file was being made."
+    assert (
+        failed["errors"] == "Something went wrong while creating the file. Please request it again."
+    )
     assert failed["url"] == ""
     (detail,) = moved.site.query(
         "SELECT error_detail FROM async_downloads_download WHERE name = 'Failed'"

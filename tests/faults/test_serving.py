@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.conftest import Tell
+from tests.conftest import Report
 from tests.faults.harness import NewSite, Server, eventually
 from tests.faults.processes import open_files, peak_bytes, status
 from tests.faults.served_files import LARGE, MEGABYTE, large_file
@@ -23,7 +23,9 @@ def peak(server: Server) -> int:
     return peak_bytes(status(server.pid))
 
 
-def test_large_files_are_sent_in_constant_memory(new_site: NewSite, kind: str, tell: Tell) -> None:
+def test_large_files_are_sent_in_constant_memory(
+    new_site: NewSite, kind: str, report: Report
+) -> None:
     """Four slow clients at once; then one of them reads at full speed."""
     site = new_site("sqlite")
     url, path = large_file(site)
@@ -47,7 +49,7 @@ def test_large_files_are_sent_in_constant_memory(new_site: NewSite, kind: str, t
         eventually(lambda: str(path) not in open_files(server.pid), why="a closed file")
         assert not server.lines("ERROR")
     megabytes = [f"{size / MEGABYTE:.1f} MB" for size in (before, growth, growth_at_speed)]
-    tell(
+    report(
         f"{kind}: four slow clients of a 400 MB file",
         ["before {}, growth {}; with one of them at full speed {}".format(*megabytes)],
     )

@@ -14,7 +14,7 @@ from tests.faults.harness import (
     until_idle,
 )
 
-NOT_PICKED_UP = "nothing has picked it up"
+NOT_PICKED_UP = "no worker has started it"
 NOT_RESPONDING = "the worker stopped responding"
 
 
