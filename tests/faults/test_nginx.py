@@ -13,7 +13,7 @@ from tests.faults.harness import NewSite, Server, Site
 from tests.faults.nginx import Nginx
 from tests.faults.served_files import LARGE, MEGABYTE, fetch_whole, large_file, named_downloads
 from tests.faults.slow import SlowClient
-from tests.files.test_names import name_in_header
+from tests.files.test_names import header_name
 
 X_ACCEL: Final = {"ASYNC_DOWNLOADS_SERVE": "x-accel"}
 
@@ -72,7 +72,7 @@ def test_a_file_of_any_name_is_sent(site: Site, nginx: Nginx) -> None:
         assert answer.status == 200, rows[key]
         assert answer.body == (site.media / rows[key]["filepath"]).read_bytes()
         name = shortened(rows[key]["filename"], MAX_NAME_BYTES)
-        assert name_in_header(answer.headers["Content-Disposition"]) == name
+        assert header_name(answer.headers["Content-Disposition"]) == name
 
 
 def test_django_is_free_at_once_while_a_slow_client_still_downloads(
