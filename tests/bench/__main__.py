@@ -1,4 +1,4 @@
-"""Measures, and judges nothing: ``nox -s bench``."""
+"""Measure the package, without any limits to pass: ``nox -s bench``."""
 
 import argparse
 import os
@@ -13,33 +13,33 @@ from tests.bench.runner import Bench, Result
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables, and write the JSON."""
     options = _options(arguments)
-    wanted = options.only or {case.name for case in CASES} | {"memory", "latency", "admin"}
+    names = options.only or {case.name for case in CASES} | {"memory", "latency", "admin"}
     sizes = [int(size * options.scale) for size in MEMORY_SIZES]
-    bench = Bench(old_python=options.old_python, orders=sizes["memory" in wanted])
+    bench = Bench(old_python=options.old_python, orders=sizes["memory" in names])
     growth: dict[tuple[str, str], list[float]] = {}
     with bench.ready():
-        chosen = [case.scaled(options.scale) for case in CASES if case.name in wanted]
-        results = _measure(bench, chosen, options.rounds)
-        if "memory" in wanted:
+        cases = [case.scaled(options.scale) for case in CASES if case.name in names]
+        results = _measure(bench, cases, options.rounds)
+        if "memory" in names:
             growth = _measure_memory(bench, sizes)
     if bench.missing:
         print(f"\nNot there, so skipped: {', '.join(bench.missing)}.")
-    if "latency" in wanted:
+    if "latency" in names:
         latency.run()
-    if "admin" in wanted:
+    if "admin" in names:
         admin_list.run()
     if options.json:
         report.write_json(options.json, results, growth)
-        print(f"\nEverything is in {options.json}.")
+        print(f"\nAll measurements are in {options.json}.")
 
 
 def _measure(bench: Bench, cases: Sequence[Case], rounds: int) -> list[Result]:
     print(*report.HEAD, sep="\n", flush=True)
     results: list[Result] = []
     for case in cases:
-        for found in bench.run(case, rounds=rounds):
-            results += found
-            print(*report.lines(case, found), sep="\n", flush=True)
+        for measured in bench.run(case, rounds=rounds):
+            results += measured
+            print(*report.lines(case, measured), sep="\n", flush=True)
     return results
 
 
@@ -60,7 +60,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=3, help="of each case (default: 3)")
     parser.add_argument(
-        "--scale", type=float, default=1.0, help="so many times as much (default: 1)"
+        "--scale", type=float, default=1.0, help="a factor for all sizes (default: 1)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the JSON")
     parser.add_argument(

@@ -1,7 +1,6 @@
 """The admin's list of downloads on PostgreSQL: 1,000 rows beside 1,000,000.
 
-It makes a database of its own and removes it again. The pages are asked for
-through Django's test client, with everything that a browser would be sent.
+It creates a database and drops it again. Django's test client requests the pages.
 """
 
 import os
@@ -22,12 +21,12 @@ __all__ = ["run"]
 
 ROWS: Final = (1_000, 1_000_000)
 
-#: How often each page is asked for; the table shows the median.
+#: The requests of each page; the table shows the median.
 REPEATS: Final = 5
 
 LIST: Final = "/admin/async_downloads/download/"
 
-#: Of a million downloads, one every four seconds, this day has its share.
+#: A day with its share of a million downloads, one every four seconds.
 DAY: Final = datetime.now(UTC) - timedelta(days=3)
 
 PAGES: Final = {
@@ -59,7 +58,7 @@ SELECT md5('collection' || id)::uuid, id, '', 'async_downloads/' || id, now()
 FROM auth_user WHERE id >= 1000;
 """
 
-#: Ninety per cent complete, seven failed, the rest waiting, running or stalled.
+#: Ninety per cent are complete, seven failed, and the rest pending, running or stalled.
 DOWNLOADS: Final = """
 INSERT INTO async_downloads_download (id, collection_id, name, filename, filepath, state,
     percentage, size, errors, error_detail, attempts, timestamp, heard_at, expires_at, fetch_count)
@@ -74,12 +73,12 @@ SELECT gen_random_uuid(), md5('collection' || (1000 + n %% %(owners)s))::uuid,
     now() + interval '1 day', n %% 3
 FROM (SELECT n, CASE WHEN n %% 100 < 90 THEN 'complete' WHEN n %% 100 < 97 THEN 'failed'
     WHEN n %% 100 < 98 THEN 'pending' ELSE 'running' END AS state
-    FROM generate_series(1, %(rows)s) AS n) AS made;
+    FROM generate_series(1, %(rows)s) AS n) AS generated;
 """
 
 
 def run() -> None:
-    """Print times, queries and the plan of the list; where no PostgreSQL answers, say so."""
+    """Print times, queries and the plan of the list, or that no PostgreSQL answers."""
     if not services.available("postgres"):
         print("Admin: skipped, no PostgreSQL answers.")
         return
@@ -96,7 +95,7 @@ def run() -> None:
 
 @contextmanager
 def database() -> Iterator[str]:
-    """Make an empty database, yield its URL, and remove it."""
+    """Create an empty database, yield its URL, and drop it."""
     import psycopg
 
     server = services.url("postgres")
@@ -110,7 +109,7 @@ def database() -> Iterator[str]:
 
 
 def measure() -> None:
-    """Fill the database that the settings name, first a little and then a lot, and measure."""
+    """Fill the database of the settings, first with few rows and then with many, and measure."""
     import django
 
     django.setup()
@@ -125,7 +124,7 @@ def measure() -> None:
 
 
 def fill(rows: int) -> None:
-    """Have so many downloads, of a tenth as many people."""
+    """Replace all downloads by this many, of a tenth as many users."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -138,7 +137,7 @@ def fill(rows: int) -> None:
 
 
 def page(path: str) -> tuple[float, list[dict[str, str]]]:
-    """Return the median of the seconds that a page takes, and its queries."""
+    """Return the median seconds of a page, and its queries."""
     from django.db import connection
     from django.test import Client
     from django.test.utils import CaptureQueriesContext
@@ -159,7 +158,7 @@ def page(path: str) -> tuple[float, list[dict[str, str]]]:
 
 
 def superuser() -> Any:
-    """Return the one who looks."""
+    """Return the user who views the pages."""
     from django.contrib.auth import get_user_model
 
     values = {"is_staff": True, "is_superuser": True}
@@ -188,12 +187,12 @@ def report(figures: dict[int, dict[str, tuple[float, list[dict[str, str]]]]]) ->
 
 
 def abbreviated(text: str) -> str:
-    """Return a query or a line of a plan without all but the last of a list of keys."""
+    """Return a query or a line of a plan, with lists of keys shortened to the last key."""
     return re.sub(r"('?[0-9a-f-]{32,36}'?(::uuid)?, ?)+", "..., ", text)
 
 
 def plan(sql: str) -> list[str]:
-    """Return how the database answers a query, and how long it took."""
+    """Return the plan of a query, with the time of each step."""
     from django.db import connection
 
     with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What is measured, of whom, and on what."""
+"""The cases of the bench: their sizes, subjects, databases and caches."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -10,15 +10,15 @@ BOTH: Final = ("sqlite", "postgres")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing that is measured.
+    """One measurement.
 
     Attributes:
-        name: The function of each subject that does it.
-        title: What the table calls it.
-        size: How much of it.
-        subjects: Who does it, the one that the others are compared with first.
-        databases: On which databases.
-        caches: With which caches.
+        name: The name of the function of each subject.
+        title: The title in the table.
+        size: The number of rows, calls or downloads.
+        subjects: The subjects; the others are compared with the first.
+        databases: The databases to measure on.
+        caches: The caches to measure with.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Case:
     caches: tuple[str, ...] = ("locmem",)
 
     def scaled(self, factor: float) -> "Case":
-        """Return the same with more to do, or less."""
+        """Return the same case with its size multiplied."""
         return replace(self, size=max(1, int(self.size * factor)))
 
 
@@ -64,7 +64,7 @@ CASES: Final = (
     Case("cleanup", "clean-up of {:,}", 10_000, ("floor", "old", "ours"), BOTH),
 )
 
-#: Of what memory must not grow: each is run once more with ten times as much.
+#: Exports whose memory must not grow with the rows, and their databases.
 MEMORY: Final = {
     "rows": ("sqlite",),
     "columns": BOTH,
@@ -72,5 +72,5 @@ MEMORY: Final = {
     "xlsx": ("sqlite",),
 }
 
-#: The sizes that memory is measured at.
+#: The numbers of rows at which memory is measured.
 MEMORY_SIZES: Final = (200_000, 2_000_000)

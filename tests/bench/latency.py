@@ -1,7 +1,7 @@
-"""How long it takes from ``set_percentage`` in a worker to the changed page.
+"""The time from ``set_percentage`` in a worker until a page shows it.
 
-A real browser looks at a real ASGI server, polled and by socket; a process of its
-own reports progress at odd moments. Needs Chromium, and Redis for the socket.
+A real browser shows a page of a real ASGI server, by polls and by websocket, while a
+separate process reports progress. Needs Chromium, and Redis for the websocket.
 """
 
 import statistics
@@ -17,7 +17,7 @@ __all__ = ["run"]
 
 STEPS: Final = 30
 
-#: Reports progress and prints when it did; the pauses have no rhythm in common with a poll.
+#: Reports progress and prints the time; the pauses are random, unlike the polling interval.
 WORKER: Final = f"""
 import random, time
 from async_downloads import cache
@@ -28,7 +28,7 @@ for step in range(1, {STEPS} + 1):
     cache.set_percentage({{key!r}}, step)
 """
 
-#: Writes down when the page shows which percentage.
+#: Records when the page shows each percentage.
 OBSERVE: Final = """
 window.seen = {};
 new MutationObserver(() => {
@@ -46,7 +46,7 @@ REDIS_LAYER: Final = {
 
 
 def run() -> None:
-    """Print the latencies of both transports; of what is missing, say so."""
+    """Print the latencies of both transports, or which part is missing."""
     if not services.chromium():
         print("Latency: skipped, no Chromium is installed.")
         return
@@ -66,7 +66,7 @@ def report(name: str, latencies: list[float]) -> None:
 
 
 def measure(*, pushed: bool) -> list[float]:
-    """Return the seconds that each step took to the page; steps that were skipped are left out."""
+    """Return the seconds until the page showed each step, without steps that it skipped."""
     settings = {"ROOT_URLCONF": "tests.bench.urls"}
     layer = {"ASYNC_DOWNLOADS_WS_MODE": True, "CHANNEL_LAYERS": REDIS_LAYER} if pushed else {}
     cache = "redis" if services.available("redis") else "file"
@@ -84,12 +84,12 @@ def measure(*, pushed: bool) -> list[float]:
             page.wait_for_timeout(2000)
             seen = {int(step): at for step, at in page.evaluate("window.seen").items()}
             browser.close()
-        told = dict(line.split() for line in worker.log.splitlines() if line[:1].isdigit())
-        return [seen[int(step)] - float(at) for step, at in told.items() if int(step) in seen]
+        sent = dict(line.split() for line in worker.log.splitlines() if line[:1].isdigit())
+        return [seen[int(step)] - float(at) for step, at in sent.items() if int(step) in seen]
 
 
 def open_page(page: Page, server: Server) -> None:
-    """Sign in, and look at the page until its htmx, and its socket if it has one, is there."""
+    """Sign in, and open the page; wait for htmx, and for the websocket to connect."""
     eventually(lambda: server.address, why="a server that listens")
     page.goto(f"{server.address}/sign-in/ada/")
     page.goto(f"{server.address}/")

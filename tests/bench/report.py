@@ -1,4 +1,4 @@
-"""What was measured, as a table for people and as JSON for programs."""
+"""The results as a table in Markdown, and as JSON."""
 
 import json
 import platform
@@ -29,7 +29,7 @@ HEAD: Final = (
 
 
 def lines(case: Case, results: Sequence[Result]) -> list[str]:
-    """Return the lines of one case on one database and cache, in Markdown."""
+    """Return the lines of one case, on one database and cache."""
     title = case.title.format(case.size)
     on = results[0].database + (f", {results[0].cache}" if len(case.caches) > 1 else "")
     first = results[0].best
@@ -49,17 +49,17 @@ def _seconds(result: Result) -> str:
 
 
 def memory_lines(growth: dict[tuple[str, str], Sequence[float]], sizes: Sequence[int]) -> list[str]:
-    """Return the table of how much memory grows with ten times as many rows.
+    """Return the table of the growth of memory with ten times as many rows.
 
     Args:
-        growth: MB at each size, by the case and the database.
+        growth: MB at each size, by case and database.
         sizes: The numbers of rows.
     """
     return [
         f"| growth of memory, MB | on | {' | '.join(f'{size:,} rows' for size in sizes)} |",
         f"| --- | --- |{' ---: |' * len(sizes)}",
         *(
-            f"| {name} | {database} | {' | '.join(f'{each:.1f}' for each in measured)} |"
+            f"| {name} | {database} | {' | '.join(f'{size:.1f}' for size in measured)} |"
             for (name, database), measured in growth.items()
         ),
     ]
@@ -68,8 +68,8 @@ def memory_lines(growth: dict[tuple[str, str], Sequence[float]], sizes: Sequence
 def write_json(
     path: Path, results: Iterable[Result], growth: dict[tuple[str, str], Sequence[float]]
 ) -> None:
-    """Write everything that was measured, every round of it, with what it was measured on."""
-    told: dict[str, Any] = {
+    """Write all rounds of all results, with the versions and the machine."""
+    content: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "django": version("django"),
@@ -82,4 +82,4 @@ def write_json(
             for (name, database), measured in growth.items()
         ],
     }
-    path.write_text(json.dumps(told, indent=1) + "\n")
+    path.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Runs each case in processes of its own, the subjects in turn, round after round."""
+"""Run each case in child processes: the subjects in turn, round after round."""
 
 import json
 import os
@@ -23,13 +23,13 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(slots=True)
 class Result:
-    """What one subject took for one case.
+    """The measurements of one subject in one case.
 
     Attributes:
-        case, database, cache, subject, size: What was measured.
-        seconds: Of each round.
-        growth: Of the peak of memory, MB, the least of all rounds.
-        calls: How many calls the seconds are for.
+        case, database, cache, subject, size: The measured combination.
+        seconds: The seconds of each round.
+        growth: The growth of peak memory in MB, the least of all rounds.
+        calls: The number of calls in these seconds.
     """
 
     case: str
@@ -43,19 +43,19 @@ class Result:
 
     @property
     def best(self) -> float:
-        """The least that any round took: what is above it is other people's work."""
+        """The seconds of the fastest round; other processes slow the others."""
         return min(self.seconds)
 
 
 class Bench:
-    """A place to measure in: a folder, databases with orders, and two environments."""
+    """A folder, databases with orders, and the environments of both versions."""
 
     def __init__(self, *, old_python: str = "", orders: int = 200_000):
-        """Prepare nothing yet.
+        """Store the options; ``ready`` makes the databases.
 
         Args:
             old_python: The interpreter of an environment with 0.6.0; empty for none.
-            orders: How many orders there are to export.
+            orders: The number of orders to export.
         """
         self.old_python = old_python
         self.orders = orders
@@ -65,7 +65,7 @@ class Bench:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Make the databases that there can be, and remove them again."""
+        """Create the databases that this machine can have, and drop them at the end."""
         with tempfile.TemporaryDirectory(prefix="async-downloads-bench-") as folder:
             self.folder = Path(folder)
             try:
@@ -79,23 +79,23 @@ class Bench:
                     self._execute(f"DROP DATABASE IF EXISTS {self.database_name} WITH (FORCE)")
 
     def has(self, part: str) -> bool:
-        """Return whether a database, a cache or a subject is there; it is noted if not."""
+        """Return whether a database, cache or subject is available; record a missing one."""
         if part in ("old", "import_export"):
-            there = bool(self.old_python)
+            available = bool(self.old_python)
         else:
-            there = part in ("sqlite", "locmem", "ours", "floor") or services.available(part)
-        if not there and part not in self.missing:
+            available = part in ("sqlite", "locmem", "ours", "floor") or services.available(part)
+        if not available and part not in self.missing:
             self.missing.append(part)
-        return there
+        return available
 
     def run(self, case: Case, *, rounds: int) -> Iterator[list[Result]]:
-        """Measure a case on everything that it names, and yield what the subjects took."""
+        """Measure a case on each of its databases and caches, and yield the results of each."""
         for database in filter(self.has, case.databases):
             for cache in filter(self.has, case.caches):
                 yield self._in_turn(case, database, cache, rounds)
 
     def memory(self, name: str, database: str, size: int) -> float:
-        """Return by how many MB the peak of memory grows in an export of ours."""
+        """Return the growth of peak memory in MB during an export of this package."""
         return self._measure("ours", name, size, database, "locmem")["growth"]
 
     def _in_turn(self, case: Case, database: str, cache: str, rounds: int) -> list[Result]:
@@ -107,10 +107,10 @@ class Bench:
         for _ in range(rounds):
             for result in results:
                 module, _, name = result.subject.partition(".")
-                took = self._measure(module, name or case.name, case.size, database, cache)
-                result.seconds.append(took["seconds"])
-                result.growth = min(result.growth, took["growth"])
-                result.calls = int(took["calls"])
+                measured = self._measure(module, name or case.name, case.size, database, cache)
+                result.seconds.append(measured["seconds"])
+                result.growth = min(result.growth, measured["growth"])
+                result.calls = int(measured["calls"])
         return results
 
     def _measure(
@@ -131,14 +131,14 @@ class Bench:
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
         }
         command = [self.old_python if old else sys.executable, "measure.py", subject, case]
-        ran = subprocess.run(
+        completed = subprocess.run(
             [*command, str(size)], cwd=SITE, env=environment, capture_output=True, text=True
         )
         for kind in ("media-ours", "media-old"):
             shutil.rmtree(self.folder / kind, ignore_errors=True)
-        if ran.returncode:
-            raise RuntimeError(f"{subject}.{case} on {database} failed:\n{ran.stderr}")
-        measured: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
+        if completed.returncode:
+            raise RuntimeError(f"{subject}.{case} on {database} failed:\n{completed.stderr}")
+        measured: dict[str, float] = json.loads(completed.stdout.splitlines()[-1])
         return measured
 
     def _execute(self, statement: str) -> None:

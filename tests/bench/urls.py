@@ -1,4 +1,4 @@
-"""The site of the fault tests, with the static files that a browser needs."""
+"""The URLs of the site of the fault tests, with the static files that a browser needs."""
 
 from django.contrib.staticfiles.views import serve
 from django.urls import path

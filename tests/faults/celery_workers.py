@@ -1,4 +1,4 @@
-"""Real workers of Celery, with processes, for sites whose broker is ``CELERY_BROKER``."""
+"""Real Celery workers with child processes, for sites that set ``CELERY_BROKER``."""
 
 from typing import Any, Final
 
@@ -6,7 +6,7 @@ from tests.faults.harness import Child, Site, eventually
 
 __all__ = ["CAREFUL", "send", "start_celery"]
 
-#: The options of a task that the documentation recommends; exceptions by their dotted paths.
+#: The task options that the documentation recommends; exceptions as dotted paths.
 CAREFUL: Final[dict[str, Any]] = {
     "acks_late": True,
     "reject_on_worker_lost": True,
@@ -28,12 +28,12 @@ def start_celery(site: Site, *, processes: int = 1) -> Child:
         main()
         """
     )
-    eventually(lambda: " ready." in worker.log, why="a worker of Celery that is ready")
+    eventually(lambda: " ready." in worker.log, why="a Celery worker that is ready")
     return worker
 
 
 def send(site: Site, task: str, *keys: str) -> None:
-    """Queue a task for each of these downloads."""
+    """Queue a task for each download."""
     site.run(
         f"""
         from tests.faults.site.celery_app import app

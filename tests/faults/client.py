@@ -1,4 +1,4 @@
-"""A person with a browser, as far as the standard library goes."""
+"""A browser of one user, without JavaScript."""
 
 import json
 import re
@@ -14,13 +14,13 @@ from tests.pace import LONGEST_WAIT
 __all__ = ["Answer", "Client"]
 
 
-#: What the list says of a download.
-SHOWN: Final = re.compile(r'id="download-([0-9a-f-]{36})"[^>]* data-state="(\w+)"')
+#: The key and the state of a download in the list.
+LISTED: Final = re.compile(r'id="download-([0-9a-f-]{36})"[^>]* data-state="(\w+)"')
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered."""
+    """The answer of a server."""
 
     status: int
     headers: Any
@@ -38,7 +38,7 @@ class Answer:
 
 
 class Client:
-    """Keeps cookies, sends CSRF tokens along, follows redirects."""
+    """Keeps cookies, sends CSRF tokens, follows redirects."""
 
     def __init__(self, address: str):
         self.address = address
@@ -46,12 +46,12 @@ class Client:
         self._opener = build_opener(ProxyHandler({}), HTTPCookieProcessor(self._cookies))
 
     def cookie(self, name: str) -> str:
-        """Return a cookie's value; an empty text if there is none."""
+        """Return the value of a cookie; an empty text if there is none."""
         return next((cookie.value or "" for cookie in self._cookies if cookie.name == name), "")
 
     def get(self, path: str, *, timeout: float = LONGEST_WAIT, **headers: str) -> Answer:
         """Fetch a page. ``HX_Request="true"`` sends the header ``HX-Request``."""
-        return self._ask(path, None, headers, timeout)
+        return self._request(path, None, headers, timeout)
 
     def post(
         self,
@@ -61,42 +61,46 @@ class Client:
         timeout: float = LONGEST_WAIT,
         **headers: str,
     ) -> Answer:
-        """Send values as a form does."""
+        """Post values as a form does."""
         headers = {"X_CSRFToken": self.cookie("csrftoken")} | headers
-        return self._ask(path, urlencode(data or {}).encode(), headers, timeout)
+        return self._request(path, urlencode(data or {}).encode(), headers, timeout)
 
     def update(self) -> dict[str, Any]:
-        """Return what ``ajax_update`` tells a script: ``html``, ``downloads``, ``in_progress``."""
+        """Return the JSON of ``ajax_update``: ``html``, ``downloads``, ``in_progress``."""
         answer = self.get("/async_downloads/ajax_update/")
         assert answer.status == 200, answer
         return dict(answer.json)
 
     def poll(self, version: str = "") -> Answer:
-        """Ask what htmx asks: 204 if what the page shows is still right."""
+        """Poll as htmx does; the status is 204 if the page is up to date."""
         return self.get(f"/async_downloads/ajax_update/?version={version}", HX_Request="true")
 
     def version(self) -> str:
-        """Return the version of the list, which a page sends along when it polls."""
+        """Return the version of the list, which a page sends when it polls."""
         (version,) = re.findall(r'"version": "([^"]+)"', self.poll().text)
         return str(version)
 
     def shown(self) -> dict[str, str]:
-        """Return how the list shows each download, by its key: its state, or ``stalled``."""
-        return dict(SHOWN.findall(self.update()["html"]))
+        """Return the state of each download in the list by its key, or ``stalled``."""
+        return dict(LISTED.findall(self.update()["html"]))
 
     def listed(self) -> set[str]:
-        """Return the keys of all downloads, of which the list shows the newest."""
+        """Return the keys of all downloads, even if the list shows only the newest."""
         return {entry["download_key"] for entry in self.update()["downloads"]}
+
+    def begin(self, path: str, data: dict[str, Any] | None = None) -> str:
+        """Post to a view that makes a download; return the download key."""
+        return str(self.post(path, data).json["download_key"])
 
     def clear(self, download_key: str) -> Answer:
         """Clear a download."""
         return self.post("/async_downloads/ajax_clear_download/", {"download_key": download_key})
 
-    def _ask(
+    def _request(
         self, path: str, data: bytes | None, headers: dict[str, str], timeout: float
     ) -> Answer:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = Request(self.address + path, data, names)  # noqa: S310 (a server of our own)
+        request = Request(self.address + path, data, names)  # noqa: S310 (a local server)
         try:
             response = self._opener.open(request, timeout=timeout)
         except HTTPError as error:

@@ -1,4 +1,4 @@
-"""Fixtures of the fault tests; what the machine lacks skips a test by name."""
+"""Fixtures of the fault tests. A test is skipped if the machine lacks a part that it needs."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 
 
 def needs(*names: str) -> None:
-    """Skip the test if this machine lacks something, and say what."""
-    lacking = [reason for name in names if (reason := missing(name))]
-    if lacking:
-        pytest.skip("; ".join(lacking))
+    """Skip the test, with the reasons, if this machine lacks any of these parts."""
+    reasons = [reason for name in names if (reason := missing(name))]
+    if reasons:
+        pytest.skip("; ".join(reasons))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Add to the report of a failed test what its sites have to tell."""
+    """Add rows, files and logs of its sites to the report of a failed test."""
     report = yield
     if report.when == "call" and report.failed:
         for site in Site.open:
-            report.sections.append((f"site {site.name}", site.account()))
+            report.sections.append((f"site {site.name}", site.diagnostics()))
     return report
 
 
 @pytest.fixture(scope="session", autouse=True)
 def templates() -> Iterator[None]:
-    """Remove at the end what the databases of the sites were copied from."""
+    """Remove the template databases at the end."""
     yield
     Site.close_templates()
 
 
 @pytest.fixture
 def new_site() -> Iterator[NewSite]:
-    """Make sites, as many as a test likes."""
+    """Return a function that makes sites, which are removed after the test."""
     with ExitStack() as stack:
 
         def make(database: str | type[Database] = "sqlite", **options: Any) -> Site:
@@ -54,7 +54,7 @@ def new_site() -> Iterator[NewSite]:
 
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
-    """A Redis to be stopped, filled and killed."""
+    """A private Redis that the test may stop, fill and kill."""
     needs("redis-server")
     with RedisServer() as server:
         yield server
@@ -62,7 +62,7 @@ def redis_server() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module", params=["postgres", "mariadb"])
 def database_server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
-    """Run a PostgreSQL and a MariaDB to be stopped and killed; a test leaves it running."""
+    """A private PostgreSQL or MariaDB that tests may kill, and have to start again."""
     if reason := SERVERS[request.param].missing():
         pytest.skip(reason)
     with SERVERS[request.param]() as server:
@@ -71,13 +71,12 @@ def database_server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
 
 @pytest.fixture
 def running(module_running: "Running") -> "Running":
-    """The site that a module shares, with nothing left that would steer this test."""
-    for path in module_running.site.steering.iterdir():
-        path.unlink()
+    """The site that the tests of a module share, without the flags of earlier tests."""
+    module_running.site.reset_steering()
     return module_running
 
 
 @pytest.fixture
 def key(running: "Running") -> str:
-    """A download of that site that waits for its task."""
+    """The key of a pending download of that site."""
     return running.init()

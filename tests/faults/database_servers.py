@@ -1,81 +1,75 @@
-"""Database servers of one's own, to be stopped, killed and started again."""
+"""Private database servers that a test may stop, kill and start again."""
 
 import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 from tests.faults.databases import Database, Mariadb, Postgres
-from tests.faults.processes import eventually
+from tests.faults.processes import eventually, free_port
 
 __all__ = ["SERVERS", "DatabaseServer", "MariadbServer", "PostgresServer"]
 
-#: Where distributions keep the programs of a server that are not in everybody's PATH.
+#: Folders of server programs that distributions leave out of the PATH.
 FOLDERS: Final = ("/usr/sbin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"))))
+
+#: The user of Linux without rights, who runs the servers if the tests run as root.
+UNPRIVILEGED: Final = 65534
 
 
 def program(*names: str) -> str:
-    """Return the path of the first of these programs that is installed; an empty text if none."""
+    """Return the path of the first installed one of these programs; an empty text if none is."""
     path = os.pathsep.join([os.environ.get("PATH", ""), *FOLDERS])
-    return next((found for name in names if (found := shutil.which(name, path=path))), "")
+    return next((program for name in names if (program := shutil.which(name, path=path))), "")
 
 
 class DatabaseServer:
-    """A server on a free port, which keeps its data in a folder of its own."""
+    """A server on a free port, with its data in a temporary folder."""
 
     kind: ClassVar[str]
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="async-downloads-server-"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         if os.geteuid() == 0:
-            # Root may not run a PostgreSQL, and should not run anything else.
-            shutil.chown(self.folder, "nobody")
+            # PostgreSQL refuses to run as root.
+            shutil.chown(self.folder, UNPRIVILEGED)
         self.create()
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         Database.templates.pop(self.database.kind, None)
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @staticmethod
     def missing() -> str:
-        """Return what it lacks on this machine; an empty text if nothing."""
+        """Return why this machine cannot run it; an empty text if it can."""
         raise NotImplementedError
 
     @property
     def database(self) -> type[Database]:
-        """A kind of database for sites, on this server."""
+        """The kind of database for sites on this server."""
         raise NotImplementedError
 
     def create(self) -> None:
-        """Make the files of the server."""
+        """Create the data files of the server."""
         raise NotImplementedError
 
     def command(self) -> list[str]:
-        """Return what runs the server, and ends when it ends."""
+        """Return the command that runs the server in the foreground."""
         raise NotImplementedError
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server, and wait until it answers."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._user()
@@ -83,7 +77,7 @@ class DatabaseServer:
         eventually(lambda: self.answers, why=f"an answer of {self.kind}")
 
     def kill(self) -> None:
-        """Kill it as ``-m immediate`` and a loss of power do; what connects is refused."""
+        """End the server at once, as ``-m immediate`` or a power failure do."""
         if self._process is not None:
             self._process.send_signal(self.abort)
             self._process.wait(30)
@@ -92,7 +86,7 @@ class DatabaseServer:
     abort: ClassVar[int]
 
     def stop(self) -> None:
-        """Stop it in order: it ends all connections first."""
+        """Shut the server down; it ends all connections first."""
         assert self._process is not None, "It is not running."
         self._process.send_signal(self.orderly)
         self._process.wait(30)
@@ -102,7 +96,7 @@ class DatabaseServer:
 
     @property
     def answers(self) -> bool:
-        """Whether it takes a connection."""
+        """Whether the server accepts a connection."""
         assert self._process is not None, "It is not running."
         assert self._process.poll() is None, (self.folder / "log").read_text(errors="replace")
         with contextlib.suppress(Exception), self.database.administration():
@@ -116,15 +110,15 @@ class DatabaseServer:
         assert done.returncode == 0, done.stderr.decode(errors="replace")
 
     def _user(self) -> dict[str, Any]:
-        """Return the arguments by which a process is not root's."""
+        """Return the arguments that keep a process from running as root."""
         if os.geteuid():
             return {}
-        nobody = pwd.getpwnam("nobody")
-        return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        account = pwd.getpwuid(UNPRIVILEGED)
+        return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
 class PostgresServer(DatabaseServer):
-    """A PostgreSQL."""
+    """A private PostgreSQL."""
 
     kind = "postgres"
     abort = 3  # SIGQUIT, an immediate shutdown
@@ -134,7 +128,7 @@ class PostgresServer(DatabaseServer):
     def missing() -> str:
         if not program("initdb"):
             return "no initdb of PostgreSQL is installed"
-        return Postgres.lacks_driver()
+        return Postgres.missing_driver()
 
     def create(self) -> None:
         options = ("--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync")
@@ -147,8 +141,8 @@ class PostgresServer(DatabaseServer):
             "unix_socket_directories": self.folder,
             "fsync": "off",
         }
-        chosen = [f"-c{name}={value}" for name, value in settings.items()]
-        return [program("postgres"), "-D", str(self.folder / "data"), *chosen]
+        options = [f"-c{name}={value}" for name, value in settings.items()]
+        return [program("postgres"), "-D", str(self.folder / "data"), *options]
 
     @property
     def database(self) -> type[Database]:
@@ -156,13 +150,13 @@ class PostgresServer(DatabaseServer):
 
         class OnThisServer(Postgres):
             kind = f"postgres-{self.port}"
-            place = server
+            address = server
 
         return OnThisServer
 
 
 class MariadbServer(DatabaseServer):
-    """A MariaDB."""
+    """A private MariaDB."""
 
     kind = "mariadb"
     abort = 9  # SIGKILL; what was committed is recovered
@@ -172,7 +166,7 @@ class MariadbServer(DatabaseServer):
     def missing() -> str:
         if not (program("mariadbd") and program("mariadb-install-db")):
             return "no mariadbd with mariadb-install-db is installed"
-        return Mariadb.lacks_driver()
+        return Mariadb.missing_driver()
 
     def create(self) -> None:
         options = ("--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db")
@@ -187,8 +181,8 @@ class MariadbServer(DatabaseServer):
             "pid-file": self.folder / "pid",
             "innodb-buffer-pool-size": "16M",
         }
-        chosen = [f"--{name}={value}" for name, value in settings.items()]
-        return [program("mariadbd"), "--no-defaults", *chosen]
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        return [program("mariadbd"), "--no-defaults", *options]
 
     @property
     def database(self) -> type[Database]:
@@ -196,7 +190,7 @@ class MariadbServer(DatabaseServer):
 
         class OnThisServer(Mariadb):
             kind = f"mariadb-{self.port}"
-            place = server
+            address = server
 
         return OnThisServer
 

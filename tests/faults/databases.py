@@ -1,4 +1,4 @@
-"""Databases of their own for sites: made from a migrated template, read without Django."""
+"""A private database for each site, copied from a migrated template and read without Django."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from tests import services
 
 __all__ = ["DATABASES", "Database", "Mariadb", "Postgres", "Sqlite"]
 
-#: Migrates the database that these settings of Django name.
+#: Migrates the database of these Django settings.
 Migrate = Callable[[dict[str, Any]], None]
 
 
@@ -24,7 +24,7 @@ class Database:
 
     kind: ClassVar[str]
 
-    #: Of each kind, the migrated database of this process that others are copied from.
+    #: The migrated database of each kind that this process copies the others from.
     templates: ClassVar[dict[str, "Database"]] = {}
 
     def __init__(self, folder: Path):
@@ -33,23 +33,23 @@ class Database:
 
     @classmethod
     def missing(cls) -> str:
-        """Return what it lacks on this machine; an empty text if nothing."""
+        """Return why this machine cannot make one; an empty text if it can."""
         return ""
 
     @classmethod
     def empty(cls, folder: Path) -> "Database":
-        """Make one without tables."""
+        """Create one without tables."""
         database = cls(folder)
         database.create(None)
         return database
 
     @classmethod
     def migrated(cls, folder: Path, templates: Path, migrate: Migrate) -> "Database":
-        """Make a copy of the template, which is migrated when it is asked for the first time.
+        """Create a copy of the template, which is migrated the first time.
 
         Args:
-            folder: Where a database in files may keep them.
-            templates: The same for the template.
+            folder: The folder for a database that is a file.
+            templates: The folder for the template, if that is a file.
             migrate: Migrates the template.
         """
         template = Database.templates.get(cls.kind)
@@ -72,19 +72,19 @@ class Database:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Django's settings for it."""
+        """Its settings in ``DATABASES``."""
         raise NotImplementedError
 
     def create(self, template: "Database | None") -> None:
-        """Make it, as a copy or empty."""
+        """Create the database, as a copy or empty."""
         raise NotImplementedError
 
     def connect(self) -> Any:
-        """Return a connection of the driver that commits at once."""
+        """Return a connection of the driver, in autocommit mode."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Drop it."""
+        """Drop the database."""
         raise NotImplementedError
 
     def query(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
@@ -99,7 +99,7 @@ class Database:
 
 
 class Sqlite(Database):
-    """A file, with the options that the README asks for."""
+    """A file, with the options that the documentation recommends."""
 
     kind = "sqlite"
 
@@ -131,30 +131,30 @@ class _OnServer(Database):
     def missing(cls) -> str:
         if not services.available(cls.service):
             return f"{cls.kind} does not answer at {services.url(cls.service).hostname}"
-        return cls.lacks_driver()
+        return cls.missing_driver()
 
     @classmethod
-    def lacks_driver(cls) -> str:
-        """Return what it lacks in Python; an empty text if nothing."""
+    def missing_driver(cls) -> str:
+        """Return which driver is missing; an empty text if none is."""
         return "" if find_spec(cls.driver) else f"{cls.kind} needs {cls.driver}"
 
     driver: ClassVar[str]
 
-    #: What the tests know the server by, and where it is, if not where they expect it.
+    #: The name of the server in ``tests.services``, and its address if it is another one.
     service: ClassVar[str]
-    place: ClassVar[dict[str, Any]] = {}
+    address: ClassVar[dict[str, Any]] = {}
 
     @property
     def settings(self) -> dict[str, Any]:
         options = services.database_settings(self.service, self.folder)
-        place = {name.upper(): value for name, value in self.server().items()}
-        return options | place | {"NAME": self.name, "TEST": {}}
+        address = {name.upper(): value for name, value in self.server().items()}
+        return options | address | {"NAME": self.name, "TEST": {}}
 
     @classmethod
     def server(cls) -> dict[str, Any]:
-        """Return the arguments for a connection to the server."""
-        if cls.place:
-            return cls.place
+        """Return the arguments of a connection to the server."""
+        if cls.address:
+            return cls.address
         parts = services.url(cls.service)
         return {
             "host": parts.hostname,
@@ -166,7 +166,7 @@ class _OnServer(Database):
     @classmethod
     @contextlib.contextmanager
     def administration(cls) -> Iterator[Any]:
-        """Give a cursor that may create and drop databases."""
+        """Yield a cursor that may create and drop databases."""
         raise NotImplementedError
 
 
@@ -181,7 +181,7 @@ class Postgres(_OnServer):
     def administration(cls) -> Iterator[Any]:
         import psycopg
 
-        database = "postgres" if cls.place else services.url(cls.service).path.lstrip("/")
+        database = "postgres" if cls.address else services.url(cls.service).path.lstrip("/")
         with psycopg.connect(**cls.server(), dbname=database, autocommit=True) as connection:
             yield connection.cursor()
 
@@ -225,7 +225,7 @@ class Mariadb(_OnServer):
             for (table,) in cursor.fetchall():
                 cursor.execute(f"SHOW CREATE TABLE {template.name}.`{table}`")
                 cursor.execute(cursor.fetchone()[1])
-                rows = f"SELECT * FROM {template.name}.`{table}`"  # noqa: S608 (names of ours)
+                rows = f"SELECT * FROM {template.name}.`{table}`"  # noqa: S608 (generated names)
                 cursor.execute(f"INSERT INTO `{table}` {rows}")
 
     def connect(self) -> Any:

@@ -1,49 +1,52 @@
-"""Sites made of real parts, to break them: processes, servers, databases, kills.
+"""Sites made of real parts, for tests that break them: processes, servers, databases.
 
-A test asks the fixture ``new_site`` for a site. It has a database of its own, a
-folder for its files, and as many child processes as the test starts. All of it
-is gone at the end, however the test ends; if it fails, the report shows the rows
-and what the children have printed. ::
+The fixture ``new_site`` makes a site. It has a database of its own, a folder for
+its files, and as many child processes as the test starts. All of it is removed
+after the test; if the test fails, the report shows the rows and the output of
+the children. ::
 
     def test_a_killed_worker_is_replaced(new_site: NewSite) -> None:
         site = new_site("postgres", ASYNC_DOWNLOADS_STALLED_AFTER=2)
         key = site.begin("steady")
         with site.cluster(workers=2) as cluster:
-            first = site.started(key)
+            first = site.until_started(key)
             kill(first.pid)
-            site.started(key, times=2)
+            site.until_started(key, number=2)
             site.go()
             site.until(key, state="complete")
         assert len(site.files()) == 1
 
 Making a site
     ``new_site(database, cache=..., broker=..., q=..., migrated=..., **settings)``;
-    see ``Site``. What the machine lacks skips the test, and says what it is.
+    see ``Site``. The test is skipped if the machine lacks a part.
 
-Making work
-    ``begin(task)`` makes a record and queues the task, and returns the download
-    key; ``begin_each(task, task, ...)`` returns a dictionary of them; ``init()`` and
-    ``enqueue(task, key)`` do one of the two each. Tasks are those
-    of ``tests/faults/site/tasks.py``, by their names; ``go(name)`` lets one go on
-    that waits, and ``starts(key)`` tells which processes have started it.
+Exports
+    ``begin(task)`` makes a download, queues the task, and returns the download
+    key; ``begin_each(task, task, ...)`` returns the key of each task; ``init()`` only
+    makes a download, ``enqueue(task, key)`` only queues. Tasks are functions of
+    ``tests/faults/site/tasks.py``, by name. ``starts(key)`` returns their starts.
+
+Steering
+    ``go(name)`` sets a flag that tasks and storages of the site wait for. They
+    report by appending to files, which ``messages(name)`` reads.
 
 Processes
     ``cluster()`` is a real ``qcluster``, ``server()`` a real web server (WSGI, or
     ASGI with ``asgi=True``), ``start(code)`` a child that runs some code, all three to be
-    used in ``with``; ``run(code)`` waits for it and returns what it printed. Django
-    is set up for the code. Each takes settings for this one process.
-    ``kill``, ``stop``, ``cont`` take the number of a process.
+    used in ``with``; ``run(code)`` waits for it and returns its output. Django is set
+    up for the code. Each takes settings for this one process.
+    ``kill``, ``stop``, ``resume`` take the number of a process.
 
-Looking
+Results
     ``row(key)``, ``rows()``, ``files()``, ``queued()``, ``results()`` read the database,
-    the storage and the queue, without Django; ``query(sql)`` reads whatever else.
-    ``until(key, state=..., ...)``, ``until_idle(site, cluster)`` and
-    ``eventually(condition, why=...)`` wait.
+    the storage and the queue, without Django; ``query(sql)`` runs any statement.
+    ``until(key, state=..., ...)``, ``until_started(key)``, ``until_messages(name)``,
+    ``until_idle(site, cluster)`` and ``eventually(condition, why=...)`` wait.
 
-A Redis that may be stopped, filled or killed is ``RedisServer`` (fixture
-``redis_server``), whose ``url`` serves as ``cache`` and as ``broker``. A PostgreSQL or
-MariaDB that may be stopped and killed is a ``DatabaseServer`` (fixture
-``database_server``), whose ``database`` serves as a site's.
+``RedisServer`` (fixture ``redis_server``) is a Redis that a test may stop, fill or
+kill; its ``url`` serves as ``cache`` and as ``broker``. ``DatabaseServer`` (fixture
+``database_server``) is a PostgreSQL or MariaDB that a test may stop or kill; its
+``database`` serves as the database of a site.
 """
 
 import atexit
@@ -69,8 +72,8 @@ from tests import services
 from tests.faults import parts
 from tests.faults.client import Client
 from tests.faults.databases import DATABASES, Database
-from tests.faults.parts import missing
-from tests.faults.processes import ROOT, Child, Cluster, alive, cont, eventually, kill, stop
+from tests.faults.parts import missing, storages
+from tests.faults.processes import ROOT, Child, Cluster, alive, eventually, kill, resume, stop
 from tests.faults.redis_server import RedisServer
 from tests.pace import LONGEST_WAIT, whole
 
@@ -84,11 +87,12 @@ __all__ = [
     "Site",
     "Start",
     "alive",
-    "cont",
     "eventually",
     "kill",
     "missing",
+    "resume",
     "stop",
+    "storages",
     "until_idle",
 ]
 
@@ -97,14 +101,14 @@ NewSite = Callable[..., "Site"]
 
 SETUP: Final = "import django; django.setup()\n"
 
-#: What a test makes so short that it races against the work of a slow machine, in seconds.
+#: Settings that are multiplied on a slow machine if they are below so many seconds.
 SHORT: Final = 60
-RACING: Final = ("ASYNC_DOWNLOADS_STALLED_AFTER", "ASYNC_DOWNLOADS_TIMEOUT", "timeout", "retry")
+STRETCHED: Final = ("ASYNC_DOWNLOADS_STALLED_AFTER", "ASYNC_DOWNLOADS_TIMEOUT", "timeout", "retry")
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One start of a task: its process, and what the row said of attempts."""
+    """One start of a task: its process, and the attempts of the row at that time."""
 
     pid: int
     attempts: str
@@ -115,14 +119,14 @@ class Server(Child):
 
     @property
     def address(self) -> str:
-        """Where it answers; empty until it does."""
+        """The address; an empty text until the server listens."""
         for port in re.findall(r"127\.0\.0\.1:(\d+)", self.log):
             return f"http://127.0.0.1:{port}"
         assert self.alive, f"The server has ended:\n{self.log}"
         return ""
 
     def client(self, username: str = "ada") -> Client:
-        """Return somebody who is signed in; empty text for nobody."""
+        """Return a client of this user, signed in; of a visitor if the name is empty."""
         client = Client(self.address)
         if username:
             answer = client.get(f"/sign-in/{username}/")
@@ -134,20 +138,20 @@ class Site:
     """A site with a database and a storage of its own, and the processes that work on it.
 
     Args:
-        database: ``"sqlite"``, ``"postgres"`` or ``"mariadb"``; or what a ``DatabaseServer``
-            has as ``database``.
+        database: ``"sqlite"``, ``"postgres"`` or ``"mariadb"``; or the ``database`` of a
+            ``DatabaseServer``.
         cache: ``"file"``, ``"redis"``, ``"locmem"``, ``"dummy"``, ``"database"``, the URL
             of a Redis, or Django's settings for a cache.
         broker: ``"orm"``, ``"redis"`` or the URL of a Redis.
         q: More settings of django-q2's cluster.
-        migrated: Whether its database has its tables already.
-        **settings: Any settings of Django.
+        migrated: Whether the database has its tables already.
+        **settings: More settings of Django.
     """
 
-    #: Those that are open, for whoever reports on a test.
+    #: The sites of the running test, for its report.
     open: ClassVar[list["Site"]] = []
 
-    #: Where templates of databases lie; removed by ``close_templates``.
+    #: The folder of template databases; removed by ``close_templates``.
     _templates: ClassVar[Path | None] = None
 
     def __init__(
@@ -175,7 +179,7 @@ class Site:
                     for alias, wanted in (("default", cache), ("database", "database"))
                 },
                 "Q_CLUSTER": parts.cluster_settings(
-                    self.broker, _bearable(q or {}), name=self.name
+                    self.broker, _stretched(q or {}), name=self.name
                 ),
                 "MEDIA_ROOT": str(self.media),
                 "FAULTS_STEERING": str(self.steering),
@@ -188,7 +192,7 @@ class Site:
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
-        self.settings |= {"DATABASES": {"default": self.database.settings}, **_bearable(settings)}
+        self.settings |= {"DATABASES": {"default": self.database.settings}, **_stretched(settings)}
         Site.open.append(self)
 
     def __enter__(self) -> Self:
@@ -201,11 +205,11 @@ class Site:
         traceback: TracebackType | None,
     ) -> None:
         if error is not None:
-            error.add_note(self.account())
+            error.add_note(self.diagnostics())
         self.close()
 
     def close(self) -> None:
-        """End its processes, and remove all that was made for it."""
+        """End the processes, and remove the database and the files."""
         Site.open.remove(self)
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
@@ -218,8 +222,8 @@ class Site:
     # Children
 
     def run(self, code: str, **settings: Any) -> str:
-        """Run code in a child, and return what it printed; fails if the child does."""
-        done = subprocess.run(
+        """Run code in a child, and return its output; fails if the child does."""
+        completed = subprocess.run(
             [sys.executable, "-c", SETUP + textwrap.dedent(code)],
             env=self.environment(settings),
             cwd=ROOT,
@@ -229,8 +233,9 @@ class Site:
             timeout=LONGEST_WAIT,
             check=False,
         )
-        assert done.returncode == 0, f"The child ended with {done.returncode}:\n{done.stderr}"
-        return done.stdout.strip()
+        code = completed.returncode
+        assert code == 0, f"The child ended with {code}:\n{completed.stderr}"
+        return completed.stdout.strip()
 
     def start(self, code: str, **settings: Any) -> Child:
         """Start a child that runs code."""
@@ -238,13 +243,13 @@ class Site:
 
     @contextmanager
     def cluster(self, *, q: dict[str, Any] | None = None, **settings: Any) -> Iterator[Cluster]:
-        """Run a cluster of django-q2, from when it takes tasks until it is killed.
+        """Run a cluster of django-q2: wait until it takes tasks, and kill it at the end.
 
         Args:
-            q: Settings of this cluster, such as ``{"workers": 2}``.
-            **settings: Other settings of its processes.
+            q: More settings of this cluster, such as ``{"workers": 2}``.
+            **settings: More settings of its processes.
         """
-        settings = {"Q_CLUSTER": self.settings["Q_CLUSTER"] | _bearable(q or {})} | settings
+        settings = {"Q_CLUSTER": self.settings["Q_CLUSTER"] | _stretched(q or {})} | settings
         with self._spawn(Cluster, ["-m", "django", "qcluster"], settings) as cluster:
             eventually(lambda: cluster.ready, why="a cluster that takes tasks")
             yield cluster
@@ -253,13 +258,13 @@ class Site:
     def server(
         self, *, asgi: bool = False, kind: str = "", port: int = 0, **settings: Any
     ) -> Iterator[Server]:
-        """Run a web server: a threaded one of WSGI, or Daphne, or another one of ``SERVERS``.
+        """Run a web server: a threaded WSGI server, Daphne, or another one of ``SERVERS``.
 
         Args:
-            asgi: Whether it is Daphne.
-            kind: Which one else.
-            port: The port of Daphne; a free one if left out.
-            **settings: Other settings of its process.
+            asgi: Whether to run Daphne.
+            kind: The kind in ``SERVERS``.
+            port: The port of Daphne; a free one if 0.
+            **settings: More settings of its process.
         """
         arguments = [
             argument.format(port=port)
@@ -271,7 +276,7 @@ class Site:
 
     def environment(self, settings: dict[str, Any] | None = None) -> dict[str, str]:
         """Return the environment of a child of this site."""
-        values = self.settings | _bearable(settings or {})
+        values = self.settings | _stretched(settings or {})
         return os.environ | {
             "DJANGO_SETTINGS_MODULE": "tests.faults.site.settings",
             "FAULTS_SITE": json.dumps(values, default=str),
@@ -279,55 +284,72 @@ class Site:
             "PYTHONUNBUFFERED": "1",
         }
 
-    # Work
+    # Exports
 
     def init(self, user: str = "ada") -> str:
-        """Make a record, and the user if need be; returns the download key."""
+        """Make a download, and its user if necessary; return the download key."""
         return self.run(_INIT.format(user=user) + "print(key)")
 
     def enqueue(self, task: str, key: str, *args: Any, **kwargs: Any) -> None:
-        """Queue a task for a record, as ``init_generic_csv_download`` would, unchecked."""
+        """Queue a task for a download, without the checks of ``init_generic_csv_download``."""
         self.run(f"key = {key!r}" + _queue(task, args, kwargs))
 
     def begin(self, task: str, *args: Any, **kwargs: Any) -> str:
-        """Make a record and queue a task for it; returns the download key."""
+        """Make a download and queue a task for it; return the download key."""
         return self.run(_INIT.format(user="ada") + _queue(task, args, kwargs) + "print(key)")
 
     def begin_each(self, *tasks: str) -> dict[str, str]:
-        """Make a record and queue a task for it, for each of these; returns the download keys."""
+        """Make a download for each task, and queue the task; return the download keys."""
         code = "".join(
             _INIT.format(user="ada") + _queue(task, (), {}) + "print(key)" for task in tasks
         )
         return dict(zip(tasks, self.run(code).split(), strict=True))
 
     def go(self, name: str = "go") -> None:
-        """Let tasks go on that wait for this."""
+        """Set a flag that tasks or storages of the site wait for."""
         (self.steering / name).touch()
 
     def halt(self, name: str = "go") -> None:
-        """Let tasks wait again."""
+        """Unset a flag, or forget the messages of this name."""
         (self.steering / name).unlink(missing_ok=True)
+
+    def reset_steering(self) -> None:
+        """Unset all flags, and forget all messages."""
+        for path in self.steering.iterdir():
+            path.unlink()
+
+    def messages(self, name: str) -> list[str]:
+        """Return the lines that processes have appended with ``steering.append(name, line)``."""
+        path = self.steering / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    def until_messages(self, name: str, count: int = 1) -> list[str]:
+        """Wait until processes have appended this many lines, and return them."""
+
+        def enough() -> list[str]:
+            lines = self.messages(name)
+            return lines if len(lines) >= count else []
+
+        return eventually(enough, why=f"{count} lines in {name}")
 
     def starts(self, key: str = "") -> list[Start]:
         """Return the starts of tasks in their order, of one download or of all."""
-        path = self.steering / "starts.log"
-        lines = path.read_text().splitlines() if path.exists() else []
-        words = [line.split() for line in lines if line.startswith(key)]
+        words = [line.split() for line in self.messages("starts.log") if line.startswith(key)]
         return [Start(int(pid), attempts) for _, pid, attempts in words]
 
-    def started(self, key: str, *, times: int = 1) -> Start:
+    def until_started(self, key: str, *, number: int = 1) -> Start:
         """Wait for the n-th start of a download's task, and return it."""
-        why = f"start {times} of {key}"
-        return eventually(lambda: self.starts(key)[times - 1 :], why=why)[0]
+        why = f"start {number} of {key}"
+        return eventually(lambda: self.starts(key)[number - 1 :], why=why)[0]
 
-    # Looking
+    # Results
 
     def query(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
         """Run a statement on the database; placeholders are the driver's."""
         return self.database.query(statement, *parameters)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the downloads, the oldest first, with all their columns; keys as text."""
+        """Return the rows of all downloads, the oldest first, with keys as text."""
         rows = self.query("SELECT * FROM async_downloads_download ORDER BY timestamp")
         for row in rows:
             for name in ("id", "claim", "collection_id"):
@@ -335,11 +357,11 @@ class Site:
         return rows
 
     def row(self, key: str) -> dict[str, Any]:
-        """Return a download; an empty dictionary if there is none."""
+        """Return the row of a download; an empty dictionary if there is none."""
         return next((row for row in self.rows() if row["id"] == key), {})
 
     def until(self, key: str, **values: Any) -> dict[str, Any]:
-        """Wait until a download has these values, and return it."""
+        """Wait until the row of a download has these values, and return it."""
 
         def row_if_so() -> dict[str, Any]:
             row = self.row(key)
@@ -351,34 +373,35 @@ class Site:
             error.add_note(f"It is: {self.row(key)}")
             raise
 
-    def files(self) -> list[str]:
-        """Return the files of the storage, as paths below its root."""
-        found = self.media.rglob("*") if self.media.exists() else []
-        return sorted(path.relative_to(self.media).as_posix() for path in found if path.is_file())
+    def files(self, key: str = "") -> list[str]:
+        """Return the files of one download or of all, as paths below the storage's root."""
+        paths = self.media.rglob("*") if self.media.exists() else []
+        names = (path.relative_to(self.media).as_posix() for path in paths if path.is_file())
+        return sorted(name for name in names if key in name)
 
     def queued(self) -> int:
-        """Return how many tasks the queue holds, waiting or not yet acknowledged."""
+        """Return how many tasks of the queue are waiting or not yet acknowledged."""
         if self.broker == "orm":
             return int(self.query("SELECT COUNT(*) AS n FROM django_q_ormq")[0]["n"])
         with redis.Redis.from_url(self.broker) as client:
             return int(client.llen(f"django_q:{self.name}:q"))
 
     def results(self) -> list[dict[str, Any]]:
-        """Return what django-q2 has kept of tasks that ended: ``success``, ``attempt_count``."""
+        """Return django-q2's rows of tasks that ended: ``success``, ``attempt_count``."""
         return self.query("SELECT * FROM django_q_task ORDER BY stopped")
 
     def logs(self) -> str:
-        """Return what its long-running children have printed."""
+        """Return the output of all children that were started."""
         return "\n".join(child.log for child in self._children)
 
-    def account(self) -> str:
-        """Return all that helps to understand a failure."""
-        looks = {"Rows": self.rows, "Files": self.files, "Starts": self.starts}
-        parts = [f"{name}: {_seen(look)}" for name, look in looks.items()]
+    def diagnostics(self) -> str:
+        """Return rows, files, starts and logs, to explain a failure."""
+        readers = {"Rows": self.rows, "Files": self.files, "Starts": self.starts}
+        parts = [f"{name}: {_result(read)}" for name, read in readers.items()]
         parts += [f"--- {child.log_path.name}\n{child.log}" for child in self._children]
         return "\n".join(parts)
 
-    # Making it
+    # Internals
 
     def _spawn(self, kind: type[Any], arguments: list[str], settings: dict[str, Any]) -> Any:
         log = self.folder / f"{len(self._children)}-{kind.__name__.lower()}.log"
@@ -405,13 +428,13 @@ class Site:
     def _template_folder(cls) -> Path:
         if cls._templates is None:
             cls._templates = Path(tempfile.mkdtemp(prefix="async-downloads-faults-"))
-            # For scripts; processes of pytest-xdist end without it, after the fixtures.
+            # For scripts; in tests, a fixture of the session does it.
             atexit.register(cls.close_templates)
         return cls._templates
 
     @classmethod
     def close_templates(cls) -> None:
-        """Remove what sites of this process were copied from."""
+        """Remove the template databases of this process."""
         Database.close_templates()
         if cls._templates is not None:
             shutil.rmtree(cls._templates, ignore_errors=True)
@@ -419,7 +442,7 @@ class Site:
 
 
 def until_idle(site: Site, cluster: Cluster) -> None:
-    """Wait until nothing is queued, and the cluster has told how each task ended that it took."""
+    """Wait until the queue is empty, and the cluster has logged the end of each task."""
 
     def idle() -> bool:
         return site.queued() == 0 and cluster.deliveries == cluster.endings
@@ -427,21 +450,21 @@ def until_idle(site: Site, cluster: Cluster) -> None:
     eventually(idle, why="an idle cluster")
 
 
-def _bearable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with their short times as long as this machine needs them."""
+def _stretched(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with short times multiplied by the slowness of this machine."""
     return settings | {
         name: whole(settings[name])
-        for name in RACING
+        for name in STRETCHED
         if isinstance(settings.get(name), int | float) and settings[name] < SHORT
     }
 
 
-def _seen(look: Callable[[], object]) -> str:
-    """Return what is seen, or what went wrong: children may still be at work."""
+def _result(read: Callable[[], object]) -> str:
+    """Return the result of a function, or its error: the database may be down."""
     try:
-        return repr(look())
+        return repr(read())
     except Exception as error:
-        return f"not seen: {error!r}"
+        return f"failed: {error!r}"
 
 
 _INIT: Final = """

@@ -1,4 +1,4 @@
-"""A site made of what a text says, in an environment of its own, as a reader makes it."""
+"""A reader of the documentation, who makes a site in a new virtual environment."""
 
 import csv
 import io
@@ -23,17 +23,17 @@ from tests.snippets import Block
 
 __all__ = ["Reader", "pack"]
 
-#: What in the environment of the tests Python or Django would look at.
-OURS: Final = ("PYTHON", "DJANGO", "VIRTUAL_ENV", "TEST_", "PIP_", "PYTEST_")
+#: Prefixes of environment variables that would influence the new site.
+OUR_VARIABLES: Final = ("PYTHON", "DJANGO", "VIRTUAL_ENV", "TEST_", "PIP_", "PYTEST_")
 
 PACKAGE: Final = "django-async-downloads"
 
 
 class Reader:
-    """Does what blocks say, in their order, with nothing added.
+    """Follows code blocks in their order, and adds nothing.
 
     Attributes:
-        folder: Where the first terminal is by now.
+        folder: The current folder of the first terminal.
     """
 
     def __init__(self, folder: Path, port: int, wheels: Path):
@@ -41,9 +41,13 @@ class Reader:
         self._port = port
         self._state = folder / ".terminal"
         self._state.mkdir()
-        # Nothing is downloaded: pip finds what these tests run with, and nothing else.
+        # Nothing is downloaded: pip finds only the packages that these tests run with.
         self._outside = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(OURS)},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(OUR_VARIABLES)
+            },
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -55,12 +59,12 @@ class Reader:
         self._inside = self._outside
 
     def copy(self, folder: Path, port: int) -> Self:
-        """Return a reader with a copy of the site, to be changed in another way."""
+        """Return a reader with a copy of the site, which may be changed independently."""
         other = type(self)(folder, port, Path(self._outside["PIP_FIND_LINKS"]))
         other._inside = self._inside
         other.folder = folder / self.folder.name
         shutil.copytree(self.folder, other.folder)
-        # The environment is the same: it knows itself by the path that it was made at.
+        # A virtual environment works only at the path where it was made.
         (folder / "venv").symlink_to(self._inside["VIRTUAL_ENV"])
         return other
 
@@ -68,18 +72,18 @@ class Reader:
         """Put blocks into their files and type them into the first terminal.
 
         Returns:
-            What the last command has printed.
+            The output of the last command.
         """
-        printed = ""
+        output = ""
         for block in blocks:
             if block.in_the_site:
                 self._write(block)
             elif block.terminal == "a":
-                printed = self.type(block.body)
-        return printed
+                output = self.type(block.body)
+        return output
 
     def type(self, lines: str) -> str:
-        """Type lines into the first terminal, and return what they print."""
+        """Type lines into the first terminal, and return their output."""
         state = f"pwd >{self._state}/folder\nenv -0 >{self._state}/environment"
         done = subprocess.run(
             ["bash", "-e", "-c", f"{self.read(lines)}\n{state}"],
@@ -99,7 +103,7 @@ class Reader:
         return done.stdout
 
     def start(self, block: Block) -> Child:
-        """Type a block into a terminal of its own, in the folder that the first one is in."""
+        """Type a block into a new terminal, in the folder of the first one."""
         arguments = ["bash", "-e", "-c", self.read(block.body)]
         log = self._state / f"{block.body.split()[-1]}.log"
         return Child(arguments, env=self._outside, log=log, cwd=self.folder)
@@ -111,28 +115,28 @@ class Reader:
         path.write_text(before + self.read(block.body))
 
     def read(self, text: str) -> str:
-        """Return a text with the port and the Redis that are free for it here."""
+        """Return a text with the port and the Redis of this test."""
         text = re.sub(r"\b8000\b", str(self._port), text)
         return text.replace(services.DEFAULT_URLS["redis"], services.redis_url())
 
 
 def pack(wanted: Iterable[str], folder: Path) -> None:
-    """Make wheels of what is installed here: these requirements, and what they require.
+    """Make wheels of the installed packages that these requirements need.
 
     Args:
-        wanted: Requirements, as they are given to pip.
-        folder: Where the wheels go.
+        wanted: Requirements, as pip accepts them.
+        folder: The folder for the wheels.
     """
     waiting = [Requirement(text) for text in wanted]
     seen: set[tuple[str, str]] = set()
     while waiting:
         requirement = waiting.pop()
-        found = distribution(requirement.name)
-        extras = {(canonicalize_name(found.name), extra) for extra in ("", *requirement.extras)}
+        package = distribution(requirement.name)
+        extras = {(canonicalize_name(package.name), extra) for extra in ("", *requirement.extras)}
         if not extras - seen:
             continue
         seen |= extras
-        for text in found.requires or ():
+        for text in package.requires or ():
             needed = Requirement(text)
             if not needed.marker or any(
                 needed.marker.evaluate({"extra": extra}) for _, extra in extras
@@ -142,18 +146,18 @@ def pack(wanted: Iterable[str], folder: Path) -> None:
         _wheel(distribution(name), folder)
 
 
-def _wheel(found: Distribution, folder: Path) -> None:
-    name = re.sub(r"[-_.]+", "_", found.name)
-    info = f"{name}-{found.version}.dist-info"
+def _wheel(package: Distribution, folder: Path) -> None:
+    name = re.sub(r"[-_.]+", "_", package.name)
+    info = f"{name}-{package.version}.dist-info"
     written = []
-    with zipfile.ZipFile(folder / f"{name}-{found.version}-py3-none-any.whl", "w") as wheel:
-        for inside, path in _files(found):
+    with zipfile.ZipFile(folder / f"{name}-{package.version}-py3-none-any.whl", "w") as wheel:
+        for inside, path in _files(package):
             wheel.write(path, inside)
             written.append(inside)
-        for kept in ("METADATA", "entry_points.txt"):
-            if text := found.read_text(kept):
-                wheel.writestr(f"{info}/{kept}", text)
-                written.append(f"{info}/{kept}")
+        for file in ("METADATA", "entry_points.txt"):
+            if text := package.read_text(file):
+                wheel.writestr(f"{info}/{file}", text)
+                written.append(f"{info}/{file}")
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n")
         record = io.StringIO()
         csv.writer(record).writerows(
@@ -162,14 +166,14 @@ def _wheel(found: Distribution, folder: Path) -> None:
         wheel.writestr(f"{info}/RECORD", record.getvalue())
 
 
-def _files(found: Distribution) -> Iterable[tuple[str, Path]]:
-    """Return what of a distribution lies among the packages: its path there, and here."""
-    if canonicalize_name(found.name) == PACKAGE:
-        # It may be installed in development mode, and is where these tests are.
+def _files(package: Distribution) -> Iterable[tuple[str, Path]]:
+    """Return the files of an installed package: the path in the wheel, and the path here."""
+    if canonicalize_name(package.name) == PACKAGE:
+        # An editable install lists no files.
         paths = [path for path in (ROOT / "async_downloads").rglob("*") if path.is_file()]
         files = [(path.relative_to(ROOT).as_posix(), path) for path in paths]
     else:
-        listed = found.files or ()
+        listed = package.files or ()
         files = [(path.as_posix(), Path(str(path.locate()))) for path in listed]
     return [
         (inside, path)

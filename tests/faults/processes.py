@@ -1,14 +1,14 @@
-"""Processes of a site: what they print, who is in their group, and how they end."""
+"""Processes of a site: their output, their group, and how they end."""
 
 import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from tests.pace import LONGEST_WAIT
@@ -20,11 +20,11 @@ T = TypeVar("T")
 
 
 def eventually(condition: Callable[[], T], *, why: str) -> T:
-    """Return the first true answer of a condition that is asked again and again.
+    """Call a condition until it returns something true, and return that.
 
     Args:
-        condition: What is asked.
-        why: What is waited for, in words.
+        condition: Called every 50 ms.
+        why: What the test waits for, in words.
     """
     deadline = time.monotonic() + LONGEST_WAIT
     while not (answer := condition()):
@@ -58,54 +58,49 @@ class Child:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     @property
     def log(self) -> str:
-        """What it has printed so far, with what its children have printed."""
+        """The output so far, its children's included."""
         return self.log_path.read_text(errors="replace")
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not ended."""
         return self._popen.poll() is None
 
     def lines(self, *words: str) -> list[str]:
-        """Return the lines of its log that hold all of these words."""
+        """Return the lines of the log that contain all of these words."""
         return [line for line in self.log.splitlines() if all(word in line for word in words)]
 
     def wait(self) -> int:
-        """Wait until it has ended by itself, and return its exit code."""
+        """Wait until the process ends by itself, and return its exit code."""
         return self._popen.wait(LONGEST_WAIT)
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send SIGTERM to the process."""
         self._popen.terminate()
 
     def kill(self) -> None:
-        """Kill it alone; its children live on."""
+        """Kill the process alone; its children live on."""
         self._popen.kill()
         self._popen.wait()
 
     def interrupt(self) -> None:
-        """Press Ctrl-C in its terminal, and wait until it has ended."""
+        """Press Ctrl-C in its terminal, and wait until it ends."""
         os.killpg(self.pid, signal.SIGINT)
         self.wait()
         self.close()
 
     def terminate_all(self) -> None:
-        """Ask all of its group to end, as a service manager does."""
+        """Send SIGTERM to its whole group, as a service manager does."""
         os.killpg(self.pid, signal.SIGTERM)
 
     def close(self) -> None:
-        """Kill what is left of its group."""
-        # As long as it is not waited for, or anybody is in the group, the number is not reused.
+        """Kill the processes left in its group."""
+        # The number is not reused until the process is waited for and its group is empty.
         if self._popen.returncode is None or members(self.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -114,61 +109,61 @@ class Child:
 
 
 class Cluster(Child):
-    """A real ``qcluster``: a parent, its sentinel, and that one's workers, monitor and pusher."""
+    """A real ``qcluster``: a parent, its sentinel, and workers, monitor and pusher of that."""
 
     @property
     def sentinel(self) -> int:
-        """The process that looks after the others."""
+        """The process that restarts the workers."""
         (sentinel,) = children(self.pid)
         return sentinel
 
     @property
     def workers(self) -> list[int]:
         """The workers that are alive, the oldest first."""
-        told = re.findall(r"ready for work at (\d+)", self.log)
-        return [pid for pid in map(int, told) if alive(pid)]
+        pids = map(int, re.findall(r"ready for work at (\d+)", self.log))
+        return [pid for pid in pids if alive(pid)]
 
     @property
     def deliveries(self) -> int:
-        """How many tasks its workers have taken up."""
+        """How many tasks the workers have received."""
         return len(self.lines("processing"))
 
     @property
     def endings(self) -> int:
-        """How many of them have ended, well or badly."""
+        """How many of these tasks have ended, well or badly."""
         return len(self.lines("Processed '")) + len(self.lines("Failed '"))
 
     @property
     def errors(self) -> list[str]:
-        """The errors in its log, but for what a delivery says that leaves a task to another."""
+        """The errors in the log, but not those of deliveries that another attempt made useless."""
         return [line for line in self.lines("ERROR") if "is with another attempt" not in line]
 
     @property
     def ready(self) -> bool:
-        """Whether it takes tasks; fails if it has ended instead."""
+        """Whether the cluster takes tasks; fails if it has ended instead."""
         assert self.alive, f"The cluster has ended:\n{self.log}"
         return bool(self.lines("running.") and self.lines("pushing tasks") and self.workers)
 
 
 def kill(pid: int) -> None:
-    """Kill a process, and return when it is dead."""
+    """Kill a process, and wait until it is dead."""
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not alive(pid), why=f"the death of {pid}")
 
 
 def stop(pid: int) -> None:
-    """Stop a process (SIGSTOP), and return when it stands still."""
+    """Stop a process (SIGSTOP), and wait until the system says so."""
     os.kill(pid, signal.SIGSTOP)
-    eventually(lambda: _stat(pid)[0] == "T", why=f"{pid} standing still")
+    eventually(lambda: _stat(pid)[0] == "T", why=f"{pid} stopped")
 
 
-def cont(pid: int) -> None:
-    """Let a stopped process go on."""
+def resume(pid: int) -> None:
+    """Resume a stopped process (SIGCONT)."""
     os.kill(pid, signal.SIGCONT)
 
 
 def alive(pid: int) -> bool:
-    """Return whether there is such a process that has not ended."""
+    """Return whether a process exists and has not ended."""
     return _stat(pid)[0] not in "ZX"
 
 
@@ -182,12 +177,39 @@ def members(group: int) -> list[int]:
     return [pid for pid in _pids() if alive(pid) and _stat(pid)[2] == str(group)]
 
 
+def open_files(pid: int) -> list[str]:
+    """Return the files that a process has open; a name ends with "(deleted)" if it is."""
+    targets = []
+    for link in (PROC / str(pid) / "fd").iterdir():
+        # A file may be closed meanwhile.
+        with contextlib.suppress(OSError):
+            targets.append(str(link.readlink()))
+    return targets
+
+
+def status(pid: int) -> str:
+    """Return what ``/proc`` says about a process."""
+    return (PROC / str(pid) / "status").read_text()
+
+
+def peak_bytes(text: str) -> int:
+    """Return the most memory that a process has used, from its status in ``/proc``."""
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", text)[0]) * 1024
+
+
+def free_port() -> int:
+    """Return a port of this machine that no process listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 def _pids() -> list[int]:
     return [int(folder.name) for folder in PROC.iterdir() if folder.name.isdigit()]
 
 
 def _stat(pid: int) -> list[str]:
-    """Return what the system knows of a process: state, parent, group and more."""
+    """Return the fields of a process in ``/proc``: state, parent, group and more."""
     try:
         # The name of the program, in parentheses, may contain anything.
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()

@@ -1,19 +1,17 @@
-"""A Redis of one's own, to be stopped, filled and killed."""
+"""A private Redis that a test may stop, fill and kill."""
 
 import contextlib
 import itertools
 import shutil
 import signal
-import socket
 import subprocess
-from types import TracebackType
 from typing import Self
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.faults.processes import eventually
+from tests.faults.processes import eventually, free_port
 
 __all__ = ["RedisServer"]
 
@@ -22,42 +20,34 @@ class RedisServer:
     """A ``redis-server`` on a free port, which keeps nothing on disk.
 
     Args:
-        maxmemory: How much it holds (``"3mb"``); what is more is refused, as by
-            default, with the error ``OOM``.
+        maxmemory: The limit (``"3mb"``) beyond which writes fail with the error ``OOM``.
     """
 
     def __init__(self, maxmemory: str = "0"):
         self.maxmemory = maxmemory
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.kill()
 
     @staticmethod
     def missing() -> str:
-        """Return what it lacks on this machine; an empty text if nothing."""
+        """Return why this machine cannot run it; an empty text if it can."""
         return "" if shutil.which("redis-server") else "no redis-server is installed"
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Its URL, for a cache or a broker."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
     def answers(self) -> bool:
-        """Whether it answers within a moment."""
+        """Whether it answers within two seconds."""
         try:
             with self.client() as client:
                 return bool(client.ping())
@@ -65,14 +55,14 @@ class RedisServer:
             return False
 
     def client(self) -> "redis.Redis":
-        """Return a client that does not wait for long; close it, or use it in ``with``."""
-        never = Retry(NoBackoff(), 0)
+        """Return a client with a short timeout; close it, or use it in ``with``."""
+        no_retry = Retry(NoBackoff(), 0)
         return redis.Redis.from_url(
-            self.url, socket_timeout=2, socket_connect_timeout=2, retry=never
+            self.url, socket_timeout=2, socket_connect_timeout=2, retry=no_retry
         )
 
     def start(self) -> None:
-        """Start it, empty, and wait until it answers."""
+        """Start an empty server, and wait until it answers."""
         options = {
             "bind": "127.0.0.1",
             "port": str(self.port),
@@ -91,27 +81,27 @@ class RedisServer:
         eventually(lambda: self.answers, why="an answer of redis-server")
 
     def kill(self) -> None:
-        """Kill it; what connects is refused."""
+        """Kill the server; connections are refused then."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def restart(self) -> None:
-        """Kill it and start it anew, empty, on the same port."""
+        """Replace the server by an empty one on the same port."""
         self.kill()
         self.start()
 
     def stop(self) -> None:
-        """Let it hang: it takes connections, and never answers."""
+        """Stop the process, so that it accepts connections and never answers."""
         self._signal(signal.SIGSTOP)
 
-    def cont(self) -> None:
-        """Let it go on."""
+    def resume(self) -> None:
+        """Resume the stopped process."""
         self._signal(signal.SIGCONT)
 
     def fill(self) -> None:
-        """Fill it until it refuses to hold more."""
+        """Write until the server refuses to store more."""
         assert self.maxmemory != "0", "It has no limit."
         refused = contextlib.suppress(redis.exceptions.OutOfMemoryError)
         with self.client() as client, refused:
@@ -119,7 +109,7 @@ class RedisServer:
                 client.set(f"filler-{index}", b"x" * 1000)
 
     def flush(self) -> None:
-        """Empty it."""
+        """Delete everything in it."""
         with self.client() as client:
             client.flushall()
 

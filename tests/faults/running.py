@@ -1,4 +1,4 @@
-"""A site with a web server that is shared by the tests of a module."""
+"""A site with a web server, which the tests of a module share."""
 
 import time
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from demo import settings as demo
 from tests.faults.conftest import needs
 from tests.faults.harness import Child, Client, Server, Site, eventually
 from tests.faults.site import transactions
-from tests.faults.site.crowd import MARK
+from tests.faults.site.forks import MARK
 from tests.pace import stretched
 
-__all__ = ["Running", "ends", "run_site"]
+__all__ = ["Running", "outcomes", "run_site"]
 
-#: Calls tasks of the site as a queue would, under the package's eyes or not.
+#: Calls tasks of the site as a queue would, through the package's runner or directly.
 CALL = """
 from django.utils.module_loading import import_string
 from async_downloads.tasks import run_task
@@ -30,7 +30,7 @@ print("returned")
 
 @dataclass
 class Running:
-    """A site with a web server, and somebody who is signed in there."""
+    """A site with a web server, and a user who is signed in there."""
 
     database: str
     site: Site
@@ -38,18 +38,18 @@ class Running:
     person: Client
 
     def init(self) -> str:
-        """Make a record of this person's; returns the download key."""
-        return str(self.person.post("/init/").json["download_key"])
+        """Make a download of this user; return the download key."""
+        return self.person.begin("/init/")
 
     def call(
         self, *tasks: tuple[str, str], supervised: bool = True, timeout: float | None = None
     ) -> Child:
-        """Call tasks in a process, one after the other.
+        """Call tasks in a child process, one after the other.
 
         Args:
-            *tasks: A module of the site's and the task's name in it, and the download key.
-            supervised: Whether it is the package's runner that calls them.
-            timeout: Seconds that an SQLite is to be waited for, if not as long as elsewhere.
+            *tasks: The dotted path of a task below ``tests.faults.site``, and a download key.
+            supervised: Whether the package's runner calls the tasks.
+            timeout: Seconds to wait for a locked SQLite, if not as in the settings.
         """
         paths = [(f"tests.faults.site.{task}", key) for task, key in tasks]
         code = CALL.format(tasks=paths, supervised=supervised)
@@ -60,21 +60,17 @@ class Running:
         return self.site.start(code, DATABASES={"default": database})
 
     def clear(self, key: str) -> float:
-        """Clear a download, and return the seconds that it took."""
+        """Clear a download, and return how many seconds that took."""
         began = time.monotonic()
         assert self.person.clear(key).status == 200
         return time.monotonic() - began
 
-    def files(self, key: str) -> list[str]:
-        """Return the files of one download."""
-        return [path for path in self.site.files() if key in path]
-
     def until_percentage(self, key: str, percentage: int) -> float:
-        """Wait until the list shows so much of a download, and return when that was."""
+        """Wait until the list shows this progress of a download, and return the time."""
 
         def shown() -> bool:
-            found = {item["download_key"]: item for item in self.person.update()["downloads"]}
-            return bool(found[key]["percentage"] == percentage)
+            items = {item["download_key"]: item for item in self.person.update()["downloads"]}
+            return bool(items[key]["percentage"] == percentage)
 
         eventually(shown, why=f"{percentage} % of {key}")
         return time.time()
@@ -82,13 +78,13 @@ class Running:
 
 @contextmanager
 def run_site(database: str, *, migrated: bool = True, **settings: Any) -> Iterator[Running]:
-    """Run a site; what the machine lacks skips the test.
+    """Run a site, or skip the test if the machine lacks a part.
 
     Args:
         database: As for ``Site``. ``sqlite`` has the options of the demo for its
             database and its cache, ``sqlite-deferred`` has none.
-        migrated: Whether the tables are those of every site; else they are made for this one.
-        **settings: Any settings of Django.
+        migrated: Whether to copy the usual tables; otherwise this site migrates its own.
+        **settings: More settings of Django.
     """
     kind, _, deferred = database.partition("-")
     cache = "file" if kind == "sqlite" else "redis"
@@ -108,8 +104,8 @@ def run_site(database: str, *, migrated: bool = True, **settings: Any) -> Iterat
             yield Running(database, site, server, server.client())
 
 
-def ends(child: Child) -> dict[str, str]:
-    """Wait for a process that ends with a crowd, and return how each of the crowd ended."""
+def outcomes(child: Child) -> dict[str, str]:
+    """Wait for a child that calls ``run_in_forks``, and return how each of its jobs ended."""
     assert child.wait() == 0, child.log
-    told = [line.removeprefix(MARK) for line in child.lines() if line.startswith(MARK)]
-    return dict(line.split(": ", 1) for line in told)
+    lines = [line.removeprefix(MARK) for line in child.lines() if line.startswith(MARK)]
+    return dict(line.split(": ", 1) for line in lines)

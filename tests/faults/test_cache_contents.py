@@ -1,4 +1,4 @@
-"""What lies in the cache and is no use: poisoned, garbled, from another time. Case 33."""
+"""Values in the cache that the package did not write: garbled, malicious, or of another version."""
 
 import pickle
 from collections.abc import Iterator
@@ -21,18 +21,18 @@ from tests.factories import DownloadFactory
 
 
 class Gone:
-    """A class that is no longer there when it is loaded."""
+    """A class that is missing when its pickle is loaded."""
 
 
 def entry_with(**values: Any) -> dict[str, Any]:
-    """Return an entry of a download, newer than any row, with some values that are wrong."""
+    """Return a cache entry of a download, newer than any row, with some wrong values."""
     now = timezone.now().isoformat()
     entry: dict[str, Any] = dict.fromkeys(cache_entries.DownloadEntry.__required_keys__, "")
     return entry | {"percentage": 77, "complete": True, "state": "complete", "stamp": now} | values
 
 
 def poisons() -> dict[str, bytes]:
-    """Return what a Redis may hold instead of what was put there."""
+    """Return the bytes that a Redis may hold instead of a value of the package."""
     values: dict[str, Any] = {
         "none": None,
         "true": True,
@@ -43,21 +43,21 @@ def poisons() -> dict[str, bytes]:
         "shape-of-0.6": {"percentage": 50, "name": "orders.csv", "complete": False, "errors": ""},
         "huge-percentage": entry_with(percentage=5000),
         "negative-percentage": entry_with(percentage=-1),
-        "percentage-that-is-no-number": entry_with(percentage="77"),
+        "percentage-that-is-text": entry_with(percentage="77"),
         "percentage-that-is-nan": entry_with(percentage=float("nan")),
         "percentage-that-is-true": entry_with(percentage=True),
-        "stamp-that-is-no-time": entry_with(stamp="yesterday"),
-        "stamp-that-is-no-text": entry_with(stamp=12),
+        "stamp-that-is-not-a-time": entry_with(stamp="yesterday"),
+        "stamp-that-is-a-number": entry_with(stamp=12),
         "stamp-without-a-zone": entry_with(stamp=datetime(2999, 1, 1).isoformat()),  # noqa: DTZ001
     }
     pickled = {name: pickle.dumps(value) for name, value in values.items()}
     gone = pickle.dumps(Gone()).replace(b"Gone", b"Goon")
     return pickled | {
         "nothing": b"",
-        "no-pickle": b"\x00\xffpoison",
+        "not-a-pickle": b"\x00\xffpoison",
         "number": b"12",
         "half-a-pickle": pickle.dumps(entry_with())[:-9],
-        "pickle-of-a-lost-class": gone,
+        "pickle-of-a-missing-class": gone,
     }
 
 
@@ -65,24 +65,24 @@ POISONS: Final = (*poisons(), "wrong-type")
 
 
 class Poisoner:
-    """Puts bytes under the keys of the package, past Django."""
+    """Writes bytes under the keys of the package, without Django."""
 
     def __init__(self, client: "redis.Redis"):
         self._client = client
 
     def spoil(self, key: str, poison: str) -> None:
-        """Put one of the poisons under a key, for ever."""
+        """Write a poison under a key, without expiry."""
         self._spoil(caches["redis"].make_key(key), poison)
 
     def spoil_like(self, word: str, poison: str) -> int:
-        """Put one of the poisons under each key with this word in it, and return how many."""
+        """Write a poison under each key that contains a word, and return how many there are."""
         keys = self._keys(word)
         for key in keys:
             self._spoil(key, poison)
         return len(keys)
 
     def clear(self) -> None:
-        """Remove all that lies there, poisoned or not."""
+        """Delete all keys of the package."""
         for key in self._keys():
             self._client.delete(key)
 
@@ -100,7 +100,7 @@ class Poisoner:
 
 @pytest.fixture
 def poisoner(settings: Any) -> Iterator[Poisoner]:
-    """Let the package use Redis, and poison it."""
+    """Use Redis as the cache, and return its poisoner."""
     if not services.available("redis"):
         pytest.skip(f"no Redis at {services.redis_url()}")
     settings.ASYNC_DOWNLOADS_CACHE_NAME = "redis"
@@ -111,7 +111,7 @@ def poisoner(settings: Any) -> Iterator[Poisoner]:
 
 
 def listed(client: BrowserClient) -> dict[str, tuple[str, Any]]:
-    """Return the state and percentage of each download, as both kinds of page get them."""
+    """Return the state and percentage of each download; check that HTML and JSON agree."""
     fragment = client.get("/async_downloads/ajax_update/", headers={"HX-Request": "true"})
     answer = client.get("/async_downloads/ajax_update/")
     assert (fragment.status_code, answer.status_code) == (200, 200)
@@ -123,29 +123,29 @@ def listed(client: BrowserClient) -> dict[str, tuple[str, Any]]:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("where", ["entry", "version", "mark"])
-def test_case_33_what_is_poisoned_is_a_miss(
+def test_a_poisoned_value_is_a_cache_miss(
     where: str, poisoner: Poisoner, signed_in: BrowserClient, user: Any
 ) -> None:
-    """Case 33: whatever lies under a key of ours, people see the rows, and the export ends well."""
-    # True is what marks a download as cleared.
+    """Whatever the value, users see the rows, and the export completes."""
+    # True marks a download as cleared.
     names = [name for name in POISONS if (where, name) != ("mark", "true")]
     harmful = {}
     for poison in names:
         try:
-            live_with(poison, where, poisoner, signed_in, user)
+            poison_each_step(poison, where, poisoner, signed_in, user)
         except AssertionError as error:
             harmful[poison] = str(error).splitlines()[0]
         Download.objects.all().delete()
     assert harmful == {}
 
 
-def live_with(
+def poison_each_step(
     poison: str, where: str, poisoner: Poisoner, person: BrowserClient, user: Any
 ) -> None:
-    """Let a download live from start to end, poisoned again before each step."""
+    """Take a download from start to end, and poison the cache before each step."""
 
     def spoil() -> None:
-        # What is left alone for a moment would not be read.
+        # An open circuit breaker would skip the read.
         cache_entries._breakers.clear()
         poisoner.spoil(keys[where], poison)
 
@@ -188,10 +188,10 @@ def read_from(person: BrowserClient, url: str) -> bytes:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_case_33_a_poisoned_key_does_not_keep_the_clean_up_away(
+def test_a_poisoned_lock_does_not_stop_the_clean_up(
     poisoner: Poisoner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Case 33: the key that says that another one is at it says so for a minute at the most."""
+    """The package ignores a value that it did not write."""
     harmful = []
     for poison in POISONS:
         cache_entries._breakers.clear()
@@ -199,7 +199,7 @@ def test_case_33_a_poisoned_key_does_not_keep_the_clean_up_away(
         with monkeypatch.context() as patch:
             patch.setattr(cache_entries, "end_cleanup", lambda *arguments: None)
             tasks.cleanup_expired_downloads()
-        # That one is at it, and when the last one was.
+        # The lock, and the time of the last clean-up.
         assert poisoner.spoil_like("cleanup", poison) == 2
         DownloadFactory(complete=True, expired=True)
         tasks.cleanup_expired_downloads()
@@ -210,10 +210,10 @@ def test_case_33_a_poisoned_key_does_not_keep_the_clean_up_away(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_case_33_a_stamp_from_the_future_does_not_keep_a_dead_download_alive(
+def test_a_stamp_in_the_future_does_not_hide_a_stalled_download(
     poisoner: Poisoner, signed_in: BrowserClient, user: Any
 ) -> None:
-    """Case 33: of a worker whose clock is ahead, or of none."""
+    """The clock of a worker may be ahead, or a stranger wrote the stamp."""
     _, key = cache.init_download(user, "orders.csv")
     long_ago = timezone.now() - timedelta(hours=1)
     Download.objects.filter(pk=key).update(state="running", heard_at=long_ago)
@@ -224,10 +224,10 @@ def test_case_33_a_stamp_from_the_future_does_not_keep_a_dead_download_alive(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_case_33_a_cache_of_garbled_files_is_a_miss(
+def test_a_garbled_file_is_a_cache_miss(
     shared_cache: str, signed_in: BrowserClient, user: Any
 ) -> None:
-    """Case 33: the same for files."""
+    """The same for a cache in files."""
 
     def spoil() -> None:
         cache_entries._breakers.clear()

@@ -1,4 +1,4 @@
-"""A cache server that fails in the middle of an export and of a poll. Case 31."""
+"""A cache server that fails in the middle of an export and of a poll."""
 
 import statistics
 import time
@@ -12,18 +12,16 @@ from tests.faults.pages import Page
 
 ROWS: Final = 200_000
 
-#: Without them a server that hangs is waited for by redis-py for 5 s, or before its version 8
-#: for ever.
+#: Without them, redis-py waits 5 s for a server that hangs, and before version 8 without end.
 TIMEOUTS: Final = {"socket_timeout": 1, "socket_connect_timeout": 1}
 
-#: Exports as many rows as there are, slowed down by a pause every so many of them, and
-#: tells when it has begun in earnest, and at the end how long it took.
+#: Exports slowly; reports when a quarter of the rows is written, and at the end the seconds.
 EXPORT: Final = f"""
 import time
 from async_downloads import cache
 from tests.faults.site import steering
 _, key = cache.init_download("ada", "orders.csv")
-steering.tell("keys.log", key)
+steering.append("keys.log", key)
 
 def rows():
     yield ["id", "name"]
@@ -31,32 +29,39 @@ def rows():
         if not index % 100:
             time.sleep(0.001)
         if index == {ROWS} // 4:
-            steering.tell("amid.log", key)
+            steering.append("quarter.log", key)
         yield [index, f"name {{index}}"]
         cache.update_percentage(key, {ROWS}, index, resolution=5)
 
 began = time.monotonic()
 cache.save_download(key, rows())
-steering.tell("took.log", str(time.monotonic() - began))
+steering.append("took.log", str(time.monotonic() - began))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one export took, and the page that was open all along."""
+    """The seconds of one export, and what users noticed of the fault.
+
+    Attributes:
+        seconds: The duration of the export.
+        page: The page that was open meanwhile.
+        delay: Seconds from the end of the export until the page showed it.
+        slowest: Seconds of the slowest request of another user.
+    """
 
     seconds: float
     page: Page
-    late: float
-    used_otherwise: float
+    delay: float
+    slowest: float
 
     def line(self, name: str, healthy: float) -> str:
         """Return a line of the table."""
         return (
             f"{name:<12}{self.seconds:>7.2f} s{self.seconds / healthy:>7.2f}"
-            f"{len(self.page.asked):>7}{self.page.unchanged:>6}"
-            f"{statistics.median(asked.seconds for asked in self.page.asked) * 1000:>9.0f} ms"
-            f"{self.page.slowest:>8.2f} s{self.used_otherwise:>9.2f} s{self.late:>8.1f} s"
+            f"{len(self.page.polls):>7}{self.page.unchanged:>6}"
+            f"{statistics.median(poll.seconds for poll in self.page.polls) * 1000:>9.0f} ms"
+            f"{self.page.slowest:>8.2f} s{self.slowest:>9.2f} s{self.delay:>8.1f} s"
         )
 
 
@@ -67,23 +72,18 @@ TITLE: Final = (
 )
 
 
-def words(site: Site, name: str) -> list[str]:
-    path = site.steering / name
-    return path.read_text().split() if path.exists() else []
-
-
-def export(site: Site, fault: Callable[[], object], mend: Callable[[], object]) -> Measured:
-    """Export while a page is open, with a fault from the first quarter of the rows on."""
-    for name in ("keys.log", "amid.log", "took.log"):
-        (site.steering / name).unlink(missing_ok=True)
+def export(site: Site, fault: Callable[[], object], repair: Callable[[], object]) -> Measured:
+    """Export while a page is open; the fault begins after a quarter of the rows."""
+    for name in ("keys.log", "quarter.log", "took.log"):
+        site.halt(name)
     with site.server() as server, Page(server.client()) as page, site.start(EXPORT) as child:
-        eventually(lambda: words(site, "amid.log") or not child.alive, why="the first rows")
+        eventually(lambda: site.messages("quarter.log") or not child.alive, why="rows")
         fault()
         try:
-            otherwise = use_otherwise(server)
+            slowest = use_as_another_user(server)
             assert child.wait() == 0, child.log
             ended = time.monotonic()
-            key = words(site, "keys.log")[0]
+            (key,) = site.messages("keys.log")
             shown = f'id="download-{key}"'
             eventually(
                 lambda: any(
@@ -92,30 +92,30 @@ def export(site: Site, fault: Callable[[], object], mend: Callable[[], object]) 
                 ),
                 why="an open page that shows the file",
             )
-            late = time.monotonic() - ended
+            delay = time.monotonic() - ended
         finally:
-            mend()
+            repair()
         check(site, key, page, server, child)
-        return Measured(float(words(site, "took.log")[0]), page, late, otherwise)
+        return Measured(float(site.messages("took.log")[0]), page, delay, slowest)
 
 
-def use_otherwise(server: Server) -> float:
-    """Look at a page, start an export and clear it; return how long the slowest of them took."""
-    person, taken = server.client("grace"), []
-    for ask in (
+def use_as_another_user(server: Server) -> float:
+    """Load a page, start an export and clear it; return the seconds of the slowest request."""
+    person, seconds = server.client("grace"), []
+    for request in (
         lambda: person.get("/"),
         lambda: person.post("/start/rows/"),
         lambda: person.clear(next(iter(person.shown()))),
     ):
         began = time.monotonic()
-        assert ask().status == 200
-        taken.append(time.monotonic() - began)
+        assert request().status == 200
+        seconds.append(time.monotonic() - began)
     assert person.shown() == {}
-    return max(taken)
+    return max(seconds)
 
 
 def check(site: Site, key: str, page: Page, server: Server, child: Child) -> None:
-    """See that nothing is lost, nobody was shown an error, and the log was not flooded."""
+    """Check that the file is complete, no user saw an error, and the logs are short."""
     row = site.row(key)
     assert (row["state"], row["percentage"], row["attempts"]) == ("complete", 100, 1)
     with site.media.joinpath(row["filepath"]).open("rb") as file:
@@ -128,19 +128,19 @@ def check(site: Site, key: str, page: Page, server: Server, child: Child) -> Non
 
 
 def table(measured: dict[str, Measured]) -> list[str]:
-    """Return the lines of the table, each compared with the healthy one."""
+    """Return the lines of the table, each compared with the healthy server."""
     healthy = measured["healthy"].seconds
-    return [each.line(name, healthy) for name, each in measured.items()]
+    return [result.line(name, healthy) for name, result in measured.items()]
 
 
 def nothing() -> None:
-    """Let all be well."""
+    """Do nothing: the server is healthy, or repairs itself."""
 
 
-def test_case_31_a_redis_that_fails_loses_nothing_and_costs_a_moment(
+def test_a_redis_that_fails_loses_nothing_and_delays_little(
     new_site: NewSite, redis_server: RedisServer, report: Report
 ) -> None:
-    """Case 31: refused, hung, full, flushed and failing over, mid-export and mid-poll."""
+    """It refuses connections, hangs, is full, flushed or replaced, during export and poll."""
     redis_server.maxmemory = "3mb"
     redis_server.restart()
     cache = {
@@ -152,20 +152,18 @@ def test_case_31_a_redis_that_fails_loses_nothing_and_costs_a_moment(
     faults: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         "healthy": (nothing, nothing),
         "refused": (redis_server.kill, redis_server.start),
-        "hung": (redis_server.stop, redis_server.cont),
+        "hung": (redis_server.stop, redis_server.resume),
         "full": (redis_server.fill, redis_server.flush),
         "flushed": (redis_server.flush, nothing),
         "failed over": (redis_server.restart, nothing),
     }
-    measured = {name: export(site, fault, mend) for name, (fault, mend) in faults.items()}
+    measured = {name: export(site, fault, repair) for name, (fault, repair) in faults.items()}
     report(TITLE, table(measured))
     assert measured["healthy"].page.unchanged
 
 
-def test_case_31_a_table_of_the_cache_that_goes_missing_loses_nothing(
-    new_site: NewSite, report: Report
-) -> None:
-    """Case 31: a cache in the database, whose table is dropped mid-export and mid-poll."""
+def test_a_dropped_cache_table_loses_nothing(new_site: NewSite, report: Report) -> None:
+    """The cache is in the database; its table is dropped during export and poll."""
     site = new_site(DATABASE, cache="database")
     measured = {"healthy": export(site, nothing, nothing)}
     measured["dropped"] = export(site, lambda: site.query("DROP TABLE faults_cache"), nothing)
@@ -173,38 +171,37 @@ def test_case_31_a_table_of_the_cache_that_goes_missing_loses_nothing(
     assert measured["healthy"].page.unchanged
 
 
-#: An export whose progress goes on when the test says so.
+#: An export that reports progress and ends when the test sets a flag.
 STEPS: Final = """
 from async_downloads import cache
 from tests.faults.site import steering
 _, key = cache.init_download("ada", "orders.csv")
-steering.tell("keys.log", key)
+steering.append("keys.log", key)
 
 def rows():
-    for step in (30,):
-        steering.wait_for(f"go-{step}")
-        cache.set_percentage(key, step)
-        yield [step]
+    steering.wait_for("go-30")
+    cache.set_percentage(key, 30)
+    yield [30]
     steering.wait_for("go-100")
 
 cache.save_download(key, rows())
 """
 
 
-def test_case_31_a_worker_that_is_cut_off_from_the_cache_is_followed_all_the_same(
+def test_a_page_shows_progress_of_a_worker_that_cannot_reach_the_cache(
     new_site: NewSite, redis_server: RedisServer
 ) -> None:
-    """Case 31: the page asks a Redis that is well, and knows nothing of what the worker does."""
+    """The web process reads a healthy Redis, which the worker cannot update."""
     site = new_site("sqlite", cache=redis_server.url)
     with RedisServer() as dead:
-        nowhere = {"default": site.settings["CACHES"]["default"] | {"LOCATION": dead.url}}
+        unreachable = {"default": site.settings["CACHES"]["default"] | {"LOCATION": dead.url}}
     with site.server() as server, Page(server.client()) as page:
-        child = site.start(STEPS, CACHES=nowhere)
+        child = site.start(STEPS, CACHES=unreachable)
         for step, seen in ((30, 'value="30"'), (100, 'data-state="complete"')):
-            told = page.unchanged
-            eventually(lambda told=told: page.unchanged > told + 1, why="a page that is at rest")
+            count = page.unchanged
+            eventually(lambda count=count: page.unchanged > count + 1, why="a page at rest")
             site.go(f"go-{step}")
-            # As long as a version token lives, and then some.
+            # The version token of the cache expires after a while.
             eventually(lambda seen=seen: seen in page.html, why=f"{seen} on the page")
         assert child.wait() == 0, child.log
         assert len(child.lines("left alone")) == 1

@@ -1,7 +1,4 @@
-"""What processes share in the cache, or do not: races, keys, caches of their own.
-
-Cases 32, 34 and 35.
-"""
+"""Caches that processes share or do not share: races, keys, and caches per process."""
 
 import re
 import socket
@@ -14,14 +11,14 @@ from urllib.parse import quote
 import pytest
 from django.core.cache.backends.base import memcache_key_warnings
 
-from tests.faults.harness import NewSite, RedisServer, Site, eventually
+from tests.faults.harness import NewSite, RedisServer, eventually
 from tests.faults.pages import Page, version_of
 
-# Raced for
+# Races
 
 PROCESSES, THREADS = 5, 10
 
-#: Makes records in several threads, once all processes are there.
+#: Makes downloads in several threads, once all processes have started.
 INITS: Final = f"""
 import threading
 from django.db import connection
@@ -34,10 +31,10 @@ def init():
     barrier.wait()
     _, key = cache.init_download("ada", "orders.csv")
     connection.close()
-    steering.tell("keys.log", key)
+    steering.append("keys.log", key)
 
 threads = [threading.Thread(target=init) for _ in range({THREADS})]
-steering.tell("ready.log", "ready")
+steering.append("ready.log", "ready")
 steering.wait_for("go")
 for thread in threads:
     thread.start()
@@ -49,19 +46,19 @@ for thread in threads:
 @pytest.mark.parametrize(
     ("database", "shared_by"), [("postgres", "redis"), ("sqlite", "file"), ("mariadb", "locmem")]
 )
-def test_case_32_fifty_starts_at_once_by_one_person_are_all_listed(
+def test_fifty_downloads_that_one_user_starts_at_once_are_all_listed(
     new_site: NewSite, database: str, shared_by: str
 ) -> None:
-    """Case 32: from five processes, before there is a collection, with the page open."""
+    """Five processes make them before the collection exists, while a page is open."""
     site = new_site(database, cache=shared_by)
     with site.server() as server, Page(server.client()) as page:
         children = [site.start(INITS) for _ in range(PROCESSES)]
-        eventually(lambda: len(told(site, "ready.log")) == PROCESSES, why="all processes")
+        site.until_messages("ready.log", PROCESSES)
         site.go()
         for child in children:
             assert child.wait() == 0, child.log
             assert not child.log
-        keys = told(site, "keys.log")
+        keys = site.messages("keys.log")
         assert len(set(keys)) == PROCESSES * THREADS
         person = server.client()
         assert person.listed() == set(keys)
@@ -69,16 +66,10 @@ def test_case_32_fifty_starts_at_once_by_one_person_are_all_listed(
         pages = [person.get(f"/async_downloads/list/?page={number}").text for number in (1, 2)]
         listed = re.findall(r'id="listed-download-([0-9a-f-]{36})"', "".join(pages))
         assert sorted(listed) == sorted(keys)
-        # The menu shows the newest and tells how many there are.
+        # The menu shows the newest, and the number of all.
         eventually(lambda: f"All {len(keys)} downloads" in page.html, why="an open page")
         assert page.statuses <= {200, 204}
     assert len(site.query("SELECT * FROM async_downloads_downloadcollection")) == 1
-
-
-def told(site: Site, name: str) -> list[str]:
-    """Return what the children of a site have told in a file."""
-    path = site.steering / name
-    return path.read_text().split() if path.exists() else []
 
 
 # Keys
@@ -94,7 +85,7 @@ LABELS: Final = (
 
 USERNAMES: Final = ("two words", "x" * 150, "Zoë Ångström 北京 🎉")
 
-LIVES: Final = """
+USE_THE_CACHE: Final = """
 from django.contrib.auth import get_user_model
 from django.db import transaction
 from async_downloads import cache, tasks
@@ -113,13 +104,13 @@ for owner in [*{labels!r}, *users]:
 tasks.cleanup_expired_downloads()
 """
 
-#: A word as Redis shows it to whoever monitors it.
+#: A word in the output of Redis's ``MONITOR``.
 QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
 @contextmanager
 def monitored(server: RedisServer) -> Iterator[list[list[str]]]:
-    """Collect the words of every command that a server gets."""
+    """Collect the words of every command that a server receives."""
     commands: list[list[str]] = []
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"MONITOR\r\n")
@@ -145,15 +136,15 @@ def monitored(server: RedisServer) -> Iterator[list[list[str]]]:
 
 
 @pytest.mark.parametrize("key_format", ["async_downloads/{}", "the downloads of {} in a café"])
-def test_case_34_every_key_is_valid_on_memcached(
+def test_every_key_is_valid_on_memcached(
     new_site: NewSite, redis_server: RedisServer, key_format: str
 ) -> None:
-    """Case 34: owners with spaces, of 300 characters, of letters beyond ASCII."""
+    """Names of owners have spaces, 300 characters, or letters beyond ASCII."""
     site = new_site(
         "sqlite", cache=redis_server.url, ASYNC_DOWNLOADS_COLLECTION_KEY_FORMAT=key_format
     )
     with monitored(redis_server) as commands, site.server() as server:
-        keys = site.run(LIVES.format(usernames=USERNAMES, labels=LABELS)).split()
+        keys = site.run(USE_THE_CACHE.format(usernames=USERNAMES, labels=LABELS)).split()
         for username in USERNAMES:
             person = server.client(quote(username))
             assert sorted(person.shown().values()) == ["complete", "pending"]
@@ -169,14 +160,14 @@ def test_case_34_every_key_is_valid_on_memcached(
         assert key.isascii()
 
 
-# Unseen
+# Caches per process, and rollbacks
 
-#: An export that goes on step by step.
+#: An export that reports progress when the test sets a flag.
 STEPS: Final = """
 from async_downloads import cache
 from tests.faults.site import steering
 _, key = cache.init_download("ada", "orders.csv")
-steering.tell("keys.log", key)
+steering.append("keys.log", key)
 
 def rows():
     for step in (10, 50, 90):
@@ -190,15 +181,13 @@ cache.save_download(key, rows())
 
 
 @pytest.mark.parametrize("unshared", ["locmem", "dummy"])
-def test_case_35_a_cache_that_each_process_has_for_itself_misleads_nobody(
-    new_site: NewSite, unshared: str
-) -> None:
-    """Case 35: what the worker writes is seen with the next poll, by whatever web process."""
+def test_a_cache_per_process_never_shows_stale_progress(new_site: NewSite, unshared: str) -> None:
+    """The next poll of each web process shows what the worker has written."""
     site = new_site("sqlite", cache=unshared)
     with site.server() as server, site.server() as other:
         person, elsewhere = server.client(), other.client()
         site.start(STEPS)
-        (key,) = eventually(lambda: told(site, "keys.log"), why="a record")
+        (key,) = site.until_messages("keys.log")
         site.until(key, state="running")
         version = version_of(person.poll().text)
         for step in (10, 50, 90):
@@ -238,10 +227,10 @@ rolled_back(cache.save_download, key, [["id"], [1]])
 
 
 @pytest.mark.parametrize("database", ["postgres", "sqlite", "mariadb"])
-def test_case_35_a_cache_in_the_database_tells_nothing_of_what_was_rolled_back(
+def test_a_cache_in_the_database_does_not_show_changes_that_were_rolled_back(
     new_site: NewSite, database: str
 ) -> None:
-    """Case 35: neither the record, nor the progress, nor the file; then it is made after all."""
+    """Neither a download, nor progress, nor a file; a later attempt makes the file."""
     site = new_site(database, cache="database")
     with site.server() as server:
         person = server.client()
@@ -259,19 +248,19 @@ def test_case_35_a_cache_in_the_database_tells_nothing_of_what_was_rolled_back(
         assert (person.shown(), site.files(), server.lines("ERROR")) == ({}, [], [])
 
 
-@pytest.mark.parametrize("remembered_by", ["redis", "locmem", "nobody"])
-def test_case_35_what_is_told_as_cleared_stays_away(
+@pytest.mark.parametrize("remembered_by", ["redis", "locmem", "none"])
+def test_a_download_that_was_reported_as_cleared_does_not_come_back(
     new_site: NewSite, redis_server: RedisServer, remembered_by: str
 ) -> None:
-    """Case 35: somebody's transaction has locked the row, and only the cache could remember it."""
+    """Another transaction has locked the row, so that only the cache can remember it."""
     site = new_site("postgres", cache="locmem" if remembered_by == "locmem" else redis_server.url)
     with site.server() as server, site.server() as other:
         person, elsewhere = server.client(), other.client()
-        key = person.post("/start/rows/").json["download_key"]
+        key = person.begin("/start/rows/")
         with closing(site.database.connect()) as connection:
             connection.autocommit = False
             connection.execute("SELECT * FROM async_downloads_download FOR UPDATE")
-            if remembered_by == "nobody":
+            if remembered_by == "none":
                 redis_server.kill()
             status = person.clear(key).status
         site.run(f"from async_downloads import cache; cache.save_download({key!r}, [[1]])")

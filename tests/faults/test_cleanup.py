@@ -1,4 +1,4 @@
-"""Clean-ups: very large, killed, many at once, beside running exports. Cases 11, 47 and 49."""
+"""Clean-ups that are large, killed, many at once, or beside running exports."""
 
 import os
 import re
@@ -7,31 +7,42 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from tests.conftest import Report
-from tests.faults.harness import Child, NewSite, RedisServer, Site, cont, eventually, missing, stop
+from tests.faults.harness import (
+    Child,
+    NewSite,
+    RedisServer,
+    Site,
+    eventually,
+    missing,
+    resume,
+    stop,
+    storages,
+)
+from tests.faults.processes import peak_bytes, status
 from tests.pace import stretched
 
 pytestmark = pytest.mark.usefixtures("in_memory")
 
-# Very large, and killed
+# Large, and killed
 
-#: Expired downloads that a clean-up is killed at.
+#: The expired downloads of the clean-up that is killed.
 DOWNLOADS: Final = int(os.environ.get("FAULTS_DOWNLOADS", "4000"))
 
-#: Expired downloads that tell how much memory a clean-up takes at the least.
+#: Expired downloads of a small clean-up, to compare the memory with.
 FEW: Final = 1000
 
-#: Where Linux keeps files in memory.
-MEMORY: Final = "/dev/shm"  # noqa: S108 (what is made there has a random name)
+#: The folder of Linux whose files are in memory.
+MEMORY: Final = "/dev/shm"  # noqa: S108 (the files there have random names)
 
-#: Those who own the downloads; each has one besides that waits, and has no file.
+#: The owners of the downloads; each also has a pending download, without a file.
 OWNERS: Final = 20
 
-#: Makes complete downloads of many owners, each with a file in a folder of its own.
+#: Makes complete downloads of many owners, each with a file in its own folder.
 FILL: Final = """
 from datetime import timedelta
 from pathlib import Path
@@ -56,7 +67,7 @@ for begin in range(0, {count}, 5000):
             state="complete",
             percentage=100,
             size=0,
-            # Many share a moment.
+            # Many expire at the same time.
             expires_at=now + timedelta(hours={hours}, seconds=number // 100),
         )
         for number in range(begin, min(begin + 5000, {count}))
@@ -68,7 +79,7 @@ for begin in range(0, {count}, 5000):
     Download.objects.bulk_create(rows)
 """
 
-#: The command, and at its end what it took.
+#: Runs the command, and prints its memory and the number of its statements.
 CLEAN: Final = """
 from pathlib import Path
 from django.core.management import call_command
@@ -84,7 +95,7 @@ def count(execute, *arguments):
 print("began", flush=True)
 with connection.execute_wrapper(count):
     call_command("cleanup_downloads")
-# Not getrusage(), which counts what the process had before it became this program.
+# Not getrusage(), which includes the memory of the process before exec().
 print(Path("/proc/self/status").read_text())
 print(f"took {statements} statements")
 """
@@ -98,7 +109,7 @@ TITLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """What there is: rows, files, folders of downloads."""
+    """The numbers of rows, files, and folders of downloads."""
 
     rows: int
     files: int
@@ -106,7 +117,7 @@ class Stock:
 
     @classmethod
     def of(cls, site: Site) -> "Stock":
-        """Count."""
+        """Count them in a site."""
         return cls(count_rows(site), len(site.files()), len(folders(site)))
 
     def __str__(self) -> str:
@@ -114,7 +125,7 @@ class Stock:
 
 
 def fill(site: Site, count: int, *, hours: int) -> None:
-    """Make downloads that expire in so many hours, or have."""
+    """Make downloads that expire in so many hours; negative if they have expired."""
     with site.start(FILL.format(count=count, hours=hours, owners=OWNERS)) as child:
         assert child.wait() == 0, child.log
 
@@ -131,15 +142,15 @@ def folders(site: Site) -> set[str]:
 
 def keys(site: Site) -> set[str]:
     rows = site.query("SELECT id FROM async_downloads_download")
-    # SQLite has them without dashes.
+    # SQLite stores them without dashes.
     return {str(uuid.UUID(str(row["id"]))) for row in rows}
 
 
 def clean(site: Site, *, kill_below: int = 0) -> tuple[int, int, float]:
-    """Run the command, killed amid a batch once there are no more rows than this.
+    """Run the command; kill it within a batch once there are no more rows than this.
 
     Returns:
-        The most memory that it took, in MB; its statements; its seconds.
+        Its peak memory in bytes, its statements, its seconds.
     """
     with site.start(CLEAN) as child:
         eventually(lambda: child.lines("began"), why="the start of the clean-up")
@@ -147,88 +158,80 @@ def clean(site: Site, *, kill_below: int = 0) -> tuple[int, int, float]:
         while kill_below and child.alive:
             if count_rows(site) <= kill_below:
                 stop(child.pid)
-                # Amid a batch: files of it are gone, and its rows are not yet.
+                # Within a batch: some of its files are deleted, and its rows are not yet.
                 if count_rows(site) > len(folders(site)) + OWNERS:
-                    status = Path(f"/proc/{child.pid}/status").read_text()
+                    peak = peak_bytes(status(child.pid))
                     child.kill()
-                    return peak_in(status), 0, time.monotonic() - began
-                cont(child.pid)
+                    return peak, 0, time.monotonic() - began
+                resume(child.pid)
             time.sleep(0.02)
         assert child.wait() == 0, child.log
         seconds = time.monotonic() - began
         (statements,) = re.findall(r"took (\d+) statements", child.log)
         assert not child.lines("ERROR")
-        return peak_in(child.log), int(statements), seconds
-
-
-def peak_in(status: str) -> int:
-    """Return the most memory that a process has taken, in MB, from its status in /proc."""
-    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) // 1024
+        return peak_bytes(child.log), int(statements), seconds
 
 
 @pytest.fixture
 def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make sites where removing a folder does not wait for a disk, unless told otherwise."""
+    """Make sites in memory, so that deleting a folder is quick, unless ``TMPDIR`` is set."""
     if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK):
         monkeypatch.setattr(tempfile, "tempdir", MEMORY)
 
 
-def test_case_47_a_clean_up_that_is_killed_half_way_is_finished_by_the_next(
-    new_site: NewSite, report: Report
-) -> None:
-    """Case 47: constant memory, a steady number of queries, no orphan either way."""
+def test_the_next_clean_up_finishes_one_that_was_killed(new_site: NewSite, report: Report) -> None:
+    """Memory is constant, queries are few per batch, and no file is orphaned."""
     site = new_site("sqlite" if missing("postgres") else "postgres")
     fill(site, 50, hours=1)
-    strangers = [site.media / name for name in ("logo.png", "downloads/readme.txt")]
-    for path in strangers:
-        path.write_bytes(b"a stranger's")
-    left, kept = Stock.of(site), set(site.files())
+    foreign = [site.media / name for name in ("logo.png", "downloads/readme.txt")]
+    for path in foreign:
+        path.write_bytes(b"not ours")
+    initial, kept = Stock.of(site), set(site.files())
     lines = []
 
-    def note(name: str, before: Stock, took: tuple[int, int, float]) -> None:
-        peak, statements, seconds = took
+    def note(name: str, before: Stock, cost: tuple[int, int, float]) -> None:
+        peak, statements, seconds = cost
         after = Stock.of(site)
         batch = f"{statements * 500 / (before.rows - after.rows):>12.1f}" if statements else ""
-        lines.append(f"{name:<10}{before}  ->{after}{peak:>9} MB{seconds:>8.1f} s{batch:>12}")
+        lines.append(f"{name:<10}{before}  ->{after}{peak >> 20:>9} MB{seconds:>8.1f} s{batch:>12}")
 
     fill(site, FEW, hours=-1)
     before, few = Stock.of(site), clean(site)
     note("a few", before, few)
-    assert Stock.of(site) == left
+    assert Stock.of(site) == initial
     fill(site, DOWNLOADS, hours=-1)
     before, killed = Stock.of(site), clean(site, kill_below=DOWNLOADS // 2)
     note("killed", before, killed)
     before = Stock.of(site)
     assert before.folders + OWNERS < before.rows <= DOWNLOADS // 2
-    # What the next one could not find: a file without a row, or an empty folder without one.
+    # The next clean-up could not find a folder without a row.
     assert folders(site) <= keys(site)
     rest = clean(site)
     note("the rest", before, rest)
     report(TITLE, lines)
-    assert Stock.of(site) == left
+    assert Stock.of(site) == initial
     assert set(site.files()) == kept
     assert max(killed[0], rest[0]) <= few[0] * 1.2
 
 
 # Many at once
 
-#: Cleans up again and again until the test says go, and tells what it removed.
+#: Cleans up repeatedly until the test sets ``end``, and prints how much it removed.
 CLEANER: Final = """
 import time
 from async_downloads import store
 from tests.faults.site import steering
-steering.tell("ready.log", "ready")
+steering.append("ready.log", "ready")
 steering.wait_for("begin")
 downloads = collections = 0
-while not steering.told("end"):
+while not steering.is_set("end"):
     done = store.clean_up()
     downloads, collections = downloads + done.downloads, collections + done.collections
     time.sleep(0.02)
 print(downloads, collections)
 """
 
-#: Makes expired downloads, some without their files: of owners who have nothing else,
-#: and of owners who have.
+#: Makes expired downloads, some without their files; half of the owners have others, too.
 MIXED: Final = """
 from datetime import timedelta
 from django.core.files.storage import default_storage
@@ -248,14 +251,14 @@ for owner in range(3):
     Download.objects.filter(pk=key).update(expires_at=timezone.now() + timedelta(hours=1))
 """
 
-#: Exports, in a transaction if it is told so, where the row is let alone until the end.
+#: Exports; inside a transaction, the row is not written before the end.
 EXPORT: Final = """
 from contextlib import nullcontext
 from django.db import transaction
 from async_downloads import cache
 from tests.faults.site import tasks, steering
 _, key = cache.init_download("ada", "orders.csv")
-steering.tell("keys.log", key)
+steering.append("keys.log", key)
 with {context}:
     tasks.steady(key)
 """
@@ -270,22 +273,20 @@ with {context}:
         ("sqlite", "nullcontext()"),
     ],
 )
-def test_case_49_four_clean_ups_at_once_leave_a_running_export_alone(
+def test_four_clean_ups_at_once_leave_a_running_export_alone(
     new_site: NewSite, database: str, context: str
 ) -> None:
-    """Case 49: it outlasts its own expiry; absent files count as done; each row goes once."""
-    # The export lives on by its signs of life alone.
+    """The export outlasts its expiry, missing files are ignored, each row is counted once."""
+    # Only its heartbeats keep the export alive.
     site = new_site(database, ASYNC_DOWNLOADS_TIMEOUT=2, ASYNC_DOWNLOADS_STALLED_AFTER=1)
     site.run(MIXED)
     export = site.start(EXPORT.format(context=context))
     cleaners = [site.start(CLEANER) for _ in range(4)]
-    ready = site.steering / "ready.log"
-    eventually(lambda: ready.exists() and len(ready.read_text().split()) == 4, why="all four")
-    eventually((site.steering / "keys.log").exists, why="a record")
-    key = (site.steering / "keys.log").read_text().strip()
-    site.started(key)
+    site.until_messages("ready.log", 4)
+    (key,) = site.until_messages("keys.log")
+    site.until_started(key)
     site.go("begin")
-    eventually(lambda: count_rows(site) == 4, why="nothing but what is alive")
+    eventually(lambda: count_rows(site) == 4, why="only live downloads")
     time.sleep(stretched(3))
     assert site.row(key)["state"] in {"pending", "running"}
     site.go()
@@ -293,7 +294,7 @@ def test_case_49_four_clean_ups_at_once_leave_a_running_export_alone(
     site.go("end")
     assert export.wait() == 0, export.log
     removed = [end_of(cleaner) for cleaner in cleaners]
-    assert [sum(each) for each in zip(*removed, strict=True)] == [6 * 8, 3]
+    assert [sum(counts) for counts in zip(*removed, strict=True)] == [6 * 8, 3]
     assert len(site.rows()) == len(site.files()) == 4
     assert row["filepath"] in site.files()
     owners = site.query("SELECT label FROM async_downloads_downloadcollection ORDER BY label")
@@ -301,14 +302,14 @@ def test_case_49_four_clean_ups_at_once_leave_a_running_export_alone(
 
 
 def end_of(cleaner: Child) -> tuple[int, int]:
-    """Wait for the end of a clean-up, and return what it removed."""
+    """Wait for the end of a cleaner, and return how many downloads and collections it removed."""
     assert cleaner.wait() == 0, cleaner.log
     assert not cleaner.lines("ERROR")
     downloads, collections = cleaner.log.split()[-2:]
     return int(downloads), int(collections)
 
 
-#: Runs the task of the schedule in as many threads at once.
+#: Runs the task of the schedule in several threads at once.
 SCHEDULED: Final = """
 import threading
 from django.db import connection
@@ -325,31 +326,25 @@ for thread in threads:
     thread.join()
 """
 
-HELD: Final = {
-    "default": {"BACKEND": "tests.faults.site.odd_storages.HeldStorage"},
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-}
-
 
 @pytest.mark.parametrize("shared_by", ["redis", "database"])
-def test_case_11_of_thirty_one_clean_ups_one_works_and_thirty_stand_back(
+def test_only_one_of_thirty_one_clean_ups_works_at_a_time(
     new_site: NewSite, redis_server: RedisServer, shared_by: str
 ) -> None:
-    """Case 11: while one is at it, however long it takes; the next one is free to start."""
+    """The others return at once, however long it takes; a later one may start."""
     cache = redis_server.url if shared_by == "redis" else shared_by
-    site = new_site("postgres", cache=cache, STORAGES=HELD)
+    site = new_site("postgres", cache=cache, STORAGES=storages("SlowlyDeletingStorage"))
     fill(site, 5, hours=-1)
     site.go("hold")
     first = site.start(SCHEDULED.format(number=1))
-    deleting = site.steering / "deleting.log"
-    eventually(deleting.exists, why="a clean-up that has begun")
+    site.until_messages("deleting.log")
     others = [site.start(SCHEDULED.format(number=15)) for _ in range(2)]
     for other in others:
         assert other.wait() == 0, other.log
         assert len(other.lines("Another process is cleaning up")) == 15
-    assert len(deleting.read_text().splitlines()) == 1
+    assert len(site.messages("deleting.log")) == 1
     if shared_by == "redis":
-        # Should it be killed, the next one need not wait for ever.
+        # The lock expires, in case its process is killed.
         with redis_server.client() as client:
             (key,) = client.scan_iter(match="*cleanup*")
             assert 0 < client.ttl(key) <= 60
@@ -363,10 +358,10 @@ def test_case_11_of_thirty_one_clean_ups_one_works_and_thirty_stand_back(
 
 
 @pytest.mark.parametrize("database", ["postgres", "sqlite", "mariadb"])
-def test_case_11_thirty_one_clean_ups_that_cannot_see_each_other_are_harmless(
+def test_thirty_one_clean_ups_without_a_shared_cache_are_harmless(
     new_site: NewSite, database: str
 ) -> None:
-    """Case 11: with a cache that they do not share, all of them work at once."""
+    """All of them work at the same time."""
     site = new_site(database, cache="locmem")
     fill(site, 400, hours=-1)
     fill(site, 10, hours=1)
@@ -375,9 +370,9 @@ def test_case_11_thirty_one_clean_ups_that_cannot_see_each_other_are_harmless(
         assert child.wait() == 0, child.log
         assert not child.lines("ERROR")
         assert "Traceback" not in child.log
-    # A row that one of them had only looked at may have been skipped by the others.
+    # The others may have skipped a row that one of them had locked without deleting it.
     with site.start(SCHEDULED.format(number=1)) as last:
         assert last.wait() == 0, last.log
-    told: Any = re.findall(r"Removed (\d+) expired downloads", site.logs())
-    assert (len(told), sum(map(int, told))) == (32, 400)
+    counts = re.findall(r"Removed (\d+) expired downloads", site.logs())
+    assert (len(counts), sum(map(int, counts))) == (32, 400)
     assert len(site.files()) == 10

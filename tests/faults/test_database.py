@@ -1,21 +1,18 @@
-"""Rows and connections that go away under a worker, and workers that do. Cases 15, 16, 18, 19."""
+"""Rows and connections that disappear during an export, and workers that die."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.harness import NewSite, Site, eventually
-from tests.faults.running import Running, ends, run_site
+from tests.faults.harness import NewSite, Site, eventually, storages
+from tests.faults.running import Running, outcomes, run_site
 from tests.faults.site import transactions
 
-STORAGES = {
-    "default": {"BACKEND": "tests.faults.site.dying_storage.DyingStorage"},
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-}
+STORAGES = storages("KillingStorage")
 
 DUMMY = "django.core.cache.backends.dummy.DummyCache"
 
-#: How the administration of a server finds and ends the connections of others to this database.
+#: Statements that list and end the other connections to this database.
 CONNECTIONS = {
     "postgres": (
         "SELECT pid AS id FROM pg_stat_activity "
@@ -32,7 +29,7 @@ CONNECTIONS = {
 
 @pytest.fixture(scope="module", params=["postgres", "mariadb"])
 def module_running(request: pytest.FixtureRequest) -> Iterator[Running]:
-    """Run a site for as long as this module has tests of its database."""
+    """The site that the tests of this module share."""
     with run_site(request.param, ASYNC_DOWNLOADS_STALLED_AFTER=2, STORAGES=STORAGES) as running:
         yield running
 
@@ -40,19 +37,17 @@ def module_running(request: pytest.FixtureRequest) -> Iterator[Running]:
 # Stale rows
 
 
-def delete_behind_its_back(running: Running, key: str) -> None:
+def delete_by_sql(running: Running, key: str) -> None:
     """Delete a row without Django."""
     column = "id" if running.database == "postgres" else "REPLACE(id, '-', '')"
     value = key if running.database == "postgres" else key.replace("-", "")
-    statement = f"DELETE FROM async_downloads_download WHERE {column} = %s"  # noqa: S608 (ours)
+    statement = f"DELETE FROM async_downloads_download WHERE {column} = %s"  # noqa: S608 (a constant)
     running.site.query(statement, value)
 
 
 @pytest.mark.parametrize("cleared", [True, False])
-def test_case_15_a_worker_with_a_stale_row_brings_nothing_back(
-    running: Running, cleared: bool
-) -> None:
-    """Case 15: cleared by its owner, or deleted behind our back, while it is written or stored."""
+def test_a_worker_never_restores_a_deleted_row(running: Running, cleared: bool) -> None:
+    """Its owner clears it, or SQL deletes it, while the file is written or stored."""
     site = running.site
     writing, storing = running.init(), running.init()
     site.go("hold")
@@ -60,13 +55,13 @@ def test_case_15_a_worker_with_a_stale_row_brings_nothing_back(
         running.call(("tasks.steady", writing)) as writer,
         running.call(("tasks.rows", storing)) as storer,
     ):
-        site.started(writing)
-        eventually((site.steering / "stored.log").exists, why="a file that is stored")
+        site.until_started(writing)
+        site.until_messages("stored.log")
         for key in (writing, storing):
             if cleared:
                 running.clear(key)
             else:
-                delete_behind_its_back(running, key)
+                delete_by_sql(running, key)
         site.go("release")
         for child in (writer, storer):
             assert child.wait() == 0, child.log
@@ -74,7 +69,7 @@ def test_case_15_a_worker_with_a_stale_row_brings_nothing_back(
     for key in (writing, storing):
         assert site.row(key) == {}
         assert key not in running.person.shown()
-        assert running.files(key) == []
+        assert running.site.files(key) == []
 
 
 STALE = """
@@ -82,7 +77,7 @@ from async_downloads import cache
 from tests.faults.site import steering
 key = {key!r}
 cache.set_percentage(key, 10)
-steering.started(key)
+steering.record_start(key)
 steering.wait_for("go")
 cache.set_percentage(key, 20)
 cache.update_percentage(key, 10, 5)
@@ -91,44 +86,42 @@ cache.save_download(key, [["id"]])
 """
 
 
-def test_case_15_reports_of_a_row_that_is_gone_bring_nothing_back(
-    running: Running, key: str
-) -> None:
-    """Case 15: from a process that has seen the row, and has its entry in the cache."""
+def test_progress_and_errors_never_restore_a_deleted_row(running: Running, key: str) -> None:
+    """The process has read the row, and has a cache entry of it."""
     site = running.site
     with site.start(STALE.format(key=key)) as child:
-        site.started(key)
+        site.until_started(key)
         running.clear(key)
         site.go()
         assert child.wait() == 0, child.log
     assert site.row(key) == {}
     assert key not in running.person.shown()
-    assert running.files(key) == []
+    assert running.site.files(key) == []
 
 
 # Connections that die
 
 
-#: Works that have a connection when they wait, and need it after that.
-WORKS = """
+#: Jobs that open a connection, wait for ``go``, and need the connection after that.
+JOBS = """
 from django.db import transaction
 from async_downloads import cache
 from async_downloads.tasks import run_task
 from tests.faults.site import steering, tasks, transactions
-from tests.faults.site.crowd import crowd
+from tests.faults.site.forks import run_in_forks
 
 keys = {keys!r}
 SITE = "tests.faults.site."
 
 def wait_for_go(key):
-    steering.started(key)
+    steering.record_start(key)
     steering.wait_for("go")
 
 def idle(key):
     wait_for_go(key)
     run_task(SITE + "transactions.plain", key)
 
-def idle_asking(key):
+def idle_then_reading(key):
     wait_for_go(key)
     run_task(SITE + "tasks.rows", key)
 
@@ -136,45 +129,45 @@ def idle_bare(key):
     wait_for_go(key)
     transactions.plain(key)
 
-def tell(key):
+def report(key):
     wait_for_go(key)
-    cache.set_error(key, transactions.TOLD)
+    cache.set_error(key, transactions.OWNER_MESSAGE)
 
-def tell_within(key):
+def report_within(key):
     with transaction.atomic():
         wait_for_go(key)
-        cache.set_error(key, transactions.TOLD)
+        cache.set_error(key, transactions.OWNER_MESSAGE)
 
 def progress(key):
     wait_for_go(key)
     cache.set_percentage(key, 40)
 
-works = {{
+jobs = {{
     "between rows": lambda key: run_task(SITE + "tasks.steady", key),
     "between rows, another executor": tasks.supervised["steady"],
-    "in the middle of a query's rows": lambda key: run_task(SITE + "transactions.asking", key),
+    "between a query's rows": lambda key: run_task(SITE + "transactions.reading_rows", key),
     "within": lambda key: run_task(SITE + "transactions.within", key),
     "within, bare": transactions.within,
     "idle": idle,
-    "idle, and the task asks": idle_asking,
+    "idle, and the task reads": idle_then_reading,
     "idle, bare": idle_bare,
-    "before a report": tell,
-    "before a report, within": tell_within,
+    "before a report": report,
+    "before a report, within": report_within,
     "before progress": progress,
 }}
-crowd({{name: (lambda name=name: works[name](keys[name])) for name in works}})
+run_in_forks({{name: (lambda name=name: jobs[name](keys[name])) for name in jobs}})
 """
 
-#: For each of them the state that the row ends in, and whether the call returns. Three do not:
-#: the transaction that they were about to commit is gone, with what they wrote besides.
-ENDS = {
+#: The final state of each row, and whether the call returns. Three calls raise an error, because
+#: the caller's transaction is lost.
+OUTCOMES = {
     "between rows": ("complete", True),
     "between rows, another executor": ("complete", True),
-    "in the middle of a query's rows": ("failed", True),
+    "between a query's rows": ("failed", True),
     "within": ("failed", False),
     "within, bare": ("failed", False),
     "idle": ("complete", True),
-    "idle, and the task asks": ("complete", True),
+    "idle, and the task reads": ("complete", True),
     "idle, bare": ("complete", True),
     "before a report": ("failed", True),
     "before a report, within": ("failed", False),
@@ -182,71 +175,73 @@ ENDS = {
 }
 
 
-def test_case_16_a_connection_that_dies_loses_no_end(running: Running) -> None:
-    """Case 16: whenever it dies, the download is complete with its file, or says that it failed."""
+def test_an_export_ends_with_a_file_or_an_error_though_its_connection_died(
+    running: Running,
+) -> None:
+    """The connection may die at any time, also between rows and before a report."""
     site = running.site
-    keys = {name: running.init() for name in ENDS}
-    with site.start(WORKS.format(keys=keys)) as child:
+    keys = {name: running.init() for name in OUTCOMES}
+    with site.start(JOBS.format(keys=keys)) as child:
         for key in keys.values():
-            site.started(key)
-        assert hang_up(running) >= len(keys)
-        beat = site.row(keys["between rows"])["heard_at"]
+            site.until_started(key)
+        assert end_connections(running) >= len(keys)
+        heartbeat = site.row(keys["between rows"])["heard_at"]
         eventually(
-            lambda: site.row(keys["between rows"])["heard_at"] > beat, why="another sign of life"
+            lambda: site.row(keys["between rows"])["heard_at"] > heartbeat, why="a heartbeat"
         )
         site.go()
-        ended = ends(child)
+        ended = outcomes(child)
     rows = {row["id"]: row for row in site.rows()}
     shown = {name: (rows[key]["state"], ended[name] == "None") for name, key in keys.items()}
-    assert shown == ENDS, ended
+    assert shown == OUTCOMES, ended
     for name, key in keys.items():
         row = rows[key]
         complete = row["state"] == "complete"
-        assert running.files(key) == ([row["filepath"]] if complete else []), name
+        assert running.site.files(key) == ([row["filepath"]] if complete else []), name
         assert bool(row["errors"]) == (row["state"] == "failed"), name
-        assert ("before a report" in name) == (row["errors"] == transactions.TOLD), name
+        assert ("before a report" in name) == (row["errors"] == transactions.OWNER_MESSAGE), name
         assert running.person.shown()[key].replace("stalled", "pending") == row["state"]
         assert "terminat" not in row["errors"], name
 
 
-def test_case_16_a_connection_that_dies_before_the_last_write_costs_nothing(
+def test_an_export_completes_though_its_connection_dies_before_the_last_write(
     running: Running, key: str
 ) -> None:
-    """Case 16: the file is stored, and the row is yet to learn of it."""
+    """The file is stored, but the row is not updated yet."""
     site = running.site
     site.go("hold")
     with running.call(("tasks.rows", key)) as child:
-        eventually((site.steering / "stored.log").exists, why="a file that is stored")
-        assert hang_up(running)
+        site.until_messages("stored.log")
+        assert end_connections(running)
         site.go("release")
         assert child.wait() == 0, child.log
     row = site.row(key)
     assert (row["state"], row["attempts"]) == ("complete", 1)
-    assert running.files(key) == [row["filepath"]]
+    assert running.site.files(key) == [row["filepath"]]
     assert running.person.shown()[key] == "complete"
 
 
-def hang_up(running: Running) -> int:
+def end_connections(running: Running) -> int:
     """End all connections to the database, and return how many there were."""
     find, end = CONNECTIONS[running.database]
-    found = [row["id"] for row in running.site.query(find)]
-    for number in found:
+    numbers = [row["id"] for row in running.site.query(find)]
+    for number in numbers:
         running.site.query(end.format(id=number))
-    return len(found)
+    return len(numbers)
 
 
 # Deaths between the storage and the row
 
 
-def test_case_19_a_retry_leaves_one_whole_file(new_site: NewSite) -> None:
-    """Case 19: the worker dies when the file is stored, and another one makes it again."""
+def test_a_retry_after_a_kill_leaves_one_complete_file(new_site: NewSite) -> None:
+    """The worker dies once the file is stored, and another attempt builds it again."""
     site = new_site("postgres", q={"retry": 1}, ASYNC_DOWNLOADS_STALLED_AFTER=1, STORAGES=STORAGES)
     site.go("die")
     key = site.begin("rows")
     with site.cluster():
         row = site.until(key, state="complete", attempts=2)
         eventually(lambda: site.queued() == 0, why="an empty queue")
-    assert (site.steering / "stored.log").exists()
+    assert site.messages("stored.log")
     assert site.files() == [row["filepath"]]
     assert site.media.joinpath(row["filepath"]).read_text().count("name") == 4
     assert clean_up(site) == "Removed 0 orphan files."
@@ -257,43 +252,43 @@ def test_case_19_a_retry_leaves_one_whole_file(new_site: NewSite) -> None:
 DIE = """
 from async_downloads.tasks import run_task
 from tests.faults.site import steering
-from tests.faults.site.crowd import crowd
+from tests.faults.site.forks import run_in_forks
 for key in {keys!r}:
     (steering.folder() / "die").touch()
-    crowd({{key: lambda: run_task("tests.faults.site.tasks.rows", key)}})
+    run_in_forks({{key: lambda: run_task("tests.faults.site.tasks.rows", key)}})
 """
 
 
-def test_case_19_a_file_that_nobody_retries_goes_with_its_row_or_as_an_orphan(
+def test_the_file_of_a_killed_worker_is_deleted_with_its_row_or_as_an_orphan(
     running: Running,
 ) -> None:
-    """Case 19: cleared, expired, or the row deleted behind our back."""
+    """The download is cleared, has expired, or SQL has deleted its row."""
     site = running.site
     keys = cleared, expired, deleted = [running.init() for _ in range(3)]
     with site.start(DIE.format(keys=keys)) as child:
-        assert ends(child) == dict.fromkeys(keys, "killed by 9")
+        assert outcomes(child) == dict.fromkeys(keys, "killed by 9")
     for key in keys:
-        assert running.files(key)
+        assert running.site.files(key)
         assert site.row(key)["state"] == "running"
     running.clear(cleared)
-    delete_behind_its_back(running, deleted)
-    assert running.files(cleared) == []
-    assert running.files(deleted)
+    delete_by_sql(running, deleted)
+    assert running.site.files(cleared) == []
+    assert running.site.files(deleted)
     eventually(lambda: running.person.shown()[expired] == "stalled", why="a stalled export")
     site.query("UPDATE async_downloads_download SET expires_at = timestamp")
-    # Its entry would still speak for the dead; by the time that the row expires it is gone.
-    told = clean_up(site, CACHES={"default": {"BACKEND": DUMMY}})
-    assert told == "Removed 1 orphan file."
-    # It has failed first, and is kept for as long as others.
+    # The cache entry has a recent heartbeat; in production it expires before the row.
+    last_line = clean_up(site, CACHES={"default": {"BACKEND": DUMMY}})
+    assert last_line == "Removed 1 orphan file."
+    # The clean-up marks it as failed first, and it expires like others.
     assert site.row(expired)["state"] == "failed"
     site.query("UPDATE async_downloads_download SET expires_at = timestamp")
     clean_up(site, CACHES={"default": {"BACKEND": DUMMY}})
-    assert [running.files(key) for key in keys] == [[], [], []]
+    assert [running.site.files(key) for key in keys] == [[], [], []]
     assert site.row(expired) == {}
 
 
 def clean_up(site: Site, **settings: object) -> str:
-    """Clean up with everything, and return the last line that is told."""
+    """Clean up, orphans included, and return the last line of the output."""
     code = """
     from django.core.management import call_command
     call_command("cleanup_downloads", "--orphans", "--min-age", "0")
@@ -342,14 +337,14 @@ print(f"{{time.monotonic() - began:.2f}}")
 """
 
 
-def test_case_18_a_million_calls_write_no_more_than_the_steps(running: Running) -> None:
-    """Case 18: the last one is never lost, whatever is told in between."""
+def test_a_million_progress_calls_write_only_each_step(running: Running) -> None:
+    """The last call is never lost, whatever the values in between."""
     site = running.site
     alone, strides, saved = (running.init() for _ in range(3))
     code = MILLION.format(alone=alone, strides=strides, saved=saved)
     *writes, took = site.run(code).splitlines()
-    print(f"\n{running.database}: 2.1 million calls in {took} s")  # noqa: T201 (to be seen, with -s)
-    # Ten steps each; back to 0 and on to 75 %; and the claim and the completion.
+    print(f"\n{running.database}: 2.1 million calls in {took} s")  # noqa: T201 (shown with -s)
+    # Ten steps each; two more for 0 and 75 %; and two more for the claim and the completion.
     assert [int(number) for number in writes] == [10, 12, 12]
     assert site.row(alone)["percentage"] == 100
     assert site.row(strides)["percentage"] == 70

@@ -1,4 +1,4 @@
-"""Databases of PostgreSQL that hold other characters than Unicode's."""
+"""PostgreSQL databases in other encodings than UTF-8."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.faults.harness import NewSite
 
 
 def encoded(encoding: str) -> type[Database]:
-    """Return the kind of database that has an encoding."""
+    """Return a kind of database with this encoding."""
     name = encoding.lower()
 
     class Encoded(Postgres):
@@ -40,17 +40,17 @@ row = Download.objects.get()
 print(ascii([row.state, row.filename, row.errors]))
 """
 
-#: What is kept of the file's name and of the error.
-KEPT = {
+#: The file name and the error text in the row.
+STORED = {
     "LATIN1": ("caf\xe9 _.csv", "caf\xe9 \\u540d \\U0001f600 \\x00 \\ud83d"),
     "SQL_ASCII": ("caf\xe9 \u540d.csv", "caf\xe9 \u540d \U0001f600 \\x00 \\ud83d"),
 }
 
 
-@pytest.mark.parametrize("encoding", KEPT)
+@pytest.mark.parametrize("encoding", STORED)
 def test_a_failure_is_recorded_in_a_database_of_another_encoding(
     new_site: NewSite, encoding: str
 ) -> None:
     needs("postgres")
     site = new_site(encoded(encoding))
-    assert site.run(FAIL) == ascii(["failed", *KEPT[encoding]])
+    assert site.run(FAIL) == ascii(["failed", *STORED[encoding]])

@@ -1,4 +1,4 @@
-"""Users of another kind, and owners who are gone. Case 21."""
+"""Users of a custom model, and owners who are deleted or inactive."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.faults.running import Running, run_site
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def members(request: pytest.FixtureRequest) -> Iterator[Running]:
-    """Run a site whose users have a UUID and an e-mail address."""
+    """A site whose users have a UUID and an e-mail address."""
     apps = [app for app in project_settings.INSTALLED_APPS if app != "tests.shop"]
     with run_site(
         request.param,
@@ -41,12 +41,12 @@ gone = Member.objects.create(email="gone@example.com")
 stale = Member.objects.get(pk=gone.pk)
 pk = gone.pk
 gone.delete()
-for nobody in (
+for owner in (
     AnonymousUser(), SimpleLazyObject(AnonymousUser), Member(email="new@example.com"),
     gone, pk, stale, None,
 ):
     try:
-        cache.init_download(nobody, "orders.csv")
+        cache.init_download(owner, "orders.csv")
     except Exception as error:
         print(type(error).__name__, end=" ")
     else:
@@ -54,15 +54,15 @@ for nobody in (
 """
 
 
-def test_case_21_however_a_user_is_named_it_is_the_same_one(members: Running) -> None:
-    """Case 21: by object, UUID, its text, e-mail address, or lazily; and nobody is refused."""
+def test_each_way_of_naming_a_user_means_the_same_collection(members: Running) -> None:
+    """The object, UUID, its text, e-mail address, or a lazy object; others are refused."""
     members.person.get("/sign-in/ada/")
     before = len(members.site.rows())
     keys, collections, refused = members.site.run(WAYS).splitlines()
     assert collections == "1 1"
     assert len(members.site.rows()) == before + 6
     assert set(keys.split()) <= members.person.shown().keys()
-    # Of the last but one only the database knows, when it is asked to keep the row.
+    # The object of a deleted user is refused by the foreign key.
     assert refused.split() == [
         *["ValueError"] * 4,
         "DoesNotExist",
@@ -77,8 +77,8 @@ def test_case_21_however_a_user_is_named_it_is_the_same_one(members: Running) ->
     assert keys.split()[0] not in anonymous.get("/async_downloads/ajax_update/").text
 
 
-def test_case_21_a_download_of_theirs_lives_as_any_other(members: Running) -> None:
-    """Case 21: built, fetched, shown to staff, cleared."""
+def test_a_user_of_a_custom_model_uses_a_download_like_any_other(members: Running) -> None:
+    """It is built, fetched, shown to staff, and cleared."""
     key = members.init()
     with members.call(("tasks.rows", key)) as child:
         assert child.wait() == 0, child.log
@@ -94,20 +94,22 @@ def test_case_21_a_download_of_theirs_lives_as_any_other(members: Running) -> No
     assert key in page.text
     assert staff.get("/admin/async_downloads/downloadcollection/?q=ada").status == 200
     assert person.clear(key).status == 200
-    assert (site.row(key), members.files(key)) == ({}, [])
+    assert (site.row(key), members.site.files(key)) == ({}, [])
 
 
-def test_case_21_an_owner_who_goes_takes_the_downloads_along(members: Running) -> None:
-    """Case 21: a deleted one, the running export included; one who is shut out keeps theirs."""
+def test_a_deleted_owner_loses_the_downloads_and_an_inactive_one_keeps_them(
+    members: Running,
+) -> None:
+    """A running export of the deleted owner is cancelled."""
     site = members.site
     deleted, inactive = members.server.client("deleted"), members.server.client("inactive")
-    keys = [str(person.post("/init/").json["download_key"]) for person in (deleted, inactive)]
+    keys = [str(person.begin("/init/")) for person in (deleted, inactive)]
     with (
         members.call(("tasks.steady", keys[0])) as first,
         members.call(("tasks.steady", keys[1])) as second,
     ):
         for key in keys:
-            site.started(key)
+            site.until_started(key)
         site.run(
             """
             from tests.faults.site.members.models import Member
@@ -119,7 +121,7 @@ def test_case_21_an_owner_who_goes_takes_the_downloads_along(members: Running) -
         assert "was cancelled" in first.log
         site.go()
         assert second.wait() == 0, second.log
-    assert (site.row(keys[0]), members.files(keys[0])) == ({}, [])
+    assert (site.row(keys[0]), members.site.files(keys[0])) == ({}, [])
     assert site.row(keys[1])["state"] == "complete"
     for person in (deleted, inactive):
         assert keys[1] not in person.get("/async_downloads/ajax_update/").text
@@ -130,7 +132,7 @@ def test_case_21_an_owner_who_goes_takes_the_downloads_along(members: Running) -
 
 ADOPT = """
 from async_downloads.legacy import adoption
-from tests import legacy_downloads
+from tests.legacy import legacy_downloads
 
 # Such users were known to 0.6 only by a text that the site gave.
 keys = [legacy_downloads.begin(way) for way in ("ada@example.com", "ada", "team")]
@@ -139,7 +141,9 @@ print(*keys)
 """
 
 
-def test_what_0_6_kept_of_somebody_with_an_e_mail_address_is_theirs(members: Running) -> None:
+def test_a_download_of_0_6_is_adopted_for_the_user_with_its_e_mail_address(
+    members: Running,
+) -> None:
     members.person.get("/sign-in/ada/")
     theirs, *labels = members.site.run(ADOPT).split()
     shown = members.person.shown()

@@ -1,4 +1,4 @@
-"""Downloads in a second database, with a copy that lags. Case 20."""
+"""Downloads in a second database, with a replica that lags."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ from tests.faults.site import transactions
 
 @dataclass
 class Routed:
-    """A site with a web server, and the sites whose databases it borrows."""
+    """A site with a web server, and two sites whose databases it uses."""
 
     site: Site
     two: Site
@@ -21,15 +21,15 @@ class Routed:
     person: Client
 
     def init(self) -> str:
-        """Make a record of this person's; returns the download key."""
-        return str(self.person.post("/init/").json["download_key"])
+        """Make a download of this user; return the download key."""
+        return self.person.begin("/init/")
 
     def run(self, code: str) -> list[str]:
-        """Run code in a process, and return the lines that it printed."""
+        """Run code in a child, and return the lines of its output."""
         return self.site.run(code).splitlines()
 
     def complete(self, count: int) -> list[str]:
-        """Make downloads that are complete; returns the download keys."""
+        """Make complete downloads; return the download keys."""
         keys = [self.init() for _ in range(count)]
         self.run(RUN.format(keys=keys))
         shown = self.person.shown()
@@ -43,15 +43,15 @@ for key in {keys!r}:
     run_task("tests.faults.site.tasks.rows", key)
 """
 
-#: Somebody whom the copy knows already.
+#: A user whose row is in the replica already.
 FIRST_USER = """
 from django.contrib.auth import get_user_model
 user = get_user_model().objects.create(username="ada")
 user.save(using="replica", force_insert=True)
 """
 
-#: What the copy still shows, when more has happened since.
-COPY = """
+#: Copies the rows of now to the replica, which does not change after that.
+REPLICATE = """
 from async_downloads.models import Download, DownloadCollection
 for model, owner in ((DownloadCollection, "user"), (Download, "collection__user")):
     for row in model.objects.using("two").filter(**{owner + "__username": "ada"}):
@@ -61,10 +61,10 @@ for model, owner in ((DownloadCollection, "user"), (Download, "collection__user"
 
 @pytest.fixture(scope="module", params=[("sqlite", "postgres"), ("postgres", "sqlite")])
 def routed(request: pytest.FixtureRequest) -> Iterator[Routed]:
-    """Run a site whose default database is of one kind, and that of its downloads of another."""
+    """A site whose downloads are in another kind of database than the default one."""
     one, another = request.param
     needs("proc", "redis", one, another)
-    router = "tests.faults.site.routers.ApartAndReplicated"
+    router = "tests.faults.site.routers.SeparateAndReplicated"
     settings = {"DATABASE_ROUTERS": [router], "ROOT_URLCONF": transactions.__name__}
     with ExitStack() as stack:
         site = stack.enter_context(Site(one, cache="redis", **settings))
@@ -78,11 +78,11 @@ def routed(request: pytest.FixtureRequest) -> Iterator[Routed]:
         yield Routed(site, two, replica, server.client())
 
 
-def test_case_20_what_a_lagging_copy_says_decides_nothing(routed: Routed) -> None:
-    """Case 20: made, listed, built, fetched and cleared, with a copy that shows the beginning."""
+def test_no_decision_is_based_on_a_lagging_replica(routed: Routed) -> None:
+    """A download is made, listed, built, fetched and cleared; the replica shows its start."""
     key, person = routed.init(), routed.person
     assert person.shown()[key] == "pending"
-    routed.run(COPY)
+    routed.run(REPLICATE)
     routed.run(RUN.format(keys=[key]))
     assert person.shown()[key] == "complete"
     assert "name 0" in person.get(f"/async_downloads/download/{key}/").text
@@ -91,7 +91,7 @@ def test_case_20_what_a_lagging_copy_says_decides_nothing(routed: Routed) -> Non
     assert person.get(f"/async_downloads/download/{key}/").status == 404
     assert (routed.two.row(key), routed.site.rows()) == ({}, [])
     assert not [path for path in routed.site.files() if key in path]
-    # It is still what it was.
+    # The replica was lagging all the time.
     assert routed.replica.row(key)["state"] == "pending"
 
 
@@ -102,15 +102,15 @@ from async_downloads.models import Download
 users = get_user_model().objects
 users.filter(username="new").delete()
 user = users.create(username="new")
-for who in (user, user.pk, "new"):
-    _, key = cache.init_download(who, "orders.csv")
+for owner in (user, user.pk, "new"):
+    _, key = cache.init_download(owner, "orders.csv")
     rows = Download.objects.using("two").filter(pk=key)
     print(rows.values_list("collection__user_id", flat=True).get() == user.pk)
 """
 
 
-def test_case_20_a_user_whom_the_copy_does_not_know_yet_is_known(routed: Routed) -> None:
-    """Case 20: named by the object, by the primary key or by the name."""
+def test_a_user_who_is_missing_from_the_replica_is_found(routed: Routed) -> None:
+    """By the object, the primary key or the name."""
     assert routed.run(NEW_USER) == ["True", "True", "True"]
 
 
@@ -128,7 +128,7 @@ ways = {{
     "instance": lambda rows: rows.using("two").get().delete(),
 }}
 
-def there(key):
+def exists(key):
     return any(path.is_file() for path in Path(settings.MEDIA_ROOT).rglob(f"*{{key}}/*"))
 
 for way, key in {keys!r}.items():
@@ -137,23 +137,23 @@ for way, key in {keys!r}.items():
     with suppress(LookupError), transaction.atomic(using="two"):
         ways[way](rows)
         raise LookupError
-    seen.append(there(key))
+    seen.append(exists(key))
     with transaction.atomic(using="two"):
         ways[way](rows)
         with transaction.atomic(using="default"):
-            seen.append(there(key))
-        seen.append(there(key))
-    seen.append(there(key))
+            seen.append(exists(key))
+        seen.append(exists(key))
+    seen.append(exists(key))
     print(way, seen)
     with suppress(LookupError), transaction.atomic(using="default"):
         ways[way](Download.objects.filter(pk={others!r}[way]))
-        print(there({others!r}[way]))
+        print(exists({others!r}[way]))
         raise LookupError
 """
 
 
-def test_case_20_a_file_goes_with_the_commit_of_its_own_database(routed: Routed) -> None:
-    """Case 20: not with a rollback, not with the commit of another one, nor later than its own."""
+def test_a_file_is_deleted_on_commit_of_its_own_database(routed: Routed) -> None:
+    """Not on rollback, not on commit of another database, and not later."""
     ways = ("purge", "delete", "instance")
     keys = dict(zip(ways, routed.complete(3), strict=True))
     others = dict(zip(ways, routed.complete(3), strict=True))
@@ -171,29 +171,29 @@ from async_downloads.shortcuts import init_generic_csv_download
 from async_downloads.signals import download_changed
 from django_q.models import OrmQ
 
-told = []
+changes = []
 def listen(change, **_):
-    told.append(change)
+    changes.append(change)
 download_changed.connect(listen)
 
 key = {key!r}
 row = Download.objects.using("two").filter(pk=key)
 with transaction.atomic(using="default"):
     cache.set_percentage(key, 40)
-    print(row.get().percentage, told)
+    print(row.get().percentage, changes)
 with transaction.atomic(using="two"):
     cache.set_percentage(key, 60)
-    print(row.get().percentage, told)
+    print(row.get().percentage, changes)
     with transaction.atomic(using="default"):
         init_generic_csv_download("tests.faults.site.tasks.rows", "ada", "Orders")
-    print(OrmQ.objects.count(), told)
-print(OrmQ.objects.count(), told)
+    print(OrmQ.objects.count(), changes)
+print(OrmQ.objects.count(), changes)
 OrmQ.objects.all().delete()
 """
 
 
-def test_case_20_only_transactions_of_its_own_database_count(routed: Routed) -> None:
-    """Case 20: progress, news and the queue wait for nothing else."""
+def test_changes_wait_only_for_transactions_of_their_own_database(routed: Routed) -> None:
+    """Progress, signals and the queue ignore a transaction of another database."""
     key = routed.init()
     assert routed.run(PROGRESS.format(key=key)) == [
         "40 ['progressed']",
@@ -205,10 +205,10 @@ def test_case_20_only_transactions_of_its_own_database_count(routed: Routed) -> 
     assert item["percentage"] == 60
 
 
-def test_case_20_a_cleanup_reads_where_it_deletes(routed: Routed) -> None:
-    """Case 20: what has expired goes, with its file, whatever the copy says; orphans as well."""
+def test_a_clean_up_reads_from_the_primary_database(routed: Routed) -> None:
+    """It deletes expired downloads and orphan files, whatever the replica says."""
     key, orphan = routed.complete(2)
-    routed.run(COPY)
+    routed.run(REPLICATE)
     routed.two.query("UPDATE async_downloads_download SET expires_at = timestamp")
     code = f"""
     from django.core.management import call_command

@@ -1,4 +1,4 @@
-"""Times without time zones, and changes of the clocks. Case 21."""
+"""Times without time zones, and daylight-saving changes."""
 
 import ast
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.faults.harness import NewSite, eventually
-from tests.faults.running import ends, run_site
+from tests.faults.running import outcomes, run_site
 
 WITHOUT_TIME_ZONES = """
 from django.db import transaction
@@ -22,8 +22,8 @@ print(store.clean_up().downloads)
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_case_21_without_time_zones_the_times_are_right(database: str) -> None:
-    """Case 21: nothing is expired or stalled that is not, and what is, is."""
+def test_without_time_zones_downloads_expire_and_stall_in_time(database: str) -> None:
+    """With ``USE_TZ = False``, neither earlier nor later."""
     with run_site(
         database, USE_TZ=False, TIME_ZONE="Europe/Berlin", ASYNC_DOWNLOADS_STALLED_AFTER=2
     ) as running:
@@ -33,19 +33,19 @@ def test_case_21_without_time_zones_the_times_are_right(database: str) -> None:
         with running.call(("tasks.rows", complete)) as child:
             assert child.wait() == 0, child.log
         stalled = {complete: "complete", key: "stalled"}
-        eventually(lambda: person.shown() == stalled, why="downloads that have stalled")
+        eventually(lambda: person.shown() == stalled, why="a stalled download")
         code = WITHOUT_TIME_ZONES.format(complete=complete, key=key)
         assert running.site.run(code).splitlines() == ["1 0", "1"]
-        # The progress from within a transaction is the later word on the row.
+        # Progress inside a transaction is newer than the row.
         (shown,) = person.update()["downloads"]
         assert (shown["download_key"], shown["percentage"]) == (key, 40)
         assert running.site.files() == []
 
 
 def clock_changes(direction: str, after: float) -> str:
-    """Return a rule for the local time, by which clocks are changed in so many seconds.
+    """Return a value of ``TZ`` whose clocks change in so many seconds.
 
-    They are those of Berlin: an hour ahead of UTC in winter, and two in summer.
+    The offsets are those of Berlin: an hour from UTC in winter, and two in summer.
     """
     hours = 1 if direction == "forward" else 2
     change = datetime.now(UTC) + timedelta(hours=hours, seconds=after)
@@ -55,7 +55,7 @@ def clock_changes(direction: str, after: float) -> str:
     return f"CET-1CEST,{spring},{autumn}"
 
 
-#: Sees one export through a change of the clocks, beside those that wait and are complete.
+#: Runs an export during a change of the clocks, beside a pending and a complete download.
 THROUGH_A_CHANGE = """
 import os, time
 from tests.faults.test_database_times import clock_changes
@@ -64,15 +64,14 @@ def change_clocks(after):
     os.environ["TZ"] = clock_changes({direction!r}, after)
     time.tzset()
 
-# The local time of the rows is that before the change, which is far away until all are there,
-# and comes before they expire.
+# The change is far away until all rows are made, and earlier than their expiry.
 change_clocks(after=1500)
 
 from django.contrib.auth import get_user_model
 from async_downloads import cache, owners, store
 from async_downloads.tasks import run_task
 from tests.faults.site import steering
-from tests.faults.site.crowd import crowd
+from tests.faults.site.forks import run_in_forks
 from tests.pace import stretched
 
 get_user_model().objects.create(username="ada")
@@ -80,7 +79,7 @@ keys = {{}}
 for name in ("complete", "pending", "running"):
     _, keys[name] = cache.init_download("ada", name)
 run_task("tests.faults.site.transactions.plain", keys["complete"])
-# From here on it is a race: the others have to begin before the clocks are changed.
+# From here on it is a race: the export has to begin before the clocks change.
 change_clocks(after=stretched(2.5))
 before = time.localtime().tm_gmtoff
 
@@ -100,8 +99,8 @@ def deliver_again():
         time.sleep(0.005)
     run_task("tests.faults.site.tasks.steady", keys["running"])
 
-crowd({{
-    "run": lambda: run_task("tests.faults.site.tasks.steady", keys["running"]),
+run_in_forks({{
+    "first": lambda: run_task("tests.faults.site.tasks.steady", keys["running"]),
     "watch": watch,
     "again": deliver_again,
 }})
@@ -110,16 +109,16 @@ crowd({{
 
 @pytest.mark.parametrize("direction", ["forward", "back"])
 @pytest.mark.parametrize("use_tz", [True, False])
-def test_case_21_a_change_of_the_clocks_changes_nothing(
+def test_a_daylight_saving_change_neither_stalls_nor_expires_a_download(
     new_site: NewSite, use_tz: bool, direction: str
 ) -> None:
-    """Case 21: an hour is gone, or comes again, while an export runs and others wait."""
+    """An hour is skipped or repeated during an export."""
     site = new_site(
         "sqlite", USE_TZ=use_tz, TIME_ZONE="Europe/Berlin", ASYNC_DOWNLOADS_TIMEOUT=1800
     )
     with site.start(THROUGH_A_CHANGE.format(direction=direction)) as child:
-        ended = ends(child)
-    assert ended["run"] == ended["again"] == "None", child.log
+        ended = outcomes(child)
+    assert ended["first"] == ended["again"] == "None", child.log
     seen = ast.literal_eval(ended["watch"])
     assert [len(rows) for rows in seen] == [3] * len(seen), seen
     states = {row for rows in seen for row in rows}

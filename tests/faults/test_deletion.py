@@ -1,7 +1,4 @@
-"""Downloads that go away: by every way there is, twice, and while somebody fetches them.
-
-Cases 30 and 50.
-"""
+"""Downloads that are deleted: in every way, twice, and while a user fetches them."""
 
 import http.client
 import json
@@ -18,25 +15,25 @@ from tests.faults.client import Client
 from tests.faults.harness import NewSite, Site
 from tests.pace import LONGEST_WAIT
 
-THERE, GONE = True, False
+EXISTS, GONE = True, False
 
 
 @pytest.mark.parametrize("database", ["postgres", "sqlite", "mariadb"])
-def test_case_50_every_way_of_deleting_takes_the_file_along_after_the_commit(
+def test_every_way_of_deleting_a_download_deletes_its_file_on_commit(
     new_site: NewSite, database: str
 ) -> None:
-    """Case 50: and keeps it on a rollback; one whose file is gone goes as well."""
+    """A rollback keeps the file. A download whose file is missing is deleted as well."""
     site = new_site(database)
-    found: dict[str, dict[str, Any]] = json.loads(
+    results: dict[str, dict[str, Any]] = json.loads(
         site.run("from tests.faults.site import deletions; deletions.try_all()").splitlines()[-1]
     )
-    assert len(found) == 16
-    for way, states in found.items():
-        # What a clean-up removes, nobody can see any more: there the file goes first.
+    assert len(results) == 16
+    for way, states in results.items():
+        # A clean-up deletes the file first, as no user can see the download any more.
         is_cleanup = way in {"command", "scheduled", "of_one_collection"}
         assert states == {
-            **({} if is_cleanup else {"inside": [THERE, GONE], "rolled back": [THERE, THERE]}),
-            "inside again": [GONE if is_cleanup else THERE, GONE],
+            **({} if is_cleanup else {"inside": [EXISTS, GONE], "rolled back": [EXISTS, EXISTS]}),
+            "inside again": [GONE if is_cleanup else EXISTS, GONE],
             "committed": [GONE, GONE],
             "without a file": GONE,
         }, way
@@ -45,10 +42,10 @@ def test_case_50_every_way_of_deleting_takes_the_file_along_after_the_commit(
 
 
 @pytest.mark.parametrize("reading", ["only('name')", "defer('filepath')"])
-def test_case_50_a_row_that_was_read_in_part_takes_its_file_along(
+def test_deleting_a_row_with_deferred_fields_deletes_its_file(
     new_site: NewSite, reading: str
 ) -> None:
-    """Case 50: by an instance or a query that did not read where the file lies."""
+    """The instance or the query did not read the path of the file."""
     site = new_site("sqlite")
     for deletion in (f"{reading}.get().delete()", f"{reading}.filter(state='complete').delete()"):
         save(site, size=256)
@@ -60,7 +57,7 @@ def test_case_50_a_row_that_was_read_in_part_takes_its_file_along(
 
 
 def save(site: Site, *, size: int) -> str:
-    """Make a complete download of some bytes."""
+    """Make a complete download of this size; return the download key."""
     key = site.init()
     site.run(f"""
         import io
@@ -72,7 +69,7 @@ def save(site: Site, *, size: int) -> str:
 
 @contextmanager
 def fetching(person: Client, key: str) -> Iterator[http.client.HTTPResponse]:
-    """Fetch a file, as slowly as one reads."""
+    """Request a file, and yield the response before its body is read."""
     connection = http.client.HTTPConnection(urlsplit(person.address).netloc, timeout=LONGEST_WAIT)
     cookie = f"sessionid={person.cookie('sessionid')}"
     try:
@@ -83,10 +80,10 @@ def fetching(person: Client, key: str) -> Iterator[http.client.HTTPResponse]:
 
 
 @pytest.mark.parametrize("asgi", [False, True], ids=["wsgi", "asgi"])
-def test_case_30_what_is_deleted_while_somebody_fetches_it_is_fetched_whole(
+def test_a_file_that_is_deleted_during_a_fetch_arrives_complete(
     new_site: NewSite, asgi: bool
 ) -> None:
-    """Case 30: the open file stays until it is read; whoever comes later gets none."""
+    """The open file can be read to its end; later requests get 404."""
     site = new_site("sqlite")
     size = 16 << 20
     key = save(site, size=size)
@@ -105,8 +102,8 @@ def test_case_30_what_is_deleted_while_somebody_fetches_it_is_fetched_whole(
         assert not server.lines("ERROR")
 
 
-def test_case_30_a_download_that_is_deleted_twice_is_gone_once(new_site: NewSite) -> None:
-    """Case 30: one after the other, and ten at once; a page gets its list either way."""
+def test_a_download_is_cleared_once_however_many_requests_clear_it(new_site: NewSite) -> None:
+    """One after the other, and ten at once; htmx gets the list in any case."""
     site = new_site("postgres")
     one, other = save(site, size=256), save(site, size=256)
     with site.server() as server:
@@ -131,8 +128,8 @@ def test_case_30_a_download_that_is_deleted_twice_is_gone_once(new_site: NewSite
     assert (site.rows(), site.files()) == ([], [])
 
 
-def test_case_30_what_is_missing_is_deleted_like_anything_else(new_site: NewSite) -> None:
-    """Case 30: the file, its folder, the whole storage."""
+def test_a_download_is_cleared_though_its_file_is_missing(new_site: NewSite) -> None:
+    """Also if its folder or the whole storage is missing."""
     site = new_site("sqlite")
     keys = [save(site, size=256) for _ in range(3)]
     folders = [site.media / "downloads" / key for key in keys]

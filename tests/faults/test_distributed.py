@@ -10,8 +10,7 @@ import pytest
 
 from tests import services
 from tests.faults.conftest import needs
-from tests.faults.nginx import free_port
-from tests.faults.processes import Child
+from tests.faults.processes import Child, free_port
 from tests.faults.redis_server import RedisServer
 
 #: Fewer orders and shorter times than in the demo.
@@ -27,7 +26,7 @@ BROKERS: Final = ("orm", "redis")
 
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Child]]:
-    """The demo with each broker, at the same time: most of the time, they wait."""
+    """The demo with each broker, both at the same time, as they mostly wait."""
     needs("proc", "postgres", "redis-server", "nginx")
     folder = tmp_path_factory.mktemp("distributed")
     with RedisServer() as redis:
@@ -41,14 +40,14 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Child]
 
 
 def demo(broker: str, redis: str, folder: Path) -> Child:
-    ours = {"DEMO_", "DJANGO_", "AWS_"}
-    kept = {name: each for name, each in os.environ.items() if not name.startswith(tuple(ours))}
+    ours = ("DEMO_", "DJANGO_", "AWS_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     database = services.url("postgres")._replace(path="/async_downloads_demo").geturl()
     environ = {"DEMO_BROKER": broker, "DEMO_REDIS": redis, "DEMO_DATABASE_URL": database}
     command = [sys.executable, "-m", "demo", "--distributed", "--check"]
     return Child(
         [*command, "--port", str(free_port())],
-        env=kept | SHORT_TIMES | environ,
+        env=inherited | SHORT_TIMES | environ,
         log=folder / f"{broker}.log",
     )
 

@@ -1,4 +1,4 @@
-"""Tasks that a bare process runs: ``download_task`` without a queue."""
+"""``download_task`` in a process without a queue, as a cron job or a thread of the site."""
 
 from tests.faults.harness import NewSite, Site, kill
 
@@ -16,42 +16,39 @@ tasks.supervised["{task}"](key)
 print("returned")
 """
 
-#: Calls a task under an alarm that raises what a queue's time-out raises.
-CALL_WITH_TIME_OUT = """
+#: Calls a task under an alarm that raises an exception like the timeout of a queue.
+CALL_WITH_TIMEOUT = """
 import signal
 
-class TimeOut(SystemExit):
+class Timeout(SystemExit):
     pass
 
 def ring(number, frame):
-    raise TimeOut("too long")
+    raise Timeout("too long")
 
 signal.signal(signal.SIGALRM, ring)
 signal.setitimer(signal.ITIMER_REAL, 0.2)
 try:
     from tests.faults.site import tasks
     tasks.supervised["silent"]({key!r})
-except TimeOut:
+except Timeout:
     print("timed out")
 """
 
 
-def killed(site: Site, key: str, task: str, *, start: int) -> None:
-    """Call a task in a process, and kill that when it is at it."""
+def call_and_kill(site: Site, key: str, task: str, *, start: int) -> None:
+    """Call a task in a child, and kill the child during the task."""
     with site.start(CALL.format(task=task, key=key)) as child:
-        assert site.started(key, times=start).pid == child.pid
+        assert site.until_started(key, number=start).pid == child.pid
         kill(child.pid)
 
 
-# A bare process, as a cron job or a thread of the site's own would be
-
-
-def test_each_call_is_an_attempt_until_they_are_used_up(new_site: NewSite) -> None:
-    """A process that dies leaves its attempt counted, before and within ``save_download``."""
+def test_each_call_counts_as_an_attempt_up_to_the_limit(new_site: NewSite) -> None:
+    """Also if its process dies, before or within ``save_download``."""
     site = new_site("postgres", ASYNC_DOWNLOADS_STALLED_AFTER=1, ASYNC_DOWNLOADS_MAX_ATTEMPTS=2)
     key = site.init()
-    killed(site, key, "silent", start=1)
-    killed(site, key, "steady", start=2)
+    call_and_kill(site, key, "silent", start=1)
+    call_and_kill(site, key, "steady", start=2)
     assert site.row(key)["attempts"] == 2
     assert site.run(CALL.format(task="rows", key=key)) == "returned"
     row = site.row(key)
@@ -60,18 +57,18 @@ def test_each_call_is_an_attempt_until_they_are_used_up(new_site: NewSite) -> No
     assert not site.files()
 
 
-def test_a_call_after_a_crash_makes_the_file(new_site: NewSite) -> None:
-    """It waits until the one that died is known to be dead."""
+def test_a_call_after_a_crash_builds_the_file(new_site: NewSite) -> None:
+    """It waits until the attempt that died has stalled."""
     site = new_site("sqlite", ASYNC_DOWNLOADS_STALLED_AFTER=1)
     key = site.init()
-    killed(site, key, "steady", start=1)
+    call_and_kill(site, key, "steady", start=1)
     assert site.run(CALL.format(task="rows", key=key)) == "returned"
     row = site.row(key)
     assert (row["state"], row["attempts"], site.files()) == ("complete", 2, [row["filepath"]])
 
 
-def test_however_a_task_ends_it_is_recorded(new_site: NewSite) -> None:
-    """Exits, failures, no file; and what is for the queue to know is raised again."""
+def test_every_end_of_a_task_is_recorded(new_site: NewSite) -> None:
+    """Exits, failures, no file; an error that the queue should see is raised again."""
     site = new_site("sqlite")
     ends = {
         "forget": ("", "without a file"),
@@ -81,22 +78,22 @@ def test_however_a_task_ends_it_is_recorded(new_site: NewSite) -> None:
         "leave_within": ("RuntimeError", "stopped"),
     }
     children = {task: site.start(INIT_AND_CALL.format(task=task)) for task in ends}
-    for task, (raised, told) in ends.items():
+    for task, (raised, message) in ends.items():
         child = children[task]
         assert child.wait() == (1 if raised else 0), child.log
         assert raised in child.log
         assert ("returned" in child.log) == (not raised)
         (row,) = (row for row in site.rows() if row["filename"] == f"{task}.csv")
         assert (row["state"], row["attempts"]) == ("failed", 1), (task, row)
-        assert told in row["errors"], (task, row)
+        assert message in row["errors"], (task, row)
     assert not site.files()
 
 
-def test_a_time_out_is_recorded_and_left_to_who_waits_for_it(new_site: NewSite) -> None:
-    """It is a ``SystemExit`` of a kind of its own, as those of django-q2 are."""
+def test_a_timeout_is_recorded_and_raised_again(new_site: NewSite) -> None:
+    """It is a subclass of ``SystemExit``, as in django-q2."""
     site = new_site("sqlite")
     key = site.init()
-    assert site.run(CALL_WITH_TIME_OUT.format(key=key)) == "timed out"
+    assert site.run(CALL_WITH_TIMEOUT.format(key=key)) == "timed out"
     row = site.row(key)
     assert (row["state"], row["attempts"]) == ("failed", 1)
     assert "took too long" in row["errors"]

@@ -1,4 +1,4 @@
-"""Files without rows, and files that look so: ``cleanup_downloads --orphans``. Case 48."""
+"""``cleanup_downloads --orphans``: files without rows, and files that only look like them."""
 
 import os
 import subprocess
@@ -6,30 +6,20 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-from tests.faults.harness import NewSite, Site, eventually
+from tests.faults.harness import NewSite, Site, storages
 from tests.faults.processes import ROOT
 from tests.pace import LONGEST_WAIT
 
 DAY: Final = 86_400
 
-STATIC: Final = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-
-
-def storages(name: str) -> dict[str, Any]:
-    """Return settings with one of the storages of the site."""
-    return {
-        "default": {"BACKEND": f"tests.faults.site.odd_storages.{name}"},
-        "staticfiles": STATIC,
-    }
-
 
 def manage(site: Site, *arguments: str, code: int = 0) -> str:
-    """Run the command as an operator does, and return what it printed."""
-    done = subprocess.run(
+    """Run the command as an operator does, and return its output."""
+    completed = subprocess.run(
         [sys.executable, "-m", "django", "cleanup_downloads", *arguments],
         env=site.environment(),
         cwd=ROOT,
@@ -38,13 +28,13 @@ def manage(site: Site, *arguments: str, code: int = 0) -> str:
         timeout=LONGEST_WAIT,
         check=False,
     )
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout
+    assert completed.returncode == code, completed.stderr
+    assert "Traceback" not in completed.stderr, completed.stderr
+    return completed.stdout
 
 
 def put(site: Site, path: str, *, days: float = 3) -> str:
-    """Put a file into the storage that is some days old, its folders as well."""
+    """Store a file that, like its folders, is some days old; return its path."""
     file = site.media / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(b"left over")
@@ -53,28 +43,28 @@ def put(site: Site, path: str, *, days: float = 3) -> str:
 
 
 def make_old(site: Site, path: str, days: float = 3) -> None:
-    """Let a file, or a link, and the folders around it look some days old."""
+    """Make a file or a link, and the folders around it, look some days old."""
     moment = time.time() - days * DAY
-    for one in (site.media / path, *(site.media / path).parents):
-        if one == site.media:
+    for parent in (site.media / path, *(site.media / path).parents):
+        if parent == site.media:
             break
-        os.utime(one, (moment, moment), follow_symlinks=False)
+        os.utime(parent, (moment, moment), follow_symlinks=False)
 
 
 def tree(site: Site) -> set[str]:
-    """Return everything in the storage, empty folders and links included."""
+    """Return all paths in the storage, empty folders and links included."""
     return {path.relative_to(site.media).as_posix() for path in site.media.rglob("*")}
 
 
 def orphan(name: str = "orders.csv") -> str:
-    """Return the path of a file in a folder of a download that there is not."""
+    """Return the path of a file in the folder of a download without a row."""
     return f"downloads/{uuid.uuid4()}/{name}"
 
 
-def test_case_48_only_old_folders_of_downloads_that_there_are_not_are_removed(
+def test_only_old_folders_of_downloads_without_rows_are_removed(
     new_site: NewSite,
 ) -> None:
-    """Case 48: on request, and then neither a stranger's file nor a row's nor a young one."""
+    """Only on request; foreign files, files of rows and recent files stay."""
     site = new_site("sqlite")
     key = uuid.uuid4()
     live = site.init()
@@ -98,81 +88,83 @@ def test_case_48_only_old_folders_of_downloads_that_there_are_not_are_removed(
         put(site, f"downloads/{uuid.uuid4()}/a folder/orders.csv"),
         site.row(live)["filepath"],
     }
-    half_young = uuid.uuid4()
-    kept |= {put(site, f"downloads/{half_young}/{name}", days=0) for name in "ab"}
-    make_old(site, f"downloads/{half_young}/a")
+    partly_recent = uuid.uuid4()
+    kept |= {put(site, f"downloads/{partly_recent}/{name}", days=0) for name in "ab"}
+    make_old(site, f"downloads/{partly_recent}/a")
     gone = {orphan(), f"downloads/{key}/orders.csv", f"downloads/{key}/orders_1.csv"}
     for path in gone:
         put(site, path)
     before = tree(site)
     manage(site)
     assert tree(site) == before
-    told = manage(site, "--orphans", "--dry-run")
+    output = manage(site, "--orphans", "--dry-run")
     assert tree(site) == before
-    assert listed(told) == gone
-    assert "Would remove 3 orphan files." in told
-    told = manage(site, "--orphans")
-    assert listed(told) == gone
-    assert "Removed 3 orphan files." in told
+    assert listed(output) == gone
+    assert "Would remove 3 orphan files." in output
+    output = manage(site, "--orphans")
+    assert listed(output) == gone
+    assert "Removed 3 orphan files." in output
     assert set(site.files()) == kept
-    folders = {os.path.dirname(path) for path in gone}  # noqa: PTH120 (they are no paths here)
+    folders = {os.path.dirname(path) for path in gone}  # noqa: PTH120 (paths in the storage, not on this machine)
     assert tree(site) == before - gone - folders
     assert "Removed 0 orphan files." in manage(site, "--orphans")
     assert len(site.rows()) == 2
 
 
 def listed(output: str) -> set[str]:
-    """Return the paths that the command has listed."""
+    """Return the paths that the output lists."""
     return {line.strip() for line in output.splitlines() if line.startswith("  ")}
 
 
-def test_case_48_an_age_in_hours_is_what_the_operator_says(new_site: NewSite) -> None:
-    """Case 48: ``--min-age`` takes any number of hours, and refuses what is none."""
+def test_min_age_sets_the_age_in_hours(new_site: NewSite) -> None:
+    """It accepts any number of hours, and refuses other values."""
     site = new_site("sqlite")
-    young, old = put(site, orphan(), days=0.1), put(site, orphan(), days=2)
+    recent, old = put(site, orphan(), days=0.1), put(site, orphan(), days=2)
     assert listed(manage(site, "--orphans", "--min-age", "72")) == set()
-    assert listed(manage(site, "--orphans", "--dry-run", "--min-age", "1.5")) == {young, old}
+    assert listed(manage(site, "--orphans", "--dry-run", "--min-age", "1.5")) == {recent, old}
     assert listed(manage(site, "--orphans")) == {old}
-    for wrong in ("-1", "nan"):
-        manage(site, "--orphans", f"--min-age={wrong}", code=2)
-    assert site.files() == [young]
-    assert listed(manage(site, "--orphans", "--min-age", "0")) == {young}
+    for invalid in ("-1", "nan"):
+        manage(site, "--orphans", f"--min-age={invalid}", code=2)
+    assert site.files() == [recent]
+    assert listed(manage(site, "--orphans", "--min-age", "0")) == {recent}
     assert tree(site) == {"downloads"}
 
 
-def test_case_48_a_folder_that_is_a_link_is_not_ours(new_site: NewSite) -> None:
-    """Case 48: nor is anything that it leads to."""
+def test_a_folder_that_is_a_link_is_left_alone(new_site: NewSite) -> None:
+    """So are the files that it leads to."""
     site = new_site("sqlite")
-    strange = put(site, "archive/2019.csv")
+    foreign = put(site, "archive/2019.csv")
     gone = put(site, orphan())
     link = site.media / "downloads" / str(uuid.uuid4())
     link.symlink_to(site.media / "archive")
     make_old(site, f"downloads/{link.name}")
     assert listed(manage(site, "--orphans")) == {gone}
-    assert site.files() == [strange]
+    assert site.files() == [foreign]
     assert link.is_symlink()
 
 
 @pytest.mark.parametrize("target", ["archive/2019.csv", "nowhere"])
-def test_case_48_what_a_link_in_a_folder_leads_to_survives(new_site: NewSite, target: str) -> None:
-    """Case 48: nor does one that leads nowhere keep other orphans from being removed."""
+def test_the_target_of_a_link_in_an_orphan_folder_is_not_removed(
+    new_site: NewSite, target: str
+) -> None:
+    """A link without a target does not stop the removal of other orphans."""
     site = new_site("sqlite")
-    strange = put(site, "archive/2019.csv")
+    foreign = put(site, "archive/2019.csv")
     paths = {put(site, orphan()) for _ in range(2)}
-    beside = min(paths)
-    link = (site.media / beside).with_name("latest.csv")
+    neighbour = min(paths)
+    link = (site.media / neighbour).with_name("latest.csv")
     link.symlink_to(site.media / target)
     make_old(site, link.relative_to(site.media).as_posix())
-    assert listed(manage(site, "--orphans")) >= paths - {beside}
-    assert set(site.files()) <= {strange, beside}
-    assert (site.media / strange).read_bytes() == b"left over"
+    assert listed(manage(site, "--orphans")) >= paths - {neighbour}
+    assert set(site.files()) <= {foreign, neighbour}
+    assert (site.media / foreign).read_bytes() == b"left over"
 
 
 @pytest.mark.parametrize("storage", ["FlatStorage", "ScatteringStorage"])
-def test_case_48_a_file_that_the_storage_put_elsewhere_is_not_an_orphan(
+def test_a_file_that_the_storage_put_into_another_folder_is_not_an_orphan(
     new_site: NewSite, storage: str
 ) -> None:
-    """Case 48: the row says where it lies, and not the name of the folder."""
+    """The path in the row counts, not the name of the folder."""
     site = new_site("sqlite", STORAGES=storages(storage))
     key = site.init()
     site.run(f"from async_downloads import cache; cache.save_download({key!r}, [[1]])")
@@ -185,8 +177,8 @@ def test_case_48_a_file_that_the_storage_put_elsewhere_is_not_an_orphan(
     assert site.files() == [row["filepath"]]
 
 
-def test_case_48_many_searches_at_once_do_not_trip_over_each_other(new_site: NewSite) -> None:
-    """Case 48: a folder that vanishes while it is looked at is somebody else's work."""
+def test_several_commands_at_once_remove_each_orphan_without_an_error(new_site: NewSite) -> None:
+    """They ignore a folder that another one removes meanwhile."""
     site = new_site("postgres")
     paths = {put(site, orphan()) for _ in range(300)}
     searchers = [
@@ -195,35 +187,34 @@ def test_case_48_many_searches_at_once_do_not_trip_over_each_other(new_site: New
             from datetime import timedelta
             from async_downloads import store
             from tests.faults.site import steering
-            steering.tell("ready.log", "ready")
+            steering.append("ready.log", "ready")
             steering.wait_for("go")
             for path in store.remove_orphans(min_age=timedelta(hours=1)):
-                steering.tell("removed.log", path)
+                steering.append("removed.log", path)
             """
         )
         for _ in range(3)
     ]
-    ready = site.steering / "ready.log"
-    eventually(lambda: ready.exists() and len(ready.read_text().split()) == 3, why="all three")
+    site.until_messages("ready.log", 3)
     site.go()
     for searcher in searchers:
         assert searcher.wait() == 0, searcher.log
-    assert set((site.steering / "removed.log").read_text().split()) == paths
+    assert set(site.messages("removed.log")) == paths
     assert tree(site) == {"downloads"}
 
 
-def test_case_48_without_a_folder_of_downloads_there_is_nothing_to_do(new_site: NewSite) -> None:
-    """Case 48: nor if that is a file."""
+def test_without_a_folder_of_downloads_nothing_is_removed(new_site: NewSite) -> None:
+    """Also if that is a file."""
     site = new_site("sqlite")
     assert "Removed 0 orphan files." in manage(site, "--orphans")
     site.media.mkdir()
-    Path(site.media, "downloads").write_bytes(b"a stranger's")
+    Path(site.media, "downloads").write_bytes(b"not ours")
     assert "Removed 0 orphan files." in manage(site, "--orphans")
     assert site.files() == ["downloads"]
 
 
-def test_case_48_a_file_that_was_left_by_sql_is_found(new_site: NewSite) -> None:
-    """Case 48: rows that were deleted past Django leave their files behind until then."""
+def test_the_file_of_a_row_that_sql_deleted_is_an_orphan(new_site: NewSite) -> None:
+    """It stays until the command removes it."""
     site = new_site("postgres")
     key = site.init()
     site.run(f"from async_downloads import cache; cache.save_download({key!r}, [[1]])")

@@ -1,11 +1,9 @@
 """The README's quick start and the tutorial, followed word by word on new sites.
 
-Each site is in a new environment. Nothing here is a line of a site: the pages say
-what it consists of and how it is started.
+Each site is in a new virtual environment, and consists only of what the pages show.
 """
 
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import unescape
@@ -20,10 +18,10 @@ import pytest
 from websockets import Origin
 from websockets.sync.client import connect
 
-from tests.faults.client import SHOWN, Client
+from tests.faults.client import LISTED, Client
 from tests.faults.conftest import needs
 from tests.faults.new_site import Reader, pack
-from tests.faults.processes import Child, eventually
+from tests.faults.processes import Child, eventually, free_port
 from tests.pace import LONGEST_WAIT
 from tests.snippets import PAGES, QUICK_START, TUTORIAL, Block, Page
 
@@ -46,14 +44,14 @@ SETTING_UP = (
 )
 BREAKING = ("See it fail", "Say what the person can do", "Make it quick")
 
-#: The pages whose blocks go into the tutorial's site, and which tests/docs tests one by one.
+#: The pages whose blocks go into the tutorial's site; tests/docs tests them one by one.
 CONTINUING = sorted(
     path
     for path, page in PAGES.items()
     if page.continues == PAGES[TUTORIAL].blocks and any(block.in_the_site for block in page.blocks)
 )
 
-#: Blocks that are not followed: they need what the tests do not install.
+#: Blocks that are skipped, as they need packages that the tests do not install.
 NOT_FOLLOWED: set[tuple[str, str]] = {
     ("docs/how-to/monitoring.md", "import Histogram"),
     ("docs/how-to/task-queues.md", "from rq import"),
@@ -61,15 +59,9 @@ NOT_FOLLOWED: set[tuple[str, str]] = {
 
 
 def expected(orders: int) -> str:
-    """Return the file of the first orders that the pages make."""
+    """Return the content of the file with this many orders of the pages."""
     rows = "".join(f"R{number},Ada,{number}.00\n" for number in range(orders))
     return f"Reference,Customer,Total\n{rows}"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +78,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def quick_start(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Reader:
-    """A reader who has followed the quick start, up to the processes that go on."""
+    """A reader who has followed the quick start, without its servers."""
     needs("proc")
     reader = Reader(tmp_path_factory.mktemp("quick-start"), free_port(), wheels)
     reader.follow(PAGES["README.md"].in_chapter(QUICK_START))
@@ -95,7 +87,7 @@ def quick_start(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Reade
 
 @pytest.fixture(scope="module")
 def tutorial(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Reader:
-    """A reader who has followed the tutorial up to the processes that go on."""
+    """A reader who has followed the tutorial up to the start of the servers."""
     needs("proc")
     reader = Reader(tmp_path_factory.mktemp("tutorial"), free_port(), wheels)
     for chapter in SETTING_UP:
@@ -104,43 +96,43 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Reader:
 
 
 class Forms(HTMLParser):
-    """The forms of a page: where each leads, its values, and the text of its button."""
+    """The forms of a page: the action, the values, and the text of the button."""
 
     def __init__(self, page: str):
         super().__init__()
-        self.found: list[dict[str, Any]] = []
+        self.forms: list[dict[str, Any]] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
         if tag == "form":
-            self.found.append({"action": values.get("action"), "values": {}, "text": ""})
-        elif self.found and tag == "button":
-            self.found[-1]["text"] += values.get("aria-label") or ""
-        elif self.found and tag == "input":
-            self.found[-1]["text"] += values.get("value") or ""
+            self.forms.append({"action": values.get("action"), "values": {}, "text": ""})
+        elif self.forms and tag == "button":
+            self.forms[-1]["text"] += values.get("aria-label") or ""
+        elif self.forms and tag == "input":
+            self.forms[-1]["text"] += values.get("value") or ""
             if name := values.get("name"):
-                self.found[-1]["values"][name] = values.get("value") or ""
+                self.forms[-1]["values"][name] = values.get("value") or ""
 
     def handle_data(self, data: str) -> None:
-        if self.found:
-            self.found[-1]["text"] += data
+        if self.forms:
+            self.forms[-1]["text"] += data
 
 
 def submit(person: Client, page: str, button: str, **values: str) -> str:
     """Press a button as a browser does, with the values of its form; return the next page."""
-    (form,) = [form for form in Forms(page).found if button in form["text"]]
-    # No header: a form without its token is refused.
+    (form,) = [form for form in Forms(page).forms if button in form["text"]]
+    # Without the header, only the token in the form counts.
     answer = person.post(form["action"], form["values"] | values, X_CSRFToken="")
     assert answer.status == 200, answer.text
     return answer.text
 
 
 class Running:
-    """A site whose processes run as its page starts them, and a person who has signed in.
+    """A site whose processes the blocks of a page start.
 
     Attributes:
-        person: Ada.
+        person: The client of the user who has signed in.
     """
 
     def __init__(self, reader: Reader, page: Page, blocks: list[Block]):
@@ -161,7 +153,7 @@ class Running:
 
     @property
     def processed(self) -> list[str]:
-        """The lines of the worker about the exports that it has ended."""
+        """The lines in the log of the worker about exports that have ended."""
         return self._children[self._index("qcluster")].lines("Processed '", "run_task")
 
     def change(self, chapter: str) -> None:
@@ -175,11 +167,11 @@ class Running:
         self._reader.follow(self._page.in_chapter(chapter))
         eventually(
             lambda: len(web.lines("Starting development server")) > starts,
-            why="a web server that has noticed the change",
+            why="the web server to restart",
         )
         self._children[index].interrupt()
         self._children[index] = self._reader.start(self._blocks[index])
-        eventually(self._home, why="a web server that answers again")
+        eventually(self._home, why="the web server to answer again")
 
     def close(self) -> None:
         """Kill the processes."""
@@ -188,11 +180,11 @@ class Running:
 
     @property
     def logs(self) -> list[str]:
-        """What the processes have printed last."""
+        """The last output of each process."""
         return [child.log[-5_000:] for child in self._children]
 
     def export(self) -> None:
-        """Press the button."""
+        """Press the button that starts an export."""
         submit(self.person, self.person.get("/").text, BUTTON)
 
     def newest(self) -> dict[str, Any]:
@@ -238,7 +230,7 @@ class Running:
 
 @contextmanager
 def started(reader: Reader, path: str, blocks: list[Block]) -> Iterator[Running]:
-    """Run the processes that blocks of a page start in terminals of their own."""
+    """Run the processes that the blocks of a page start in other terminals."""
     running = Running(reader, PAGES[path], blocks)
     try:
         running.start()
@@ -294,13 +286,13 @@ def watch(site: Running) -> None:
 
 def cancel(site: Running, media: Path) -> None:
     files = {path for path in media.rglob("*") if path.is_file()}
-    eventually(lambda: len(site.processed) == 1, why="a worker that has built the first one")
+    eventually(lambda: len(site.processed) == 1, why="the end of the first export")
     site.export()
-    eventually(lambda: site.newest()["state"] == "running", why="a worker that has begun")
+    eventually(lambda: site.newest()["state"] == "running", why="the start of the second export")
     key = site.newest()["download_key"]
     submit(site.person, site.person.get("/").text, "Cancel Open orders")
     assert key not in site.person.listed()
-    eventually(lambda: len(site.processed) == 2, why="a worker that is free again")
+    eventually(lambda: len(site.processed) == 2, why="the end of the second export")
     assert {path for path in media.rglob("*") if path.is_file()} == files
 
 
@@ -354,7 +346,7 @@ def test_the_websocket_page_pushes_until_the_file_is_there(
             submit(site.person, page, BUTTON)
             states: list[str] = []
             while "complete" not in states:
-                states += [state for _, state in SHOWN.findall(str(connection.recv(LONGEST_WAIT)))]
+                states += [state for _, state in LISTED.findall(str(connection.recv(LONGEST_WAIT)))]
         assert site.fetched() == expected(100_000)
 
 
@@ -369,7 +361,7 @@ def test_the_blocks_of_a_page_fit_into_the_site(
             reader.follow(block for block in block.after if block not in PAGES[TUTORIAL].blocks)
             name = block.file.removesuffix(".py").replace("/", ".")
             if name in modules:
-                # It replaces an alternative, which has to work as well.
+                # The block replaces an alternative, which has to work as well.
                 reader.type(f"python manage.py shell -c 'import {name}'")
             reader.follow([block])
             if block.in_the_site and block.file.endswith(".py"):
@@ -380,17 +372,17 @@ def test_the_blocks_of_a_page_fit_into_the_site(
 
 
 def chapters(page: Page) -> list[list[Block]]:
-    """Return the blocks of a page, chapter by chapter, that this environment can follow."""
+    """Return the blocks of each chapter that this environment can follow."""
     followed = [
         block
         for block in page.blocks
         if not any(block.page == path and text in block.body for path, text in NOT_FOLLOWED)
-        and django_of(block) <= django.VERSION
+        and required_django(block) <= django.VERSION
     ]
     return [list(group) for _, group in groupby(followed, lambda block: block.chapter)]
 
 
-def django_of(block: Block) -> tuple[int, ...]:
-    """Return the version of Django that a block needs, if the line above it says so."""
+def required_django(block: Block) -> tuple[int, ...]:
+    """Return the version of Django that a block requires, from the line above it."""
     match = re.search(r"on Django (\d+)\.(\d+) or newer", block.above)
     return tuple(map(int, match.groups())) if match else ()

@@ -1,4 +1,4 @@
-"""The schedule of the clean-up, and the clean-up at once and again and again. Cases 10 and 11."""
+"""The schedule of the clean-up: how it is made, and clean-ups that it starts at once."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from tests.faults.harness import NewSite, Site, eventually
 
 RACERS = 4
 
-#: Migrates once all racers are there; one that loses a race for a table tries again,
-#: as a deployment would.
+#: Migrates when the test sets ``go``; a process that loses a race for a table retries, as a
+#: deployment would.
 MIGRATE = """
     from django.core.management import call_command
     from django.db import DatabaseError, connection
     from tests.faults.site import steering
-    steering.tell("ready.log", "ready")
+    steering.append("ready.log", "ready")
     steering.wait_for("go")
     while True:
         try:
@@ -41,49 +41,46 @@ def schedules(site: Site) -> list[dict[str, Any]]:
 
 
 def race(site: Site, **settings: Any) -> None:
-    """Let several processes migrate at once."""
+    """Run several processes that migrate at the same time."""
     site.halt()
-    (site.steering / "ready.log").unlink(missing_ok=True)
+    site.halt("ready.log")
     racers = [site.start(MIGRATE, **settings) for _ in range(RACERS)]
-    ready = site.steering / "ready.log"
-    eventually(
-        lambda: ready.exists() and len(ready.read_text().split()) == RACERS, why="all racers"
-    )
+    site.until_messages("ready.log", RACERS)
     site.go()
     for racer in racers:
         assert racer.wait() == 0, racer.log
 
 
 @pytest.mark.parametrize("database", ["postgres", "sqlite"])
-def test_case_10_processes_that_migrate_an_empty_database_leave_one_schedule(
+def test_processes_that_migrate_an_empty_database_leave_one_schedule(
     new_site: NewSite, database: str
 ) -> None:
-    """Case 10: from nothing, at once."""
+    """All of them start on a database without tables."""
     site = new_site(database, migrated=False)
     race(site)
     assert len(schedules(site)) == 1
 
 
 @pytest.mark.parametrize("database", ["postgres", "sqlite", "mariadb"])
-def test_case_10_processes_that_only_lack_the_schedule_make_one(
+def test_processes_that_migrate_at_once_make_one_missing_schedule(
     new_site: NewSite, database: str
 ) -> None:
-    """Case 10: an upgrade on several machines; the race is for the schedule alone."""
+    """As in an upgrade on several machines: only the schedule is missing."""
     site = new_site(database)
     site.query("DELETE FROM django_q_schedule")
     race(site)
     assert len(schedules(site)) == 1
 
 
-def test_case_10_a_new_setting_reaches_the_schedule_until_an_admin_has_edited_it(
+def test_the_setting_changes_the_schedule_until_an_admin_edits_it(
     new_site: NewSite,
 ) -> None:
-    """Case 10: its name, its interval and that it is switched off survive every deployment."""
+    """After that, its name, its interval and its pause survive every deployment."""
     site = new_site("postgres")
     (before,) = schedules(site)
     race(site, ASYNC_DOWNLOADS_CLEANUP_SCHEDULE=30)
-    (followed,) = schedules(site)
-    assert (followed["id"], followed["minutes"]) == (before["id"], 30)
+    (after,) = schedules(site)
+    assert (after["id"], after["minutes"]) == (before["id"], 30)
     site.query("UPDATE django_q_schedule SET name = 'Nightly', minutes = 7, repeats = 0")
     edited = schedules(site)
     race(site, ASYNC_DOWNLOADS_CLEANUP_SCHEDULE=45)
@@ -91,14 +88,16 @@ def test_case_10_a_new_setting_reaches_the_schedule_until_an_admin_has_edited_it
 
 
 @pytest.mark.parametrize("cache", ["file", "locmem"])
-def test_case_11_a_schedule_that_catches_up_cleans_up_once(new_site: NewSite, cache: str) -> None:
-    """Case 11: 31 missed runs by three workers at once, whether they know of each other or not."""
+def test_a_schedule_that_catches_up_is_harmless_beside_a_running_export(
+    new_site: NewSite, cache: str
+) -> None:
+    """Three workers make up for 31 clean-ups, with a shared cache and without."""
     site = new_site("postgres", cache=cache, q={"workers": 4, "catch_up": True})
     site.run(EXPIRED)
     kept = {row["filepath"] for row in site.rows()[30:]}
     running = site.begin("steady")
     with site.cluster() as cluster:
-        site.started(running)
+        site.until_started(running)
         site.run(
             """
             from datetime import timedelta

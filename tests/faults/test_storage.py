@@ -1,4 +1,4 @@
-"""Storages that choose names of their own, S3, and disks that are full. Cases 22, 23, 27."""
+"""Storages that choose other names, S3, and full disks."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,24 +10,18 @@ import pytest
 
 from tests import s3
 from tests.faults.conftest import needs
-from tests.faults.harness import NewSite, Server, Site
-
-STATIC: Final = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+from tests.faults.harness import NewSite, Server, Site, storages
 
 WRONG: Final = "Something went wrong while creating the file. Please request it again."
 
-#: Backends by what they do to names.
+#: Storages by the way in which they change names.
 STORAGES: Final[dict[str, dict[str, Any]]] = {
-    "flat": {"BACKEND": "tests.faults.site.odd_storages.FlatStorage"},
-    "scattering": {"BACKEND": "tests.faults.site.odd_storages.ScatteringStorage"},
-    "overwriting": {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"allow_overwrite": True},
-    },
+    "flat": storages("FlatStorage"),
+    "scattering": storages("ScatteringStorage"),
+    "overwriting": storages("django.core.files.storage.FileSystemStorage", allow_overwrite=True),
 }
 
-#: Two exports of one name, of which one fails at first; what it leaves behind has the
-#: name that it asks for next.
+#: Two exports of one name. The first attempt of one fails, and may leave a file of that name.
 TWO: Final = """
 from django.core.files.base import ContentFile
 from async_downloads import cache
@@ -46,17 +40,15 @@ for value, key in enumerate((one, other)):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_case_22_the_name_that_the_storage_returns_leads_to_the_file(
-    new_site: NewSite, storage: str
-) -> None:
-    """Case 22: two exports of one name, and one that is made again after a failure."""
-    site = new_site("sqlite", STORAGES={"default": STORAGES[storage], "staticfiles": STATIC})
+def test_the_row_keeps_the_name_that_the_storage_returns(new_site: NewSite, storage: str) -> None:
+    """For two exports of one name, one of which is built again after a failure."""
+    site = new_site("sqlite", STORAGES=STORAGES[storage])
     with site.server() as server:
         person = server.client()
         one, other = site.run(TWO.format(overwriting=storage == "overwriting")).split()
         rows = {key: site.row(key) for key in (one, other)}
         assert sorted(site.files()) == sorted(row["filepath"] for row in rows.values())
-        urls = {each["download_key"]: each["url"] for each in person.update()["downloads"]}
+        urls = {item["download_key"]: item["url"] for item in person.update()["downloads"]}
         assert [person.get(urls[key]).text for key in (one, other)] == ["id\n0\n", "id\n1\n"]
         assert person.clear(one).status == 200
         assert site.files() == [rows[other]["filepath"]]
@@ -66,8 +58,8 @@ def test_case_22_the_name_that_the_storage_returns_leads_to_the_file(
         assert not server.lines("ERROR")
 
 
-def test_case_27_a_worker_and_a_web_process_share_s3(new_site: NewSite) -> None:
-    """Case 27: from the click to the file, a new link for each click, and all of it gone again."""
+def test_a_worker_and_a_web_process_share_s3(new_site: NewSite) -> None:
+    """The file is built, fetched by a signed link, and deleted."""
     with s3.running() as address:
         site = new_site(
             "sqlite",
@@ -77,7 +69,7 @@ def test_case_27_a_worker_and_a_web_process_share_s3(new_site: NewSite) -> None:
         )
         with site.server() as server, site.cluster() as cluster:
             person = server.client()
-            key = person.post("/start/rows/").json["download_key"]
+            key = person.begin("/start/rows/")
             row = site.until(key, state="complete")
             answer = person.get(f"/async_downloads/download/{key}/")
             assert (answer.status, len(answer.body)) == (200, row["size"])
@@ -90,27 +82,27 @@ def test_case_27_a_worker_and_a_web_process_share_s3(new_site: NewSite) -> None:
             assert not cluster.errors
 
 
-# Disks
+# Full disks
 
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a disk of 1 MB; skip the test by name where that is not permitted."""
+    """Mount a disk of 1 MB; skip the test if that is not permitted."""
     needs("root")
     folder.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, timeout=30, check=False)
-    if done.returncode:
-        pytest.skip(f"a disk cannot be mounted: {done.stderr.strip()}")
+    mounted = subprocess.run(mount, capture_output=True, text=True, timeout=30, check=False)
+    if mounted.returncode:
+        pytest.skip(f"a disk cannot be mounted: {mounted.stderr.strip()}")
     try:
         yield folder
     finally:
-        # Even if somebody still has a file of it open.
+        # Lazily, as a process may still have a file open.
         subprocess.run(["umount", "--lazy", str(folder)], timeout=30, check=True)
 
 
 def fill(disk: Path) -> Path:
-    """Leave no room on a disk, and return what takes it."""
+    """Fill a disk, and return the file that fills it."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         try:
@@ -120,32 +112,32 @@ def fill(disk: Path) -> Path:
             return filler
 
 
-#: What is saved: more than there is room for, in rows or as a file of its own; or little.
+#: Arguments of ``save_download``: rows or a file that do not fit on the disk, and few rows.
 TOO_MUCH: Final = {
     "rows": "([index, 'x' * 1000] for index in range(3000))",
     "file": "file=io.BytesIO(bytes(3_000_000))",
 }
-LITTLE: Final = "[['id'], [1]]"
+FEW_ROWS: Final = "[['id'], [1]]"
 
 
-def begin(site: Site, what: str) -> str:
-    """Make a record for somebody who is signed in, and save this; returns the download key."""
+def begin(site: Site, content: str) -> str:
+    """Make a download and save this content; return the download key."""
     return site.run(f"""
         import io
         from async_downloads import cache
         _, key = cache.init_download("ada", "orders.csv")
-        cache.save_download(key, {what})
+        cache.save_download(key, {content})
         print(key)
     """)
 
 
-def save(site: Site, key: str, what: str) -> None:
-    """Save this for a record that there is."""
-    site.run(f"from async_downloads import cache; cache.save_download({key!r}, {what})")
+def save(site: Site, key: str, content: str) -> None:
+    """Save this content for an existing download."""
+    site.run(f"from async_downloads import cache; cache.save_download({key!r}, {content})")
 
 
 def check_failure(site: Site, server: Server, key: str, disk: Path, *kept: Path) -> None:
-    """See that a download has failed for want of room, and that only staff are told why."""
+    """Check that the full disk failed a download, and that only staff see the reason."""
     row = site.row(key)
     assert (row["state"], row["errors"], row["size"]) == ("failed", WRONG, None)
     assert "No space left on device" in row["error_detail"]
@@ -163,27 +155,27 @@ def check_failure(site: Site, server: Server, key: str, disk: Path, *kept: Path)
 
 
 @pytest.mark.parametrize("kind", TOO_MUCH)
-def test_case_23_a_disk_that_is_full_fails_the_export_and_keeps_no_part_of_it(
+def test_a_full_disk_fails_the_export_and_keeps_no_partial_file(
     new_site: NewSite, kind: str
 ) -> None:
-    """Case 23: a real one of 1 MB; once there is room, a retry makes the file."""
+    """The disk has 1 MB; once it has room, a retry builds the file."""
     site = new_site("sqlite")
     with small_disk(site.media) as disk, site.server() as server:
         server.client()
         key = begin(site, TOO_MUCH[kind])
         check_failure(site, server, key, disk)
-        save(site, key, LITTLE)
+        save(site, key, FEW_ROWS)
         assert site.row(key)["state"] == "complete"
         assert server.client().get(f"/async_downloads/download/{key}/").text == "id\n1\n"
 
 
-def test_case_23_a_disk_without_any_room_fails_the_smallest_export(new_site: NewSite) -> None:
-    """Case 23: not even a byte of it is stored, and clearing it is still possible."""
+def test_a_disk_without_a_free_byte_fails_the_smallest_export(new_site: NewSite) -> None:
+    """The download can still be cleared."""
     site = new_site("sqlite")
     with small_disk(site.media) as disk, site.server() as server:
         filler = fill(disk)
         server.client()
-        key = begin(site, LITTLE)
+        key = begin(site, FEW_ROWS)
         check_failure(site, server, key, disk, filler)
         person = server.client()
         assert person.clear(key).status == 200
@@ -191,10 +183,10 @@ def test_case_23_a_disk_without_any_room_fails_the_smallest_export(new_site: New
 
 
 @pytest.mark.parametrize("kind", TOO_MUCH)
-def test_case_23_a_full_disk_under_the_spool_fails_the_export(
+def test_a_full_disk_under_the_spool_fails_the_export(
     new_site: NewSite, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Case 23: the folder for temporary files is full, the storage is not."""
+    """The folder for temporary files is full, the storage is not."""
     site = new_site("sqlite", ASYNC_DOWNLOADS_IN_MEMORY_MAX_SIZE_BYTES=10_000)
     with small_disk(site.folder / "spool") as disk, site.server() as server:
         monkeypatch.setenv("TMPDIR", str(disk))
@@ -202,19 +194,19 @@ def test_case_23_a_full_disk_under_the_spool_fails_the_export(
         key = begin(site, TOO_MUCH[kind])
         check_failure(site, server, key, disk)
         assert site.files() == []
-        # What needs no room there is made all the same.
+        # An export that stays in memory still completes.
         fill(disk)
-        save(site, key, LITTLE)
+        save(site, key, FEW_ROWS)
         assert site.row(key)["state"] == "complete"
 
 
-def test_case_31_a_cache_of_files_on_a_full_disk_costs_no_export(new_site: NewSite) -> None:
-    """Case 31: it is a cache that fails at every write."""
+def test_a_file_cache_on_a_full_disk_fails_no_export(new_site: NewSite) -> None:
+    """Every write to the cache fails."""
     site = new_site("sqlite")
     with small_disk(site.folder / "cache") as disk, site.server() as server:
         person = server.client()
         fill(disk)
-        key = person.post("/start/rows/").json["download_key"]
+        key = person.begin("/start/rows/")
         assert person.shown() == {key: "pending"}
         with site.cluster() as cluster:
             site.until(key, state="complete")

@@ -1,4 +1,4 @@
-"""What a process leaves in the folder for temporary files when it is killed. Case 55."""
+"""Files that a killed process leaves in the folder for temporary files."""
 
 from pathlib import Path
 from typing import Final
@@ -6,8 +6,9 @@ from typing import Final
 import pytest
 
 from tests.faults.harness import NewSite, eventually
+from tests.faults.processes import open_files
 
-#: Writes rows until it is killed, and says when there are many.
+#: Writes rows until it is killed, and creates a file once there are many.
 EXPORT: Final = """
 import itertools
 import tempfile
@@ -32,15 +33,10 @@ cache.save_download(key, **{{{argument!r}: {content}}})
 """
 
 
-def unnamed(pid: int, folder: Path) -> list[str]:
-    """Return the files in a folder that a process has open and that have no name."""
-    targets = []
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            targets.append(str(link.readlink()))
-        except FileNotFoundError:
-            continue
-    return [each for each in targets if each.startswith(str(folder)) and "(deleted)" in each]
+def unnamed_files(pid: int, folder: Path) -> list[str]:
+    """Return the files without a name in a folder that a process has open."""
+    prefix = str(folder)
+    return [name for name in open_files(pid) if name.startswith(prefix) and "(deleted)" in name]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +49,7 @@ def unnamed(pid: int, folder: Path) -> list[str]:
         ("orders.zip", "members", '{"first.csv": [["a"]], "orders.xlsx": Rows(rows(), ["a"])}'),
     ],
 )
-def test_case_55_a_kill_leaves_no_temporary_file(
+def test_a_kill_leaves_no_temporary_file(
     new_site: NewSite, tmp_path: Path, filename: str, argument: str, content: str
 ) -> None:
     folder, marker = tmp_path / "temporary", tmp_path / "there are many"
@@ -70,8 +66,8 @@ def test_case_55_a_kill_leaves_no_temporary_file(
         eventually(lambda: marker.exists() or not child.alive, why="many rows")
         assert child.alive, child.log
         assert list(folder.iterdir()) == []
-        # There is something on disk by now, and it is gone with the process.
-        assert unnamed(child.pid, folder)
+        # The file on disk has no name, so the system deletes it with the process.
+        assert unnamed_files(child.pid, folder)
         child.kill()
     assert list(folder.iterdir()) == []
     assert site.files() == []

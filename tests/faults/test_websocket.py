@@ -1,4 +1,4 @@
-"""Who gets a websocket of a real server, by the handshake alone."""
+"""Which handshakes a real server accepts."""
 
 import socket
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.pace import LONGEST_WAIT
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """A server whose ``ALLOWED_HOSTS`` leave it to the package whom to trust."""
+    """A server whose ``ALLOWED_HOSTS`` allow any host, so that the package has to decide."""
     needs("proc")
     layer = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     settings = {"ASYNC_DOWNLOADS_WS_MODE": True, "CHANNEL_LAYERS": layer}
@@ -22,9 +22,9 @@ def server() -> Iterator[Server]:
 
 
 def handshake(server: Server, path: str = "/ws/downloads/", **headers: str) -> int:
-    """Ask for a websocket, and return the status of the answer."""
+    """Request a websocket, and return the status of the answer."""
     host = urlsplit(server.address)
-    asked = {
+    sent = {
         "Host": host.netloc,
         "Upgrade": "websocket",
         "Connection": "Upgrade",
@@ -32,7 +32,7 @@ def handshake(server: Server, path: str = "/ws/downloads/", **headers: str) -> i
         "Sec-WebSocket-Version": "13",
         **headers,
     }
-    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in asked.items())]
+    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
     address = host.hostname or "", host.port or 0
     with socket.create_connection(address, timeout=LONGEST_WAIT) as connection:
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
@@ -41,24 +41,24 @@ def handshake(server: Server, path: str = "/ws/downloads/", **headers: str) -> i
 
 @pytest.fixture(scope="module")
 def cookie(server: Server) -> str:
-    """The session of ada."""
+    """The session cookie of ada."""
     return f"sessionid={server.client('ada').cookie('sessionid')}"
 
 
 @pytest.mark.parametrize("path", ["/ws/downloads/", "/ws/downloads/ada/"])
-def test_a_person_gets_in_from_a_page_of_the_site(server: Server, cookie: str, path: str) -> None:
+def test_a_user_is_accepted_from_a_page_of_the_site(server: Server, cookie: str, path: str) -> None:
     assert handshake(server, path, Cookie=cookie, Origin=server.address) == 101
 
 
-def test_an_evil_origin_is_refused(server: Server, cookie: str) -> None:  # 39
+def test_a_foreign_origin_is_refused(server: Server, cookie: str) -> None:
     assert handshake(server, Cookie=cookie, Origin="https://evil.example.com") == 403
     assert handshake(server, Cookie=cookie, Origin="null") == 403
 
 
-def test_another_persons_name_is_refused(server: Server, cookie: str) -> None:  # 39
+def test_the_name_of_another_user_in_the_path_is_refused(server: Server, cookie: str) -> None:
     server.client("grace")
     assert handshake(server, "/ws/downloads/grace/", Cookie=cookie, Origin=server.address) == 403
 
 
-def test_a_visitor_is_refused(server: Server) -> None:  # 39
+def test_a_visitor_is_refused(server: Server) -> None:
     assert handshake(server, Origin=server.address) == 403

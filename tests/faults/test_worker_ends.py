@@ -1,4 +1,4 @@
-"""Exports delivered twice, timed out, cleared, or written badly. Cases 3, 4 and 9."""
+"""Exports that are delivered twice, time out, are cleared, or whose task is faulty."""
 
 import time
 
@@ -14,10 +14,10 @@ WRONG = "Something went wrong while creating the file. Please request it again."
 # Delivered twice
 
 
-def test_case_3_an_export_that_is_delivered_again_and_again_is_made_once(
+def test_an_export_that_is_delivered_repeatedly_is_built_once(
     new_site: NewSite,
 ) -> None:
-    """Case 3: django-q2 without a time-out, and an export that outlasts ``retry`` twice."""
+    """django-q2 has no timeout, and the export lasts longer than ``retry`` twice."""
     site = new_site(
         "postgres", q={"workers": 3, "timeout": None, "retry": 1}, ASYNC_DOWNLOADS_STALLED_AFTER=4
     )
@@ -32,18 +32,18 @@ def test_case_3_an_export_that_is_delivered_again_and_again_is_made_once(
         assert not cluster.errors
         site.until(site.begin("rows"), state="complete")
     assert (row["attempts"], len(site.starts(key))) == (1, 1)
-    assert [path for path in site.files() if key in path] == [row["filepath"]]
+    assert site.files(key) == [row["filepath"]]
 
 
-def test_case_3_what_is_delivered_again_leaves_workers_to_other_downloads(
+def test_repeated_deliveries_leave_workers_to_other_downloads(
     new_site: NewSite,
 ) -> None:
-    """Case 3: a long export is delivered each second, to the only other worker there is."""
+    """A long export is delivered each second to the only other worker."""
     q = {"workers": 2, "timeout": None, "retry": 1}
     site = new_site("sqlite", q=q, ASYNC_DOWNLOADS_STALLED_AFTER=4)
     long = site.begin("steady")
     with site.cluster():
-        site.started(long)
+        site.until_started(long)
         for _ in range(2):
             time.sleep(stretched(3))
             site.until(site.begin("rows"), state="complete")
@@ -53,10 +53,8 @@ def test_case_3_what_is_delivered_again_leaves_workers_to_other_downloads(
 
 
 @pytest.mark.parametrize("database", ["postgres", "mariadb"])
-def test_case_3_deliveries_at_once_and_afterwards_make_one_file(
-    new_site: NewSite, database: str
-) -> None:
-    """Case 3: three workers race for one download, and a complete one is not made again."""
+def test_deliveries_at_once_and_afterwards_build_one_file(new_site: NewSite, database: str) -> None:
+    """Three workers race for one download, and a complete one is not built again."""
     site = new_site(database, q={"workers": 3}, ASYNC_DOWNLOADS_STALLED_AFTER=4)
     key = site.begin("steady")
     for _ in range(2):
@@ -66,7 +64,7 @@ def test_case_3_deliveries_at_once_and_afterwards_make_one_file(
         site.go()
         row = site.until(key, state="complete")
         site.enqueue("steady", key)
-        eventually(lambda: cluster.deliveries == 4, why="the delivery afterwards")
+        eventually(lambda: cluster.deliveries == 4, why="the last delivery")
         until_idle(site, cluster)
         assert not cluster.errors
     assert site.row(key) == row
@@ -74,16 +72,16 @@ def test_case_3_deliveries_at_once_and_afterwards_make_one_file(
     assert site.files() == [row["filepath"]]
 
 
-def test_case_3_a_second_delivery_is_there_to_take_over_when_the_first_dies(
+def test_a_second_delivery_takes_over_when_the_first_worker_dies(
     new_site: NewSite,
 ) -> None:
-    """Case 3: it waits while the first is alive, and builds the file when that one is not."""
+    """It waits while the first attempt is alive, and builds the file after its death."""
     site = new_site(
         "sqlite", q={"workers": 2, "timeout": None, "retry": 1}, ASYNC_DOWNLOADS_STALLED_AFTER=3
     )
     key = site.begin("by_attempt", "steady", "rows")
     with site.cluster() as cluster:
-        first = site.started(key)
+        first = site.until_started(key)
         eventually(lambda: cluster.deliveries == 2, why="a second delivery")
         assert site.row(key)["attempts"] == 1
         kill(first.pid)
@@ -91,8 +89,8 @@ def test_case_3_a_second_delivery_is_there_to_take_over_when_the_first_dies(
     assert site.files() == [row["filepath"]]
 
 
-def test_case_3_clearing_frees_the_writer_and_who_waits_for_it(new_site: NewSite) -> None:
-    """Case 3: there is nothing left to wait for."""
+def test_clearing_frees_the_worker_and_the_one_that_waits_for_it(new_site: NewSite) -> None:
+    """Both workers end their tasks."""
     site = new_site(
         "postgres", q={"workers": 2, "timeout": None, "retry": 1}, ASYNC_DOWNLOADS_STALLED_AFTER=4
     )
@@ -109,8 +107,8 @@ def test_case_3_clearing_frees_the_writer_and_who_waits_for_it(new_site: NewSite
 # Timed out
 
 
-def test_case_4_a_time_out_is_told_to_the_person_and_to_the_queue(new_site: NewSite) -> None:
-    """Case 4: each attempt takes too long; none is left in progress, and the task is given up."""
+def test_a_timeout_fails_the_download_and_the_task(new_site: NewSite) -> None:
+    """Each attempt takes too long; after the last one, the queue drops the task."""
     q = {"workers": 4, "timeout": 1, "retry": 2}
     site = new_site("postgres", q=q, ASYNC_DOWNLOADS_MAX_ATTEMPTS=2)
     keys = site.begin_each("silent", "steady", "querying", "querying_in_transaction").values()
@@ -128,11 +126,11 @@ def test_case_4_a_time_out_is_told_to_the_person_and_to_the_queue(new_site: NewS
     assert len(site.files()) == 1
 
 
-# Written badly
+# Faulty tasks
 
 
-def test_case_9_a_result_that_cannot_be_stored_is_dropped(new_site: NewSite) -> None:
-    """Case 9: the queue never sees it, so the task is acknowledged, and run once."""
+def test_a_result_that_cannot_be_stored_is_dropped(new_site: NewSite) -> None:
+    """The queue never sees it; the task is acknowledged, and called once."""
     site = new_site("sqlite", q={"retry": 1})
     key = site.begin("unpicklable")
     with site.cluster() as cluster:
@@ -143,8 +141,8 @@ def test_case_9_a_result_that_cannot_be_stored_is_dropped(new_site: NewSite) -> 
     assert [result["success"] for result in site.results()] == [True]
 
 
-def test_case_9_a_task_that_runs_nothing_fails_with_a_clear_error(new_site: NewSite) -> None:
-    """Case 9: it is not taken for a success, and not delivered for ever."""
+def test_a_coroutine_or_generator_function_fails_with_a_clear_error(new_site: NewSite) -> None:
+    """The task is neither a success, nor delivered without end."""
     site = new_site("sqlite", q={"retry": 1}, ASYNC_DOWNLOADS_MAX_ATTEMPTS=1)
     keys = site.begin_each("coroutine", "makes_coroutine", "generator")
     with site.cluster() as cluster:
@@ -157,8 +155,8 @@ def test_case_9_a_task_that_runs_nothing_fails_with_a_clear_error(new_site: NewS
     assert not site.starts()
 
 
-def test_case_9_a_task_that_exits_is_recorded_and_spares_its_worker(new_site: NewSite) -> None:
-    """Case 9: ``sys.exit`` is a failure of the task, and none of the worker's business."""
+def test_a_task_that_exits_fails_and_its_worker_survives(new_site: NewSite) -> None:
+    """``sys.exit`` is a failure of the task, and does not end the worker."""
     site = new_site("postgres", q={"retry": 1}, ASYNC_DOWNLOADS_MAX_ATTEMPTS=2)
     keys = site.begin_each("leave", "leave_within").values()
     with site.cluster() as cluster:
@@ -173,8 +171,10 @@ def test_case_9_a_task_that_exits_is_recorded_and_spares_its_worker(new_site: Ne
     assert [len(site.starts(key)) for key in keys] == [2, 2]
 
 
-def test_a_failure_is_told_in_short_to_the_person_and_in_full_to_staff(new_site: NewSite) -> None:
-    """What the exception says may be secret; the queue sees that it failed, and gives up."""
+def test_a_failure_shows_a_safe_text_to_the_owner_and_the_detail_to_staff(
+    new_site: NewSite,
+) -> None:
+    """The text of an exception may be secret; the queue sees a failure after the attempts."""
     site = new_site("sqlite", q={"retry": 1}, ASYNC_DOWNLOADS_MAX_ATTEMPTS=2)
     key = site.begin("fail")
     with site.server() as server, site.cluster() as cluster:
@@ -187,8 +187,8 @@ def test_a_failure_is_told_in_short_to_the_person_and_in_full_to_staff(new_site:
     assert "LookupError: postgres://user:secret@db/shop has no such table" in row["error_detail"]
 
 
-def test_a_failure_that_a_repetition_cannot_mend_is_not_repeated(new_site: NewSite) -> None:
-    """``DownloadError``, and what ``save_download`` has recorded, end the task for the queue."""
+def test_a_failure_that_a_retry_cannot_repair_is_not_retried(new_site: NewSite) -> None:
+    """``DownloadError``, and errors that ``save_download`` records, end the task normally."""
     site = new_site("sqlite", q={"retry": 1})
     keys = site.begin_each("fail_for_people", "fail_within")
     with site.cluster() as cluster:
@@ -208,15 +208,13 @@ def test_a_failure_that_a_repetition_cannot_mend_is_not_repeated(new_site: NewSi
 def test_clearing_a_running_download_frees_its_worker(
     new_site: NewSite, database: str, body: str
 ) -> None:
-    """However the row goes: no file is left, and the queue sees a success."""
+    """However the row is deleted, no file is left, and the task is a success."""
     site = new_site(database, ASYNC_DOWNLOADS_STALLED_AFTER=4)
     with site.server() as server, site.cluster(q={"workers": 3}) as cluster:
         person = server.client()
-        by_post, by_orm, by_sql = (
-            person.post(f"/start/{body}/").json["download_key"] for _ in range(3)
-        )
+        by_post, by_orm, by_sql = (person.begin(f"/start/{body}/") for _ in range(3))
         for key in (by_post, by_orm, by_sql):
-            site.started(key)
+            site.until_started(key)
         assert person.clear(by_post).status == 200
         site.run(f"""
             from async_downloads.models import Download
@@ -232,12 +230,12 @@ def test_clearing_a_running_download_frees_its_worker(
     assert [result["success"] for result in site.results()] == [True] * 3
 
 
-def test_a_pending_download_that_is_cleared_is_never_run(new_site: NewSite) -> None:
-    """The task is still delivered, and ends at once."""
+def test_the_task_of_a_cleared_pending_download_is_never_called(new_site: NewSite) -> None:
+    """It is still delivered, and ends at once."""
     site = new_site("postgres")
     with site.server() as server:
         person = server.client()
-        key = person.post("/start/rows/").json["download_key"]
+        key = person.begin("/start/rows/")
         assert site.queued() == 1
         assert person.clear(key).status == 200
         with site.cluster() as cluster:

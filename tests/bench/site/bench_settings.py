@@ -1,4 +1,4 @@
-"""The site that is measured, whichever package runs on it; what varies is in the environment."""
+"""The settings of the measured site; the environment chooses version, database and cache."""
 
 import os
 from urllib.parse import urlsplit
@@ -32,7 +32,7 @@ if OURS:
     INSTALLED_APPS += ["django_htmx"]
     MIDDLEWARE += ["django_htmx.middleware.HtmxMiddleware"]
 else:
-    # Its list is a template that loads their tags.
+    # The list template of 0.6 loads their tags.
     INSTALLED_APPS += ["sekizai", "django.contrib.humanize"]
 
 TEMPLATES = [

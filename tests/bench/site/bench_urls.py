@@ -1,4 +1,4 @@
-"""The URLs that both packages have."""
+"""The URLs of both versions."""
 
 from django.urls import include, path
 

@@ -1,7 +1,7 @@
-"""Measure one thing in a process of its own: ``python measure.py SUBJECT CASE SIZE``.
+"""Measure one case of one subject in this process: ``python measure.py SUBJECT CASE SIZE``.
 
-Prints a line of JSON: seconds, the growth of the peak of memory in MB, and how
-many calls were timed. What prepares it is not timed.
+Prints a line of JSON: seconds, the growth of peak memory in MB, and the number of
+calls. The preparation is not measured.
 """
 
 import gc
@@ -18,14 +18,14 @@ import django
 
 
 def reset_peak() -> None:
-    """Have the kernel count the peak of memory from here on."""
-    # Without it, the growth includes what the preparation took.
+    """Reset the peak of memory that the kernel keeps."""
+    # Without it, the growth would include the preparation.
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def memory(name: str) -> float:
-    """Return a figure of this process's memory in MB; 0 where there is no /proc."""
+    """Return a memory figure of this process in MB; 0 without /proc."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -34,7 +34,7 @@ def memory(name: str) -> float:
 
 
 def timed(body: Callable[[], int | None]) -> dict[str, float]:
-    """Run it once, and return what it took."""
+    """Call a function once, and return seconds, growth of memory, and calls."""
     gc.collect()
     reset_peak()
     before = memory("VmRSS")
@@ -45,7 +45,7 @@ def timed(body: Callable[[], int | None]) -> dict[str, float]:
 
 
 def main(subject: str, case: str, size: int) -> None:
-    """Prepare a case of a subject, run it, and print what it took."""
+    """Prepare a case of a subject, call it, and print the measurements."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench_settings"
     django.setup()
     prepare = getattr(importlib.import_module(f"subjects.{subject}"), case)

@@ -1,4 +1,4 @@
-"""Serve the site that is measured, sixteen requests at a time; prints its port."""
+"""Serve the measured site, sixteen requests at a time, and print the port."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -10,20 +10,20 @@ from django.core.wsgi import get_wsgi_application
 
 
 class Handler(WSGIRequestHandler):
-    """Without a line of the log for each request."""
+    """A handler without access logs."""
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Server(ThreadedWSGIServer):
-    """For more people at once than Django's own server queues."""
+    """A server that queues more connections than Django's."""
 
     request_queue_size = 200
 
 
 def limited(application: Any) -> Callable[[Any, Any], Iterable[bytes]]:
-    """Return the application for so many at a time as databases have connections for."""
+    """Return the application with a limit of requests, as databases limit connections."""
     slots = BoundedSemaphore(16)
 
     def answer(environ: Any, start_response: Any) -> Iterable[bytes]:

@@ -1,4 +1,4 @@
-"""What is exported, the same for everybody who is measured."""
+"""The rows that all subjects export."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,23 +17,23 @@ COLUMNS = (
 
 
 def generated(rows: int) -> Iterator[list[Any]]:
-    """Yield rows that cost nothing to make."""
+    """Yield constant rows, which take no time to make."""
     for number in range(rows):
         yield [number, "R1234567", "Ada Lovelace", "Teapot, blue", 3, "19.90", "shipped"]
 
 
 def orders(rows: int) -> Any:
-    """Return so many orders, with their customers."""
+    """Return this many orders, with their customers."""
     return Order.objects.select_related("customer").filter(pk__lte=rows)
 
 
 def columns(rows: int) -> Any:
-    """Return the plain columns of so many orders."""
+    """Return the plain columns of this many orders."""
     return Order.objects.filter(pk__lte=rows).values_list(*COLUMNS)
 
 
 def row(order: Any) -> list[Any]:
-    """Return the cells of one order, as a site's row function would."""
+    """Return the cells of an order, as the row function of a site would."""
     return [
         order.reference,
         order.placed_at,

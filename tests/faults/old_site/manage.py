@@ -1,4 +1,4 @@
-"""The commands of a site that was made for 0.6."""
+"""The commands of a site for 0.6."""
 
 import os
 import sys

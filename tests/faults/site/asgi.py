@@ -1,4 +1,4 @@
-"""The site for an ASGI server, with the websocket of the package."""
+"""The site as an ASGI application, with the websocket of the package."""
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter

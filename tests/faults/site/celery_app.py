@@ -1,4 +1,4 @@
-"""The same tasks for Celery, which delivers them as its settings say."""
+"""The tasks of the site as Celery tasks, with the options of its settings."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.faults.site import tasks
 
 
 def task_options() -> dict[str, Any]:
-    """Return the options of each task; exceptions are named by their dotted paths."""
+    """Return the options of each task, with exceptions imported from their dotted paths."""
     options = dict(getattr(settings, "CELERY_TASK_OPTIONS", {}))
     if "autoretry_for" in options:
         options["autoretry_for"] = tuple(map(import_string, options["autoretry_for"]))

@@ -1,4 +1,4 @@
-"""Every way in which a download goes away, tried in a process of its own."""
+"""Every way of deleting a download, for a test that runs each in a child process."""
 
 import json
 from collections.abc import Callable
@@ -17,25 +17,25 @@ from async_downloads.models import Download, DownloadCollection
 
 User: Any = get_user_model()
 
-#: Ways that take a download from those who can see it.
+#: Ways of deleting a download that its owner can see.
 deletions: dict[str, Callable[[str], object]] = {}
 
-#: Ways that take what nobody can see any more, with the file first.
+#: Ways of deleting an expired download; they delete the file first.
 cleanups: dict[str, Callable[[str], object]] = {}
 
 
 class RollbackError(Exception):
-    """Ends a transaction."""
+    """Rolls a transaction back."""
 
 
 def way(function: Callable[[str], object]) -> Callable[[str], object]:
-    """Add a way of deletion, which gets the download key."""
+    """Register a way of deleting, which gets the download key."""
     deletions[function.__name__] = function
     return function
 
 
 def cleanup(function: Callable[[str], object]) -> Callable[[str], object]:
-    """Add a way of cleaning up, which gets the download key."""
+    """Register a way of cleaning up, which gets the download key."""
     cleanups[function.__name__] = function
     return function
 
@@ -50,19 +50,19 @@ def as_admin(path: str, **data: Any) -> None:
 
 @way
 def instance(key: str) -> None:
-    """Delete by the method of an instance."""
+    """Delete by the method of the instance."""
     Download.objects.get(pk=key).delete()
 
 
 @way
 def queryset(key: str) -> None:
-    """Delete by a filter."""
+    """Delete by a filtered query."""
     Download.objects.filter(name="orders.csv").delete()
 
 
 @way
 def related_manager(key: str) -> None:
-    """Delete what a collection has."""
+    """Delete by the related manager of the collection."""
     DownloadCollection.objects.get(downloads=key).downloads.all().delete()
 
 
@@ -92,13 +92,13 @@ def user_queryset(key: str) -> None:
 
 @way
 def purge(key: str) -> None:
-    """Delete as the admin does."""
+    """Delete by the function that the admin uses."""
     store.purge(Download.objects.filter(pk=key))
 
 
 @way
 def clear_view(key: str) -> None:
-    """Delete as the owner does."""
+    """Delete by the view that the owner uses."""
     client = Client()
     client.force_login(User.objects.get(username="ada"))
     response = client.post("/async_downloads/ajax_clear_download/", {"download_key": key})
@@ -107,7 +107,7 @@ def clear_view(key: str) -> None:
 
 @way
 def admin_action(key: str) -> None:
-    """Delete by the action of the list in the admin."""
+    """Delete by the bulk action of the admin."""
     as_admin(
         "async_downloads/download/", action="delete_selected", _selected_action=key, post="yes"
     )
@@ -115,13 +115,13 @@ def admin_action(key: str) -> None:
 
 @way
 def admin_page(key: str) -> None:
-    """Delete by the page of one in the admin."""
+    """Delete by the confirmation page of the admin."""
     as_admin(f"async_downloads/download/{key}/delete/", post="yes")
 
 
 @way
 def admin_action_on_collections(key: str) -> None:
-    """Delete a collection in the admin."""
+    """Delete the collection by the bulk action of the admin."""
     pk = DownloadCollection.objects.get(downloads=key).pk
     as_admin(
         "async_downloads/downloadcollection/",
@@ -133,30 +133,30 @@ def admin_action_on_collections(key: str) -> None:
 
 @way
 def admin_page_of_the_user(key: str) -> None:
-    """Delete the owner in the admin."""
+    """Delete the owner by the confirmation page of the admin."""
     as_admin(f"auth/user/{User.objects.get(username='ada').pk}/delete/", post="yes")
 
 
 @cleanup
 def command(key: str) -> None:
-    """Clean up by hand."""
+    """Clean up by the command."""
     call_command("cleanup_downloads", verbosity=0)
 
 
 @cleanup
 def scheduled(key: str) -> None:
-    """Clean up as the schedule does."""
+    """Clean up by the task of the schedule."""
     tasks.cleanup_expired_downloads()
 
 
 @cleanup
 def of_one_collection(key: str) -> None:
-    """Clean up as 0.6 did."""
+    """Clean up by the function for one collection."""
     cache.cleanup_collection(DownloadCollection.objects.get(downloads=key).key)
 
 
 def make(*, expired: bool) -> Download:
-    """Make a complete download."""
+    """Make a complete download, expired if requested."""
     user, _ = User.objects.get_or_create(username="ada")
     _, key = cache.init_download(user, "orders.csv")
     cache.save_download(key, [["id"], [1]])
@@ -168,23 +168,18 @@ def make(*, expired: bool) -> Download:
 def try_all() -> None:
     """Print what each way leaves: after a commit, inside the transaction, after a rollback."""
     User.objects.create_superuser("root")
-    found = {name: left_by(way, expired=name in cleanups) for name, way in all_ways().items()}
-    print(json.dumps(found))  # noqa: T201 (it is read)
-
-
-def all_ways() -> dict[str, Callable[[str], object]]:
-    """Return every way by its name."""
-    return deletions | cleanups
+    ways = deletions | cleanups
+    states = {name: left_by(way, expired=name in cleanups) for name, way in ways.items()}
+    print(json.dumps(states))  # noqa: T201 (the test reads it)
 
 
 def left_by(delete: Callable[[str], object], *, expired: bool) -> dict[str, object]:
-    """Delete in one way, and return at each moment whether there are the file and the row."""
+    """Delete in one way, and return whether file and row exist, at each moment."""
     download = make(expired=expired)
     states: dict[str, object] = {}
 
     def note(moment: str) -> None:
-        there = default_storage.exists(download.filepath), Download.objects.exists()
-        states[moment] = there
+        states[moment] = default_storage.exists(download.filepath), Download.objects.exists()
 
     if not expired:
         try:

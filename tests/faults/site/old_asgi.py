@@ -1,4 +1,4 @@
-"""The site for an ASGI server with the route that 0.6 documented, or without one."""
+"""The site as an ASGI application with the route that 0.6 documented, or without one."""
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter

@@ -1,6 +1,6 @@
-"""The settings of one site: plain defaults, and over them what its tests ask for.
+"""The settings of one site: defaults, and the settings of its test.
 
-``FAULTS_SITE`` holds the latter as JSON, so that a test can set whatever it likes.
+The environment variable ``FAULTS_SITE`` holds the latter as JSON.
 """
 
 import json
@@ -66,7 +66,7 @@ LOGGING = {
             "formatter": "line",
         }
     },
-    # What goes well is no news to whoever looks for what does not.
+    # A test reads the log for errors, not for each step of a download.
     "loggers": {"async_downloads.signals": {"level": "WARNING"}},
     "root": {"handlers": ["output"], "level": "INFO"},
 }

@@ -1,4 +1,4 @@
-"""The site with pages of its own for the tests of the websocket, under a strict CSP."""
+"""The site with more pages for the tests of the websocket, under a strict CSP."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.faults.site.urls import urlpatterns as common
 
 
 def home(request: HttpRequest, template: str = "home") -> HttpResponse:
-    """Show a page with the download centre, to whoever comes."""
+    """Show a page with the download centre, also to visitors."""
     response = render(request, f"faults/{template}.html")
     response["Content-Security-Policy"] = "default-src 'self'"
     return response
@@ -24,7 +24,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 
 def favicon(request: HttpRequest) -> HttpResponse:
-    """Answer what every browser asks for, so that its console has nothing to complain of."""
+    """Answer the request that each browser makes, so that its console stays empty."""
     return HttpResponse(status=204)
 
 

@@ -1,4 +1,4 @@
-"""Exports whose pace is steered from outside, and tasks that behave badly."""
+"""Exports that a test steers, and tasks that behave badly."""
 
 import asyncio
 import sys
@@ -18,8 +18,8 @@ HEADER = ["id", "name"]
 
 
 def rows(download_key: str, count: int = 3, pause: float = 0.0) -> None:
-    """Write a known number of rows, with progress, one each ``pause`` seconds."""
-    steering.started(download_key)
+    """Write rows with progress, and pause before each."""
+    steering.record_start(download_key)
 
     def lines() -> Iterator[list[Any]]:
         yield HEADER
@@ -32,17 +32,17 @@ def rows(download_key: str, count: int = 3, pause: float = 0.0) -> None:
 
 
 def plain(download_key: str) -> None:
-    """Write a row, and ask the database for nothing."""
+    """Write a row without a query."""
     cache.save_download(download_key, [HEADER, [1, "end"]])
 
 
 def steady(download_key: str, go: str = "go") -> None:
-    """Write a row every 20 ms until the test says go."""
-    steering.started(download_key)
+    """Write a row every 20 ms until the test sets the flag."""
+    steering.record_start(download_key)
 
     def lines() -> Iterator[list[Any]]:
         yield HEADER
-        while not steering.told(go):
+        while not steering.is_set(go):
             time.sleep(0.02)
             yield [0, "waiting"]
         yield [1, "end"]
@@ -51,20 +51,20 @@ def steady(download_key: str, go: str = "go") -> None:
 
 
 def winner(download_key: str) -> None:
-    """Write a row every 20 ms until the test says who wins."""
+    """Write a row every 20 ms until the test sets ``win``."""
     steady(download_key, go="win")
 
 
 def silent(download_key: str, go: str = "go") -> None:
-    """Compute without a row, before ``save_download``, until the test says go."""
-    steering.started(download_key)
+    """Compute before ``save_download`` until the test sets the flag."""
+    steering.record_start(download_key)
     steering.wait_for(go)
     cache.save_download(download_key, [HEADER, [1, "end"]])
 
 
 def silent_within(download_key: str, go: str = "go") -> None:
-    """Compute without a row, within ``save_download``, until the test says go."""
-    steering.started(download_key)
+    """Compute within ``save_download``, before the first row, until the test sets the flag."""
+    steering.record_start(download_key)
 
     def lines() -> Iterator[list[Any]]:
         yield HEADER
@@ -75,20 +75,20 @@ def silent_within(download_key: str, go: str = "go") -> None:
 
 
 def querying(download_key: str) -> None:
-    """Ask PostgreSQL for something that takes half a minute."""
-    steering.started(download_key)
+    """Run a query on PostgreSQL that takes half a minute."""
+    steering.record_start(download_key)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_sleep(30)")
 
 
 def querying_in_transaction(download_key: str) -> None:
-    """The same where there is something to roll back."""
+    """Run the same query inside a transaction."""
     with transaction.atomic():
         querying(download_key)
 
 
 def by_attempt(download_key: str, *tasks: str) -> None:
-    """Behave at the first start as the first named task, at the second as the second, and so on."""
+    """Do the first named task at the first start, the second at the second, and so on."""
     starts = steering.folder() / "starts.log"
     lines = starts.read_text().splitlines() if starts.exists() else []
     before = sum(line.startswith(download_key) for line in lines)
@@ -96,14 +96,14 @@ def by_attempt(download_key: str, *tasks: str) -> None:
 
 
 def fail(download_key: str) -> None:
-    """Fail before there is anything to save."""
-    steering.started(download_key)
+    """Fail before ``save_download``."""
+    steering.record_start(download_key)
     raise LookupError("postgres://user:secret@db/shop has no such table")
 
 
 def fail_within(download_key: str) -> None:
-    """Fail at a row."""
-    steering.started(download_key)
+    """Fail within ``save_download``, after a row."""
+    steering.record_start(download_key)
 
     def lines() -> Iterator[list[Any]]:
         yield HEADER
@@ -113,56 +113,56 @@ def fail_within(download_key: str) -> None:
 
 
 def fail_for_people(download_key: str) -> None:
-    """Fail with a text for the owner."""
-    steering.started(download_key)
+    """Fail with a message for the owner."""
+    steering.record_start(download_key)
     raise DownloadError("Choose a shorter period.")
 
 
 def fail_late(download_key: str, go: str = "go") -> None:
-    """Compute without a row until the test says go, and fail."""
-    steering.started(download_key)
+    """Compute until the test sets the flag, and fail."""
+    steering.record_start(download_key)
     steering.wait_for(go)
     cache.set_error(download_key, "It has come to nothing.")
     raise LookupError("postgres://user:secret@db/shop has gone away")
 
 
 def leave(download_key: str) -> None:
-    """End the process that runs it."""
-    steering.started(download_key)
+    """Exit the process before ``save_download``."""
+    steering.record_start(download_key)
     sys.exit(3)
 
 
 def forget(download_key: str) -> None:
-    """End without a file."""
-    steering.started(download_key)
+    """Return without a file."""
+    steering.record_start(download_key)
 
 
 def unpicklable(download_key: str) -> object:
-    """Return what no queue could keep, after all is done."""
+    """Save a file, and return an object that a queue cannot pickle."""
     rows(download_key)
     return threading.Lock()
 
 
 async def coroutine(download_key: str) -> None:
-    """Look like a task, and run nothing when called."""
-    steering.started(download_key)
+    """Look like a task, and do nothing when called."""
+    steering.record_start(download_key)
     await asyncio.sleep(0)
 
 
 def makes_coroutine(download_key: str) -> Coroutine[Any, Any, None]:
-    """Return what nobody awaits, without a look of it from outside."""
+    """Return a coroutine, though the function is not a coroutine function."""
     return coroutine(download_key)
 
 
 def generator(download_key: str) -> Iterator[int]:
-    """Look like a task, and run nothing when called."""
-    steering.started(download_key)
+    """Look like a task, and do nothing when called."""
+    steering.record_start(download_key)
     yield 1
 
 
 def leave_within(download_key: str) -> None:
-    """End the process that runs it, at a row."""
-    steering.started(download_key)
+    """Exit the process within ``save_download``, after a row."""
+    steering.record_start(download_key)
 
     def lines() -> Iterator[list[Any]]:
         yield HEADER
@@ -171,7 +171,7 @@ def leave_within(download_key: str) -> None:
     cache.save_download(download_key, lines())
 
 
-#: The same tasks for any executor, which only has to call them.
+#: The same tasks wrapped by ``download_task``, for any executor.
 supervised: dict[str, Callable[..., None]] = {
     task.__name__: download_task(task)
     for task in (rows, plain, steady, silent, fail, fail_for_people, leave, leave_within, forget)

@@ -1,7 +1,6 @@
-"""Exports and reports inside transactions of the site's own, and views that start them.
+"""Exports and reports inside transactions of the site, and views that start them.
 
-As ``ROOT_URLCONF`` it adds to the site's URLs views that queue a task by
-themselves, before or after the commit.
+As ``ROOT_URLCONF`` it adds views that queue a task before or after the commit.
 """
 
 import contextlib
@@ -23,75 +22,75 @@ from tests.faults.site import steering
 
 HEADER = ["id", "name"]
 
-#: What the owner is told by the functions that report a failure.
-TOLD: Final = "Choose a shorter period."
+#: The message of the functions that report a failure.
+OWNER_MESSAGE: Final = "Choose a shorter period."
 
 
 # Exports
 
 
 def plain(download_key: str) -> None:
-    """Write a row, and ask the database for nothing."""
+    """Write a row without a query."""
     cache.save_download(download_key, [HEADER, [1, "end"]])
 
 
 def reporting(download_key: str) -> None:
-    """Write rows until the test says go; report progress when it says ``report``."""
-    steering.started(download_key)
+    """Write rows until the test sets ``go``; report progress once it sets ``report``."""
+    steering.record_start(download_key)
     cache.save_download(download_key, _lines(download_key))
 
 
-def asking(download_key: str) -> None:
-    """Ask the database for a row, after the test says go."""
+def reading_rows(download_key: str) -> None:
+    """Read a row from the database after the test sets ``go``."""
 
     def lines() -> Iterator[list[Any]]:
         yield HEADER
-        steering.started(download_key)
+        steering.record_start(download_key)
         steering.wait_for("go")
         yield [get_user_model().objects.count(), "end"]
 
     cache.save_download(download_key, lines())
 
 
-# Exports inside a transaction that has written something of its own, and so holds locks
+# Exports inside a transaction that has written a row, and therefore holds locks
 
 
 def within(download_key: str) -> None:
-    """Do what ``reporting`` does."""
+    """Do the same as ``reporting``, inside a transaction."""
     with transaction.atomic():
-        _write_something(download_key)
+        _write_a_user(download_key)
         reporting(download_key)
 
 
 def within_and_linger(download_key: str) -> None:
-    """Build the whole file at once, and keep the transaction open until the test says go."""
+    """Save the file, and keep the transaction open until the test sets ``go``."""
     with transaction.atomic():
-        _write_something(download_key)
+        _write_a_user(download_key)
         cache.save_download(download_key, [HEADER, [1, "end"]])
-        steering.started(download_key)
+        steering.record_start(download_key)
         steering.wait_for("go")
 
 
 def within_and_roll_back(download_key: str) -> None:
-    """Build the whole file at once, and fail after that."""
+    """Save the file, and fail after that."""
     with transaction.atomic():
-        _write_something(download_key)
+        _write_a_user(download_key)
         cache.save_download(download_key, [HEADER, [1, "end"]])
-        raise LookupError("it was all for nothing")
+        raise LookupError("the transaction fails")
 
 
-def _write_something(download_key: str) -> None:
+def _write_a_user(download_key: str) -> None:
     get_user_model().objects.create(username=f"made with {download_key}")
 
 
 def _lines(download_key: str) -> Iterator[list[Any]]:
     yield HEADER
     reported = False
-    while not steering.told("go"):
+    while not steering.is_set("go"):
         time.sleep(0.02)
-        if steering.told("report") and not reported:
+        if steering.is_set("report") and not reported:
             reported = True
-            steering.tell("reported.log", str(time.time()))
+            steering.append("reported.log", str(time.time()))
             cache.update_percentage(download_key, 10, 2)
         yield [0, "waiting"]
     yield [1, "end"]
@@ -100,35 +99,35 @@ def _lines(download_key: str) -> Iterator[list[Any]]:
 # Reports of a failure
 
 
-def tell(download_key: str) -> None:
-    """Report, without any transaction, once the test says ``release``."""
-    steering.started(download_key)
+def report(download_key: str) -> None:
+    """Report a failure outside transactions, once the test sets ``release``."""
+    steering.record_start(download_key)
     steering.wait_for("release")
-    cache.set_error(download_key, TOLD)
+    cache.set_error(download_key, OWNER_MESSAGE)
 
 
-def tell_in_broken(download_key: str) -> None:
+def report_in_broken(download_key: str) -> None:
     """Report inside a transaction that Django knows to be broken."""
     with contextlib.suppress(DatabaseFault), transaction.atomic():
         with contextlib.suppress(IntegrityError):
             get_user_model().objects.create(username="ada")
-        cache.set_error(download_key, TOLD)
+        cache.set_error(download_key, OWNER_MESSAGE)
 
 
-def tell_in_aborted(download_key: str) -> None:
+def report_in_aborted(download_key: str) -> None:
     """Report inside a transaction that only the database knows to be broken."""
     with contextlib.suppress(DatabaseFault), transaction.atomic():
         with contextlib.suppress(IntegrityError), connection.cursor() as cursor:
             cursor.execute("INSERT INTO django_session (session_key) VALUES (NULL)")
-        cache.set_error(download_key, TOLD)
+        cache.set_error(download_key, OWNER_MESSAGE)
 
 
-def tell_and_roll_back(download_key: str) -> None:
+def report_and_roll_back(download_key: str) -> None:
     """Report inside a transaction that fails after that."""
     with contextlib.suppress(LookupError), transaction.atomic():
-        _write_something(download_key)
-        cache.set_error(download_key, TOLD)
-        raise LookupError("it was all for nothing")
+        _write_a_user(download_key)
+        cache.set_error(download_key, OWNER_MESSAGE)
+        raise LookupError("the transaction fails")
 
 
 # Views
@@ -136,19 +135,19 @@ def tell_and_roll_back(download_key: str) -> None:
 
 @login_required
 def init(request: HttpRequest) -> JsonResponse:
-    """Make a record and queue nothing."""
+    """Make a download and queue nothing."""
     _, key = cache.init_download(request.user, "orders.csv")
     return JsonResponse({"download_key": key})
 
 
 @login_required
 def queue_at_once(request: HttpRequest, runner: str) -> JsonResponse:
-    """Make a record, queue its task before the commit, and linger.
+    """Make a download, queue its task before the commit, and linger.
 
     Args:
         request: ``linger`` and ``raise`` are as for ``views.start``.
-        runner: ``bare`` has the worker call the task itself, ``supervised`` the
-            package's runner.
+        runner: If ``bare``, the worker calls the task itself; if ``supervised``, the
+            package's runner does.
     """
     _, key = cache.init_download(request.user, "orders.csv")
     task = "tests.faults.site.tasks.rows"
@@ -159,7 +158,7 @@ def queue_at_once(request: HttpRequest, runner: str) -> JsonResponse:
 
 @login_required
 def queue_on_commit(request: HttpRequest) -> JsonResponse:
-    """Make a record, have its task queued on commit, and linger."""
+    """Make a download, queue its task on commit, and linger."""
     _, key = cache.init_download(request.user, "orders.csv")
     enqueue_download("tests.faults.site.tasks.rows", key)
     return _linger(request, key)

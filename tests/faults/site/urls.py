@@ -1,4 +1,4 @@
-"""The URLs of the site: the package's, a quick way in, and a way to start an export."""
+"""The URLs of the site: the package's, and views to sign in and to start an export."""
 
 from django.contrib import admin
 from django.urls import include, path

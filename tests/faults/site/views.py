@@ -1,4 +1,4 @@
-"""What a site would have of its own."""
+"""The views of the site itself."""
 
 import time
 from typing import Any
@@ -13,7 +13,7 @@ from async_downloads.shortcuts import init_generic_csv_download
 
 
 def sign_in(request: HttpRequest, username: str) -> HttpResponse:
-    """Sign somebody in who asks for it, without a password."""
+    """Sign a user in without a password."""
     users: Any = get_user_model().objects
     login(request, users.get_or_create(username=username)[0])
     get_token(request)
@@ -22,10 +22,10 @@ def sign_in(request: HttpRequest, username: str) -> HttpResponse:
 
 @login_required
 def start(request: HttpRequest, task: str) -> JsonResponse:
-    """Start one of the tasks by its name, and linger as long as ``linger`` says.
+    """Start a task by its name, and linger for ``linger`` seconds.
 
-    ``raise`` makes the request fail after that. ``keywords`` of the task travel as
-    they are posted, as text.
+    If ``raise`` is posted, the request fails after that. Other values are passed to
+    the task as text.
     """
     keywords = request.POST.dict()
     keywords.pop("csrfmiddlewaretoken", None)

@@ -1,7 +1,6 @@
 """Serve the site over WSGI: ``python -m tests.faults.site.wsgi_server [--one-thread]``.
 
-Each request gets a thread of its own, or all wait for one. The port is any that
-is free, and printed.
+Each request gets its own thread, or all share one. The server prints its port.
 """
 
 import sys
@@ -13,5 +12,5 @@ if __name__ == "__main__":
     kind = WSGIServer if "--one-thread" in sys.argv else ThreadedWSGIServer
     server = kind(("127.0.0.1", 0), WSGIRequestHandler)
     server.set_app(get_wsgi_application())
-    print(f"Listening at 127.0.0.1:{server.server_port}", flush=True)  # noqa: T201 (it is read)
+    print(f"Listening at 127.0.0.1:{server.server_port}", flush=True)  # noqa: T201 (the harness reads it)
     server.serve_forever()

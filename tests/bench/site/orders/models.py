@@ -1,10 +1,10 @@
-"""Seven columns of a shop, one of them behind a relation."""
+"""The orders of a shop: seven columns, one of them of a related model."""
 
 from django.db import models
 
 
 class Customer(models.Model):
-    """Somebody who orders."""
+    """A customer, who has a name."""
 
     name = models.CharField(max_length=100)
 
@@ -13,7 +13,7 @@ class Customer(models.Model):
 
 
 class Order(models.Model):
-    """Some pieces of something."""
+    """An order of one product."""
 
     reference = models.CharField(max_length=20)
     placed_at = models.DateTimeField()

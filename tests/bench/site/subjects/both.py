@@ -1,16 +1,60 @@
-"""What is called alike in both packages; whichever is installed is measured."""
+"""Cases that are the same code for both versions of the package."""
 
 import uuid
 from collections.abc import Callable
+from typing import Any
+
+import sources
+from django.conf import settings
 
 from async_downloads import cache
-from subjects.polls import somebody
+from async_downloads.shortcuts import queryset_to_csv
+from subjects.polls import user_named
 
 Body = Callable[[], int | None]
 
 
+def new_key(filename: str = "orders.csv") -> str:
+    """Make a download, and return its key."""
+    return cache.init_download(user_named(), filename)[1]
+
+
+def check_complete(key: str) -> None:
+    """Fail if a download is not complete."""
+    if settings.OURS:
+        from async_downloads.models import Download
+
+        download = Download.objects.get(pk=key)
+        assert download.complete, download.error_detail
+    else:
+        from django.core.cache import cache as entries
+
+        entry = entries.get(key)
+        assert (entry["complete"], entry["errors"]) == (True, ""), entry
+
+
+def rows(size: int) -> Body:
+    key = new_key()
+
+    def body() -> None:
+        cache.save_download(key, sources.generated(size))
+        check_complete(key)
+
+    return body
+
+
+def row_function(size: int) -> Body:
+    key = new_key()
+
+    def body() -> None:
+        queryset_to_csv(key, sources.COLUMNS, sources.orders(size), sources.row)
+        check_complete(key)
+
+    return body
+
+
 def progress(size: int) -> Body:
-    _, key = cache.init_download(somebody(), "orders.csv")
+    key = new_key()
 
     def body() -> int:
         for index in range(size):
@@ -21,7 +65,7 @@ def progress(size: int) -> Body:
 
 
 def init(size: int) -> Body:
-    user = somebody(f"init-{uuid.uuid4()}")
+    user = user_named(f"init-{uuid.uuid4()}")
 
     def body() -> int:
         for _ in range(size):
@@ -29,3 +73,21 @@ def init(size: int) -> Body:
         return size
 
     return body
+
+
+def user_with_downloads(size: int) -> Any:
+    """Return a user with complete downloads, and one that is running."""
+    user = user_named(f"poll-{uuid.uuid4()}")
+    for index in range(size):
+        _, key = cache.init_download(user, f"orders{index}.csv")
+        if index:
+            cache.save_download(key, [["a"]])
+    cache.set_percentage(key, 10)
+    return user
+
+
+def begin_twenty(user: Any) -> None:
+    """Make 20 downloads of a user, one of which has progress."""
+    for index in range(20):
+        _, key = cache.init_download(user, f"orders{index}.csv")
+    cache.set_percentage(key, 10)

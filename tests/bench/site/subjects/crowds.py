@@ -1,4 +1,4 @@
-"""Many people at once, through a real server in a process of its own."""
+"""Many users at once, on a real server in a child process."""
 
 import atexit
 import subprocess
@@ -13,15 +13,15 @@ from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
-#: Polls of each person.
+#: The polls of each user.
 POLLS = 5
 
 
 def crowd_of(people: list[tuple[Any, dict[str, str]]]) -> Callable[[], int]:
-    """Return what lets all of them poll at once.
+    """Return a function in which all users poll at once.
 
     Args:
-        people: Users, and what their pages ask with.
+        people: Users, and the query of their polls.
     """
     server = subprocess.Popen(
         [sys.executable, "serve.py"], stdout=subprocess.PIPE, text=True, bufsize=1
@@ -30,10 +30,10 @@ def crowd_of(people: list[tuple[Any, dict[str, str]]]) -> Callable[[], int]:
     assert server.stdout is not None
     port = int(server.stdout.readline())
     url = reverse("async_downloads:ajax_update")
-    asked = [(f"{url}?{urlencode(data)}", _cookie(user)) for user, data in people]
+    requests = [(f"{url}?{urlencode(data)}", _cookie(user)) for user, data in people]
 
-    def poll(person: tuple[str, str]) -> int:
-        path, cookie = person
+    def poll(request: tuple[str, str]) -> int:
+        path, cookie = request
         connection = HTTPConnection("127.0.0.1", port, timeout=60)
         for _ in range(POLLS):
             connection.request("GET", path, headers={"Cookie": cookie, "HX-Request": "true"})
@@ -43,11 +43,11 @@ def crowd_of(people: list[tuple[Any, dict[str, str]]]) -> Callable[[], int]:
         connection.close()
         return POLLS
 
-    poll(asked[0])
+    poll(requests[0])
 
     def body() -> int:
-        with ThreadPoolExecutor(len(asked)) as threads:
-            return sum(threads.map(poll, asked))
+        with ThreadPoolExecutor(len(requests)) as threads:
+            return sum(threads.map(poll, requests))
 
     return body
 

@@ -1,4 +1,4 @@
-"""What it costs at the least: the same work with nothing around it."""
+"""The least cost: the same exports without any package."""
 
 import csv
 import tempfile
@@ -26,12 +26,12 @@ def rows(size: int) -> Body:
 
 
 def columns_by_rows(size: int) -> Body:
-    """Plain columns as Python's values, through ``csv.writer``."""
+    """Write plain columns as Python values, with ``csv.writer``."""
 
     def body() -> None:
         with _target() as file:
-            found = sources.columns(size).iterator(chunk_size=2000)
-            csv.writer(file, lineterminator="\n").writerows(found)
+            orders = sources.columns(size).iterator(chunk_size=2000)
+            csv.writer(file, lineterminator="\n").writerows(orders)
 
     return body
 
@@ -39,8 +39,8 @@ def columns_by_rows(size: int) -> Body:
 def row_function(size: int) -> Body:
     def body() -> None:
         with _target() as file:
-            found = sources.orders(size).iterator(chunk_size=2000)
-            csv.writer(file, lineterminator="\n").writerows(map(sources.row, found))
+            orders = sources.orders(size).iterator(chunk_size=2000)
+            csv.writer(file, lineterminator="\n").writerows(map(sources.row, orders))
 
     return body
 
@@ -76,7 +76,7 @@ def cleanup(size: int) -> Body:
 
 
 _TEXT = {
-    # What Python prints of each value: the same bytes as ours.
+    # The text of each value as Python prints it: the same bytes as the package.
     "postgresql": "COPY (SELECT o.reference, CASE WHEN length(o.placed_at::timestamp::text) "
     "IN (19, 26) THEN o.placed_at::timestamp::text || '+00:00' "
     "ELSE rpad(o.placed_at::timestamp::text, 26, '0') || '+00:00' END, c.name, o.product, "
@@ -89,10 +89,10 @@ _TEXT = {
 
 
 def columns(size: int) -> Body:
-    """Plain columns as text that the database makes."""
+    """Write plain columns as text that the database makes."""
     statement = _TEXT[connection.vendor].format(size=size)
 
-    def copied() -> None:
+    def copy_out() -> None:
         with (
             tempfile.TemporaryFile() as file,
             connection.cursor() as cursor,
@@ -101,10 +101,10 @@ def columns(size: int) -> Body:
             for block in copy:
                 file.write(block)
 
-    def fetched() -> None:
+    def fetch() -> None:
         with tempfile.TemporaryFile() as file, connection.cursor() as cursor:
             cursor.execute(statement)
-            while found := cursor.fetchmany(2000):
-                file.write("".join([text for (text,) in found]).encode())
+            while lines := cursor.fetchmany(2000):
+                file.write("".join([line for (line,) in lines]).encode())
 
-    return copied if connection.vendor == "postgresql" else fetched
+    return copy_out if connection.vendor == "postgresql" else fetch

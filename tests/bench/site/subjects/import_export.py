@@ -11,7 +11,7 @@ Body = Callable[[], int | None]
 
 
 class OrderResource(resources.ModelResource):
-    """The same seven columns."""
+    """A resource with the same seven columns."""
 
     customer = fields.Field(attribute="customer__name", column_name="customer__name")
 

@@ -1,4 +1,4 @@
-"""This package."""
+"""This version of the package."""
 
 import re
 import uuid
@@ -16,78 +16,39 @@ from django.utils import timezone
 from async_downloads import cache, tasks, views
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.owners import resolve
-from async_downloads.shortcuts import queryset_to_csv
 from subjects import both
 from subjects.crowds import crowd_of
-from subjects.polls import polls, somebody
+from subjects.polls import polls, user_named
 
 Body = Callable[[], int | None]
 
 HTMX = {"HX-Request": "true"}
 
 
-def _key(filename: str = "orders.csv") -> str:
-    return cache.init_download(somebody(), filename)[1]
-
-
-def _complete(key: str) -> None:
-    download = Download.objects.get(pk=key)
-    assert download.complete, download.error_detail
-
-
-def rows(size: int) -> Body:
-    key = _key()
-
-    def body() -> None:
-        cache.save_download(key, sources.generated(size))
-        _complete(key)
-
-    return body
+rows = both.rows
+row_function = both.row_function
+progress = both.progress
+init = both.init
 
 
 def columns(size: int) -> Body:
-    key = _key()
+    key = both.new_key()
 
     def body() -> None:
         cache.save_download(key, sources.columns(size))
-        _complete(key)
-
-    return body
-
-
-def row_function(size: int) -> Body:
-    key = _key()
-
-    def body() -> None:
-        queryset_to_csv(key, sources.COLUMNS, sources.orders(size), sources.row)
-        _complete(key)
+        both.check_complete(key)
 
     return body
 
 
 def xlsx(size: int) -> Body:
-    key = _key("orders.xlsx")
+    key = both.new_key("orders.xlsx")
 
     def body() -> None:
         cache.save_download(key, sources.generated(size))
-        _complete(key)
+        both.check_complete(key)
 
     return body
-
-
-progress = both.progress
-init = both.init
-
-
-def _listed(size: int) -> tuple[Any, str]:
-    """Return somebody with so many downloads, one of them running, and their page's version."""
-    user = somebody(f"poll-{uuid.uuid4()}")
-    for index in range(size):
-        _, key = cache.init_download(user, f"orders{index}.csv")
-        if index:
-            cache.save_download(key, [["a"]])
-    cache.set_percentage(key, 10)
-    return user, key
 
 
 def _version(user: Any) -> str:
@@ -96,37 +57,38 @@ def _version(user: Any) -> str:
     request = RequestFactory().get("/", headers=HTMX)
     request.user = user
     page = views.ajax_update(request).content.decode()
-    found = re.search(r'"version": "([^"]+)"', page)
-    assert found
-    return found[1]
+    match = re.search(r'"version": "([^"]+)"', page)
+    assert match
+    return match[1]
 
 
 def poll_unchanged(size: int) -> Body:
-    user, _ = _listed(size)
+    user = both.user_with_downloads(size)
     version = _version(user)
     return polls(user, views.ajax_update, lambda: {"data": {"version": version}, "headers": HTMX})
 
 
 def poll_changed(size: int) -> Body:
-    user, _ = _listed(size)
-    # A page that shows something else has to be given everything.
+    user = both.user_with_downloads(size)
+    # The answer to a page with another version contains the whole list.
     stale = {"version": "0.0"}
     return polls(user, views.ajax_update, lambda: {"data": stale, "headers": HTMX})
 
 
 def cleanup(size: int) -> Body:
-    owner = resolve(somebody("cleanup"))
+    user = user_named("cleanup")
+    owner = resolve(user)
     collection, _ = DownloadCollection.objects.get_or_create(
-        pk=owner.collection_id, defaults={"user": somebody("cleanup"), "key": owner.collection_key}
+        pk=owner.collection_id, defaults={"user": user, "key": owner.collection_key}
     )
     past = timezone.now() - timedelta(days=1)
-    made = []
+    downloads = []
     for _ in range(size):
         key = uuid.uuid4()
         path = f"downloads/{key}/orders.csv"
         Path(settings.MEDIA_ROOT, path).parent.mkdir(parents=True)
         Path(settings.MEDIA_ROOT, path).write_bytes(b"a\n" * 500)
-        made.append(
+        downloads.append(
             Download(
                 pk=key,
                 collection=collection,
@@ -140,7 +102,7 @@ def cleanup(size: int) -> Body:
                 expires_at=past,
             )
         )
-    Download.objects.bulk_create(made, batch_size=1000)
+    Download.objects.bulk_create(downloads, batch_size=1000)
 
     def body() -> int:
         tasks.cleanup_expired_downloads()
@@ -150,25 +112,18 @@ def cleanup(size: int) -> Body:
     return body
 
 
-def _crowd(size: int) -> list[tuple[Any, dict[str, str]]]:
-    """Return people with 20 downloads each, and what their pages ask with."""
-    found = []
-    for number in range(size):
-        user = somebody(f"crowd-{number}")
-        Download.objects.for_user(user.pk).delete()
-        for index in range(20):
-            _, key = cache.init_download(user, f"orders{index}.csv")
-        cache.set_percentage(key, 10)
-        found.append((user, {"version": _version(user)}))
-    return found
-
-
 def crowd(size: int) -> Body:
-    return crowd_of(_crowd(size))
+    people: list[tuple[Any, dict[str, str]]] = []
+    for number in range(size):
+        user = user_named(f"crowd-{number}")
+        Download.objects.for_user(user.pk).delete()
+        both.begin_twenty(user)
+        people.append((user, {"version": _version(user)}))
+    return crowd_of(people)
 
 
 def prepare(size: int) -> Body:
-    """Make the tables and so many orders, all in the database."""
+    """Make the tables, and this many orders by SQL."""
     from django.core.management import call_command
 
     def body() -> None:

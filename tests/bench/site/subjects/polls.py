@@ -1,4 +1,4 @@
-"""People whose pages look for news; shared by both packages."""
+"""Users whose pages poll, for both versions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,22 +7,22 @@ from django.contrib.auth import get_user_model
 from django.test import RequestFactory
 from django.urls import reverse
 
-#: Polls that are timed in one go.
+#: The polls of one measurement.
 CALLS = 300
 
 
-def somebody(name: str = "ada") -> Any:
-    """Return a user by a name."""
+def user_named(name: str = "ada") -> Any:
+    """Return the user with this name, made if necessary."""
     return get_user_model().objects.get_or_create(username=name)[0]
 
 
-def polls(user: Any, view: Any, ask: Callable[[], dict[str, Any]]) -> Callable[[], int]:
-    """Return what polls a view many times, each time with what ``ask`` returns."""
+def polls(user: Any, view: Any, options: Callable[[], dict[str, Any]]) -> Callable[[], int]:
+    """Return a function that polls a view many times, with options of a request."""
     factory, url = RequestFactory(), reverse("async_downloads:ajax_update")
 
     def body() -> int:
         for _ in range(CALLS):
-            request = factory.get(url, **ask())
+            request = factory.get(url, **options())
             request.user = user
             response = view(request)
             assert response.status_code in (200, 204)

@@ -1,4 +1,4 @@
-"""A site as the README of 0.6 has one made. It is copied, and runs in an environment of its own."""
+"""A site that follows the README of 0.6. A test copies it into a new environment."""
 
 from shop.celery import app
 

@@ -1,4 +1,4 @@
-"""Celery, with a folder for a broker, which outlives every process."""
+"""Celery; its broker is a folder, which outlives every process."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The settings of a site that was made for 0.6; nothing in them is changed by the upgrade."""
+"""The settings of a site for 0.6; the upgrade does not change them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The exports of a site that was made for 0.6."""
+"""The exports of a site for 0.6."""
 
 import io
 
@@ -18,20 +18,20 @@ def orders(download_key, count, encoding="utf-8"):
 
 @shared_task
 def picture(download_key, content):
-    """Save a file that is no CSV."""
+    """Save a file that is not CSV."""
     save_download(download_key, file=io.BytesIO(content))
 
 
 @shared_task
 def save_twice(download_key):
-    """Save two files for one download, as a queue does that delivers a task twice."""
+    """Save two files for one download, as if a queue delivered a task twice."""
     orders(download_key, 2)
     orders(download_key, 3)
 
 
 @shared_task
 def fail(download_key):
-    """Fail while the rows are made, with a text that no customer should read."""
+    """Fail at a row, with a text that customers must not read."""
 
     def rows():
         yield ["Reference"]
@@ -42,11 +42,11 @@ def fail(download_key):
 
 @shared_task
 def give_up(download_key):
-    """Say what is wrong."""
+    """Report a failure with a message for the user."""
     set_error(download_key, "There are no orders in this month.")
 
 
 @shared_task
 def break_off(download_key):
-    """Get to 40 % and be heard of no more."""
+    """Report 40 %, and stop."""
     set_percentage(download_key, 40)

@@ -1,4 +1,4 @@
-"""The URLs of a site that was made for 0.6."""
+"""The URLs of a site for 0.6."""
 
 from django.urls import include, path
 from django.views.generic import TemplateView

@@ -1,1 +1,1 @@
-"""Users of another kind: a UUID for a primary key, an e-mail address for a name."""
+"""A custom user model: a UUID as primary key, and an e-mail address as user name."""

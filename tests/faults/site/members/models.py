@@ -1,4 +1,4 @@
-"""The user model: nothing in it is called a user name."""
+"""A user model without a field ``username``."""
 
 import uuid
 
@@ -7,7 +7,7 @@ from django.db import models
 
 
 class Member(AbstractBaseUser):
-    """Somebody who signs in with an e-mail address."""
+    """A user who signs in with an e-mail address."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     email = models.EmailField(unique=True)
@@ -22,9 +22,9 @@ class Member(AbstractBaseUser):
         return self.email
 
     def has_perm(self, permission: str, obj: object = None) -> bool:
-        """Let staff do anything."""
+        """Return True for staff."""
         return self.is_staff
 
     def has_module_perms(self, app_label: str) -> bool:
-        """Let staff look at anything."""
+        """Return True for staff."""
         return self.is_staff

@@ -1,4 +1,4 @@
-"""The URLs of a site whose users have no user name."""
+"""The URLs of a site with the custom user model."""
 
 from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse
@@ -9,7 +9,7 @@ from tests.faults.site.members.models import Member
 
 
 def sign_in(request: HttpRequest, name: str) -> HttpResponse:
-    """Sign in whoever has this name before the @."""
+    """Sign in the member with this name before the @."""
     login(request, Member.objects.get_or_create(email=f"{name}@example.com")[0])
     get_token(request)
     return HttpResponse(name)

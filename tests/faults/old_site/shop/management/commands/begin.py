@@ -1,4 +1,4 @@
-"""Fills the site while 0.6 is installed, and prints what 0.6 says of it as JSON."""
+"""Fill the site while 0.6 is installed, and print what 0.6 lists as JSON."""
 
 import json
 
@@ -13,14 +13,14 @@ from shop import tasks
 
 User = get_user_model()
 
-#: Whose names make odd cache keys; the last ones are the primary keys of others.
+#: Names that make odd cache keys; the last two are primary keys of other users.
 NAMES = ["ada", "grace@example.org", "josé.müller+1", "Zoë O'Brien / 北京 & co", "2", "1"]
 
 PICTURE = bytes(range(256)) * 999
 
 
 def begin(user, filename, name=None, task=None, *args):
-    """Make a download and do its work at once; returns the key."""
+    """Make a download, run its task at once, and return the key."""
     key = init_download(user, filename, name)[1]
     if task is not None:
         task(key, *args)
@@ -28,7 +28,7 @@ def begin(user, filename, name=None, task=None, *args):
 
 
 def shown(name):
-    """Return what somebody's list says: names, and whether something is complete or failed."""
+    """Return the list of a user: each name, and whether the download is complete or failed."""
     client = Client()
     client.force_login(User.objects.get(username=name))
     answer = client.get("/async_downloads/ajax_update/").json()
@@ -36,16 +36,16 @@ def shown(name):
 
 
 class Command(BaseCommand):
-    """See above."""
+    """Fill the site."""
 
     def handle(self, **options):
-        """Fill the site."""
+        """Fill the site, and print the keys and the lists."""
         people = {name: User.objects.create_user(name) for name in NAMES}
         ada, grace, jose, zoe, two, one = people.values()
         keys = {
             "csv": begin(ada, "orders.csv", "All orders", tasks.orders, 1000),
             "utf-16": begin(ada, "Bestellungen größer 5.csv", None, tasks.orders, 3, "utf-16"),
-            "broken off": begin(ada, "long.csv", "A long one", tasks.break_off),
+            "interrupted": begin(ada, "long.csv", "A long one", tasks.break_off),
             "picture": begin(grace, "cat.png", "<b>A cat</b>", tasks.picture, PICTURE),
             "failed": begin(grace, "failed.csv", "Failed", tasks.fail),
             "given up": begin(jose, "may.csv", "May", tasks.give_up),
@@ -56,14 +56,14 @@ class Command(BaseCommand):
             "one's": begin(one, "one.csv", None, tasks.orders, 1),
             "label's": begin("the accounts team", "accounts.csv", None, tasks.orders, 5),
             "label's failed": begin("the accounts team", "late.csv", None, tasks.give_up),
-            "lost from its list": begin(one, "lost.csv", None, tasks.orders, 11),
+            "missing from its list": begin(one, "lost.csv", None, tasks.orders, 11),
             "flushed": begin(one, "flushed.csv", None, tasks.orders, 12),
             "expired": begin(two, "expired.csv", None, tasks.orders, 13),
             "queued": init_generic_csv_download(tasks.orders, ada, "Later", 21)[1],
         }
-        # Two starts at once lost one of a list; a cache that was too full lost an entry, and both.
+        # In 0.6, two starts at once could lose a key of the list, and a full cache any entry.
         listed = cache.get(get_collection_key(one))
-        lost = [keys["lost from its list"], keys["flushed"]]
+        lost = [keys["missing from its list"], keys["flushed"]]
         cache.set(get_collection_key(one), [key for key in listed if key not in lost], None)
         cache.delete_many([keys["flushed"], keys["expired"]])
         lists = {name: shown(name) for name in NAMES}

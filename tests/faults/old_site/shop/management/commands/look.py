@@ -1,4 +1,4 @@
-"""Looks at the site once it is upgraded, and prints what each person sees as JSON."""
+"""Look at the upgraded site, and print what each user sees as JSON."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from async_downloads.models import Download
 
 
 def fetched(client, entry):
-    """Return a complete file as it is handed out, in Base64."""
+    """Return the response of a complete download, in Base64."""
     if not entry["complete"]:
         return None
     response = client.get(entry["url"])
@@ -21,10 +21,10 @@ def fetched(client, entry):
 
 
 class Command(BaseCommand):
-    """See above."""
+    """Print what each user sees."""
 
     def handle(self, **options):
-        """Sign in as everybody, and fetch everything."""
+        """Sign in as each user, and fetch every file."""
         people = list(get_user_model().objects.order_by("pk"))
         seen = {}
         for person in people:
@@ -32,12 +32,12 @@ class Command(BaseCommand):
             client.force_login(person)
             page = client.get("/")
             update = client.get("/async_downloads/ajax_update/").json()
-            found = update["downloads"]
+            downloads = update["downloads"]
             seen[person.username] = {
                 "page": page.content.decode(),
                 "html": update["html"],
-                "downloads": found,
-                "files": {each["download_key"]: fetched(client, each) for each in found},
+                "downloads": downloads,
+                "files": {each["download_key"]: fetched(client, each) for each in downloads},
             }
         foreign = Client()
         foreign.force_login(people[1])
@@ -47,5 +47,5 @@ class Command(BaseCommand):
             old_list = client.get("/async_downloads/ajax_update/").json()["html"]
         rows = {str(row.pk): [str(row.collection), row.state] for row in Download.objects.all()}
         foreign_status = foreign.get(download.url).status_code
-        found = {"people": seen, "rows": rows, "old_list": old_list, "foreign": foreign_status}
-        self.stdout.write(json.dumps(found))
+        report = {"people": seen, "rows": rows, "old_list": old_list, "foreign": foreign_status}
+        self.stdout.write(json.dumps(report))
