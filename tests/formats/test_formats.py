@@ -124,7 +124,7 @@ def test_rows_under_a_misspelt_extension_are_logged(
     user: Any, caplog: pytest.LogCaptureFixture, filename: str, arguments: Any, logged: str
 ) -> None:
     key = cache.init_download(user, filename)[1]
-    cache.save_download(key, **what)
+    cache.save_download(key, **arguments)
     assert Download.objects.get().complete
     found = [record for record in caplog.records if "means no format" in record.getMessage()]
     assert len(found) == bool(logged)
