@@ -14,6 +14,7 @@ from django.db import connections
 from django.test import Client
 
 from async_downloads.building import progress
+from async_downloads.formats import rows as format_rows
 from async_downloads.store import attempt, cache_entries, claiming, removal
 from tests import flushing, pace, services
 from tests.factories import UserFactory
@@ -135,6 +136,7 @@ def shared_cache(settings: Any) -> str:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Send a heartbeat at every row, and wait only briefly between rows."""
     monkeypatch.setattr(attempt, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(format_rows, "MAX_UNTIMED_ROWS", 1)
     monkeypatch.setattr(claiming, "BLIND_ROW_WAIT_SECONDS", 0.05)
 
 

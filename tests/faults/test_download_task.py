@@ -1,5 +1,8 @@
 """``download_task`` in a process without a queue, as a cron job or a thread of the site."""
 
+import os
+import signal
+
 from tests.faults.harness import NewSite, Site, kill
 
 CALL = """
@@ -16,9 +19,10 @@ tasks.supervised["{task}"](key)
 print("returned")
 """
 
-#: Calls a task under an alarm that raises an exception like the timeout of a queue.
+#: Calls a task that raises an exception like the timeout of a queue when it gets SIGALRM.
 CALL_WITH_TIMEOUT = """
 import signal
+from tests.faults.site import tasks
 
 class Timeout(SystemExit):
     pass
@@ -27,9 +31,7 @@ def ring(number, frame):
     raise Timeout("too long")
 
 signal.signal(signal.SIGALRM, ring)
-signal.setitimer(signal.ITIMER_REAL, 0.2)
 try:
-    from tests.faults.site import tasks
     tasks.supervised["silent"]({key!r})
 except Timeout:
     print("timed out")
@@ -93,7 +95,10 @@ def test_a_timeout_is_recorded_and_raised_again(new_site: NewSite) -> None:
     """It is a subclass of ``SystemExit``, as in django-q2."""
     site = new_site("sqlite")
     key = site.init()
-    assert site.run(CALL_WITH_TIMEOUT.format(key=key)) == "timed out"
+    with site.start(CALL_WITH_TIMEOUT.format(key=key)) as child:
+        os.kill(site.until_started(key).pid, signal.SIGALRM)
+        assert child.wait() == 0, child.log
+        assert "timed out" in child.log
     row = site.row(key)
     assert (row["state"], row["attempts"]) == ("failed", 1)
     assert "took too long" in row["errors"]
