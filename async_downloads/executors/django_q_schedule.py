@@ -143,17 +143,17 @@ def _update(schedules: Any, row: Any) -> None:
     if not states_interval or extended or row.repeats != -1 or row.cluster is not None:
         return
     # With these conditions, an edit at the same moment stays.
-    unedited, value = schedules.filter(pk=row.pk), settings.CLEANUP_SCHEDULE
+    untouched, value = schedules.filter(pk=row.pk), settings.CLEANUP_SCHEDULE
     for name, column in known.items():
-        unedited = unedited.filter(
+        untouched = untouched.filter(
             **{f"{name}__isnull": True} if column is None else {name: column}
         )
     if value is None:
-        unedited.delete()
+        untouched.delete()
         return
     columns = _columns(value)
     if columns != known:
-        unedited.update(**columns, next_run=_next_run(columns))
+        untouched.update(**columns, next_run=_next_run(columns))
 
 
 def _migrated(model: Any, using: str) -> bool:

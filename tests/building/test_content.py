@@ -52,7 +52,7 @@ def test_a_header_comes_first_and_is_not_counted(key: str) -> None:
 def test_a_header_counts_towards_the_limit_of_rows(key: str, settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_MAX_ROWS = 3
     cache.save_download(key, three_rows(), header=["number"])
-    assert "limit of 3 rows" in Download.objects.get().errors
+    assert "the limit of 3 rows" in Download.objects.get().errors
 
 
 @pytest.mark.parametrize("expected", [5, lambda: 5])
