@@ -22,7 +22,7 @@ from django.test import RequestFactory
 from async_downloads import formats, serving
 from async_downloads.files import storage
 from async_downloads.files.names import path_for
-from tests.files.test_names import name_in_header
+from tests.files.test_names import header_name
 
 MEGABYTE = 1 << 20
 ETAG = '"of-this-content"'
@@ -100,7 +100,7 @@ def test_any_other_name_is_sent_as_unicode(path: str, filename: str) -> None:
 )
 def test_a_name_that_fits_a_file_system_is_not_shortened(path: str, filename: str) -> None:
     with closing(serve(path, filename)) as response:
-        assert name_in_header(response["Content-Disposition"]) == filename
+        assert header_name(response["Content-Disposition"]) == filename
 
 
 @pytest.mark.parametrize("way", serving.WAYS)
@@ -119,7 +119,7 @@ def test_no_name_makes_headers_too_long_for_a_web_server(
         assert sent < 2000
         assert response.status_code in (200, 302)
         if "Content-Disposition" in response:
-            name = name_in_header(response["Content-Disposition"])
+            name = header_name(response["Content-Disposition"])
             assert len(name.encode()) <= 255
             assert filename.startswith(name[:20])
             if len(extension) < 20:
