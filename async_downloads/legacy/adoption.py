@@ -183,21 +183,17 @@ def _row(key: uuid.UUID, entry: LegacyDownload) -> Download:
     Raises:
         _RefusedError: The download cannot have a row, or not now.
     """
-    folder, filename = posixpath.split(entry.filepath)
     _check_path(key, entry.filepath)
-    shown = shown_name(filename) or FALLBACK_NAME
-    download = Download(
+    shown = shown_name(posixpath.basename(entry.filepath)) or FALLBACK_NAME
+    columns = {"filepath": entry.filepath, **_outcome(entry, _stored(entry.filepath))}
+    return Download(
         id=key,
         name=shown_name(entry.name) or shown,
         filename=shown,
-        filepath=entry.filepath,
         timestamp=_moment(entry),
         expires_at=expiry(),
+        **columns,
     )
-    stored = _stored(entry.filepath, folder)
-    for name, value in _outcome(entry, stored).items():
-        setattr(download, name, value)
-    return download
 
 
 def _outcome(entry: LegacyDownload, stored: storage.StoredFile | None) -> dict[str, Any]:
@@ -251,11 +247,11 @@ def _row_of_file(key: uuid.UUID, path: str) -> Download:
     return Download(id=key, name=shown, filename=shown, **times, **columns)
 
 
-def _stored(path: str, folder: str) -> storage.StoredFile | None:
+def _stored(path: str) -> storage.StoredFile | None:
     """Return the file that was saved for a path; 0.6 ignored a name that the storage chose."""
     stored = storage.look_up(path)
     if stored is None:
-        others = list(storage.names_in(folder))
+        others = list(storage.names_in(posixpath.dirname(path)))
         stored = storage.look_up(others[0]) if len(others) == 1 else None
     return stored
 
