@@ -1,6 +1,6 @@
 """Base classes of the two model admins."""
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -44,6 +44,9 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg] # it takes none at 
 class KeyedChangeList(ChangeList):
     """A list that reads its rows by the primary keys of its paginator."""
 
+    #: The columns that the list does not show, and does not read.
+    deferred: ClassVar[tuple[str, ...]] = ()
+
     def get_results(self, request: HttpRequest) -> None:
         """Read one page."""
         super().get_results(request)
@@ -54,13 +57,9 @@ class KeyedChangeList(ChangeList):
         else:
             keys = paginator.keys
         rows_of_page = self.apply_select_related(self.root_queryset.filter(pk__in=keys).order_by())
-        rows = {row.pk: row for row in self.narrowed(rows_of_page)}
+        rows = {row.pk: row for row in rows_of_page.defer(*self.deferred)}
         shown: Any = [rows[key] for key in keys if key in rows]
         self.result_list = shown
-
-    def narrowed(self, rows: Any) -> Any:
-        """Return the queryset without the columns that the list does not show."""
-        return rows
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # it takes none at run time

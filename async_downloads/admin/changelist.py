@@ -14,9 +14,7 @@ __all__ = ["DownloadChangeList"]
 class DownloadChangeList(KeyedChangeList):
     """A list of downloads with live percentages, without their tracebacks."""
 
-    def narrowed(self, rows: Any) -> Any:
-        """Defer the tracebacks."""
-        return rows.defer("error_detail")
+    deferred = ("error_detail",)
 
     def get_results(self, request: HttpRequest) -> None:
         """Read one page, and the percentages by one read of the cache."""
