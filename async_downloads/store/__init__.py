@@ -3,10 +3,10 @@
 | Modules | Purpose |
 | --- | --- |
 | ``creation``, ``claiming``, ``updates`` | create, claim, report on a download |
-| ``attempt``, ``output_file``, ``joining`` | one attempt at building the file |
+| ``attempt``, ``output_file`` | one attempt at building the file |
 | ``listing``, ``fetches`` | what the owner sees, and the files that are handed out |
 | ``admin_operations``, ``bulk_delete`` | changes by staff |
-| ``statistics``, ``totals`` | numbers for staff and operators |
+| ``statistics`` | numbers for staff and operators |
 | ``overdue``, ``removal``, ``cleanup``, ``orphans`` | fail, clear, expire, delete |
 | ``transactions``, ``outages`` | the connection of a write, when it counts, and retries |
 | ``write_through``, ``cache_entries`` | make a change visible |
@@ -22,11 +22,10 @@ from async_downloads.store.bulk_delete import (
     remove_selected,
     survey,
 )
-from async_downloads.store.claiming import claim
+from async_downloads.store.claiming import claim, join, saving
 from async_downloads.store.cleanup import Cleanup, clean_up, clean_up_alone
 from async_downloads.store.creation import create
 from async_downloads.store.fetches import record_fetch, record_missing_file
-from async_downloads.store.joining import join, saving
 from async_downloads.store.listing import (
     Listing,
     PageListing,
