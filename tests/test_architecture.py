@@ -119,7 +119,7 @@ def test_only_one_module_updates_the_columns_that_an_attempt_writes() -> None:
     }
     assert {path: updates for path, updates in outside.items() if updates} == {
         # A row of django-q2 that the site has not edited.
-        "executors/django_q_schedule.py": ["unedited.update"],
+        "executors/django_q_schedule.py": ["untouched.update"],
         "store/creation.py": ["collections.filter(pk=collection.pk).update"],
     }
 

@@ -87,12 +87,12 @@ def test_a_queue_is_put_to_the_suite(quick_start: Any, page: Page) -> None:
     enqueuer_for(names["conform"])
     cases = [name for name in dir(names["TestOurQueue"]) if name.startswith("test_")]
     assert len(cases) == 12
-    said = page.text.partition("suite of twelve cases, such as")[2].partition(".\n")[0]
-    quoted = re.findall(r'"([a-z ]+)"', said)
+    sentence = page.text.partition("suite of twelve cases, such as")[2].partition(".\n")[0]
+    quoted = re.findall(r'"([a-z ]+)"', sentence)
     assert len(quoted) == 3
     for case in quoted:
         assert f"test_{case.replace(' ', '_')}" in cases
-    assert conformance.BEARABLE == 10
+    assert conformance.MAX_STALLED_AFTER == 10
     assert "above ten seconds" in page.text
 
 

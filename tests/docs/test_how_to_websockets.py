@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from async_downloads import ws_consumers
+from async_downloads import intervals, ws_consumers
 from tests import services
 from tests.docs.helpers import ROOT, executed, problems
 from tests.snippets import Page
@@ -82,9 +82,9 @@ def test_nginx_understands_its_location(page: Page, tmp_path: Path) -> None:
 
 
 def test_the_seconds_are_those_of_the_socket(page: Page) -> None:
-    assert (ws_consumers.BUSY_SECONDS, ws_consumers.IDLE_SECONDS) == (2, 15)
+    assert (intervals.SOCKET_BUSY, intervals.SOCKET_IDLE) == (2, 15)
     assert "costs two seconds\nwhile" in page.text or "costs two seconds while" in page.text
-    assert ws_consumers.COALESCE_SECONDS == 1 / 4
+    assert intervals.SOCKET_MINIMUM == 1 / 4
     assert "four times a second" in page.text.replace("\n  ", " ")
     script = (ROOT / "async_downloads/static/js/async_downloads_centre.js").read_text()
     assert "LONGEST_PAUSE_MILLISECONDS = 300_000" in script
