@@ -1,4 +1,4 @@
-"""Downloads and their collections for staff: to look at, and to intervene."""
+"""The admin of downloads and their collections: lists, pages and bulk actions."""
 
 from async_downloads.admin.collections import DownloadCollectionAdmin
 from async_downloads.admin.downloads import DownloadAdmin

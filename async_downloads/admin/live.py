@@ -1,4 +1,4 @@
-"""What an open page polls: counts by state, and progress."""
+"""Views that an open admin page polls: counts by state, and progress."""
 
 import uuid
 from http import HTTPStatus

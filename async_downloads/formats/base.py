@@ -1,4 +1,4 @@
-"""What a format is, and the options of its writer."""
+"""The class of a format, and the options of its writer."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

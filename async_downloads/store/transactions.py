@@ -1,7 +1,7 @@
 """Decide which connection a write uses, and when it counts.
 
 The caller may be inside a transaction, inside a broken one, or on a connection that has
-died. What has to be recorded is recorded in each case.
+died. A write that must be recorded is recorded in each case.
 """
 
 import time

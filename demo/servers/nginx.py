@@ -15,7 +15,7 @@ __all__ = ["find_nginx", "write_configuration"]
 #: The configuration that people read and copy.
 EXAMPLE: Final = Path(__file__).parents[1] / "nginx.conf"
 
-#: A distribution has this around the blocks of the example. Of it, only the last directive
+#: A distribution has this around the blocks of the example. Only its last directive
 #: matters: a header names the server that has answered.
 FRAME: Final = """
 daemon off;
