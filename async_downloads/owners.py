@@ -109,7 +109,7 @@ def _from_text(text: str) -> Owner:
     check_text(text)
     user = _user_called(text)
     # If keys are integers, the text "2024" must not mean one.
-    if user is None and not isinstance(_key_field(), IntegerField):
+    if user is None and not _has_integer_key():
         # A UUID, as it travels through JSON; or a key that is text from the start.
         user = _user_with_key(text)
     return Owner(None, text) if user is None else Owner(user.pk, user.get_username())
@@ -150,6 +150,10 @@ def _user_with_key(text: str) -> Any:
     except (ValueError, ValidationError):
         return None
     return user if same else None
+
+
+def _has_integer_key() -> bool:
+    return isinstance(_key_field(), IntegerField)
 
 
 def _key_field() -> Any:

@@ -246,15 +246,16 @@ class Table:
             attempt.report_rows(before + rows)
             return True
 
-        source = self._read(attempt, before, counts=counts)
-        limited = limits.rows_within_limit(source, header=header is not None)
+        objects = self._open(attempt, counts=counts)
+        rows = self._rows_of(objects, attempt, before)
+        limited = limits.rows_within_limit(rows, header=header is not None)
         try:
             batches = Batches(limited, header, context=attempt.writing, report=report)
             return chosen.write(batches, stream, options)
         finally:
-            if isinstance(source, Generator):
+            if isinstance(objects, Generator):
                 # The traceback of an error would keep it alive, and the cursor that it reads.
-                source.close()
+                objects.close()
 
     def close(self) -> None:
         """Close a generator of rows."""
@@ -301,33 +302,33 @@ class Table:
         except TypeError:
             return None
 
-    def _read(self, attempt: store.Attempt, before: int, *, counts: bool) -> Iterable[Any]:
-        """Return the rows; those of a queryset in chunks, and with progress."""
-        rows: Iterable[Any] = self.rows
-        if isinstance(rows, QuerySet):
-            if counts:
-                attempt.rows_expected = _count(rows)
-            rows = self._rows_of(rows)
-        elif self.row_function is None:
-            return rows
-        if self.row_function is not None:
-            rows = map(self.row_function, rows)
-        return _with_progress(attempt, rows, before)
+    def _open(self, attempt: store.Attempt, *, counts: bool) -> Iterable[Any]:
+        """Return the objects; those of a queryset are read in chunks, once it is counted."""
+        if not isinstance(self.rows, QuerySet):
+            return self.rows
+        if counts:
+            attempt.rows_expected = _count(self.rows)
+        return self.rows.iterator(chunk_size=CHUNK_SIZE)
 
-    def _rows_of(self, queryset: "QuerySet[Any]") -> Iterable[Any]:
-        query, iterable = queryset.query, queryset._iterable_class
-        # Compiling a union changes this.
-        selected = len(query.selected or ())
-        rows = queryset.iterator(chunk_size=CHUNK_SIZE)
+    def _rows_of(
+        self, objects: Iterable[Any], attempt: store.Attempt, before: int
+    ) -> Iterable[Any]:
+        """Return the rows for the objects, with progress if there is any."""
+        rows = objects
         if self.row_function is not None:
-            return rows
-        if is_flat(queryset):
+            rows = map(self.row_function, objects)
+        elif not isinstance(self.rows, QuerySet):
+            return objects
+        elif is_flat(self.rows):
             # Each value is the only cell of its row, even if it is a list.
-            return zip(rows)
-        if query.combinator and issubclass(iterable, ValuesListIterable):
+            rows = zip(objects)
+        elif self.rows.query.combinator and issubclass(
+            self.rows._iterable_class, ValuesListIterable
+        ):
             # Django puts the columns by which a union is sorted into its rows.
-            return map(itemgetter(slice(selected or None)), rows)
-        return rows
+            selected = len(self.rows.query.selected or ())
+            rows = map(itemgetter(slice(selected or None)), objects)
+        return _with_progress(attempt, rows, before)
 
 
 def _with_progress(attempt: store.Attempt, rows: Iterable[Any], before: int) -> Iterator[Any]:

@@ -1,9 +1,10 @@
 """The content of a download, and its numbers of rows."""
 
+import gc
 import io
 from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.db import connection, transaction
@@ -239,3 +240,27 @@ def test_invalid_expected_rows_are_refused_before_anything_is_written(
     cache.save_download(key, rows, expected_rows=lambda: expected)
     assert Download.objects.get().failed
     assert not rows_read
+
+
+class Reading(QuerySet):
+    """A queryset that records when it is not read any more."""
+
+    closed: ClassVar[list[bool]] = []
+
+    def iterator(self, chunk_size: int | None = None) -> Iterator[Any]:
+        try:
+            yield from super().iterator(chunk_size)
+        finally:
+            self.closed.append(True)
+
+
+def test_an_error_of_a_row_closes_the_cursor_at_once(key: str) -> None:
+    OrderFactory.create_batch(2)
+    Reading.closed.clear()
+    gc.disable()
+    try:
+        queryset_to_csv(key, ["Reference"], Reading(Order).all(), lambda order: [1 / 0])
+        assert Reading.closed == [True]
+    finally:
+        gc.enable()
+    assert Download.objects.get().failed
