@@ -21,10 +21,15 @@ from tests.factories import UserFactory
 
 pytest_plugins = ["async_downloads.testing"]
 
+ANY_DATABASE = pytest.mark.any_database
+
 #: The kinds of cache that the package must work with.
 CACHES = ("default", "dummy", "database", "file", "redis")
 
 NEEDS = {"redis": "redis"}
+
+#: The module that takes longest by far.
+LONGEST = "tests/faults/test_quick_start.py"
 
 #: Folders whose tests all take long.
 LONG = ("tests/browser/", "tests/faults/")
@@ -55,7 +60,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run long tests first, so that no process is left alone with one at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+    def order(item: pytest.Item) -> tuple[bool, bool]:
+        return not item.nodeid.startswith(LONGEST), item.get_closest_marker("long") is None
+
+    items.sort(key=order)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -108,7 +117,15 @@ def time_to_clear(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(removal, "CLEAR_SECONDS", pace.LONGEST_WAIT)
 
 
-@pytest.fixture(params=CACHES)
+@pytest.fixture(
+    params=[
+        # One that is in the database, and one that processes share, are enough for each database.
+        name
+        if name in {"database", "redis"}
+        else pytest.param(name, marks=pytest.mark.any_database)
+        for name in CACHES
+    ]
+)
 def any_cache(request: pytest.FixtureRequest, settings: Any) -> Iterator[str]:
     """Run the test with each kind of cache in turn."""
     name: str = request.param

@@ -18,6 +18,8 @@ from tests import jobs
 from tests.attempts import long_ago
 from tests.factories import DownloadFactory
 
+pytestmark = pytest.mark.any_database
+
 CLEANUP = "async_downloads.tasks.cleanup_expired_downloads"
 
 

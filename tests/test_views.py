@@ -16,7 +16,7 @@ from async_downloads import cache, views
 from async_downloads.models import Download
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 UPDATE = "/async_downloads/ajax_update/"
 CLEAR = "/async_downloads/ajax_clear_download/"

@@ -14,7 +14,7 @@ from async_downloads.models import Download, DownloadCollection
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 from tests.staff import COLLECTIONS, LIST, chosen, staff_with, text
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 #: By action: the permission, the number of ``assorted`` that it changes, and the message.
 ACTIONS = {

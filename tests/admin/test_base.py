@@ -9,6 +9,8 @@ from async_downloads.admin import base
 from tests.factories import DownloadFactory
 from tests.staff import COLLECTIONS, LIST, listed, text
 
+pytestmark = pytest.mark.any_database
+
 
 def pages(page: str) -> set[str]:
     return set(re.findall(r'href="\?(?:all=&amp;)?p=(\d+)"', page))

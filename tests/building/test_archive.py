@@ -19,7 +19,7 @@ from async_downloads.models import Download
 from tests.factories import OrderFactory
 from tests.shop.models import Order
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 
 def made(user: Any, members: Any, filename: str = "orders.zip", **what: Any) -> Download:

@@ -27,7 +27,7 @@ COVERED = {
     "export_task = export_list_with_celery": "test_celery_runs_the_export",
 }
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from tests.docs.helpers import ROOT
 from tests.shop.views import STRICT_CSP
 from tests.snippets import Page
 
+pytestmark = pytest.mark.any_database
+
 PAGE = "docs/how-to/content-security-policy.md"
 
 COVERED = {

@@ -12,6 +12,8 @@ from async_downloads.formats import Format, Options, registry
 from async_downloads.models import Download
 from tests.snippets import Page
 
+pytestmark = pytest.mark.any_database
+
 PAGE = "docs/how-to/custom-format.md"
 
 COVERED = {"def write_html": "test_a_format_of_your_own"}

@@ -27,7 +27,7 @@ COVERED = {
     "def export_lines": "test_a_header_chooses_cells_of_mappings",
 }
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 
 def stored(download: Download) -> bytes:

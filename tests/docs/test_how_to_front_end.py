@@ -17,6 +17,8 @@ from tests.docs.helpers import ROOT, posted
 from tests.factories import DownloadFactory
 from tests.snippets import Page
 
+pytestmark = pytest.mark.any_database
+
 PAGE = "docs/how-to/front-end.md"
 
 COVERED = {

@@ -16,6 +16,8 @@ from tests.factories import OrderFactory, UserFactory
 from tests.shop.models import Order
 from tests.snippets import Page
 
+pytestmark = pytest.mark.any_database
+
 PAGE = "docs/how-to/import-export.md"
 
 COVERED = {

@@ -15,6 +15,8 @@ from tests.docs.helpers import content, executed, posted, problems, table
 from tests.factories import DownloadFactory
 from tests.snippets import Page
 
+pytestmark = pytest.mark.any_database
+
 PAGE = "docs/how-to/limits-and-permissions.md"
 
 COVERED = {

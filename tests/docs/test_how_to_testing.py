@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import pytest
 from django.test import Client
 
 from async_downloads.executors import enqueuer_for
@@ -11,6 +12,8 @@ from async_downloads.testing.running import FinishedDownload
 from tests import jobs
 from tests.docs.helpers import ROOT, executed, problems, table
 from tests.snippets import Page
+
+pytestmark = pytest.mark.any_database
 
 PAGE = "docs/how-to/testing.md"
 

@@ -14,6 +14,8 @@ from tests import services
 from tests.docs.helpers import ROOT, executed, problems
 from tests.snippets import Page
 
+pytestmark = pytest.mark.any_database
+
 PAGE = "docs/how-to/websockets.md"
 
 COVERED = {

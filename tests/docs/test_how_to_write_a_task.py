@@ -25,7 +25,7 @@ COVERED = {
     "def start_report": "test_a_task_is_queued_after_the_commit",
 }
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 
 def made(user: Any, filename: str) -> str:

@@ -17,7 +17,7 @@ PAGE = "docs/how-to/zip-archives.md"
 
 COVERED = {"def export_archive": "test_an_archive_of_workbooks"}
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 
 def archive() -> zipfile.ZipFile:

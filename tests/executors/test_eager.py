@@ -23,7 +23,7 @@ from async_downloads.shortcuts import (
 from tests import jobs
 from tests.factories import UserFactory
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 app = celery.Celery("eager", broker="memory://", set_as_current=False)
 app.conf.task_always_eager = True

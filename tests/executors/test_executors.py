@@ -22,6 +22,8 @@ from tests import jobs, queues
 from tests.factories import DownloadFactory
 from tests.pace import LONGEST_WAIT
 
+pytestmark = pytest.mark.any_database
+
 #: Options of django-q2, which it would take from the task's keyword arguments.
 QUEUE_OPTIONS = {
     "hook": "a.b",

@@ -24,7 +24,11 @@ from tests.factories import DownloadFactory
 from tests.store.test_claiming import closing
 from tests.test_cache import stored_names
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
+pytestmark = [
+    pytest.mark.any_database,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("hasty"),
+]
 
 
 @pytest.fixture

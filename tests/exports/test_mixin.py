@@ -24,6 +24,8 @@ from tests.factories import OrderFactory, UserFactory
 from tests.shop.admin import OrderAdmin
 from tests.shop.models import Order
 
+pytestmark = pytest.mark.any_database
+
 LIST = "/admin/shop/order/"
 EXPORT = "/admin/shop/order/export-in-background/"
 BUTTON = "Export all matching as CSV"

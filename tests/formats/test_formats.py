@@ -22,7 +22,7 @@ from async_downloads.shortcuts import queryset_to_csv
 from tests.factories import DownloadFactory, OrderFactory
 from tests.shop.models import Order
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 ROWS = [[1, "Ada"], [2, "Größe"]]

@@ -27,6 +27,8 @@ from async_downloads.models import Download
 from tests.factories import CustomerFactory, DownloadFactory, OrderFactory
 from tests.shop.models import Customer, Order
 
+pytestmark = pytest.mark.any_database
+
 A_ROW = "A row is an iterable of cells, such as a list or a tuple, or a mapping of names to cells."
 
 
