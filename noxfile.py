@@ -38,7 +38,7 @@ IN_PARALLEL = (
 )
 
 #: More processes for tests that mostly wait for processes of their own.
-WAITING = ("-n", str(1 + 2 * (os.cpu_count() or 1)), *IN_PARALLEL[2:])
+WAITING = ("-n", str(2 + (os.cpu_count() or 1)), *IN_PARALLEL[2:])
 
 #: One environment for all sessions that run tests on this Python, as installing takes long.
 SHARED = Path(".nox", "shared").absolute()
@@ -104,7 +104,7 @@ def browser(session: nox.Session) -> None:
     """Use the download centre in a real Chromium, if one is installed."""
     install_tests(session)
     install_front_end(session)
-    arguments = session.posargs or ["tests/browser", *WAITING]
+    arguments = session.posargs or ["tests/browser", *IN_PARALLEL]
     summarise(session, {"browser": result_of(session, arguments, "sqlite")})
 
 

@@ -12,14 +12,7 @@ from tests import services
 from tests.faults.conftest import needs
 from tests.faults.processes import Child, free_port
 from tests.faults.redis_server import RedisServer
-
-#: Fewer orders and shorter times than in the demo.
-SHORT_TIMES: Final = {
-    "DEMO_ORDERS": "25000",
-    "DEMO_TASK_TIMEOUT": "11",
-    "DEMO_TASK_RETRY": "12",
-    "DEMO_STALLED_AFTER": "4",
-}
+from tests.pace import whole
 
 BROKERS: Final = ("orm", "redis")
 
@@ -39,6 +32,16 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Child]
                 child.close()
 
 
+def short_times() -> dict[str, str]:
+    """Return fewer orders and shorter times than in the demo, by the speed of the machine."""
+    return {
+        "DEMO_ORDERS": "25000",
+        "DEMO_TASK_TIMEOUT": str(whole(30)),
+        "DEMO_TASK_RETRY": str(whole(31)),
+        "DEMO_STALLED_AFTER": str(whole(4)),
+    }
+
+
 def demo(broker: str, redis: str, folder: Path) -> Child:
     ours = ("DEMO_", "DJANGO_", "AWS_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -47,7 +50,7 @@ def demo(broker: str, redis: str, folder: Path) -> Child:
     command = [sys.executable, "-m", "demo", "--distributed", "--check"]
     return Child(
         [*command, "--port", str(free_port())],
-        env=inherited | SHORT_TIMES | environ,
+        env=inherited | short_times() | environ,
         log=folder / f"{broker}.log",
     )
 
