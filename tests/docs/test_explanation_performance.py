@@ -61,6 +61,6 @@ def test_the_page_polls_as_often_as_described(signed_in: Client, user: Any) -> N
         rows.update(timestamp=timezone.now() - timedelta(minutes=minutes))
         assert polling_interval(signed_in) == int(interval)
     rows.update(heard_at=long_ago())
-    stalled = re.search(r"has stalled is polled every (\d+) seconds", TEXT)
+    stalled = re.search(r"stalled downloads is polled every (\d+) seconds", TEXT)
     assert stalled
     assert polling_interval(signed_in) == int(stalled[1])
