@@ -59,7 +59,8 @@ def test_the_markup_would_be_executed_if_inserted(
 ) -> None:
     """Without this, the other tests could not fail."""
     page.goto(live_server.url + PAGE)
-    page.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", MARKUP)
+    with page.expect_event("dialog", lambda dialog: dialog.message == "image"):
+        page.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", MARKUP)
     page.wait_for_load_state("networkidle")
     assert "image" in executed
     assert any("pwned" in traces for traces in executed)
