@@ -6,6 +6,7 @@ import time
 from typing import Final
 
 from async_downloads import store
+from async_downloads.store.attempt import first_index
 
 __all__ = ["forget", "update_percentage"]
 
@@ -49,9 +50,8 @@ def update_percentage(download_key: str, total: int, cur: int, resolution: int =
         return
     steps = int(min(max(resolution, 1), 100))
     step = int(min(max(cur + 1, 0), total) * steps // total)
-    # A step begins at the smallest cur for which (cur + 1) * steps // total is that step.
-    begin = -(-step * total // steps) - 1 if step else -sys.maxsize
-    end = -(-(step + 1) * total // steps) - 1 if step < steps else sys.maxsize
+    begin = first_index(step, total, steps) if step else -sys.maxsize
+    end = first_index(step + 1, total, steps)
     attempt = store.current_attempt(download_key)
     with _lock:
         crowded = last is None and len(_steps) >= MAX_REMEMBERED

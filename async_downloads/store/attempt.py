@@ -187,8 +187,7 @@ class Attempt:
         if current < self._next_step or not total:
             return
         step = min((current + 1) * STEPS // total, STEPS)
-        # The first index of the next step; none follows the last one.
-        self._next_step = -(-(step + 1) * total // STEPS) - 1 if step < STEPS else sys.maxsize
+        self._next_step = first_index(step + 1, total, STEPS)
         if step:
             self.set_percentage(step * 100 // STEPS)
 
@@ -410,6 +409,17 @@ def current_attempt(download_key: str) -> Attempt | None:
     attempts = _attempts.get(canonical_key(download_key), ())
     own = (attempt for attempt in reversed(attempts) if attempt.in_this_thread)
     return next(own, attempts[-1] if attempts else None)
+
+
+def first_index(step: int, total: int, steps: int) -> int:
+    """Return the smallest index at which ``(index + 1) * steps // total`` is a step.
+
+    Args:
+        step: From 1 on. Past the last step, no index is large enough.
+        total: The number of items in all.
+        steps: The number of steps from 0 to 100 %.
+    """
+    return -(-step * total // steps) - 1 if step <= steps else sys.maxsize
 
 
 def _heartbeat_interval() -> float:
