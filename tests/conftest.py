@@ -143,6 +143,19 @@ def any_cache(request: pytest.FixtureRequest, settings: Any) -> Iterator[str]:
 
 
 @pytest.fixture
+def dead_cache(settings: Any) -> str:
+    """Use a Redis that does not answer."""
+    settings.CACHES = settings.CACHES | {
+        "dead": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1/0",
+        }
+    }
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = "dead"
+    return "dead"
+
+
+@pytest.fixture
 def shared_cache(settings: Any) -> str:
     """Use a cache that other processes share."""
     settings.ASYNC_DOWNLOADS_CACHE_NAME = "file"

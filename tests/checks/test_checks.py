@@ -14,7 +14,7 @@ from django.core.checks.registry import registry
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from tests.demo.test_production import ROOT, run
+from tests.demo.commands import ROOT, run
 
 CHECKS = "".join(path.read_text() for path in (ROOT / "async_downloads/checks").glob("*.py"))
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from tests.demo.test_production import SECRET, check, run
+from tests.demo.commands import SECRET, check, run
 
 ENVIRON: Final = {
     "DJANGO_SETTINGS_MODULE": "demo.settings.distributed",

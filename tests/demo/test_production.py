@@ -1,38 +1,10 @@
 """The production settings of the demo pass the deployment checks of Django and the package."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-#: Django wants at least 50 characters, and at least 5 different ones.
-SECRET = "tests" + "0123456789abcdefghijklmnopqrstuvwxyz" * 2
-
-
-def check(**environ: str) -> "subprocess.CompletedProcess[str]":
-    return run("-m", "django", "check", "--deploy", "--fail-level", "WARNING", **environ)
-
-
-def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-    # DJANGO_ALLOW_ASYNC_UNSAFE, which Playwright needs, is an error in production.
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("DEMO_", "DJANGO_"))
-    }
-    settings = {"DJANGO_SETTINGS_MODULE": "demo.settings.production", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=clean | settings | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from tests.demo.commands import SECRET, check, run
 
 
 def test_the_settings_pass_the_deployment_checks(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import get_commands
 
 from async_downloads import settings as package_settings
-from tests.docs.demos import SECRET, checked
+from tests.demo.commands import SECRET, check
 from tests.docs.helpers import ROOT, problems
 from tests.snippets import PAGES
 
@@ -31,8 +31,9 @@ def test_the_demo_passes_the_checks(tmp_path: Path) -> None:
     assert (ROOT / path).is_file()
     environ = {"DEMO_ALLOWED_HOSTS": "shop.example.org", "DEMO_VAR": str(tmp_path)}
     module = path.removesuffix(".py").replace("/", ".")
-    shown = checked(DJANGO_SETTINGS_MODULE=module, DEMO_SECRET_KEY=SECRET, **environ)
-    assert "no issues" in shown
+    checked = check(DJANGO_SETTINGS_MODULE=module, DEMO_SECRET_KEY=SECRET, **environ)
+    assert checked.returncode == 0, checked.stderr
+    assert "no issues" in checked.stdout
 
 
 def test_the_cache_satisfies_the_checks(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands
 
-from tests.docs.demos import SECRET, checked
+from tests.demo.commands import SECRET, check
 from tests.docs.helpers import ROOT
 from tests.snippets import PAGES
 
@@ -48,7 +48,9 @@ def test_the_environment_has_what_the_settings_need(tmp_path: Path) -> None:
     variables = environment()
     assert [value for value in variables.values() if "#" in value or " " in value] == []
     assert variables["DEMO_SECRET_KEY"] == "..."
-    assert "no issues" in checked(**variables | {"DEMO_SECRET_KEY": SECRET}, DEMO_VAR=str(tmp_path))
+    checked = check(**variables | {"DEMO_SECRET_KEY": SECRET}, DEMO_VAR=str(tmp_path))
+    assert checked.returncode == 0, checked.stderr
+    assert "no issues" in checked.stdout
 
 
 def test_the_page_names_every_variable_and_no_other() -> None:

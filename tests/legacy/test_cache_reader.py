@@ -105,13 +105,6 @@ def test_a_broken_value_does_not_hide_the_others(
     assert str(broken) in caplog.text
 
 
-def test_a_cache_that_does_not_answer_is_an_error(settings: Any) -> None:
-    settings.CACHES = settings.CACHES | {
-        "dead": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": "redis://127.0.0.1:1/0",
-        }
-    }
-    settings.ASYNC_DOWNLOADS_CACHE_NAME = "dead"
+def test_a_cache_that_does_not_answer_is_an_error(dead_cache: str) -> None:
     with pytest.raises(UnreadableCacheError, match=r"The cache 'dead' does not answer: .*127"):
         read_lists(["a"])

@@ -81,13 +81,6 @@ def test_a_cache_that_is_not_shared_is_reported(settings: Any) -> None:
     assert "The processes do not share this cache" in run()
 
 
-def test_a_cache_that_does_not_answer_is_an_error(settings: Any) -> None:
-    settings.CACHES = settings.CACHES | {
-        "dead": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": "redis://127.0.0.1:1/0",
-        }
-    }
-    settings.ASYNC_DOWNLOADS_CACHE_NAME = "dead"
+def test_a_cache_that_does_not_answer_is_an_error(dead_cache: str) -> None:
     with pytest.raises(CommandError, match=r"does not answer: .* Bring it back"):
         run()

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from async_downloads import store
 from tests.attempts import long_ago
-from tests.demo.test_production import run as run_demo
+from tests.demo.commands import run as run_demo
 from tests.factories import DownloadFactory
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
