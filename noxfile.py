@@ -20,14 +20,22 @@ from tests import services
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["tests", "faults", "browser", "lint", "types", "layers", "docs", "wheel"]
 nox.options.reuse_existing_virtualenvs = True
+# uv installs in a fraction of the time that pip needs, if it is there: "pip install nox[uv]".
+nox.options.default_venv_backend = "uv|venv"
 nox.options.error_on_missing_interpreters = False
 
 # Python and pytest keep compiled modules, even if the machine turns that off: every process would
 # otherwise rewrite the asserts of all tests again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# uv downloads no Python: one that is not installed is skipped.
+os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
+# An environment of another Python is made anew.
+os.environ.setdefault("NOX_ENABLE_STALENESS_CHECK", "1")
+
 PROJECT = nox.project.load_toml("pyproject.toml")
-DATABASES = ("sqlite", "postgres", "mariadb")
+SERVERS = ("postgres", "mariadb")
+DATABASES = ("sqlite", *SERVERS)
 FAILED = "failed"
 
 #: One process more than processors, as some wait for others. A module runs in one process, in
@@ -38,21 +46,22 @@ IN_PARALLEL = (
 )
 
 #: More processes for tests that mostly wait for processes of their own.
-WAITING = ("-n", str(2 + (os.cpu_count() or 1)), *IN_PARALLEL[2:])
+WAITING = ("-n", str(3 * (os.cpu_count() or 1)), *IN_PARALLEL[2:])
 
-#: One environment for all sessions that run tests on this Python, as installing takes long.
-SHARED = Path(".nox", "shared").absolute()
+#: The environment that ``nox -s environment`` makes, for all sessions that run tests.
+SHARED = Path(".nox", "environment").absolute()
 
 #: npm packages of the browser tests.
 FRONT_END = (
     *("axe-core@4", "bootstrap-4@npm:bootstrap@4", "bootstrap-5@npm:bootstrap@5"),
-    "tailwindcss@4",
+    *("tailwindcss@4", "@hotwired/turbo@8", "unpoly@3"),
 )
 
 #: The quick tests on the first database and on the others, and the long tests, by the markers in
-#: pyproject.toml.
-QUICK = ("-m", "not long")
-QUICK_AGAIN = ("-m", "not long and not any_database")
+#: pyproject.toml. Folders of only long tests are not even imported for the quick ones.
+WITHOUT_LONG = ("--ignore=tests/browser", "--ignore=tests/faults")
+QUICK = ("-m", "not long", *WITHOUT_LONG)
+QUICK_AGAIN = ("-m", "not long and not any_database", *WITHOUT_LONG)
 LONG = ("-m", "long", "--ignore=tests/browser")
 
 #: Pythons and Djangos besides the one that ``nox -s tests`` runs with.
@@ -67,30 +76,47 @@ def group(name: str) -> list[str]:
     return nox.project.dependency_groups(PROJECT, name)
 
 
-@nox.session(venv_backend="none")
+@nox.session
+def environment(session: nox.Session) -> None:
+    """Install what the sessions need that run tests on this Python; they call it themselves."""
+    # Some tests install packages with pip.
+    wanted = ["pip", "-e", ".[ws,celery]", *group("tests")]
+    done = SHARED / "installed.txt"
+    state = "\n".join([str(Path.cwd()), *wanted, Path("pyproject.toml").read_text()])
+    if not done.is_file() or done.read_text() != state:
+        session.install(*wanted)
+        done.write_text(state)
+    if services.available("mariadb"):
+        # The driver is built from source. If that fails, MariaDB is not tested.
+        session.install("mysqlclient>=2.2.1", silent=True, success_codes=[0, 1])
+
+
+@nox.session(venv_backend="none", requires=["environment"])
 def tests(session: nox.Session) -> None:
     """Run the quick tests on SQLite, and on every database server that answers.
 
-    Servers get the tests for which the database matters. After a failure on one, the
-    others still run. Redis is used if it answers. The services in TESTS_REQUIRE must
-    answer. Arguments are passed to pytest.
+    Servers get the tests for which the database matters, at the same time. After a failure on
+    one database, the others still run. Redis is used if it answers. The services in
+    TESTS_REQUIRE must answer. Arguments are passed to pytest.
     """
-    install_tests(session)
     unavailable = {database: missing(session, database) for database in DATABASES}
     results = {name: f"skipped: {why}" for name, why in unavailable.items() if why}
-    for database in DATABASES:
-        if not unavailable[database]:
-            chosen = QUICK if database == "sqlite" else QUICK_AGAIN
-            arguments = session.posargs or [*chosen, *IN_PARALLEL]
-            results[database] = result_of(session, arguments, database)
+    servers = [name for name in SERVERS if not unavailable[name]]
+    if session.posargs:
+        for database in ["sqlite", *servers]:
+            results[database] = result_of(session, session.posargs, database)
+    else:
+        results["sqlite"] = result_of(session, [*QUICK, *IN_PARALLEL], "sqlite")
+        if servers:
+            arguments = [*QUICK_AGAIN, *at_once(servers)]
+            results[" and ".join(servers)] = result_of(session, arguments, *servers)
     results["redis"] = "used" if services.available("redis") else "skipped"
     summarise(session, results)
 
 
-@nox.session(venv_backend="none")
+@nox.session(venv_backend="none", requires=["environment"])
 def faults(session: nox.Session) -> None:
     """Break real parts: processes, servers, databases, storages; and follow the documentation."""
-    install_tests(session)
     fetch_old_package(session)
     # They use every available database in one run.
     unavailable = {database: missing(session, database) for database in DATABASES}
@@ -99,36 +125,31 @@ def faults(session: nox.Session) -> None:
     summarise(session, results)
 
 
-@nox.session(venv_backend="none")
+@nox.session(venv_backend="none", requires=["environment"])
 def browser(session: nox.Session) -> None:
-    """Use the download centre in a real Chromium, if one is installed."""
-    install_tests(session)
+    """Use the download centre in Chromium, Firefox and WebKit: in each that is installed."""
     install_front_end(session)
     arguments = session.posargs or ["tests/browser", *IN_PARALLEL]
     summarise(session, {"browser": result_of(session, arguments, "sqlite")})
 
 
-@nox.session(venv_backend="none")
+@nox.session(venv_backend="none", requires=["environment"])
+def pictures(session: nox.Session) -> None:
+    """Take the pictures of the README and the documentation anew, in a real Chromium."""
+    install_front_end(session)
+    os.environ["UPDATE_SCREENSHOTS"] = "1"
+    arguments = ["tests/browser", "-m", "pictures", *session.posargs]
+    summarise(session, {"pictures": result_of(session, arguments, "sqlite")})
+
+
+@nox.session(venv_backend="none", requires=["environment"])
 def coverage(session: nox.Session) -> None:
     """Run the quick tests on SQLite, and show which lines and branches of the package they reach.
 
     Child processes are not measured. No threshold applies.
     """
-    install_tests(session)
     arguments = [*QUICK, *IN_PARALLEL, "--cov", "--cov-report=term:skip-covered"]
     summarise(session, {"coverage": result_of(session, session.posargs or arguments, "sqlite")})
-
-
-def install_tests(session: nox.Session) -> None:
-    """Install the package and what its tests need, unless that has been done."""
-    wanted = ["-e", ".[ws,celery]", *group("tests")]
-    done = SHARED / "installed.txt"
-    state = "\n".join([sys.version, str(Path.cwd()), *wanted, Path("pyproject.toml").read_text()])
-    if done.is_file() and done.read_text() == state:
-        return
-    session.run(sys.executable, "-m", "venv", "--clear", str(SHARED))
-    run_shared(session, "-m", "pip", "install", "-q", *wanted)
-    done.write_text(state)
 
 
 def run_shared(session: nox.Session, *arguments: str, **options: Any) -> Any:
@@ -138,11 +159,21 @@ def run_shared(session: nox.Session, *arguments: str, **options: Any) -> Any:
     return session.run(str(folder / "python"), *arguments, env=env, **options)
 
 
-def result_of(session: nox.Session, arguments: Iterable[str], database: str) -> str:
-    """Run pytest on a database, and return the result with its time."""
+def at_once(databases: Iterable[str]) -> list[str]:
+    """Return the options with which pytest runs each test on each database.
+
+    A process for each database collects and runs the tests. Its reports have the name of the
+    database. While one waits for its server, the other computes.
+    """
+    processes = [f"--tx=popen//id={name}//env:TEST_DATABASE={name}" for name in databases]
+    return ["--dist", "each", *processes]
+
+
+def result_of(session: nox.Session, arguments: Iterable[str], *databases: str) -> str:
+    """Run pytest on a database, or on several at once, and return the result with its time."""
     began = time.monotonic()
-    env = {"TEST_DATABASE": database}
-    if database == "postgres":
+    env = {"TEST_DATABASE": databases[0]}
+    if "postgres" in databases:
         # No test needs what it has committed after a power cut.
         env["PGOPTIONS"] = "-c synchronous_commit=off " + os.environ.get("PGOPTIONS", "")
     try:
@@ -194,21 +225,17 @@ def missing(session: nox.Session, database: str) -> str:
         if database in services.required():
             session.error(f"{database} is required and does not answer.")
         return f"no server answers at {services.url(database).hostname}"
-    if database == "mariadb" and not installed_mysqlclient(session):
+    if database == "mariadb" and not has_mysqlclient(session):
         if database in services.required():
             session.error("mysqlclient is required and could not be built.")
         return "mysqlclient could not be built; it needs a C compiler and the client's headers"
     return ""
 
 
-def installed_mysqlclient(session: nox.Session) -> bool:
-    """Install the driver, which is built from source, and return whether that worked."""
+def has_mysqlclient(session: nox.Session) -> bool:
+    """Return whether the driver could be built."""
     probe = ("-c", "import MySQLdb; print('importable')")
-    quietly: dict[str, Any] = {"success_codes": [0, 1], "silent": True}
-    if "importable" in str(run_shared(session, *probe, **quietly, log=False)):
-        return True
-    run_shared(session, "-m", "pip", "install", "mysqlclient>=2.2.1", **quietly)
-    found = run_shared(session, *probe, **quietly, log=False)
+    found = run_shared(session, *probe, success_codes=[0, 1], silent=True, log=False)
     return "importable" in str(found)
 
 
@@ -277,7 +304,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def audit(session: nox.Session) -> None:
     """Look up known vulnerabilities of what the package depends on; needs the internet."""
-    session.install(".[ws,celery,import-export]")
+    session.install("pip", ".[ws,celery,import-export]")
     found = session.run("python", "-m", "pip", "freeze", silent=True, log=False)
     pinned = [line for line in str(found).splitlines() if "==" in line]
     session.install("pip-audit>=2.7")
@@ -306,7 +333,7 @@ def demo(session: nox.Session) -> None:
 
     ``-- --distributed`` uses PostgreSQL, Redis and nginx.
     """
-    session.install("-e", ".", "factory-boy>=3.3")
+    session.install("-e", ".", "factory-boy>=3.3", "prometheus-client>=0.20")
     if "--ws" in session.posargs:
         session.install("-e", ".[ws]", "daphne>=4.1")
     if "--distributed" in session.posargs:

@@ -5,21 +5,29 @@ cache only makes reads fast.
 """
 
 import math
-from collections.abc import Callable, Iterable
-from typing import IO, Any, cast
+from collections.abc import AsyncIterable, Callable, Iterable
+from datetime import tzinfo
+from typing import IO, Any, Literal, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from django.utils.functional import Promise
+from asgiref.sync import sync_to_async
 
 from async_downloads import owners, store
 from async_downloads.building import archive
 from async_downloads.building.content import Content, Copy, Table, save
-from async_downloads.building.progress import update_percentage
-from async_downloads.files.names import shown_name
+from async_downloads.building.progress import aupdate_percentage, update_percentage
+from async_downloads.building.sources import AsyncFile
 from async_downloads.formats import registry
+from async_downloads.models.lifetime import Timeout
 from async_downloads.utils import error_text
 from async_downloads.utils.log import get_logger
 
 __all__ = [
+    "ainit_download",
+    "asave_download",
+    "aset_error",
+    "aset_percentage",
+    "aupdate_percentage",
     "cleanup_collection",
     "get_collection_key",
     "get_username",
@@ -31,6 +39,9 @@ __all__ = [
 ]
 
 logger = get_logger(__name__)
+
+#: Rows of cells, which are read once.
+Rows = Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]]
 
 
 def get_username(user: Any) -> str:
@@ -51,7 +62,9 @@ def get_collection_key(user: Any) -> str:
     return owners.resolve(user).collection_key
 
 
-def init_download(user: Any, filename: str, name: str | None = None) -> tuple[str, str]:
+def init_download(
+    user: Any, filename: str, name: str | None = None, *, timeout: Timeout = "default"
+) -> tuple[str, str]:
     """Create the record of a download that a worker will build.
 
     Call it in the web process, and pass the download key to the task.
@@ -59,10 +72,13 @@ def init_download(user: Any, filename: str, name: str | None = None) -> tuple[st
     Args:
         user: The owner of the download: a user; the primary key of a user; or text, which
             is the user name of a user if there is one, and otherwise an owner by itself.
+            Any other saved model instance is an owner by itself, such as a group.
             If the primary keys of users are integers, text is never a primary key.
         filename: The name under which the browser saves the file. It need
             not be unique.
         name: The name in the list; the file name if left out.
+        timeout: Seconds from its end for which it is kept, rounded up; None until the owner
+            clears it; ``"default"`` for ``ASYNC_DOWNLOADS_TIMEOUT``.
 
     Returns:
         The collection key and the download key.
@@ -70,30 +86,35 @@ def init_download(user: Any, filename: str, name: str | None = None) -> tuple[st
     Raises:
         ObjectDoesNotExist: No user has this primary key.
         TooManyDownloadsError: The owner has ``ASYNC_DOWNLOADS_MAX_ACTIVE`` downloads in progress.
-        TypeError: ``user`` cannot name an owner, or a name is not text.
-        ValueError: The user is anonymous or not saved, or ``filename`` is empty.
+        TypeError: ``user`` cannot name an owner, a name is not text, or ``timeout`` is not a
+            number.
+        ValueError: The user is anonymous or not saved, ``filename`` is empty, or ``timeout`` is
+            not above 0 or more than a hundred years.
     """
-    for argument in (filename, name or ""):
-        if not isinstance(argument, (str, Promise)):
-            raise TypeError(f"A file name must be text, not {type(argument).__name__}.")
-    shown = shown_name(str(filename))
-    if not shown:
-        raise ValueError("filename must not be empty.")
-    owner = owners.resolve(user)
-    download = store.create(owner, filename=shown, name=shown_name(str(name or "")) or shown)
-    return owner.collection_key, download.download_key
+    requested = store.RequestedFile.of(user, filename, name, timeout)
+    return requested.owner.collection_key, store.create(requested).download_key
+
+
+async def ainit_download(
+    user: Any, filename: str, name: str | None = None, *, timeout: Timeout = "default"
+) -> tuple[str, str]:
+    """Do the same as ``init_download``, without blocking the event loop."""
+    return await sync_to_async(init_download)(user, filename, name, timeout=timeout)
 
 
 def save_download(
     download_key: str,
-    iterable: Iterable[Iterable[Any]] | None = None,
-    file: IO[bytes] | None = None,
+    iterable: Rows | None = None,
+    file: IO[bytes] | AsyncFile | None = None,
     encoding: str = "utf-8",
     *,
-    header: Iterable[Any] | None = None,
+    header: Iterable[Any] | Literal["verbose"] | None = None,
     expected_rows: int | Callable[[], int] | None = None,
     format: str | None = None,  # noqa: A002 (the word for it)
     members: archive.Members | None = None,
+    labels: bool = False,
+    time_zone: tzinfo | str | None = None,
+    localize: bool = False,
 ) -> None:
     r"""Build the file of a download and finish it.
 
@@ -111,11 +132,15 @@ def save_download(
         iterable: Rows, each an iterable of cells, or a mapping whose keys the header names
             or labels. They are consumed once and never held in memory. A queryset reports
             progress by itself. For CSV, the database makes the text of a
-            ``values_list()`` queryset, if that is known to give the same bytes.
+            ``values_list()`` queryset, if that is known to give the same bytes. An async
+            iterable is read on an event loop, some rows ahead of the file: it may change a
+            row that it has yielded, but not the objects in its cells.
         file: A binary file object to store instead, read from its beginning if
-            it is seekable.
+            it is seekable. Its methods may be coroutines.
         encoding: The encoding of a text file.
-        header: A row to write before the others, which is not counted.
+        header: A row to write before the others, which is not counted. ``"verbose"`` stands
+            for the verbose names of the columns that a ``values()`` or ``values_list()``
+            queryset selects, in the active language.
         expected_rows: The number of rows, or a callable that returns it, which is
             called once the download is claimed. A file with fewer rows is shown as
             truncated. If left out, it is known for a queryset and for an iterable with
@@ -127,7 +152,14 @@ def save_download(
         members: Several files for one ZIP file: a mapping of their names, or pairs
             that are read one by one. Each is rows, in the format that its name
             means; ``formats.Rows``, for rows with a header; a binary file; bytes; or
-            a text.
+            a text. The pairs, the rows and the file may be async.
+        labels: Whether the choices of a ``values()`` or ``values_list()`` queryset are written
+            as their labels, in the active language.
+        time_zone: The time zone in which times are written, or its name. If left out,
+            spreadsheets show the current time zone, and other formats write times as the
+            rows have them.
+        localize: Whether CSV and TSV show numbers and dates as the active language does.
+            Other formats keep the types of values.
 
     Raises:
         DownloadBusy: Another attempt at the same download is alive.
@@ -139,12 +171,72 @@ def save_download(
         TypeError: ``file`` is not a binary file, ``header`` is not a header, or
             ``expected_rows`` is neither an int nor callable.
         ValueError: Not exactly one of ``iterable``, ``file`` and ``members`` was given,
-            the format or encoding is unknown or does not fit, or ``expected_rows`` is below 0.
+            the format, encoding or time zone is unknown or does not fit, ``expected_rows`` is
+            below 0, or the rows have no verbose names or labels.
     """
-    content = _content(
-        iterable, file, members, format, encoding=encoding, header=header, expected=expected_rows
-    )
+    if sum(given is not None for given in (iterable, file, members)) != 1:
+        raise ValueError("save_download() needs either an iterable of rows, a file or members.")
+    zone = _zone(time_zone)
+    content: Content
+    if iterable is not None:
+        chosen = None if format is None else registry.named(format)
+        content = Table(
+            iterable,
+            encoding,
+            header,
+            expected_rows,
+            chosen,
+            labels=labels,
+            time_zone=zone,
+            localize=localize,
+        )
+    elif members is not None:
+        _refuse_unless(
+            header is None and not labels, "members have headers and labels by formats.Rows"
+        )
+        _refuse_unless(format in {None, registry.ZIP.name}, "members make a ZIP file")
+        content = archive.Archive(
+            members, encoding, expected_rows, time_zone=zone, localize=localize
+        )
+    else:
+        _refuse_unless(format is None, "a file is stored as it is, without a format")
+        _refuse_unless(not labels, "a file is stored as it is, without labels")
+        content = Copy(cast("IO[bytes] | AsyncFile", file))
     save(download_key, content)
+
+
+async def asave_download(
+    download_key: str,
+    iterable: Rows | None = None,
+    file: IO[bytes] | AsyncFile | None = None,
+    encoding: str = "utf-8",
+    *,
+    header: Iterable[Any] | Literal["verbose"] | None = None,
+    expected_rows: int | Callable[[], int] | None = None,
+    format: str | None = None,  # noqa: A002 (the word for it)
+    members: archive.Members | None = None,
+    labels: bool = False,
+    time_zone: tzinfo | str | None = None,
+    localize: bool = False,
+) -> None:
+    """Do the same as ``save_download``, without blocking the event loop.
+
+    Async iterables are read on this event loop. All else happens in another thread, that of
+    the ORM calls.
+    """
+    await sync_to_async(save_download)(
+        download_key,
+        iterable,
+        file,
+        encoding,
+        header=header,
+        expected_rows=expected_rows,
+        format=format,
+        members=members,
+        labels=labels,
+        time_zone=time_zone,
+        localize=localize,
+    )
 
 
 def set_percentage(download_key: str, percentage: float) -> None:
@@ -167,6 +259,11 @@ def set_percentage(download_key: str, percentage: float) -> None:
     if math.isnan(number):
         raise ValueError(f"percentage must be a number, not {percentage!r}.")
     store.set_percentage(download_key, int(min(max(number, 0), 100)))
+
+
+async def aset_percentage(download_key: str, percentage: float) -> None:
+    """Do the same as ``set_percentage``, without blocking the event loop."""
+    await sync_to_async(set_percentage)(download_key, percentage)
 
 
 def cleanup_collection(collection_key: str) -> None:
@@ -198,28 +295,25 @@ def set_error(download_key: str, error: object) -> None:
         store.set_error(download_key, str(error))
 
 
-def _content(
-    iterable: Iterable[Iterable[Any]] | None,
-    file: IO[bytes] | None,
-    members: archive.Members | None,
-    format_name: str | None,
-    *,
-    encoding: str,
-    header: Iterable[Any] | None,
-    expected: int | Callable[[], int] | None,
-) -> Content:
-    """Return the content that the arguments of ``save_download`` mean."""
-    if sum(given is not None for given in (iterable, file, members)) != 1:
-        raise ValueError("save_download() needs either an iterable of rows, a file or members.")
-    if iterable is not None:
-        chosen = None if format_name is None else registry.named(format_name)
-        return Table(iterable, encoding, header, expected, chosen)
-    if members is not None:
-        _refuse_unless(header is None, "members have headers of their own, by formats.Rows")
-        _refuse_unless(format_name in {None, registry.ZIP.name}, "members make a ZIP file")
-        return archive.Archive(members, encoding, expected)
-    _refuse_unless(format_name is None, "a file is stored as it is, without a format")
-    return Copy(cast("IO[bytes]", file))
+async def aset_error(download_key: str, error: object) -> None:
+    """Do the same as ``set_error``, without blocking the event loop."""
+    await sync_to_async(set_error)(download_key, error)
+
+
+def _zone(time_zone: tzinfo | str | None) -> tzinfo | None:
+    """Return the time zone that a name means.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
+    if not isinstance(time_zone, str):
+        return time_zone
+    try:
+        return ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(
+            f"time_zone {time_zone!r} is not a time zone, such as 'Europe/Berlin' or 'UTC'."
+        ) from error
 
 
 def _refuse_unless(fits: bool, reason: str) -> None:

@@ -1,15 +1,13 @@
 """Permissions beyond ownership, which the site decides."""
 
-from collections.abc import Callable
 from typing import Any
-
-from django.utils.module_loading import import_string
 
 from async_downloads import settings
 from async_downloads.models import Download
 from async_downloads.utils.log import get_logger
+from async_downloads.utils.site_functions import site_function
 
-__all__ = ["may_fetch", "may_fetch_of_others", "site_function"]
+__all__ = ["may_fetch", "may_fetch_of_others", "may_start"]
 
 logger = get_logger(__name__)
 
@@ -22,13 +20,16 @@ def may_fetch(user: Any, download: Download) -> bool:
     complete downloads that the user owns or, with the permission of staff, any; it can
     only refuse. If it raises, the file is refused.
     """
-    if not settings.MAY_FETCH:
-        return True
-    try:
-        return bool(site_function()(user, download))
-    except Exception:
-        logger.exception("Download %s is refused: ASYNC_DOWNLOADS_MAY_FETCH raised", download.pk)
-        return False
+    return _site_permits("MAY_FETCH", user, download)
+
+
+def may_start(user: Any, download: Download) -> bool:
+    """Return whether a user may let a download be built again at this moment.
+
+    If ``ASYNC_DOWNLOADS_MAY_START`` names a function, it decides, as for ``may_fetch``. It is
+    called last, for downloads that the user owns or, with the permission of staff, any.
+    """
+    return _site_permits("MAY_START", user, download)
 
 
 def may_fetch_of_others(user: Any) -> bool:
@@ -41,15 +42,12 @@ def may_fetch_of_others(user: Any) -> bool:
     return bool(user.has_perm(f"{Download._meta.app_label}.fetch_download"))
 
 
-def site_function() -> Callable[[Any, Download], object]:
-    """Return the function that ``ASYNC_DOWNLOADS_MAY_FETCH`` names.
-
-    Raises:
-        ImportError: The path cannot be imported.
-        TypeError: The object at this path is not callable.
-    """
-    function = import_string(settings.MAY_FETCH)
-    if not callable(function):
-        raise TypeError(f"{settings.MAY_FETCH} is not callable.")
-    result: Callable[[Any, Download], object] = function
-    return result
+def _site_permits(setting: str, user: Any, download: Download) -> bool:
+    """Return whether the site's function permits it; True if there is none."""
+    if not getattr(settings, setting):
+        return True
+    try:
+        return bool(site_function(setting)(user, download))
+    except Exception:
+        logger.exception("Download %s is refused: ASYNC_DOWNLOADS_%s raised", download.pk, setting)
+        return False

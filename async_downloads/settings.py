@@ -16,6 +16,11 @@ TIMEOUT: int | None
 None keeps downloads until their owner clears them.
 """
 
+MAX_LIFETIME: int | None
+"""Seconds from its end for which an owner may keep a complete download, one lifetime at a time;
+None if owners cannot keep downloads for longer.
+"""
+
 DOWNLOAD_TEMPLATE: str
 """The template that renders the list of downloads."""
 
@@ -52,6 +57,16 @@ STALLED_AFTER: int
 MAX_ATTEMPTS: int
 """Attempts at one download before it fails for good."""
 
+RESCUE: bool
+"""Whether a download whose worker has died is built by another one, and queued again if the
+queue has lost its task.
+"""
+
+STUCK_AFTER: int | None
+"""Seconds without progress after which staff see that a live attempt is not moving; None for
+never.
+"""
+
 DATABASE_WAIT: float
 """Seconds that a worker waits for a database that is away, before it raises
 ``DownloadUnavailable``; 0 for not at all.
@@ -86,11 +101,54 @@ MAY_FETCH: str
 It is called with the user and the download at each request for a file.
 """
 
+MAY_START: str
+"""The dotted path of a callable that may refuse to build a download again; empty for none.
+
+It is called with the user and the download when a person wants the file built again; and with
+the owner, before a worker builds a file that ``start_downloads`` has started.
+"""
+
+AUDIT: bool
+"""Whether each file that is handed out is recorded, in the ledger and in the log.
+
+The record is written first; if that fails, the file is not handed out.
+"""
+
+AUDIT_ADDRESS: str
+"""The dotted path of a callable for the address in the ledger; empty to keep none.
+
+It is called with the request, and returns a text.
+"""
+
+MEMBERS: str
+"""The dotted path of a callable that returns the teams of a user; empty for no teams.
+
+It is called with the user when a request reads downloads. A team is a label or a saved model
+instance to which ``init_download`` gives downloads.
+"""
+
+JSON_LIMIT: int
+"""Downloads in one JSON response: the default and the maximum of ``limit``."""
+
+NOTIFY_AFTER: int | None
+"""Seconds after its request from which on the end of a download is mailed to its owner, if the
+file is not fetched by then; None for no mails.
+"""
+
+SITE_URL: str
+"""The address of the site for links in mails, such as ``"https://shop.example.org"``; empty for
+that of ``django.contrib.sites``. If it has a path, that replaces the script prefix.
+"""
+
+METRICS: str
+"""Where the numbers of downloads go: ``"prometheus"``, ``"opentelemetry"``, or nowhere if empty."""
+
 ESCAPE_FORMULAS: bool
 """Whether text that a spreadsheet would run as a formula gets an apostrophe in front."""
 
 DEFAULTS: Final[dict[str, Any]] = {
     "TIMEOUT": 60 * 60 * 24,
+    "MAX_LIFETIME": None,
     "DOWNLOAD_TEMPLATE": "async_downloads/downloads.html",
     "PATH_PREFIX": "downloads",
     "COLLECTION_KEY_FORMAT": "async_downloads/{}",
@@ -102,6 +160,8 @@ DEFAULTS: Final[dict[str, Any]] = {
     "WS_URL": "",
     "STALLED_AFTER": 120,
     "MAX_ATTEMPTS": 3,
+    "RESCUE": True,
+    "STUCK_AFTER": None,
     "DATABASE_WAIT": 60,
     "CLEANUP_SCHEDULE": 60,
     "STORAGE": "default",
@@ -111,7 +171,15 @@ DEFAULTS: Final[dict[str, Any]] = {
     "MAX_BYTES": None,
     "MAX_ROWS": None,
     "MAY_FETCH": "",
+    "MAY_START": "",
+    "AUDIT": False,
+    "AUDIT_ADDRESS": "",
+    "MEMBERS": "",
+    "JSON_LIMIT": 1000,
+    "NOTIFY_AFTER": None,
+    "SITE_URL": "",
     "ESCAPE_FORMULAS": False,
+    "METRICS": "",
 }
 
 

@@ -1,34 +1,38 @@
 """The common cases in one call."""
 
 import inspect
-import pickle
-import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial, wraps
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 
+from asgiref.sync import sync_to_async
 from django.db.models import Model, QuerySet
 from django.http import HttpResponseBase
 from django.utils import timezone
-from django.utils.translation import gettext_noop
 from django_htmx.http import trigger_client_event
 
-from async_downloads import cache, executors, store
+from async_downloads import executors, store
 from async_downloads.building.content import Table, save
-from async_downloads.executors.runner import check_function, supervise
+from async_downloads.executors import bulk_starting, starting
+from async_downloads.executors.bulk_starting import StartedDownloads
+from async_downloads.executors.runner import asupervise, check_function, supervise
 from async_downloads.formats import registry
-from async_downloads.utils import error_text
-from async_downloads.utils.log import get_logger
+from async_downloads.models import Call
+from async_downloads.models.lifetime import Timeout, lifetime_of
+from async_downloads.utils import coroutines
 
 __all__ = [
+    "StartedDownloads",
+    "aenqueue_download",
+    "astart_download",
     "download_task",
     "enqueue_download",
     "init_generic_csv_download",
     "queryset_to_csv",
+    "start_download",
+    "start_downloads",
     "wake_menu",
 ]
-
-logger = get_logger(__name__)
 
 M = TypeVar("M", bound=Model)
 
@@ -36,11 +40,16 @@ P = ParamSpec("P")
 
 R = TypeVar("R", bound=HttpResponseBase)
 
-#: A queue raises these for arguments that it cannot carry, and others if its server is away.
-ARGUMENT_ERRORS: Final = (AttributeError, TypeError, pickle.PicklingError)
+
+@overload
+def download_task(function: Callable[P, Coroutine[Any, Any, object]]) -> Callable[P, Any]: ...
 
 
-def download_task(function: Callable[P, object]) -> Callable[P, None]:
+@overload
+def download_task(function: Callable[P, object]) -> Callable[P, None]: ...
+
+
+def download_task(function: Callable[P, object]) -> Callable[P, Any]:
     """Wrap a function that builds the file of a download, so that its end is recorded.
 
     The download is claimed before the function is called, and each call counts
@@ -51,27 +60,34 @@ def download_task(function: Callable[P, object]) -> Callable[P, None]:
     own, that one goes on top. Open transactions inside the function, not around it:
     their rollback would undo the record.
 
+    A coroutine function runs to its end in the worker, on an event loop of its own. If the
+    task is called in an event loop, it returns a coroutine, which runs the function there.
+
     Args:
         function: Takes the download key, under the name ``download_key`` or as
             its first argument.
 
     Raises:
-        TypeError: ``function`` is a coroutine or generator function, or takes no argument.
+        TypeError: ``function`` is a generator function, or takes no argument.
 
     Returns:
         A function with the same signature, which returns nothing.
     """
     check_function(function)
+    is_coroutine_function = inspect.iscoroutinefunction(function)
     signature = inspect.signature(function)
     if not signature.parameters:
         raise TypeError(f"{function!r} must take the download key.")
     key_name = "download_key" if "download_key" in signature.parameters else None
 
     @wraps(function)
-    def task(*args: P.args, **kwargs: P.kwargs) -> None:
+    def task(*args: P.args, **kwargs: P.kwargs) -> Any:
         arguments = signature.bind(*args, **kwargs).arguments
         key = arguments[key_name] if key_name else next(iter(arguments.values()))
-        supervise(str(key), partial(function, *args, **kwargs), makes_file=True)
+        body = partial(function, *args, **kwargs)
+        if is_coroutine_function and coroutines.in_event_loop():
+            return asupervise(str(key), body)
+        return supervise(str(key), body, makes_file=True)
 
     return task
 
@@ -107,8 +123,175 @@ def queryset_to_csv(
     save(download_key, Table(queryset, header=header, format=chosen, row_function=row_function))
 
 
+def start_download(
+    task: Any,
+    user: Any,
+    filename: str,
+    name: str | None = None,
+    *,
+    args: Iterable[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    join: bool = False,
+    fresh_for: float = 0,
+    timeout: Timeout = "default",
+) -> tuple[str, str]:
+    """Create the record of a download, and queue the task that builds it.
+
+    The task is queued once the surrounding transaction has committed, so that a
+    fast worker finds the record. If the queue cannot be reached, the download is
+    failed and says so.
+
+    The dotted path of the task and its arguments are recorded, so that the file can be built
+    again: if its worker dies, or if its owner wants another attempt. That needs arguments of
+    plain JSON types; with others, the task runs all the same, and is not recorded.
+
+    Args:
+        task: A Celery task, a Django task, or a plain function or its dotted
+            path, which django-q2 runs. It is called with the download key first.
+        user: The owner of the download, as for ``init_download``.
+        filename: The name under which the browser saves the file. Its extension decides
+            the format of the file.
+        name: The name in the list; the file name if left out.
+        args: The task's other positional arguments.
+        kwargs: The task's keyword arguments.
+        join: Whether to return a download of the same owner that is in progress, with the
+            same task, arguments and file format, instead of building the file twice.
+        fresh_for: With ``join``, return a complete one as well, for this many seconds
+            after its end.
+        timeout: How long it is kept after its end, as for ``init_download``. With ``join``, a
+            download that is there already keeps its own.
+
+    Returns:
+        The collection key and the download key.
+
+    Raises:
+        Exception: The queue cannot carry the arguments, or they do not fit the task; nothing
+            was written.
+        ObjectDoesNotExist: No user has this primary key.
+        TooManyDownloadsError: The owner has ``ASYNC_DOWNLOADS_MAX_ACTIVE`` downloads in progress.
+        TypeError: ``task`` is not a task, ``user`` cannot name an owner, a name is not text, or
+            ``timeout`` is not a number.
+        ValueError: No worker could import the task, ``user`` cannot own downloads, ``filename``
+            is empty, ``fresh_for`` is given without ``join``, or ``timeout`` is out of range.
+    """
+    if fresh_for and not join:
+        raise ValueError("fresh_for is for a download to join; pass join=True with it.")
+    requested = store.RequestedFile.of(user, filename, name, timeout)
+    download = starting.start(
+        task, requested, tuple(args), dict(kwargs or {}), join=join, fresh_for=fresh_for
+    )
+    return requested.owner.collection_key, download.download_key
+
+
+def start_downloads(
+    task: Any,
+    users: Iterable[Any],
+    filename: str,
+    name: str | None = None,
+    *,
+    args: Iterable[Any] = (),
+    kwargs: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]] | None = None,
+    unless_unfinished: bool = True,
+    fresh_for: float = 0,
+    timeout: Timeout = "default",
+) -> StartedDownloads:
+    """Create a download for each of many users, and queue the tasks that build them.
+
+    For a schedule, and for a file for each of 500 people. Rows are inserted and cache entries
+    are set by the hundred; memory holds the primary keys of a queryset of users, and one batch.
+    Each batch has a transaction of its own, unless there is one around the call. The tasks of a
+    batch are queued after its commit. If the queue cannot be reached, the downloads are failed
+    and say so.
+
+    Before a worker builds a file, it calls ``ASYNC_DOWNLOADS_MAY_START``, if that is set, with
+    the owner and the download. A download that is refused fails and says so. A label has no
+    rights, so it is not asked about.
+
+    Args:
+        task: As for ``start_download``.
+        users: Users, primary keys, user names or labels: a queryset, a list, or any other
+            iterable. A user who is named twice gets one download.
+        filename: As for ``start_download``.
+        name: The name in the list; the file name if left out.
+        args: The task's other positional arguments, of plain JSON types.
+        kwargs: The task's keyword arguments, likewise; or a function that returns them, given
+            the user, or the text of a label.
+        unless_unfinished: Whether to skip users whose last download with the same task,
+            arguments and file format is unfinished. Two calls at once create no second one.
+        fresh_for: With ``unless_unfinished``, skip users as well whose last one was complete at
+            most this many seconds ago.
+        timeout: As for ``start_download``.
+
+    Returns:
+        What was started, and who was left out, as lists.
+
+    Raises:
+        Exception: The queue cannot carry the arguments, or they do not fit the task; or the
+            function for the arguments has raised. Users of earlier batches keep theirs.
+        TypeError: ``task`` is not a task, ``users`` is a text, one of them cannot name an owner,
+            a name is not text, or ``timeout`` is not a number.
+        ValueError: No worker could import the task, a row cannot record it or its arguments,
+            one of ``users`` cannot own downloads, ``filename`` is empty, ``timeout`` is out of
+            range, or ``fresh_for`` is given without ``unless_unfinished``.
+    """
+    if fresh_for and not unless_unfinished:
+        raise ValueError("fresh_for is for a download to skip; pass unless_unfinished=True.")
+    if isinstance(users, (str, bytes)):
+        # Each of its characters could be a label.
+        raise TypeError(f"users must be an iterable of users, such as a list, not {users!r}.")
+    names, arguments = store.requested_names(filename, name), tuple(args)
+    lifetime = lifetime_of(timeout)
+    executors.enqueuer_for(task)
+    if callable(kwargs):
+        make_kwargs = kwargs
+
+        def call_for(user: Any) -> Call:
+            return bulk_starting.call_of(task, arguments, dict(make_kwargs(user)))
+    else:
+        call = bulk_starting.call_of(task, arguments, dict(kwargs or {}))
+
+        def call_for(user: Any) -> Call:
+            return call
+
+    return bulk_starting.start_all(
+        task,
+        users,
+        names,
+        call_for,
+        unless_unfinished=unless_unfinished,
+        fresh_for=fresh_for,
+        lifetime=lifetime,
+    )
+
+
+async def astart_download(
+    task: Any,
+    user: Any,
+    filename: str,
+    name: str | None = None,
+    *,
+    args: Iterable[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    join: bool = False,
+    fresh_for: float = 0,
+    timeout: Timeout = "default",
+) -> tuple[str, str]:
+    """Do the same as ``start_download``, without blocking the event loop."""
+    return await sync_to_async(start_download)(
+        task,
+        user,
+        filename,
+        name,
+        args=args,
+        kwargs=kwargs,
+        join=join,
+        fresh_for=fresh_for,
+        timeout=timeout,
+    )
+
+
 def init_generic_csv_download(
-    task: Any, user: Any, name: str, *task_args: Any, **task_kwargs: Any
+    task: Any, user: Any, name: str, *task_args: Any, timeout: Any = "default", **task_kwargs: Any
 ) -> tuple[str, str]:
     """Create the record of a CSV download, and queue the task that builds it.
 
@@ -123,6 +306,8 @@ def init_generic_csv_download(
         name: The subject: "Open orders" is listed as "Open orders
             2026-01-31" and saved as ``Open_orders_2026-01-31_09-05.csv``.
         *task_args: Handed to the task.
+        timeout: How long it is kept after its end, as for ``init_download``. A task that has
+            an argument of this name gets it instead.
         **task_kwargs: Handed to the task.
 
     Returns:
@@ -132,23 +317,23 @@ def init_generic_csv_download(
         Exception: The queue cannot carry the arguments, or they do not fit the task; nothing
             was written.
         TooManyDownloadsError: The owner has ``ASYNC_DOWNLOADS_MAX_ACTIVE`` downloads in progress.
-        TypeError: ``task`` is not a task, or ``user`` cannot name an owner.
-        ValueError: No worker could import the task, or ``user`` cannot own downloads.
+        TypeError: ``task`` is not a task, ``user`` cannot name an owner, or ``timeout`` is not a
+            number.
+        ValueError: No worker could import the task, ``user`` cannot own downloads, or
+            ``timeout`` is out of range.
     """
-    executors.enqueuer_for(task)
-    # Any key will do: the check is for the arguments.
-    executors.check_arguments(task, (str(uuid.uuid4()), *task_args), task_kwargs)
     now = timezone.localtime() if timezone.is_aware(timezone.now()) else timezone.now()
-    collection_key, download_key = cache.init_download(
-        user,
-        f"{name.replace(' ', '_')}_{now:%Y-%m-%d_%H-%M}.csv",
-        f"{name} {now:%Y-%m-%d}",
+    filename = f"{name.replace(' ', '_')}_{now:%Y-%m-%d_%H-%M}.csv"
+    title = f"{name} {now:%Y-%m-%d}"
+    timeout, task_kwargs = _timeout_and_kwargs(task, timeout, task_kwargs)
+    return start_download(
+        task, user, filename, title, args=task_args, kwargs=task_kwargs, timeout=timeout
     )
-    _enqueue_on_commit(task, download_key, task_args, task_kwargs)
-    return collection_key, download_key
 
 
-def enqueue_download(task: Any, download_key: str, *task_args: Any, **task_kwargs: Any) -> None:
+def enqueue_download(
+    task: Any, download_key: str, *task_args: Any, timeout: Any = "default", **task_kwargs: Any
+) -> None:
     """Queue the task that builds a download, once the surrounding transaction has committed.
 
     A fast worker then finds the record. If the queue cannot be reached, the
@@ -159,24 +344,52 @@ def enqueue_download(task: Any, download_key: str, *task_args: Any, **task_kwarg
             path, which django-q2 runs. It is called with the download key first.
         download_key: The key that ``init_download`` returned.
         *task_args: Handed to the task.
+        timeout: How long it is kept after its end, if ``init_download`` has not said so. A
+            task that has an argument of this name gets it instead.
         **task_kwargs: Handed to the task.
 
     Raises:
         Exception: The queue cannot carry the arguments, or they do not fit the task; the
             download is failed, too.
-        TypeError: ``task`` is not a task.
-        ValueError: No worker could import the task.
+        TypeError: ``task`` is not a task, or ``timeout`` is not a number; for the latter, the
+            download stays as it is.
+        ValueError: No worker could import the task, or ``timeout`` is out of range; likewise.
     """
+    timeout, task_kwargs = _timeout_and_kwargs(task, timeout, task_kwargs)
+    lifetime_of(timeout)
     try:
-        executors.enqueuer_for(task)
-        executors.check_arguments(task, (download_key, *task_args), task_kwargs)
+        starting.check(task, download_key, task_args, task_kwargs)
     except Exception as error:
-        _record(download_key, error_text.for_owner(error), error_text.for_staff(error))
+        starting.fail(download_key, error)
         raise
-    _enqueue_on_commit(task, download_key, task_args, task_kwargs)
+    call = Call.recordable(executors.dotted_path(task), task_args, task_kwargs)
+    if call is not None or timeout != "default":
+        store.record_call(download_key, call, timeout=timeout)
+    starting.queue(task, download_key, task_args, task_kwargs)
 
 
-def wake_menu(response: R) -> R:
+async def aenqueue_download(
+    task: Any, download_key: str, *task_args: Any, timeout: Any = "default", **task_kwargs: Any
+) -> None:
+    """Do the same as ``enqueue_download``, without blocking the event loop."""
+    await sync_to_async(enqueue_download)(
+        task, download_key, *task_args, timeout=timeout, **task_kwargs
+    )
+
+
+def _timeout_and_kwargs(
+    task: Any, timeout: Any, kwargs: dict[str, Any]
+) -> tuple[Timeout, dict[str, Any]]:
+    """Return the timeout of a download, and the keyword arguments of its task.
+
+    Before there were timeouts of downloads, all keyword arguments were those of the task.
+    """
+    if timeout != "default" and executors.has_parameter(task, "timeout"):
+        return "default", {**kwargs, "timeout": timeout}
+    return timeout, kwargs
+
+
+def wake_menu(response: R, *, show: bool = False) -> R:
     """Make the menu of the page look for downloads at once; return the response.
 
     For a view that starts a download and answers htmx: a page without downloads in
@@ -184,40 +397,7 @@ def wake_menu(response: R) -> R:
 
     Args:
         response: The response of the view; it gets the header ``HX-Trigger``.
+        show: Whether to open the menu as well, such as for a download that is already there.
     """
-    return trigger_client_event(response, "async-downloads:look")
-
-
-def _enqueue_on_commit(
-    task: Any, download_key: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    argument_errors: list[Exception] = []
-
-    def start() -> None:
-        try:
-            result = executors.enqueuer_for(task)(download_key, *args, **kwargs)
-        except Exception as error:
-            if executors.has_run(task, error):
-                logger.info("The task of download %s has failed in an eager queue", download_key)
-                _record(download_key, error_text.for_owner(error), error_text.for_staff(error))
-                return
-            logger.exception("The task of download %s could not be queued", download_key)
-            if isinstance(error, ARGUMENT_ERRORS):
-                argument_errors.append(error)
-            text = gettext_noop("The download could not be queued. Please request it again later.")
-            _record(download_key, text, error_text.for_staff(error))
-        else:
-            raised, detail = executors.failure_of(result)
-            if detail:
-                _record(download_key, error_text.for_owner(raised or Exception()), detail)
-
-    store.after_commit(start)
-    # Without a transaction, ``start`` has run already. After a later commit, the view may have
-    # returned, and only the log and the row have the error.
-    for error in argument_errors:
-        raise error
-
-
-def _record(download_key: str, errors: str, detail: str) -> None:
-    """Fail a download, unless it has ended by itself."""
-    store.set_error(download_key, errors, detail=detail, unless_ended=True)
+    response = trigger_client_event(response, "async-downloads:look")
+    return trigger_client_event(response, "async-downloads:show") if show else response

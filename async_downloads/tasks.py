@@ -1,21 +1,21 @@
-"""The tasks of a worker: the periodic clean-up, and the runner for django-q2."""
+"""The tasks of a worker: the two periodic jobs, and the runner for django-q2."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.utils.module_loading import import_string
 
-from async_downloads import store
+from async_downloads import mail, store
 from async_downloads.executors.runner import supervise
 from async_downloads.utils.log import get_logger
 
-__all__ = ["cleanup_expired_downloads", "run_task"]
+__all__ = ["cleanup_expired_downloads", "rescue_stalled_downloads", "run_task"]
 
 logger = get_logger(__name__)
 
 
 def cleanup_expired_downloads() -> None:
-    """Delete expired downloads with their files, and fail overdue ones.
+    """Delete expired downloads with their files, fail overdue ones, and send the mails due.
 
     Run it periodically. While another process cleans up, it does nothing, so it
     is harmless to run it too often, or many times at once.
@@ -23,7 +23,12 @@ def cleanup_expired_downloads() -> None:
     cleanup = store.clean_up_alone()
     if cleanup is None:
         logger.info("Another process is cleaning up")
-        return
+    else:
+        _log_cleanup(cleanup)
+    mail.send_due()
+
+
+def _log_cleanup(cleanup: store.Cleanup) -> None:
     logger.info(
         "Removed %s expired downloads (%s bytes) and %s empty collections",
         cleanup.downloads,
@@ -32,6 +37,29 @@ def cleanup_expired_downloads() -> None:
     )
     if cleanup.failed:
         logger.warning("Failed %s downloads that no worker has finished in time", cleanup.failed)
+
+
+def rescue_stalled_downloads() -> None:
+    """Queue the tasks of stalled downloads again, and fail those that had their last attempt.
+
+    It sends the mails due as well. Run it each minute. While another process does the same,
+    it does nothing, so it is harmless to run it too often, or many times at once. Without
+    ``ASYNC_DOWNLOADS_RESCUE`` it rescues nothing.
+    """
+    rescue = store.rescue_alone()
+    if rescue is None:
+        logger.info("Another process is rescuing stalled downloads")
+    else:
+        _log_rescue(rescue)
+    mail.send_due()
+
+
+def _log_rescue(rescue: store.Rescue) -> None:
+    logger.info("Queued %s stalled downloads again", rescue.requeued)
+    if rescue.failed:
+        logger.warning("Failed %s downloads whose last attempt has stalled", rescue.failed)
+    if rescue.errors:
+        logger.warning("Could not rescue %s stalled downloads", rescue.errors)
 
 
 def run_task(
@@ -64,7 +92,6 @@ try:
 except ImportError:
     pass
 else:
-    # The name above stays a plain function; Celery finds the task by its dotted path.
-    shared_task(name=f"{__name__}.cleanup_expired_downloads", ignore_result=True)(
-        cleanup_expired_downloads
-    )
+    # The names above stay plain functions; Celery finds the tasks by their dotted paths.
+    for function in (cleanup_expired_downloads, rescue_stalled_downloads):
+        shared_task(name=f"{__name__}.{function.__name__}", ignore_result=True)(function)

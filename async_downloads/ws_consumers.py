@@ -1,44 +1,35 @@
-"""The websocket of a signed-in person, which sends the list when it changes."""
+"""The websocket of a signed-in person, which sends the summary when the list changes."""
 
-import asyncio
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Final
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+from urllib.parse import parse_qs
 
-from channels.auth import get_user
-from channels.db import database_sync_to_async
+from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.utils import translation
 
-from async_downloads import intervals, owners, store
-from async_downloads.centre import push, rendering, websocket_address, websocket_request
-from async_downloads.store import Version
-from async_downloads.utils.log import get_logger
+from async_downloads import owners
+from async_downloads.centre import (
+    rendering,
+    socket_watcher,
+    websocket_address,
+    websocket_request,
+    websocket_session,
+)
+from async_downloads.store import Summary
 
 __all__ = ["DownloadsConsumer"]
 
-logger = get_logger(__name__)
-
-#: Seconds to wait for the channel layer.
-LAYER_SECONDS: Final = 3.0
-
-#: The close code after the end of a session: the page does not reconnect.
-SIGNED_OUT: Final = 4401
-
-#: The close code after an error: the page polls for a while.
-FAILED: Final = 4500
-
-
-class _PageGoneError(Exception):
-    """The page has closed the connection."""
-
 
 class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channels has no types
-    """Sends the user's downloads, as the fragment that a poll returns.
+    """Sends the state of the user's downloads, as the poll of a closed menu returns it.
 
-    Messages of the channel layer are hints to read the rows. Messages of the page
-    are ignored.
+    An open menu then requests the list.
+
+    One watcher looks for changes, for all sockets of the process. Messages of the page are
+    ignored.
     """
 
     #: No layer for channels: it would close the connection at the first error of the
@@ -48,18 +39,31 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.layer = get_channel_layer()
-        self.hinted = asyncio.Event()
-        self.tasks: list[asyncio.Task[None]] = []
+        self.leave: Callable[[], None] | None = None
+        self.since: str | None = None
 
     async def __call__(
         self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
     ) -> None:
-        """Serve one connection, and cancel its tasks even if the channel layer fails."""
+        """Serve one connection. Also a server that ends cancels it, without a message."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            for task in self.tasks:
-                task.cancel()
+            if self.leave is not None:
+                self.leave()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Handle a message of the server.
+
+        Unlike channels, it waits for no thread: this consumer has no connection to close there,
+        and sockets that open at once would wait for each other.
+        """
+        await getattr(self, get_handler_name(message))(message)
+
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        """End after the connection."""
+        await self.disconnect(message["code"])
+        raise StopConsumer
 
     async def connect(self) -> None:
         """Accept a signed-in user from a page of this site, under their own name."""
@@ -71,108 +75,29 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
         if not known or not websocket_request.is_same_site(self.scope) or self.layer is None:
             await self.close()
             return
-        self.owner = owners.resolve(user)
-        self.group = push.group_name(user.pk)
-        self.seen: Version | None = None
-        self.may_change = False
-        try:
-            self.channel = await self.layer.new_channel()
-            # Join before the first read, so that no change is missed in between.
-            await self.join()
-        except Exception as error:  # noqa: BLE001 (each layer has errors of its own)
-            logger.warning("A websocket is refused because its group cannot be joined: %r", error)
-            await self.close()
-            return
+        query = self.scope.get("query_string", b"").decode(errors="replace")
+        [self.since] = parse_qs(query, keep_blank_values=True).get("since", [None])[:1]
         await self.accept()
-        self.tasks = [asyncio.create_task(work) for work in (self.listen(), self.watch())]
-
-    async def disconnect(self, code: int) -> None:
-        """Leave the group."""
-        if hasattr(self, "channel"):
-            # The layer expires the membership by itself.
-            with suppress(Exception):
-                async with asyncio.timeout(LAYER_SECONDS):
-                    await self.layer.group_discard(self.group, self.channel)
+        self.leave = socket_watcher.watch(self.layer, owners.resolve(user), self)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Ignore messages of the page."""
 
-    async def listen(self) -> None:
-        """Turn messages into hints; one read answers several."""
-        while True:
-            try:
-                await self.layer.receive(self.channel)
-            except Exception as error:  # noqa: BLE001 (each layer has errors of its own)
-                # join() reports a layer that stays away.
-                logger.debug("No message from the channel layer: %r", error)
-                await asyncio.sleep(intervals.SOCKET_MINIMUM)
-            else:
-                self.hinted.set()
+    async def send_markup(self, markup: str) -> None:
+        """Send markup to the page."""
+        await self.send(text_data=markup)
 
-    async def join(self) -> None:
-        """Join the group. Repeated, as a flushed layer has lost the membership."""
-        async with asyncio.timeout(LAYER_SECONDS):
-            await self.layer.group_add(self.group, self.channel)
-
-    async def watch(self) -> None:
-        """Send changes until the session ends; after an error the page polls."""
-        try:
-            while await self.is_still_signed_in():
-                await self.send_changes()
-                await self.wait()
-            await self.close(SIGNED_OUT)
-        except _PageGoneError:
-            logger.debug("A page has gone before a change was sent")
-        except Exception:
-            logger.exception("A websocket is closed after an error; its page polls instead")
-            # The connection may be closed already.
-            with suppress(Exception):
-                await self.close(FAILED)
-
-    async def wait(self) -> None:
-        """Wait for a hint, or for the interval without one."""
-        await asyncio.sleep(intervals.SOCKET_MINIMUM)
-        try:
-            async with asyncio.timeout(
-                intervals.SOCKET_BUSY if self.may_change else intervals.SOCKET_IDLE
-            ):
-                await self.hinted.wait()
-        except TimeoutError:
-            await self.join()
-        # A hint from here on needs another read.
-        self.hinted.clear()
-
-    async def is_still_signed_in(self) -> bool:
+    def is_signed_in(self) -> bool:
         """Return whether the session of the handshake is still valid."""
-        session = self.scope.get("session")
-        if session is None:
-            return True
-        fresh = session.__class__(session.session_key)
-        return bool(await get_user({"session": fresh}) == self.scope["user"])
+        return websocket_session.is_valid(self.scope.get("session"), self.scope["user"])
 
-    async def send_changes(self) -> None:
-        """Send the list if it has changed.
+    def request_key(self) -> Hashable:
+        """Return all of the handshake on which the markup may depend."""
+        return websocket_request.key_of(self.scope)
 
-        Raises:
-            _PageGoneError: The page has closed the connection.
-        """
-        markup = await database_sync_to_async(self.render_changes)()
-        if markup is None:
-            return
-        try:
-            await self.send(text_data=markup)
-        except OSError as error:
-            # The ASGI specification's error for a closed connection; uvicorn raises it.
-            raise _PageGoneError from error
-
-    def render_changes(self) -> str | None:
-        """Return the list as markup in the page's language; None if it has not changed."""
-        listing = store.read_changes(self.owner, self.seen, limit=rendering.MENU_SIZE)
-        if listing is None:
-            return None
+    def render(self, summary: Summary, finished: Sequence[Any]) -> str:
+        """Return a summary as markup in the page's language, with toasts for what has finished."""
         request = websocket_request.request_of(self.scope)
         language = websocket_request.language_of(request)
         with translation.override(language), websocket_request.below_prefix(request):
-            markup = rendering.render_pushed(listing, request)
-        self.seen, self.may_change = listing.version, listing.in_progress
-        return markup
+            return rendering.render_summary(summary, request, finished)

@@ -2,6 +2,8 @@
 
 import sys
 
+from django.conf import settings
+
 from demo import database
 from demo.servers.supervisor import GRACE_SECONDS, ServerError, Supervisor
 from demo.shop.people import SIGN_INS
@@ -43,4 +45,5 @@ def _greet(servers: Supervisor) -> None:
         print(f"  {person.username:<8}{person.password:<18}({person.role})")
     for line in servers.notes:
         print(f"\n{line}")
+    print(f"\nMails about exports that took long become files in {settings.EMAIL_FILE_PATH}.")
     print(f"\nPress Ctrl-C to stop {servers.TITLE[:1].lower()}{servers.TITLE[1:]}.", flush=True)

@@ -25,3 +25,8 @@ urlpatterns = [
     path("async_downloads/", include("async_downloads.urls")),
     path("admin/", admin.site.urls),
 ]
+
+if getattr(settings, "ASYNC_DOWNLOADS_METRICS", ""):
+    from demo.shop.metrics import metrics
+
+    urlpatterns.append(path("metrics/", metrics))

@@ -89,7 +89,13 @@ def test_migrating_back_and_forward_keeps_other_tables(migrated_again: None) -> 
     _, key = cache.init_download(user, "a.csv")
     cache.save_download(key, [["a"]])
     before = tables()
-    assert before == {"async_downloads_download", "async_downloads_downloadcollection"}
+    assert before == {
+        "async_downloads_download",
+        "async_downloads_downloadcollection",
+        "async_downloads_exportpreset",
+        "async_downloads_fetchrecord",
+        "async_downloads_lastexport",
+    }
 
     migrate("zero")
     assert tables() == set()
@@ -119,11 +125,12 @@ def test_rows_survive_migrating_again() -> None:
     assert Download.objects.values().get(pk=key) == before
 
 
-def test_migrating_back_and_forward_leaves_one_schedule(migrated_again: None) -> None:
+def test_migrating_back_and_forward_leaves_one_schedule_of_each_job(migrated_again: None) -> None:
     # The receiver that installs it also runs after migrating back, without our tables.
     migrate("zero")
     migrate()
-    assert Schedule.objects.filter(func=django_q_schedule.CLEANUP_PATH).count() == 1
+    for path in (django_q_schedule.CLEANUP_PATH, django_q_schedule.RESCUE_PATH):
+        assert Schedule.objects.filter(func=path).count() == 1
 
 
 # Constraints
@@ -292,7 +299,9 @@ TARGET = re.compile(
 @pytest.mark.parametrize("name", [name for _, name in our_migrations()])
 def test_a_migration_touches_no_table_of_the_site(name: str, backwards: bool) -> None:
     changes = statements(name, backwards=backwards)
-    assert changes
+    operations = MigrationLoader(None).get_migration(APP, name).operations
+    # Permissions are rows of Django, made after a migration.
+    assert changes or {type(each).__name__ for each in operations} == {"AlterModelOptions"}
     for statement in changes:
         if statement.startswith("SET CONSTRAINTS"):
             # It names one constraint of our tables.

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from async_downloads import store
+from async_downloads.files import storage
 from async_downloads.models import Download
 from async_downloads.store import cache_entries
 
@@ -26,3 +27,15 @@ def stall_all() -> None:
     for key in Download.objects.values_list("pk", flat=True):
         cache_entries.delete_entry(str(key))
     Download.objects.update(heard_at=long_ago())
+
+
+def now() -> Download:
+    """Return the only download as it is now."""
+    return Download.objects.get()
+
+
+def content() -> bytes:
+    """Return the file of the only download, which must be complete."""
+    assert now().complete, now().error_detail
+    with storage.storage().open(now().filepath) as file:
+        return bytes(file.read())

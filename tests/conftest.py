@@ -1,21 +1,28 @@
 """Fixtures and hooks for all tests."""
 
+import gc
 import os
+import re
 import shutil
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from django.conf import settings as project_settings
+from django.contrib import admin
 from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
 from django.core.management import call_command
 from django.db import connections
-from django.test import Client
+from django.test import Client, modify_settings
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from async_downloads.building import progress
 from async_downloads.formats import rows as format_rows
-from async_downloads.store import attempt, cache_entries, claiming, removal
+from async_downloads.store import attempt, cache_entries, claiming, queue_position, removal, rescue
 from tests import flushing, pace, services
 from tests.factories import UserFactory
 
@@ -28,8 +35,8 @@ CACHES = ("default", "dummy", "database", "file", "redis")
 
 NEEDS = {"redis": "redis"}
 
-#: The module that takes longest by far.
-LONGEST = "tests/faults/test_quick_start.py"
+#: The modules that take longest.
+LONGEST = ("tests/faults/test_how_to_pages.py", "tests/faults/test_tutorial.py")
 
 #: Folders whose tests all take long.
 LONG = ("tests/browser/", "tests/faults/")
@@ -42,6 +49,10 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.exit(f"These services are required and do not answer: {', '.join(missing)}", 3)
     # Playwright's synchronous API keeps an event loop in the thread of the tests.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    # On a busy machine, the examples of Hypothesis take as long as they take.
+    unhurried = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    hypothesis_settings.register_profile("unhurried", **unhurried)
+    hypothesis_settings.load_profile("unhurried")
 
 
 #: The fixtures that give a test a database.
@@ -55,6 +66,40 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("any_database")
     if item.nodeid.startswith(LONG):
         item.add_marker("long")
+
+
+#: A mark of all tests of a module, in one line.
+EACH_TEST_ANY_DATABASE = re.compile(r"^pytestmark = .*\bany_database\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Skip modules of which ``-m`` chooses nothing, as importing them takes long."""
+    if not collection_path.name.startswith("test_") or collection_path.is_dir():
+        return None
+    marks = config.option.markexpr
+    if marks == "long" and not _only_long(collection_path, config):
+        return "mark.long" not in collection_path.read_text() or None
+    if "not any_database" in marks:
+        return bool(EACH_TEST_ANY_DATABASE.search(collection_path.read_text())) or None
+    return None
+
+
+def _only_long(path: Path, config: pytest.Config) -> bool:
+    return any(path.is_relative_to(config.rootpath / folder) for folder in LONG)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without garbage collection, which would visit thousands of new tests over and over.
+
+    They stay until the end, so it never visits them later either.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
@@ -77,11 +122,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
-def pytest_report_header() -> str:
-    """Return the database and the services of this run."""
+def pytest_report_header(config: pytest.Config) -> str:
+    """Return the databases and the services of this run."""
     answers = [name for name in services.SERVICES if services.available(name)]
+    # ``nox -s tests`` names the processes after their databases.
+    named = re.findall(r"//id=(\w+)", " ".join(config.getoption("tx", None) or ()))
     engine = project_settings.DATABASES["default"]["ENGINE"].rpartition(".")[2]
-    return f"database: {engine}; services: {', '.join(answers) or 'nothing'}"
+    return f"database: {', '.join(named) or engine}; services: {', '.join(answers) or 'nothing'}"
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +151,7 @@ def clean_slate(request: pytest.FixtureRequest) -> Iterator[None]:
         connections.close_all()
     cache_entries._breakers.clear()
     progress._steps.clear()
+    queue_position.forget()
     for alias in ("default", "file"):
         caches[alias].clear()
     shutil.rmtree(project_settings.MEDIA_ROOT, ignore_errors=True)
@@ -112,9 +160,10 @@ def clean_slate(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def time_to_clear(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give "Clear finished" time to delete everything, however busy the machine is."""
+def time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give "Clear finished" and rescues time for everything, however busy the machine is."""
     monkeypatch.setattr(removal, "CLEAR_SECONDS", pace.LONGEST_WAIT)
+    monkeypatch.setattr(rescue, "LOOK_SECONDS", pace.LONGEST_WAIT)
 
 
 @pytest.fixture(
@@ -160,6 +209,30 @@ def shared_cache(settings: Any) -> str:
     """Use a cache that other processes share."""
     settings.ASYNC_DOWNLOADS_CACHE_NAME = "file"
     return "file"
+
+
+@pytest.fixture
+def round_trips(shared_cache: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record each call to the cache."""
+    calls: list[str] = []
+    backend: BaseCache = caches[shared_cache]
+
+    def spy(name: str) -> None:
+        real = getattr(backend, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            # A call inside a call (some backends build get_many() from get()) is one trip.
+            before = len(calls)
+            answer = real(*args, **kwargs)
+            del calls[before:]
+            return answer
+
+        monkeypatch.setattr(backend, name, call)
+
+    for name in ("get", "get_many", "set", "add", "delete"):
+        spy(name)
+    return calls
 
 
 @pytest.fixture
@@ -216,3 +289,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             if name == MEASURED and report.when == "call":
                 terminalreporter.section(report.nodeid.rpartition("::")[2], "-")
                 terminalreporter.write_line(text)
+
+
+@pytest.fixture
+def sites_app() -> Iterator[None]:
+    """Install Django's sites for one test."""
+    registered = set(admin.site._registry)
+    with modify_settings(INSTALLED_APPS={"append": "django.contrib.sites"}):
+        yield
+    # The admin registers the models of an app as soon as it is installed, and keeps them.
+    admin.site.unregister(set(admin.site._registry) - registered)

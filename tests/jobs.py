@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import celery
@@ -75,8 +76,20 @@ def cancel(download_key: str) -> None:
     raise DownloadCancelled("cleared")
 
 
-async def coroutine(download_key: str) -> None:
-    await asyncio.sleep(0)
+async def coroutine(download_key: str, *rows: Any) -> None:
+    """Save rows of an async generator."""
+
+    async def generated() -> AsyncIterator[Any]:
+        for row in rows:
+            await asyncio.sleep(0)
+            yield row
+
+    await cache.asave_download(download_key, generated())
+
+
+async def async_generator(download_key: str) -> AsyncIterator[int]:
+    """Look like a task, but make an async generator when called."""
+    yield 1
 
 
 def generator(download_key: str) -> Iterator[int]:
@@ -116,6 +129,11 @@ def celery_remember(*args: Any, **kwargs: Any) -> None:
 
 
 @celery_app.task
+def celery_fail(download_key: str) -> None:
+    fail(download_key)
+
+
+@celery_app.task
 @download_task
 def celery_decorated(download_key: str) -> None:
     """Export as the README recommends."""
@@ -132,6 +150,21 @@ def in_thread(*args: Any, **kwargs: Any) -> None:
 @dead_celery_app.task
 def celery_remember_dead(*args: Any, **kwargs: Any) -> None:
     calls.append((args, kwargs))
+
+
+def running_threads(download_key: str) -> list[threading.Thread]:
+    """Return the threads that build a download."""
+    return [thread for thread in threading.enumerate() if download_key in thread.name]
+
+
+@contextmanager
+def eager_celery() -> Iterator[None]:
+    """Let Celery run tasks instead of queueing them."""
+    celery_app.conf.task_always_eager = True
+    try:
+        yield
+    finally:
+        celery_app.conf.task_always_eager = False
 
 
 def forget() -> Iterator[None]:

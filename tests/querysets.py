@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Count, F, Max, Min, QuerySet, Sum, TextField, Value, functions
 
+from async_downloads.building.columns import SelectedColumns
 from tests.shop.models import Customer, SortedSpecimen, Specimen
 
 VALUES: Final[dict[str, tuple[Any, ...]]] = {
@@ -150,6 +151,23 @@ def make_queryset(chance: random.Random) -> QuerySet[Any]:
     if ordering and chance.random() < 0.3:
         return queryset[chance.randrange(3) : chance.randrange(3, 20)]
     return queryset
+
+
+#: Columns whose values can have labels in the statement.
+LABELLED: Final = ("integer", "big", "small", "flag", "text", "short", "slug", "email", "choice")
+
+LABELS: Final = ("", "Größe", 'a "b", c', "=1", "100%", "%s", "it's", "\\n", "\r\n", "x;@y", " ")
+
+
+def make_labels(chance: random.Random, queryset: QuerySet[Any]) -> list[dict[Any, str] | None]:
+    """Return random labels of some values of some columns."""
+    labels: list[dict[Any, str] | None] = []
+    for name in SelectedColumns(queryset).names:
+        values = [None, "no such value", 2**70, *VALUES.get(name, ())]
+        some = name in LABELLED and chance.random() < 0.7
+        keys = chance.sample(values, chance.randrange(1, min(6, len(values) + 1))) if some else []
+        labels.append({key: chance.choice(LABELS) for key in keys} or None)
+    return labels
 
 
 def _with_columns(

@@ -1,5 +1,6 @@
 """A local S3 server (moto), which django-storages uses by HTTP."""
 
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -7,7 +8,9 @@ from typing import Any, Final
 import boto3
 from moto.server import ThreadedMotoServer
 
-__all__ = ["BUCKET", "client", "running", "storages"]
+from tests.pace import LONGEST_WAIT
+
+__all__ = ["BUCKET", "client", "empty", "running", "storages"]
 
 BUCKET: Final = "downloads"
 
@@ -24,10 +27,22 @@ def running() -> Iterator[str]:
     server.start()
     try:
         address = "http://{}:{}".format(*server.get_host_and_port())
-        client(address).create_bucket(Bucket=BUCKET)
+        empty(address)
         yield address
     finally:
         server.stop()
+
+
+def empty(address: str) -> Any:
+    """Remove everything, create the bucket again, and return a client.
+
+    All servers of a process share their contents, also one after another.
+    """
+    reset = urllib.request.Request(f"{address}/moto-api/reset", method="POST")  # noqa: S310 (our own)
+    with urllib.request.urlopen(reset, timeout=LONGEST_WAIT):  # noqa: S310 (our own)
+        emptied = client(address)
+    emptied.create_bucket(Bucket=BUCKET)
+    return emptied
 
 
 def client(address: str) -> Any:

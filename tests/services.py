@@ -1,9 +1,13 @@
 """The services that the tests can use, and whether they are available.
 
 Servers are expected on their usual loopback ports, or at TEST_POSTGRES_URL, TEST_MARIADB_URL
-and TEST_REDIS_URL; a browser in the PATH, or at TEST_CHROMIUM. Other services are not servers:
+and TEST_REDIS_URL; a browser in the PATH, or at TEST_CHROMIUM or TEST_FIREFOX. Other services are
+not servers:
 
-- "redis-server", "nginx" and "apache" (with mod_xsendfile) are programs that tests start.
+- "webkit" is WebKitGTK with its WebDriver, and Xvfb.
+- "redis-server", "nginx", "apache" (with mod_xsendfile) and "prometheus" are programs that tests
+  start.
+- "faketime" is libfaketime, which gives a process another clock.
 - "root" is the permission to mount a small disk that can be filled.
 - "front-end" is the npm packages axe-core, Bootstrap 4 and 5, and Tailwind in TEST_NODE_MODULES.
 - "old-package" is the wheels of a site on 0.6.0, which is then upgraded, in TEST_OLD_PACKAGE.
@@ -28,9 +32,21 @@ ENGINES = {
     "mariadb": "django.db.backends.mysql",
 }
 SERVICES = (
-    *("postgres", "mariadb", "redis", "chromium"),
-    *("redis-server", "nginx", "apache", "root", "front-end", "old-package"),
+    *("postgres", "mariadb", "redis", "chromium", "firefox", "webkit"),
+    *("redis-server", "nginx", "apache", "prometheus", "faketime", "root", "front-end"),
+    "old-package",
 )
+
+#: The arguments of Chromium.
+CHROMIUM_ARGUMENTS = [
+    # Chromium's own sandbox does not start for root, as in most containers.
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 #: The packages of a site on 0.6.0, with the last Django of its time.
 OLD_PACKAGE = ("django-async-downloads==0.6.0", "django~=4.2.0", "django-sekizai")
@@ -48,9 +64,24 @@ def redis_url() -> str:
 
 def chromium() -> str | None:
     """Return the path of an installed Chromium or Chrome."""
-    named = os.environ.get("TEST_CHROMIUM")
-    names = [named] if named else ["chromium", "chromium-browser", "google-chrome"]
-    return next((path for name in names if (path := shutil.which(name))), None)
+    return browser("TEST_CHROMIUM", "chromium", "chromium-browser", "google-chrome")
+
+
+def firefox() -> str | None:
+    """Return the path of an installed Firefox."""
+    return browser("TEST_FIREFOX", "firefox-esr", "firefox")
+
+
+def browser(variable: str, *names: str) -> str | None:
+    """Return the path of the browser that an environment variable names, or of the first found."""
+    named = os.environ.get(variable)
+    paths = map(shutil.which, [named] if named else names)
+    return next(filter(None, paths), None)
+
+
+def minibrowser() -> Path | None:
+    """Return the path of WebKitGTK's own browser."""
+    return next(Path("/usr/lib").glob("*/webkit2gtk-4.*/MiniBrowser"), None)
 
 
 def node_modules() -> Path:
@@ -83,6 +114,11 @@ def apache_modules() -> Path:
     return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
+def faketime() -> Path | None:
+    """Return the path of an installed libfaketime for processes with threads."""
+    return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
 def available(service: str) -> bool:
     """Return whether a service is available."""
     if service in _LOCAL:
@@ -100,9 +136,15 @@ _LOCAL = {
     "front-end": lambda: (node_modules() / "axe-core").is_dir(),
     "old-package": lambda: any(old_wheels().glob("django_async_downloads-0.6.0-*.whl")),
     "chromium": lambda: chromium() is not None,
+    "firefox": lambda: firefox() is not None,
+    "webkit": lambda: (
+        minibrowser() is not None and all(map(shutil.which, ("WebKitWebDriver", "Xvfb")))
+    ),
     "redis-server": lambda: shutil.which("redis-server") is not None,
     "nginx": lambda: nginx() is not None,
     "apache": lambda: apache() is not None,
+    "prometheus": lambda: shutil.which("prometheus") is not None,
+    "faketime": lambda: faketime() is not None,
     "root": lambda: os.geteuid() == 0,
 }
 

@@ -1,5 +1,6 @@
 """Websockets of the package without a server, and fixtures for their tests."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -65,12 +66,19 @@ def communicator(
 
 @asynccontextmanager
 async def connected(user: Any, **kwargs: Any) -> AsyncIterator[Socket]:
-    """Connect, receive the first list, and disconnect at the end."""
+    """Connect, receive the first summary, and disconnect at the end."""
     page = communicator(user, **kwargs)
     assert (await page.connect())[0]
-    assert 'id="downloads-dropdown"' in await page.receive_from()
+    assert "async-downloads-summary" in await page.receive_from()
     yield page
     await page.disconnect()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition is met."""
+    async with asyncio.timeout(LONGEST_WAIT):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 async def is_refused(page: Socket) -> bool:
@@ -81,7 +89,21 @@ async def is_refused(page: Socket) -> bool:
 
 
 def percentages(markup: str) -> list[int]:
-    return [int(value) for value in re.findall(r'max="100" value="(\d+)"', markup)]
+    """Return the percentage of a summary in a list, which is empty if nothing is in progress."""
+    if 'data-state="in-progress"' not in markup:
+        return []
+    return [int(value) for value in re.findall(r'data-percentage="(\d+)"', markup)]
+
+
+def counts(markup: str) -> tuple[str, int]:
+    """Return the state of a summary, and the count on the button."""
+    (state,) = re.findall(r' data-state="([a-z-]*)"', markup.partition(">")[0])
+    (count,) = re.findall(r' data-count="(\d+)"', markup)
+    return state, int(count)
+
+
+#: The summary of a user without downloads.
+NOTHING = ("", 0)
 
 
 async def in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

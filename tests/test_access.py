@@ -29,7 +29,9 @@ from async_downloads.intervals import SOCKET_MINIMUM
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.routing import websocket_urlpatterns
 from async_downloads.ws_consumers import DownloadsConsumer
+from tests.attempts import long_ago
 from tests.factories import DownloadCollectionFactory, DownloadFactory, UserFactory
+from tests.recorded_calls import download
 from tests.shop.models import Order
 from tests.sockets import Socket, communicator
 
@@ -54,6 +56,7 @@ class Row:
         removes: The people whose POST deletes the download.
         query: The query string of the URL.
         adds: The people whose POST requests another download.
+        keeps: The people whose POST keeps the download for longer.
         else_: The status for each of ``PEOPLE`` for any other method.
     """
 
@@ -63,6 +66,7 @@ class Row:
     removes: tuple[str, ...] = ()
     query: str = ""
     adds: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
     else_: tuple[int, int, int, int, int] = (405, 405, 405, 405, 405)
 
 
@@ -95,9 +99,23 @@ FOR_USERS: Final = {
         removes=("owner",),
     ),
     "clear_finished": Row({"POST": (302, 302, 302, 302, 302)}, removes=("owner",)),
+    "retry": Row(
+        {"POST": (302, 404, 404, 404, 200)},
+        data=lambda download: {"download_key": str(download.pk)},
+        adds=("owner",),
+    ),
+    "keep": Row(
+        {"POST": (302, 404, 404, 404, 200)},
+        data=lambda download: {"download_key": str(download.pk)},
+        keeps=("owner",),
+    ),
     "download": Row(
         {"GET": (302, 404, 404, 200, 200), "HEAD": (302, 404, 404, 200, 200)}, key=by_key
     ),
+    "detail": Row(
+        {"GET": (401, 404, 404, 404, 200), "HEAD": (401, 404, 404, 404, 200)}, key=by_key
+    ),
+    "openapi": Row({"GET": (200, 200, 200, 200, 200), "HEAD": (200, 200, 200, 200, 200)}),
     "download_list": Row({"GET": (302, 200, 200, 200, 200), "HEAD": (302, 200, 200, 200, 200)}),
     "script": Row(
         {"GET": (200, 200, 200, 200, 200), "HEAD": (200, 200, 200, 200, 200)},
@@ -133,12 +151,13 @@ def polled(query: str = "") -> Row:
 
 
 LIVE_VIEWS: Final = {"summary": polled(), "progress": polled(f"keys={uuid.UUID(int=0)}")}
+
+CHOICES: Final = {"format": "csv", "encoding": "utf-8", "columns": ["reference"]}
+
 #: The URL of exports: staff who may see a list may export it.
 EXPORTS: Final = {
     "export_in_background": Row(
-        {"POST": (302, 302, 403, 302, 302)},
-        adds=("staff with it",),
-        else_=(302, 302, 405, 405, 302),
+        {"POST": PURGE}, data=lambda download: CHOICES, adds=("staff with it",), else_=LOOK
     ),
 }
 
@@ -205,18 +224,22 @@ def rolled_back() -> Iterator[None]:
 
 
 def state() -> list[Any]:
-    """Return all rows of the app, without the columns of fetches."""
+    """Return all rows of the app, without the columns of fetches and of what was seen."""
     fetches = {field.attname for field in Download._meta.fields if field.name.startswith("fetch")}
     columns = [field.attname for field in Download._meta.fields if field.attname not in fetches]
-    return [list(Download.objects.values(*columns)), list(DownloadCollection.objects.values())]
+    collections = DownloadCollection.objects.values("pk", "user", "label", "key", "created_at")
+    return [list(Download.objects.values(*columns)), list(collections)]
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("who", PEOPLE)
 @pytest.mark.parametrize("name", TABLE)
-def test_each_url_has_the_expected_permissions(name: str, who: str, user: Any) -> None:
+def test_each_url_has_the_expected_permissions(
+    name: str, who: str, user: Any, settings: Any
+) -> None:
+    settings.ASYNC_DOWNLOADS_MAX_LIFETIME = 7 * 24 * 60 * 60
     row = TABLE[name]
-    mine = DownloadFactory(collection__user=user, complete=True, name=NAME)
+    mine = download(user, complete=True, name=NAME)
     client = client_of(person_of(who, user))
     url = f"{reverse(name, args=row.key(mine))}?{row.query}"
     before = state()
@@ -230,7 +253,8 @@ def test_each_url_has_the_expected_permissions(name: str, who: str, user: Any) -
             removed = method == "POST" and who in row.removes
             assert Download.objects.filter(pk=mine.pk).exists() is not removed, method
             added = method == "POST" and who in row.adds
-            assert removed or (state() == before) is not added, method
+            kept = method == "POST" and who in row.keeps
+            assert removed or (state() == before) is not (added or kept), method
             assert Download.objects.count() == 1 - removed + added, method
         if who not in ("owner", "staff with it"):
             assert NAME.encode() not in shown, method
@@ -244,7 +268,10 @@ ACTIONS: Final = {
     (Download, "delete_selected"): "delete_download",
     (Download, "cancel"): "delete_download",
     (Download, "mark_failed"): "change_download",
+    (Download, "run_again"): "change_download",
     (Download, "extend_expiry"): "change_download",
+    (Download, "hold"): "change_download",
+    (Download, "release"): "change_download",
     (DownloadCollection, "delete_selected"): "delete_downloadcollection",
 }
 
@@ -270,7 +297,9 @@ def test_each_bulk_action_has_the_expected_permissions(
     model, action = row
     waiting = DownloadFactory(collection__user=user)
     finished = DownloadFactory(collection__user=user, complete=True)
-    rows = [waiting, finished] if model is Download else [waiting.collection]
+    failed = download(user, failed=True)
+    held = DownloadFactory(collection__user=user, failed=True, held=True)
+    rows = [waiting, finished, failed, held] if model is Download else [waiting.collection]
     person = person_of(who, user)
     if who in STAFF:
         needed = {ACTIONS[row]}
@@ -287,6 +316,32 @@ def test_each_bulk_action_has_the_expected_permissions(
     url = reverse(f"admin:async_downloads_{model._meta.model_name}_changelist")
     client_of(person).post(url, data)
     assert (state() != before) is (who in ("staff with it", "staff with only that"))
+
+
+#: The states in which a download with a recorded call may be built again, or is in progress.
+STATES: Final[dict[str, dict[str, Any]]] = {
+    "failed": {"failed": True},
+    "complete": {"complete": True},
+    "stalled": {"running": True, "heard_at": long_ago()},
+    "waiting": {},
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("state_name", STATES)
+@pytest.mark.parametrize("who", PEOPLE)
+def test_only_the_owner_lets_a_download_be_built_again(
+    who: str, state_name: str, user: Any
+) -> None:
+    row = download(user, **STATES[state_name])
+    client = client_of(person_of(who, user))
+    url = reverse("async_downloads:retry")
+    before = state()
+    own = who == "owner"
+    answers = [client.post(url, {"download_key": key}) for key in (row.pk, uuid.uuid4())]
+    assert answers[0].status_code == (302 if who == "anonymous" else 200 if own else 404)
+    assert own or answers[0].content == answers[1].content
+    assert (state() != before) is (own and state_name != "waiting")
 
 
 @pytest.mark.django_db
@@ -345,8 +400,10 @@ def test_a_change_needs_the_csrf_token(name: str, user: Any) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ADDING)
 def test_an_export_needs_the_csrf_token(name: str, user: Any) -> None:
-    client = client_of(person_of(TABLE[name].adds[0], user), enforce_csrf_checks=True)
-    assert client.post(reverse(name)).status_code == 403
+    row = TABLE[name]
+    client = client_of(person_of(row.adds[0], user), enforce_csrf_checks=True)
+    mine = Download(pk=uuid.uuid4())
+    assert client.post(reverse(name), row.data(mine)).status_code == 403
     assert not Download.objects.exists()
 
 
@@ -370,7 +427,7 @@ SENT: Final[list[str | bytes]] = [
 ]
 
 #: The methods of the consumer; a message that reached it would call one by its type.
-HANDLERS: Final = {"is_still_signed_in", "join", "listen", "send_changes", "wait", "watch"}
+HANDLERS: Final = {"send_markup"}
 
 
 def test_each_route_and_message_of_a_socket_has_a_row() -> None:
@@ -381,9 +438,7 @@ def test_each_route_and_message_of_a_socket_has_a_row() -> None:
         if inspect.iscoroutinefunction(value) and not hasattr(AsyncWebsocketConsumer, name)
     }
     assert own == HANDLERS
-    # None of them takes a message, and channels receives no messages for them from a layer.
-    for name in own:
-        assert len(inspect.signature(vars(DownloadsConsumer)[name]).parameters) == 1
+    # Channels receives no messages for them from a layer, and a page can only send its own kind.
     assert DownloadsConsumer.channel_layer_alias == ""
 
 
@@ -396,7 +451,8 @@ async def test_each_socket_has_the_expected_permissions(who: str, settings: Any)
     def prepare() -> tuple[Any, Any, Download]:
         owner = UserFactory(username="ada")
         DownloadCollectionFactory(user=owner)
-        return owner, person_of(who, owner), DownloadFactory(collection__user=owner, name=NAME)
+        mine = DownloadFactory(collection__user=owner, name=NAME, complete=True)
+        return owner, person_of(who, owner), mine
 
     owner, user, mine = await sync_to_async(prepare)()
     before = await sync_to_async(state)()
@@ -404,7 +460,7 @@ async def test_each_socket_has_the_expected_permissions(who: str, settings: Any)
     names = {"none": "", "their own": f"{own}/", "the owner's": f"{owner.username}/"}
     for allowed in SOCKETS.values():
         for named, name in names.items():
-            page = communicator(user, f"/ws/downloads/{name}")
+            page = communicator(user, f"/ws/downloads/{name}?since=")
             connected, _ = await page.connect()
             assert connected is allowed[named][PEOPLE.index(who)], named
             if connected:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.contrib.auth.signals import user_logged_out
 from django.core.checks.registry import registry
-from django.db.models.signals import post_delete, post_migrate
+from django.db.models.signals import post_delete, post_migrate, post_save
 
 import async_downloads
 from async_downloads import receivers
@@ -94,6 +96,7 @@ call_command("cleanup_downloads", stdout=io.StringIO())
 OPTIONAL = {
     *("channels", "channels_redis", "celery", "django_q"),
     *("django_tasks", "django_tasks_db", "pytest", "pytest_django"),
+    *("prometheus_client", "opentelemetry"),
 }
 
 
@@ -128,6 +131,9 @@ def test_each_receiver_is_connected_once_however_often_the_app_is_ready() -> Non
         config.ready()
         assert connected(post_delete, receivers.discard_deleted, Download) == 1
         assert connected(download_changed, receivers.push_hint) == 1
+        assert connected(user_logged_out, receivers.push_signed_out) == 1
+        for signal in (post_save, post_delete):
+            assert connected(signal, receivers.push_user_change, get_user_model()) == 1
         assert connected(post_migrate, receivers.install_schedules, config) == 1
 
 
@@ -155,6 +161,8 @@ def test_only_the_modules_of_optional_packages_need_them(
     tmp_path: Path,
 ) -> None:
     assert in_new_process(IMPORT_ALL, tmp_path, blocked=OPTIONAL).splitlines() == [
+        "async_downloads.metrics.opentelemetry: opentelemetry",
+        "async_downloads.metrics.prometheus: prometheus_client",
         "async_downloads.routing: channels",
         "async_downloads.testing: pytest",
         "async_downloads.ws_consumers: channels",

@@ -298,7 +298,7 @@ class TestFailures:
             ),
             (
                 SystemExit("9"),
-                "It took too long, or the worker was stopped. Please request it again.",
+                "It took too long, or was stopped. Please request it again.",
             ),
         ],
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connections
+from django.db import connection, connections
 from django.test import AsyncClient, Client
 from django.urls import reverse
 
@@ -17,27 +17,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 LONG = "9" * 6000
 
+#: Invalid texts that may reach a query, and what each server refuses there.
+TEXTS_IN_QUERIES = ["", "-1", "1e9", "a\0b", "٣", "é" * 300, LONG]
+
 #: Texts that are invalid as any parameter.
 TEXTS = [
-    *(
-        "",
-        " ",
-        ".",
-        "-1",
-        "0",
-        "1e9",
-        "a\0b",
-        "\ufeff",
-        "²",
-        "٣",
-        "%",
-        "%00",
-        "'\"<",
-        "{",
-        "é" * 300,
-    ),
-    *("nan", "inf", "[", "http://[", "//[", "../..", "1_0", LONG, "a." * 3000, ",".join("9" * 500)),
+    *TEXTS_IN_QUERIES,
+    *(" ", ".", "0", "\ufeff", "²", "%", "%00", "'\"<", "{"),
+    *("nan", "inf", "[", "http://[", "//[", "../..", "1_0", "a." * 3000, ",".join("9" * 500)),
 ]
+
+#: The texts that matter on this database.
+CHOSEN = TEXTS if connection.vendor == "sqlite" else TEXTS_IN_QUERIES
 
 URLS = [
     *("http://[", "http://[::1", "//[", "http://testserver:abc/", "http://testserver/[?[#["),
@@ -51,11 +42,15 @@ URLS = [
     ),
 ]
 
+#: Invalid URLs of the page to show next.
+TARGETS = [*URLS, "/" + LONG, "/x?" + LONG, "/" + "é" * 1000, "/a\r\nSet-Cookie: b"]
+
 #: Invalid values, by header.
 HEADERS = {
     "HX-Current-URL": URLS,
-    "Referer": URLS,
-    "Origin": URLS,
+    # Django's own code reads these.
+    "Referer": URLS[:5],
+    "Origin": URLS[:5],
     "HX-Request": ["false", "TRUE", "\xff", LONG],
     "HX-Trigger": TEXTS,
     "Triggering-Event": ["{", "[" * 500, LONG],
@@ -84,18 +79,20 @@ HEADERS = {
     "If-Match": ['"', "*", "W/", LONG],
     "If-Modified-Since": ["Mon, 99 Foo 99999 99:99:99 GMT", "0", LONG, "\xff"],
     "If-Unmodified-Since": ["Thu, 01 Jan 0000 00:00:00 GMT", LONG],
+    "Accept": ["*", "/", ";q=x", "application/json;q=9e9", "\xff", "a/b," * 500, LONG],
     "Accept-Language": ["\xff", "x" * 600, ";q=,,;", "de-" * 200, "*"],
     "Cookie": ["=;=", "sessionid=\xff", "django_language=../x", f"sessionid={LONG}"],
 }
 
 PARAMETERS = {
-    "ajax_update": ["version"],
+    "ajax_update": ["version", "page", "limit", "html"],
     "download_list": ["page"],
     "ajax_clear_download": ["download_key", "filepath", "next"],
     "clear_finished": ["next"],
+    "retry": ["download_key", "next"],
 }
 
-POSTED = ["ajax_clear_download", "clear_finished"]
+POSTED = ["ajax_clear_download", "clear_finished", "retry"]
 
 
 def status_and_header_size(answer: Any) -> tuple[int, int]:
@@ -112,7 +109,7 @@ def mine(user: Any) -> Download:
     return DownloadFactory(collection__user=user, complete=True)
 
 
-@pytest.fixture(params=["owner", "visitor"])
+@pytest.fixture(params=["owner", pytest.param("visitor", marks=pytest.mark.any_database)])
 def client(request: pytest.FixtureRequest, user: Any) -> Client:
     """Return a client that gets a response to an exception, as a browser does."""
     client = Client(raise_request_exception=False)
@@ -137,9 +134,14 @@ def requests_to_each_url(client: Client, download: Download) -> Iterator[Callabl
     yield lambda **options: client.get(script, **options)
 
 
-@pytest.mark.parametrize("name", HEADERS)
+@pytest.mark.parametrize(
+    "name",
+    # Of the headers, only cookies are looked up in a database.
+    [pytest.param(name, marks=[pytest.mark.any_database] * (name != "Cookie")) for name in HEADERS],
+)
 def test_a_wrong_header_is_not_a_server_error(client: Client, mine: Download, name: str) -> None:
-    for value in HEADERS[name]:
+    # Most requests of a visitor end at the redirect to the sign-in page.
+    for value in HEADERS[name] if client.cookies else HEADERS[name][:4]:
         headers = {"HX-Request": "true", f"{name}-URI-AutoEncoded": "true", name: value}
         if not name.startswith("HX-"):
             headers = {name: value}
@@ -155,20 +157,14 @@ def test_a_wrong_parameter_is_not_a_server_error(client: Client, mine: Download,
     url = reverse(f"async_downloads:{name}")
     send = client.post if name in POSTED else client.get
     for parameter in PARAMETERS[name]:
-        for value in [
-            *TEXTS,
-            *URLS,
-            "/" + LONG,
-            "/x?" + LONG,
-            "/" + "é" * 1000,
-            "/a\r\nSet-Cookie: b",
-        ]:
+        for value in [*CHOSEN, *(TARGETS if parameter == "next" else URLS[:2])]:
             answer = send(url, {parameter: value})
             status, size = status_and_header_size(answer)
             assert status < 500, (parameter, value[:50])
             assert size < 3000, (parameter, value[:50])
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "query", ["version=%ff%fe", "page=%ff", "page=%00", "version=%ed%a0%80.x", LONG]
 )
@@ -194,6 +190,7 @@ def test_a_field_in_another_charset_is_not_a_server_error(
         assert client.generic("POST", url, body, content_type=kind).status_code < 500
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "tail", ["download/x/", "download/%00/", "scripts/%00", "scripts/%ff", "scripts/a.js\x7f"]
 )
@@ -202,6 +199,7 @@ def test_an_unknown_path_is_not_found(client: Client, tail: str) -> None:
         assert client.get(f"/async_downloads/{path}").status_code == 404
 
 
+@pytest.mark.any_database
 async def test_wrong_headers_are_not_server_errors_under_asgi(user: Any) -> None:
     client = AsyncClient(raise_request_exception=False)
     await client.aforce_login(user)
@@ -218,9 +216,10 @@ def test_a_wrong_filter_of_the_admin_is_not_a_server_error(
 ) -> None:
     client = Client(raise_request_exception=False)
     client.force_login(staff_user)
-    for value in TEXTS:
+    for value in CHOSEN if parameter in ("q", "owner") else TEXTS_IN_QUERIES:
         assert client.get(LIST, {parameter: value}).status_code < 500, value[:50]
-        assert client.get(COLLECTIONS, {parameter: value}).status_code < 500, value[:50]
+        if parameter == "q":
+            assert client.get(COLLECTIONS, {parameter: value}).status_code < 500, value[:50]
 
 
 def test_other_wrong_parameters_of_the_admin_are_not_server_errors(
@@ -229,7 +228,7 @@ def test_other_wrong_parameters_of_the_admin_are_not_server_errors(
     client = Client(raise_request_exception=False)
     client.force_login(staff_user)
     confirm = {"action": "extend_expiry", "_selected_action": [str(mine.pk)], "post": "yes"}
-    for value in TEXTS:
+    for value in CHOSEN:
         assert client.get(f"{LIST}progress/", {"keys": value}).status_code in (200, 400)
         for unit in ("year", "month", "day"):
             assert client.get(LIST, {f"timestamp__{unit}": value}).status_code < 500, value[:50]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.models import AnonymousUser, Group
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import connection, models
 from django.http import HttpRequest
@@ -19,7 +19,8 @@ from django.utils.functional import SimpleLazyObject
 from async_downloads import cache, owners
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.owners import MAX_LABEL_LENGTH, Owner, resolve
-from tests.factories import UserFactory
+from tests.factories import CustomerFactory, UserFactory
+from tests.shop.models import Customer
 
 User = get_user_model()
 
@@ -277,3 +278,94 @@ def test_an_owner_cannot_be_changed_and_can_be_a_key(user: Any) -> None:
     with pytest.raises(AttributeError):
         owner.user_id = 1  # type: ignore[misc]
     assert {owner: 1}[resolve("ada")] == 1
+
+
+# Any other model instance
+
+
+@pytest.mark.django_db
+def test_a_saved_instance_stands_for_itself_without_a_query(django_assert_num_queries: Any) -> None:
+    group = Group.objects.create(name="Sales")
+    with django_assert_num_queries(0):
+        assert resolve(group) == Owner(None, f"auth.group:{group.pk}")
+
+
+@pytest.mark.django_db
+def test_instances_of_two_models_with_one_key_are_two_owners() -> None:
+    group, customer = Group.objects.create(pk=7, name="Sales"), CustomerFactory(pk=7)
+    assert resolve(group).collection_id != resolve(customer).collection_id
+    assert resolve(customer).name == "shop.customer:7"
+
+
+@pytest.mark.django_db
+def test_a_user_whose_name_looks_like_an_instance_is_not_that_instance() -> None:
+    group = Group.objects.create(name="Sales")
+    UserFactory(username=f"auth.group:{group.pk}")
+    assert resolve(group).user_id is None
+
+
+@pytest.mark.parametrize("instance", [Group(name="new"), Group(pk=7, name="new")])
+def test_an_instance_that_is_not_saved_is_refused(instance: Any) -> None:
+    with pytest.raises(ValueError, match="is not saved yet"):
+        resolve(instance)
+
+
+@isolate_apps("tests.shop")
+def test_a_proxy_stands_for_the_same_owner_as_its_model() -> None:
+    class Proxy(Customer):
+        class Meta:
+            proxy = True
+            app_label = "shop"
+
+    instances = [model(pk=7) for model in (Customer, Proxy)]
+    for instance in instances:
+        instance._state.adding = False
+    assert {resolve(instance).name for instance in instances} == {"shop.customer:7"}
+
+
+class TestMany:
+    def test_each_is_the_owner_that_one_would_be(self, user: Any) -> None:
+        other, odd = UserFactory(username="josé"), UserFactory(username=str(user.pk))
+        users = [user, other.pk, "ada", "jose", "jose\u0301", str(user.pk), "team", user]
+        resolved = owners.resolve_all(users)
+        assert [each and each[0] for each in resolved] == list(map(resolve, users))
+        assert [each and each[1] for each in resolved] == [
+            *(user, other, user, "jose", other, odd, "team", user)
+        ]
+
+    def test_they_cost_a_query_for_each_kind(
+        self, db: None, django_assert_num_queries: Any
+    ) -> None:
+        people = [UserFactory() for _ in range(20)]
+        with django_assert_num_queries(0):
+            owners.resolve_all(people)
+        with django_assert_num_queries(1):
+            owners.resolve_all([person.pk for person in people])
+        with django_assert_num_queries(1):
+            owners.resolve_all([person.username for person in people] + ["team north"])
+
+    @pytest.mark.django_db
+    def test_a_key_that_no_user_has_is_none(self) -> None:
+        unknown = [987654321, -1, 0, 2**70, uuid.UUID(int=2**70)]
+        assert owners.resolve_all(unknown) == [None] * len(unknown)
+
+    @pytest.mark.django_db
+    @pytest.mark.parametrize("wrong", [None, True, 1.0, b"ada", [1], {}, object()])
+    def test_a_value_that_cannot_name_an_owner_is_a_type_error(self, wrong: object) -> None:
+        with pytest.raises(TypeError, match="user must be"):
+            owners.resolve_all(["team", wrong])
+
+    @pytest.mark.django_db
+    @pytest.mark.parametrize("wrong", ["", "a\x00b", "x" * 501, AnonymousUser(), User()])
+    def test_one_that_cannot_own_downloads_is_a_value_error(self, wrong: object) -> None:
+        with pytest.raises(ValueError):  # noqa: PT011 (each has words of its own)
+            owners.resolve_all(["team", wrong])
+
+    def test_names_that_are_not_texts_are_found_as_well(self, member: Any) -> None:
+        texts = ["ada", "1815", "ADA", "1816", "18 15"]
+        resolved = owners.resolve_all(texts)
+        assert [each and each[0] for each in resolved] == list(map(resolve, texts))
+
+    def test_those_whose_row_is_gone_are_known(self, user: Any) -> None:
+        gone = Owner(987654321, "gone")
+        assert owners.deleted([resolve(user), gone, Owner(None, "team")]) == [gone]

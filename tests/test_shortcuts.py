@@ -14,6 +14,7 @@ from django_q.conf import Conf
 
 from async_downloads import cache
 from async_downloads.exceptions import DownloadCancelled
+from async_downloads.executors import django_q
 from async_downloads.files import storage
 from async_downloads.models import Download
 from async_downloads.shortcuts import (
@@ -21,6 +22,7 @@ from async_downloads.shortcuts import (
     enqueue_download,
     init_generic_csv_download,
     queryset_to_csv,
+    start_download,
 )
 from async_downloads.signals import download_changed
 from tests import jobs, queues
@@ -320,7 +322,14 @@ def test_nothing_is_queued_and_nothing_is_left_if_the_transaction_is_rolled_back
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("queue", ["backend", "celery", "django-q2"])
+@pytest.mark.parametrize(
+    "queue",
+    [
+        "backend",
+        pytest.param("celery", marks=pytest.mark.any_database),
+        pytest.param("django-q2", marks=pytest.mark.any_database),
+    ],
+)
 def test_a_queue_that_cannot_be_reached_fails_the_download_and_not_the_view(
     user: Any, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,7 +428,9 @@ class TestDownloadTask:
         assert Download.objects.get().complete
 
     @pytest.mark.parametrize(
-        "function", [jobs.coroutine, jobs.generator, lambda: None], ids=["async", "yields", "none"]
+        "function",
+        [jobs.async_generator, jobs.generator, lambda: None],
+        ids=["yields async", "yields", "none"],
     )
     def test_a_function_that_cannot_be_a_task_is_refused_at_once(self, function: Any) -> None:
         with pytest.raises(TypeError):
@@ -457,3 +468,110 @@ class TestEnqueueDownload:
     ) -> None:
         with pytest.raises(TypeError):
             enqueue_download(5, cache.init_download(user, "report.txt")[1])
+
+
+# start_download
+
+
+@pytest.mark.django_db(transaction=True)
+class TestStartDownload:
+    @pytest.mark.parametrize(
+        ("task", "path"),
+        [
+            (jobs.remember, "tests.jobs.remember"),
+            ("tests.jobs.remember", "tests.jobs.remember"),
+            (jobs.celery_remember, "tests.jobs.celery_remember"),
+            ("tests.jobs.celery_remember", "tests.jobs.celery_remember"),
+            (jobs.in_thread, "tests.jobs.in_thread"),
+            (jobs.Backend(), ""),
+        ],
+        ids=["function", "path", "Celery", "path for Celery", "thread", "own queue"],
+    )
+    def test_each_kind_of_task_is_queued_and_recorded(
+        self, user: Any, task: Any, path: str
+    ) -> None:
+        names = ("orders 2026.xlsx", "Orders")
+        arguments: Any = {"args": [1], "kwargs": {"since": "2026"}}
+        with jobs.eager_celery():
+            collection_key, key = start_download(task, user, *names, **arguments)
+        assert collection_key == cache.get_collection_key(user)
+        download = get(key)
+        assert (download.name, download.filename) == ("Orders", "orders 2026.xlsx")
+        assert download.collection.user == user
+        assert download.task == path
+        queues.run_waiting()
+        for thread in jobs.running_threads(key):
+            thread.join()
+        assert jobs.calls + jobs.Backend.enqueued == [((key, 1), {"since": "2026"})]
+
+    def test_the_name_in_the_list_is_the_file_name_if_left_out(self, user: Any) -> None:
+        _, key = start_download(jobs.export, user, "orders.csv")
+        assert (get(key).name, get(key).arguments) == ("orders.csv", "[[], {}]")
+
+    def test_the_task_is_queued_only_after_the_commit(self, user: Any) -> None:
+        with transaction.atomic():
+            _, key = start_download(jobs.export, user, "orders.csv")
+            assert queues.waiting() == []
+        assert [task["args"][1] for task in queues.waiting()] == [key]
+
+    def test_a_join_returns_the_same_keys(self, user: Any, other_user: Any) -> None:
+        first = start_download(jobs.export, user, "a.csv", args=[1], join=True)
+        assert start_download(jobs.export, user, "b.csv", args=[1], join=True) == first
+        assert start_download(jobs.export, user, "b.csv", args=[2], join=True) != first
+        assert start_download(jobs.export, other_user, "a.csv", args=[1], join=True) != first
+        assert start_download(jobs.export, user, "a.csv", args=[1]) != first
+
+    def test_a_complete_one_is_joined_if_it_is_fresh(self, user: Any) -> None:
+        first = start_download(jobs.export, user, "a.csv", join=True)
+        queues.run_waiting()
+        assert start_download(jobs.export, user, "a.csv", join=True, fresh_for=60) == first
+        assert start_download(jobs.export, user, "a.csv", join=True) != first
+
+    def test_fresh_for_without_join_is_refused(self, user: Any) -> None:
+        with pytest.raises(ValueError, match="join=True"):
+            start_download(jobs.export, user, "a.csv", fresh_for=60)
+        assert not Download.objects.exists()
+
+    def test_a_queue_that_cannot_be_reached_is_an_error_for_the_owner(self, user: Any) -> None:
+        _, key = start_download(jobs.celery_remember_dead, user, "orders.csv")
+        assert get(key).failed
+        assert get(key).retryable
+        assert "could not be queued" in get(key).errors
+
+    @pytest.mark.parametrize(
+        ("arguments", "error"),
+        [
+            ((5, "ada", "a.csv"), TypeError),
+            ((jobs.export, None, "a.csv"), (TypeError, ValueError)),
+            ((jobs.export, "ada", ""), ValueError),
+            ((jobs.export, "ada", 5), TypeError),
+            (("no.such.task", "ada", "a.csv"), ImportError),
+        ],
+        ids=["task", "user", "no name", "name", "path"],
+    )
+    def test_wrong_arguments_are_refused_and_nothing_is_written(
+        self, arguments: Any, error: Any
+    ) -> None:
+        with pytest.raises(error):
+            start_download(*arguments)
+        assert not Download.objects.exists()
+        assert queues.waiting() == []
+
+    def test_it_costs_no_more_than_the_older_functions(self, user: Any) -> None:
+        def count(start: Callable[[], object]) -> int:
+            start()
+            with CaptureQueriesContext(connection) as captured:
+                start()
+            return len(captured)
+
+        def older() -> None:
+            enqueue_download(jobs.Backend(), cache.init_download(user, "a.csv")[1])
+
+        newer = count(lambda: start_download(jobs.export, user, "a.csv"))
+        queueing = count(lambda: queue_alone("tests.jobs.export"))
+        assert newer - queueing <= count(older)
+
+
+def queue_alone(path: str) -> None:
+    """Queue a task without a download."""
+    django_q.enqueue(path, "no key")

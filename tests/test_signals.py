@@ -2,16 +2,19 @@
 
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 
 from async_downloads import cache, signals, store
 from async_downloads.models import Download
 from async_downloads.signals import download_changed
-from tests.attempts import long_ago
+from async_downloads.store import write_through
+from tests.attempts import claimed, long_ago
 from tests.factories import DownloadFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -218,7 +221,55 @@ def test_the_clean_up_sends_expired(steps: list[tuple[str, Any]], state: str) ->
     assert steps == [("expired", download.state)]
 
 
-def test_an_overdue_download_sends_failed(steps: list[tuple[str, Any]]) -> None:
+def test_an_overdue_attempt_sends_stalled_and_failed(steps: list[tuple[str, Any]]) -> None:
+    DownloadFactory(running=True, expired=True, heard_at=long_ago())
+    store.clean_up()
+    assert steps == [("stalled", "failed"), ("failed", "failed")]
+
+
+def test_an_attempt_that_is_taken_over_sends_stalled_before_started(
+    steps: list[tuple[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    download = DownloadFactory(running=True, heard_at=long_ago())
+    with claimed(download):
+        assert steps == [("stalled", "running"), ("started", "running")]
+    assert f"Download {download.pk} has stalled and is taken over" in caplog.text
+
+
+def test_a_rescued_attempt_sends_stalled_before_requeued(steps: list[tuple[str, Any]]) -> None:
+    DownloadFactory(running=True, recorded=True, heard_at=long_ago())
+    store.rescue_alone()
+    assert steps == [("stalled", "pending"), ("requeued", "pending")]
+
+
+def test_a_last_attempt_that_has_stalled_sends_stalled_before_failed(
+    steps: list[tuple[str, Any]], settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.ASYNC_DOWNLOADS_MAX_ATTEMPTS = 1
+    download = DownloadFactory(running=True, recorded=True, heard_at=long_ago())
+    store.rescue_alone()
+    assert f"Download {download.pk} has stalled in its last attempt" in caplog.text
+    other = DownloadFactory(running=True, heard_at=long_ago())
+    assert store.claim(other.download_key) is None
+    assert steps == [("stalled", "failed"), ("failed", "failed")] * 2
+
+
+@pytest.mark.parametrize("state", ["running", "failed"])
+def test_a_retry_sends_stalled_only_for_an_attempt_that_has_stalled(
+    steps: list[tuple[str, Any]], state: str
+) -> None:
+    download = DownloadFactory(**{state: True}, recorded=True, heard_at=long_ago())
+    assert store.retry(download)
+    staff = DownloadFactory(**{state: True}, recorded=True, heard_at=long_ago())
+    rows = Download.objects.filter(pk=staff.pk)
+    assert store.run_again(rows, may_start=lambda download: True) == 1
+    stalled = [("stalled", "pending")] if state == "running" else []
+    assert steps == [*stalled, ("requeued", "pending")] * 2
+
+
+def test_an_overdue_download_that_no_worker_has_begun_has_not_stalled(
+    steps: list[tuple[str, Any]],
+) -> None:
     DownloadFactory(expired=True, heard_at=long_ago())
     store.clean_up()
     assert steps == [("failed", "failed")]
@@ -277,3 +328,32 @@ def test_each_step_is_logged_with_its_numbers(user: Any, caplog: pytest.LogCaptu
     last = records[-1]
     assert (last.state, last.attempts, last.size, last.rows_written) == ("complete", 1, 4, 2)
     assert last.getMessage() == f"Download {key}: completed"
+
+
+def test_each_step_names_the_task_the_owner_and_the_seconds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, signals.__name__)
+    download = DownloadFactory(recorded=True, heard_at=timezone.now() - timedelta(seconds=30))
+    with claimed(download):
+        Download.objects.update(started_at=timezone.now() - timedelta(seconds=20))
+        cache.save_download(download.download_key, [["a"]])
+    started, completed = [each for each in caplog.records if each.name == signals.__name__]
+    for record in map(vars, (started, completed)):
+        assert record["task"] == "tests.jobs.export"
+        assert record["collection_key"] == download.collection.key
+    assert vars(started)["seconds_queued"] >= 30
+    assert vars(started)["seconds_building"] is None
+    assert vars(completed)["seconds_queued"] is None
+    assert vars(completed)["seconds_building"] >= 20
+
+
+def test_a_line_about_a_deletion_reads_no_collection(
+    caplog: pytest.LogCaptureFixture, django_assert_num_queries: Any
+) -> None:
+    caplog.set_level(logging.INFO, signals.__name__)
+    DownloadFactory()
+    download = Download.objects.get()
+    with django_assert_num_queries(0):
+        write_through.send_signal(download, "cancelled")
+    assert vars(caplog.records[-1])["collection_key"] is None

@@ -8,19 +8,22 @@ from typing import Any
 import celery
 import pytest
 from django.conf import settings as project_settings
+from django.utils import timezone
 from django.utils.module_loading import import_string
 from django_q.exceptions import TimeoutException
 
 from async_downloads import cache, tasks
 from async_downloads.executors import django_q_schedule
 from async_downloads.models import Download
-from tests import jobs
+from async_downloads.store.jobs import alone as jobs_alone
+from tests import jobs, queues
 from tests.attempts import long_ago
 from tests.factories import DownloadFactory
 
 pytestmark = pytest.mark.any_database
 
 CLEANUP = "async_downloads.tasks.cleanup_expired_downloads"
+RESCUE = "async_downloads.tasks.rescue_stalled_downloads"
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +75,7 @@ def test_a_file_that_the_task_saves_is_stored(download: Download) -> None:
         ("tests.jobs.fail", LookupError),
         ("tests.jobs.leave", RuntimeError),
         ("tests.jobs.time_out", TimeoutException),
-        ("tests.jobs.coroutine", TypeError),
+        ("tests.jobs.async_generator", TypeError),
         ("tests.jobs.generator", TypeError),
         ("tests.jobs.interrupt", KeyboardInterrupt),
         ("tests.jobs.no_such_function", ImportError),
@@ -200,6 +203,54 @@ def test_a_celery_beat_entry_as_documented_names_a_task_that_exists() -> None:
 
 def test_the_schedule_of_django_q_runs_the_clean_up() -> None:
     assert import_string(django_q_schedule.CLEANUP_PATH) is tasks.cleanup_expired_downloads
+
+
+# rescue_stalled_downloads
+
+
+def stalled(**columns: Any) -> Download:
+    """Return a download whose attempt has stalled, with its call."""
+    state = {"running": True, "recorded": True, "heard_at": long_ago()}
+    download: Download = DownloadFactory(**state | columns)
+    return download
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_rescue_queues_what_has_stalled_and_logs_the_numbers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "async_downloads")
+    rescued, used_up, alive = stalled(), stalled(attempts=3), stalled(heard_at=timezone.now())
+    tasks.rescue_stalled_downloads()
+    assert [now(row).state for row in (rescued, used_up, alive)] == ["pending", "failed", "running"]
+    (queued,) = queues.waiting()
+    assert rescued.download_key in queued["args"]
+    assert "Queued 1 stalled downloads again" in caplog.text
+    assert "Failed 1 downloads whose last attempt has stalled" in caplog.text
+    queues.run_waiting()
+    assert now(rescued).complete
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_rescues_at_once_are_one(shared_cache: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "async_downloads")
+    download = stalled()
+    with jobs_alone("rescue"):
+        tasks.rescue_stalled_downloads()
+    assert now(download).state == "running"
+    assert "Another process is rescuing stalled downloads" in caplog.text
+
+
+def test_celery_finds_the_rescue_by_its_dotted_name(db: None) -> None:
+    app = celery.Celery("site", set_as_current=False)
+    app.finalize()
+    app.tasks[RESCUE].apply(throw=True)
+    assert import_string(RESCUE) is tasks.rescue_stalled_downloads
+    assert isinstance(tasks.rescue_stalled_downloads, types.FunctionType)
+
+
+def test_the_schedule_of_django_q_runs_the_rescue() -> None:
+    assert import_string(django_q_schedule.RESCUE_PATH) is tasks.rescue_stalled_downloads
 
 
 def test_the_list_shows_a_recorded_failure(user: Any) -> None:

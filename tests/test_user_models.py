@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 import async_downloads
+from tests.pace import LONGEST_WAIT
 
 MODELS: Final = {
     "without staff": """
@@ -117,6 +118,7 @@ for who in (owner, other, None):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_the_urls_need_no_more_of_a_user_than_django(model: str, tmp_path: Path) -> None:
     package = tmp_path / "people"
@@ -132,7 +134,7 @@ def test_the_urls_need_no_more_of_a_user_than_django(model: str, tmp_path: Path)
         [sys.executable, "-W", "error", "-c", SITE],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LONGEST_WAIT,
         check=False,
         cwd=tmp_path,
         env={"PYTHONPATH": f"{tmp_path}:{root}"},

@@ -1,5 +1,6 @@
 """The views that list, clear and send downloads, only for their owner."""
 
+import re
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -12,8 +13,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.encoding import iri_to_uri
 
-from async_downloads import cache, views
-from async_downloads.models import Download
+from async_downloads import cache, owners, store
+from async_downloads.models import Download, DownloadState
+from async_downloads.store import cache_entries
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
@@ -29,13 +31,16 @@ def mine(user: Any) -> Download:
 
 
 def version_in(html: str) -> str:
-    return html.partition('"version": "')[2].partition('"')[0]
+    """Return the version that the next poll of a list sends."""
+    match = re.search(r'async-downloads-(?:fragment|poll)"[^>]* data-version="([^"]+)"', html)
+    assert match
+    return match[1]
 
 
 class TestUpdate:
     def test_json_has_the_documented_keys(self, signed_in: Client, mine: Download) -> None:
         answer = signed_in.get(UPDATE).json()
-        assert answer.keys() == {"html", "downloads", "in_progress"}
+        assert answer.keys() >= {"html", "downloads", "in_progress"}
         (entry,) = answer["downloads"]
         assert entry["download_key"] == str(mine.pk)
         assert entry["user"] == "ada"
@@ -45,6 +50,29 @@ class TestUpdate:
         assert entry["url"] == reverse("async_downloads:download", args=[mine.pk])
         assert mine.name in answer["html"]
         assert "hx-trigger" not in answer["html"]
+
+    def test_json_has_the_place_in_the_queue_and_the_time_that_is_left(
+        self, signed_in: Client, user: Any
+    ) -> None:
+        now, collection = timezone.now(), DownloadCollectionFactory(user=user)
+        DownloadFactory(heard_at=now - timedelta(seconds=9))
+        DownloadFactory(collection=collection, name="waiting")
+        soon = now + timedelta(seconds=127)
+        DownloadFactory(collection=collection, name="running", running=True, expected_at=soon)
+        DownloadFactory(collection=collection, name="complete", complete=True)
+        answer = signed_in.get(UPDATE).json()
+        assert {
+            entry["name"]: (entry["ahead"], entry["seconds_left"]) for entry in answer["downloads"]
+        } == {
+            "waiting": (1, None),
+            "running": (None, pytest.approx(125, abs=5)),
+            "complete": (None, None),
+        }
+        for text in ("1 ahead of it", "about 2 min left"):
+            assert answer["html"].count(text) == 1
+            assert signed_in.get("/async_downloads/list/").text.count(text) == 1
+        entry = cache_entries.get_entry(answer["downloads"][0]["download_key"])
+        assert entry is None or not entry.keys() & {"ahead", "seconds_left"}
 
     def test_json_lists_all_downloads_newest_first(self, signed_in: Client, mine: Download) -> None:
         now = timezone.now()
@@ -56,9 +84,9 @@ class TestUpdate:
         assert names == [mine.name, "1", "2", "3"]
 
     def test_json_is_limited_and_counts_downloads_beyond_the_limit(
-        self, signed_in: Client, mine: Download, monkeypatch: pytest.MonkeyPatch
+        self, signed_in: Client, mine: Download, settings: Any
     ) -> None:
-        monkeypatch.setattr(views, "JSON_SIZE", 22)
+        settings.ASYNC_DOWNLOADS_JSON_LIMIT = 22
         hour = timedelta(hours=1)
         for number in range(1, 23):
             DownloadFactory(
@@ -93,7 +121,75 @@ class TestUpdate:
         cache.set_percentage(key, 40)
         changed = signed_in.get(UPDATE, {"version": version}, headers=HTMX)
         assert changed.status_code == 200
-        assert "40 %" in changed.text
+        assert "40%" in changed.text
+
+    def test_a_closed_menu_gets_the_summary_and_what_has_finished_since(
+        self, signed_in: Client, user: Any, shared_cache: str
+    ) -> None:
+        _, key = cache.init_download(user, "orders.csv", "Orders")
+        first = signed_in.get(UPDATE, {"summary": 1}, headers=HTMX).text
+        assert 'data-state="in-progress"' in first
+        assert "Orders" not in first
+        shown = dict(re.findall(r' data-(version|since)="([^"]*)"', first))
+        unchanged = signed_in.get(UPDATE, {"summary": 1, **shown}, headers=HTMX)
+        assert (unchanged.status_code, unchanged.content) == (204, b"")
+        cache.save_download(key, [["R1"]])
+        changed = signed_in.get(UPDATE, {"summary": 1, **shown}, headers=HTMX).text
+        assert 'data-state="has-new"' in changed
+        assert "Orders is ready" in changed
+        # A page that does not say since when gets no toasts.
+        assert "Orders" not in signed_in.get(UPDATE, {"summary": 1}, headers=HTMX).text
+
+    @pytest.mark.parametrize("number", [1, 100])
+    def test_an_unchanged_poll_of_a_closed_menu_costs_one_read_of_the_cache(
+        self,
+        number: int,
+        signed_in: Client,
+        user: Any,
+        round_trips: list[str],
+        django_assert_num_queries: Any,
+    ) -> None:
+        for _ in range(number):
+            cache.init_download(user, "orders.csv")
+        text = signed_in.get(UPDATE, {"summary": 1}, headers=HTMX).text
+        shown = {"summary": 1, "version": re.findall(r' data-version="([^"]+)"', text)[0]}
+        round_trips.clear()
+        # Django's two, for the session and the user.
+        with django_assert_num_queries(2):
+            assert signed_in.get(UPDATE, shown, headers=HTMX).status_code == 204
+        assert round_trips == ["get_many"]
+
+    def test_the_open_menu_marks_as_seen_and_a_prefetch_does_not(
+        self, signed_in: Client, user: Any, shared_cache: str
+    ) -> None:
+        DownloadFactory(collection__user=user, complete=True)
+        signed_in.get(UPDATE, {"prefetch": 1}, headers=HTMX)
+        signed_in.get(UPDATE)
+        assert store.read_summary(owners.resolve(user)).unseen == 1
+        signed_in.get(UPDATE, headers=HTMX)
+        assert store.read_summary(owners.resolve(user)).unseen == 0
+
+    def test_a_menu_that_opens_with_the_list_gets_the_summary_and_marks_as_seen(
+        self, signed_in: Client, user: Any, shared_cache: str
+    ) -> None:
+        DownloadFactory(collection__user=user, complete=True)
+        listed = signed_in.get(UPDATE, {"prefetch": 1}, headers=HTMX).text
+        opened = {"version": version_in(listed), "opened": 1}
+        response = signed_in.get(UPDATE, opened, headers=HTMX)
+        assert "async-downloads-summary" in response.text
+        assert "download-container" not in response.text
+        assert store.read_summary(owners.resolve(user)).unseen == 0
+        # The list has changed since.
+        DownloadFactory(collection__user=user, complete=True)
+        response = signed_in.get(UPDATE, opened, headers=HTMX)
+        assert response.text.count('class="download-container"') == 2
+
+    def test_the_page_of_all_marks_as_seen(
+        self, signed_in: Client, user: Any, shared_cache: str
+    ) -> None:
+        DownloadFactory(collection__user=user, complete=True)
+        signed_in.get("/async_downloads/list/")
+        assert store.read_summary(owners.resolve(user)).unseen == 0
 
     @pytest.mark.parametrize("number", [1, 100])
     def test_an_unchanged_poll_costs_no_query_of_the_app(
@@ -123,6 +219,7 @@ class TestUpdate:
     ) -> None:
         for _ in range(number):
             cache.init_download(user, "orders.csv")
+        Download.objects.update(state=DownloadState.RUNNING)
         with django_assert_num_queries(3):
             assert signed_in.get(UPDATE, headers=headers).status_code == 200
 
@@ -132,6 +229,11 @@ class TestUpdate:
         assert "signed out" in response.text
         assert "hx-trigger" not in response.text
         assert "password" not in response.text
+
+    def test_the_link_to_sign_in_leads_back_to_the_page(self, client: Client) -> None:
+        headers = HTMX | {"HX-Current-URL": "http://testserver/orders/?page=2"}
+        html = client.get(UPDATE, headers=headers).text
+        assert 'href="/admin/login/?next=/orders/%3Fpage%3D2"' in html
 
     def test_visitors_without_htmx_are_sent_to_sign_in(self, client: Client) -> None:
         assert client.get(UPDATE).url.startswith("/admin/login/")  # type: ignore[attr-defined]
@@ -249,8 +351,8 @@ class TestDownload:
 
 
 class TestScript:
-    @pytest.mark.parametrize("name", ["htmx-2.min.js", "hx-ws-2.min.js"])
-    def test_htmx_is_served_for_sites_without_django_htmx(self, client: Client, name: str) -> None:
+    @pytest.mark.parametrize("name", ["htmx-2.min.js", "async_downloads_centre.js"])
+    def test_a_script_is_served_for_sites_that_do_not(self, client: Client, name: str) -> None:
         response = client.get(f"/async_downloads/scripts/{name}")
         assert response.headers["Content-Type"].startswith("text/javascript")
         assert b"htmx" in response.content
@@ -282,7 +384,7 @@ class TestThePageOfAll:
         self, signed_in: Client, page: str
     ) -> None:
         answer = signed_in.get("/async_downloads/list/", {"page": page})
-        assert "No downloads" in answer.text
+        assert "Nothing here yet" in answer.text
         assert answer["Cache-Control"] == "private, no-store"
 
     def test_its_forms_lead_back_to_it(self, signed_in: Client, mine: Download) -> None:
@@ -297,7 +399,7 @@ class TestThePageOfAll:
         self, signed_in: Client, user: Any, django_assert_num_queries: Any
     ) -> None:
         for _ in range(30):
-            DownloadFactory(collection=DownloadCollectionFactory(user=user))
+            DownloadFactory(collection=DownloadCollectionFactory(user=user), running=True)
         # The session, the user, the number of downloads, and one page of them.
         with django_assert_num_queries(4):
             signed_in.get("/async_downloads/list/")
@@ -314,11 +416,11 @@ class TestPollsOfThePageOfAll:
     ) -> None:
         download = DownloadFactory(collection__user=user)
         html = signed_in.get(self.URL).text
-        assert 'hx-get="/async_downloads/list/?page=1"' in html
-        assert 'hx-trigger="every 1s, async-downloads:look from:body' in html
+        assert 'data-url="/async_downloads/list/?page=1"' in html
+        assert 'data-poll="1"' in html
         cache.save_download(download.download_key, [["R1"]])
         html = self.poll(signed_in, version_in(html)).text
-        assert 'hx-trigger="async-downloads:look from:body' in html
+        assert "data-poll" not in html
         # The response is the fragment to swap in, without the rest of the page.
         assert "<html" not in html
         assert html.count('class="download-container"') == 1
@@ -343,7 +445,7 @@ class TestPollsOfThePageOfAll:
         for _ in range(25):
             DownloadFactory(collection=collection, complete=True)
         second = signed_in.get(self.URL, {"page": 2}).text
-        assert 'hx-get="/async_downloads/list/?page=2"' in second
+        assert 'data-url="/async_downloads/list/?page=2"' in second
         version = version_in(second)
         assert self.poll(signed_in, version, page=2).status_code == 204
         assert self.poll(signed_in, version, page=1).status_code == 200
@@ -377,7 +479,18 @@ class TestClearFinished:
 
     def test_htmx_gets_the_remaining_list(self, signed_in: Client, mine: Download) -> None:
         answer = signed_in.post("/async_downloads/clear_finished/", headers={"HX-Request": "true"})
-        assert "No downloads" in answer.text
+        assert "Nothing here yet" in answer.text
+        assert not Download.objects.exists()
+
+    def test_what_has_finished_since_the_list_was_made_is_kept(
+        self, signed_in: Client, mine: Download
+    ) -> None:
+        page = signed_in.get("/async_downloads/list/").text
+        (until,) = re.findall(r'name="until" value="(.*?)"', page)
+        later = DownloadFactory(collection=mine.collection, failed=True)
+        signed_in.post("/async_downloads/clear_finished/", {"until": until})
+        assert list(Download.objects.all()) == [later]
+        signed_in.post("/async_downloads/clear_finished/", {"until": "not a time"})
         assert not Download.objects.exists()
 
 

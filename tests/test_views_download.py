@@ -1,5 +1,6 @@
 """Fetching a file that is missing, that a client has already, or whose storage fails."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,10 @@ def test_the_list_says_that_a_file_is_missing_and_does_not_link_it(
     signed_in: Client, mine: Download
 ) -> None:
     default_storage.delete(mine.filepath)
-    version = signed_in.get(UPDATE, headers=HTMX).text.partition('"version": "')[2]
+    before = signed_in.get(UPDATE, headers=HTMX).text
+    (version,) = re.findall(r'fragment" data-version="(.+?)"', before)
     signed_in.get(mine.url)
-    update = signed_in.get(UPDATE, {"version": version.partition('"')[0]}, headers=HTMX)
+    update = signed_in.get(UPDATE, {"version": version}, headers=HTMX)
     assert "The file is missing." in update.text
     assert mine.url not in update.text
     (entry,) = signed_in.get(UPDATE).json()["downloads"]
@@ -153,6 +155,18 @@ def test_a_fetch_is_counted_when_the_response_has_the_first_byte(
     response = getattr(signed_in, method)(mine.url, headers=headers)
     assert not response.streaming or b"".join(response) is not None
     assert fetches(mine) == (counted, user if counted else None)
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_the_list_shows_that_a_file_was_fetched(signed_in: Client, mine: Download) -> None:
+    url, htmx = "/async_downloads/ajax_update/", {"HX-Request": "true"}
+    signed_in.get(url, headers=htmx)
+    before = signed_in.get(url, headers=htmx).text
+    (version,) = re.findall(r'fragment" data-version="(.*?)"', before)
+    assert signed_in.get(url, {"version": version}, headers=htmx).status_code == 204
+    assert b"".join(signed_in.get(mine.url))
+    after = signed_in.get(url, {"version": version}, headers=htmx).text
+    assert ("data-fetched" in before, "data-fetched" in after) == (False, True)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 import asyncio
 import re
+import threading
 import time
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from channels.routing import URLRouter
 from django.contrib.auth.models import AnonymousUser
@@ -19,16 +21,21 @@ from async_downloads.intervals import SOCKET_MINIMUM
 from async_downloads.models import Download
 from async_downloads.routing import websocket_urlpatterns
 from async_downloads.ws_consumers import DownloadsConsumer
+from tests import queues
+from tests.attempts import long_ago
 from tests.factories import DownloadFactory, UserFactory
 from tests.sockets import (
+    NOTHING,
     Socket,
     communicator,
     connected,
+    counts,
     in_thread,
     is_refused,
     percentages,
     running,
     session_communicator,
+    until,
 )
 
 # Fixtures are only used in modules that import them.
@@ -42,6 +49,15 @@ SOON = SOCKET_MINIMUM * 3
 
 #: The route that the documentation of 0.6.0 shows.
 LEGACY_ROUTE = [re_path(r"ws/downloads/(?P<username>[\w.]+)/$", DownloadsConsumer.as_asgi())]
+
+
+async def test_a_socket_of_the_owner_rescues_what_has_stalled(user: Any) -> None:
+    await running(user, recorded=True, heard_at=long_ago())
+    async with connected(user):
+        ((state, key),) = await in_thread(list, Download.objects.values_list("state", "pk"))
+        (queued,) = await in_thread(queues.waiting)
+    assert state == "pending"
+    assert str(key) in queued["args"]
 
 
 # Who may connect
@@ -142,32 +158,67 @@ async def test_a_page_of_this_site_may_connect(user: Any, settings: Any) -> None
         pass
 
 
+async def test_a_socket_opens_and_closes_while_the_thread_of_synchronous_code_is_busy(
+    user: Any,
+) -> None:
+    gate = threading.Event()
+    busy = asyncio.create_task(sync_to_async(gate.wait)())
+    async with connected(user):
+        pass
+    gate.set()
+    await busy
+
+
 # What the consumer sends
 
 
-async def test_the_list_is_sent_on_connection_as_an_out_of_band_swap(user: Any) -> None:
-    download = await running(user, percentage=30, name="Orders")
+async def test_the_summary_is_sent_on_connection(user: Any) -> None:
+    await running(user, percentage=30, name="Orders")
     page = communicator(user)
     await page.connect()
     markup = await page.receive_from()
-    assert markup.startswith('<div id="downloads-dropdown" hx-swap-oob="innerHTML">')
-    assert f'id="download-{download.pk}"' in markup
-    assert "Orders" in markup
+    assert markup.startswith('<div class="async-downloads-summary" hidden')
+    assert counts(markup) == ("in-progress", 1)
     assert percentages(markup) == [30]
+    # The list, with its names, is requested by a menu that is open.
+    assert "Orders" not in markup
     await page.disconnect()
+
+
+@pytest.mark.parametrize("since", ["", "?since=", "?since=nonsense"])
+async def test_a_page_gets_toasts_for_what_has_finished_since_it_was_rendered(
+    user: Any, since: str
+) -> None:
+    await in_thread(DownloadFactory, collection__user=user, complete=True, name="Orders")
+    page = communicator(user, path=f"/ws/downloads/{since}")
+    await page.connect()
+    markup = await page.receive_from()
+    assert counts(markup) == ("has-new", 1)
+    assert ("Orders" in markup) is (since == "?since=")
+    await page.disconnect()
+
+
+async def test_a_download_that_finishes_sends_its_toast_once(user: Any) -> None:
+    download = await running(user, name="Orders")
+    async with connected(user) as page:
+        await in_thread(cache.set_error, download.download_key, "It broke.")
+        markup = await page.receive_from()
+        assert "Orders has failed" in markup
+        assert "It broke." in markup
+        await in_thread(cache.init_download, user, "new.csv")
+        assert "Orders" not in await page.receive_from()
 
 
 @pytest.mark.parametrize("where", ["setting", "server", "page"])
 async def test_urls_in_messages_are_below_the_path_of_the_site(
     user: Any, settings: Any, where: str
 ) -> None:
-    await running(user)
     await in_thread(DownloadFactory, collection__user=user, complete=True, name="Done")
     settings.FORCE_SCRIPT_NAME = "/shop" if where == "setting" else None
     router = URLRouter(websocket_urlpatterns)
     server = {"root_path": "/shop"} if where == "server" else {}
     path = f"{server.get('root_path', '')}/ws/downloads/"
-    path += "?prefix=%2Fshop%2F" if where == "page" else ""
+    path += "?since=" + ("&prefix=%2Fshop%2F" if where == "page" else "")
 
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await router({**scope, "user": user, **server}, receive, send)
@@ -176,32 +227,32 @@ async def test_urls_in_messages_are_below_the_path_of_the_site(
     assert (await page.connect())[0]
     urls = re.findall(r' (?:href|action|hx-\w+|data-url)="(/[^"]+)"', await page.receive_from())
     await page.disconnect()
-    assert len(urls) >= 8
+    assert len(urls) >= 1
     assert [url for url in urls if not url.startswith("/shop/async_downloads/")] == []
 
 
-async def test_a_user_without_downloads_is_sent_an_empty_list(user: Any) -> None:
+async def test_a_user_without_downloads_is_sent_an_empty_summary(user: Any) -> None:
     page = communicator(user)
     await page.connect()
-    assert "No downloads" in await page.receive_from()
+    assert counts(await page.receive_from()) == NOTHING
     await page.disconnect()
 
 
-async def test_a_change_of_a_row_sends_a_new_list(user: Any) -> None:
+async def test_a_change_of_a_row_sends_a_new_summary(user: Any) -> None:
     download = await running(user, percentage=30)
     async with connected(user) as page:
         await in_thread(cache.set_percentage, download.download_key, 40)
         assert percentages(await page.receive_from()) == [40]
         await in_thread(cache.set_error, download.download_key, "It broke.")
-        assert "It broke." in await page.receive_from()
+        assert counts(await page.receive_from()) == ("has-new", 1)
         await in_thread(store.clear, user.pk, download_key=download.pk)
-        assert "No downloads" in await page.receive_from()
+        assert counts(await page.receive_from()) == NOTHING
 
 
 async def test_a_new_download_appears(user: Any) -> None:
     async with connected(user) as page:
         await in_thread(cache.init_download, user, "new.csv")
-        assert "new.csv" in await page.receive_from()
+        assert counts(await page.receive_from()) == ("in-progress", 1)
 
 
 async def test_a_hint_without_a_change_sends_nothing(user: Any) -> None:
@@ -237,10 +288,10 @@ async def test_the_last_state_is_sent_even_if_hints_overflow_the_channel(user: A
 
 
 class LingeringConsumer(DownloadsConsumer):
-    """A consumer that is slow after it has read and sent the list."""
+    """A consumer that is slow to send the summary."""
 
-    async def send_changes(self) -> None:
-        await super().send_changes()
+    async def send_markup(self, markup: str) -> None:
+        await super().send_markup(markup)
         await asyncio.sleep(SOON)
 
 
@@ -261,14 +312,15 @@ class ChangingLayer(InMemoryChannelLayer):
         await Download.objects.aupdate(percentage=77)
 
 
-async def test_the_group_is_joined_before_the_first_look(user: Any, settings: Any) -> None:
+async def test_a_change_before_the_group_is_joined_is_sent(user: Any, settings: Any) -> None:
     backend = f"{__name__}.{ChangingLayer.__name__}"
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
     await running(user, percentage=30)
     page = communicator(user)
     await page.connect()
-    # Later changes cause hints; earlier changes must be in the first list.
-    assert percentages(await page.receive_from()) == [77]
+    # Later changes cause hints, but this one has come before.
+    while percentages(await page.receive_from()) != [77]:
+        pass
     await page.disconnect()
 
 
@@ -285,7 +337,7 @@ async def test_downloads_of_other_users_are_never_sent(user: Any, other_user: An
     label = await in_thread(DownloadFactory, collection__user=None, collection__label="ada")
     page = communicator(user)
     await page.connect()
-    assert "No downloads" in await page.receive_from()
+    assert counts(await page.receive_from()) == NOTHING
     await in_thread(cache.set_percentage, foreign.download_key, 60)
     await in_thread(cache.set_error, label.download_key, "Foreign secret")
     await get_channel_layer().group_send(push.group_name(user.pk), {"type": push.HINT})
@@ -297,7 +349,7 @@ async def test_expired_downloads_are_not_sent(user: Any) -> None:
     await in_thread(DownloadFactory, collection__user=user, complete=True, expired=True)
     page = communicator(user)
     await page.connect()
-    assert "No downloads" in await page.receive_from()
+    assert counts(await page.receive_from()) == NOTHING
     await page.disconnect()
 
 
@@ -326,15 +378,15 @@ async def test_a_message_from_the_page_is_ignored(user: Any, message: str | byte
         assert await page.receive_nothing(timeout=SOON)
         # The socket stays open.
         await in_thread(cache.init_download, user, "new.csv")
-        assert "new.csv" in await page.receive_from()
+        assert counts(await page.receive_from()) == ("in-progress", 2)
     assert await Download.objects.filter(pk=download.pk).aexists()
 
 
 async def test_a_closed_page_leaves_the_group(user: Any) -> None:
     layer = get_channel_layer()
     async with connected(user):
-        assert list(layer.groups) == [push.group_name(user.pk)]
-    assert layer.groups == {}
+        await until(lambda: list(layer.groups) == [push.group_name(user.pk)])
+    await until(lambda: layer.groups == {})
 
 
 async def test_a_page_that_closes_before_a_due_message_is_not_an_error(

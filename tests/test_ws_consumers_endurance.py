@@ -1,28 +1,29 @@
-"""The websocket consumer over time: failures, the end of a session, language and tokens."""
+"""The websocket consumer over time: failures, the end of a session, language."""
 
 import asyncio
-import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from channels.layers import InMemoryChannelLayer, get_channel_layer
-from django.middleware.csrf import _does_token_match
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.translation import gettext
 
-from async_downloads import cache, intervals, ws_consumers
-from async_downloads.centre import push
+from async_downloads import cache, intervals
+from async_downloads.centre import push, rendering, socket_feed, socket_watcher
 from async_downloads.models import Download
+from tests.factories import DownloadFactory
 from tests.pace import LONGEST_WAIT
 from tests.sockets import (
     Socket,
     communicator,
     connected,
+    counts,
     in_thread,
-    is_refused,
     running,
     session_communicator,
+    until,
 )
 
 # Fixtures are only used in modules that import them.
@@ -37,6 +38,10 @@ def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for changes several times a second, even without hints."""
     monkeypatch.setattr(intervals, "SOCKET_IDLE", 0.1)
     monkeypatch.setattr(intervals, "SOCKET_BUSY", 0.1)
+    monkeypatch.setattr(intervals, "SOCKET_LOOK", 0.1)
+    monkeypatch.setattr(intervals, "SOCKET_HINTED", 0.05)
+    monkeypatch.setattr(intervals, "SESSION_IDLE", 0.1)
+    monkeypatch.setattr(socket_watcher, "SESSION_PAUSE", 0.1)
 
 
 async def close_code(page: Socket) -> int:
@@ -47,18 +52,38 @@ async def close_code(page: Socket) -> int:
 
 
 @pytest.mark.parametrize("end", ["signs out", "is deactivated", "is deleted"])
-async def test_an_idle_socket_is_closed_soon_after_its_session_or_user_ends(
+async def test_an_idle_socket_is_closed_after_its_session_or_user_ends(
     signed_in: Client, user: Any, short_intervals: None, end: str
 ) -> None:
     page = session_communicator(signed_in)
     assert (await page.connect())[0]
     if end == "signs out":
-        await in_thread(signed_in.logout)
+        await in_thread(signed_in.session.flush)
     elif end == "is deactivated":
         await in_thread(type(user).objects.filter(pk=user.pk).update, is_active=False)
     else:
         await in_thread(user.delete)
-    assert await close_code(page) == ws_consumers.SIGNED_OUT
+    assert await close_code(page) == socket_feed.SIGNED_OUT
+    await page.disconnect()
+
+
+@pytest.mark.parametrize("end", ["signs out", "has a new password", "is deactivated", "is deleted"])
+async def test_an_idle_socket_is_closed_at_once_if_django_says_that_its_user_is_signed_out(
+    signed_in: Client, user: Any, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(intervals, "SESSION_AFTER_HINT", 0.1)
+    page = session_communicator(signed_in)
+    assert (await page.connect())[0]
+    await until(lambda: push.group_name(user.pk) in get_channel_layer().groups)
+    if end == "signs out":
+        await in_thread(signed_in.logout)
+    elif end == "is deleted":
+        await in_thread(user.delete)
+    else:
+        user.is_active = end != "is deactivated"
+        user.set_password("another")
+        await in_thread(user.save)
+    assert await close_code(page) == socket_feed.SIGNED_OUT
     await page.disconnect()
 
 
@@ -68,8 +93,8 @@ async def test_the_group_is_joined_again_in_an_emptied_layer(
     async with connected(user) as page:
         await get_channel_layer().flush()
         await in_thread(cache.init_download, user, "new.csv")
-        assert "new.csv" in await page.receive_from()
-        assert list(get_channel_layer().groups) == [push.group_name(user.pk)]
+        assert counts(await page.receive_from()) == ("in-progress", 1)
+        await until(lambda: list(get_channel_layer().groups) == [push.group_name(user.pk)])
 
 
 async def test_a_stalled_download_is_shown_without_a_hint(user: Any, short_intervals: None) -> None:
@@ -77,7 +102,9 @@ async def test_a_stalled_download_is_shown_without_a_hint(user: Any, short_inter
     async with connected(user) as page:
         long_ago = timezone.now() - timedelta(hours=1)
         await Download.objects.filter(pk=download.pk).aupdate(heard_at=long_ago)
-        assert "stopped responding" in await page.receive_from()
+        markup = await page.receive_from()
+        assert counts(markup) == ("", 0)
+        assert f'data-poll="{intervals.STALLED_POLL}"' in markup
 
 
 class FailingLayer(InMemoryChannelLayer):
@@ -106,26 +133,50 @@ def use_layer(settings: Any, layer: type) -> None:
 async def test_an_error_while_receiving_does_not_close_the_socket(user: Any, settings: Any) -> None:
     use_layer(settings, FailingLayer)
     async with connected(user) as page:
-        for name in ("one.csv", "two.csv"):
-            await in_thread(cache.init_download, user, name)
-            assert name in await page.receive_from()
+        for number in (1, 2):
+            await in_thread(cache.init_download, user, f"{number}.csv")
+            assert counts(await page.receive_from()) == ("in-progress", number)
 
 
-async def test_without_a_layer_a_socket_is_refused_and_a_warning_is_logged(
-    user: Any, settings: Any, caplog: pytest.LogCaptureFixture
+async def test_without_a_layer_a_socket_gets_changes_later_and_a_warning_is_logged_once(
+    user: Any, settings: Any, short_intervals: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_layer(settings, ClosedLayer)
-    assert await is_refused(communicator(user))
+    async with connected(user) as page:
+        for number in (1, 2):
+            await in_thread(cache.init_download, user, f"{number}.csv")
+            assert counts(await page.receive_from()) == ("in-progress", number)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-async def test_a_list_that_cannot_be_rendered_closes_the_socket_so_that_the_page_polls(
-    user: Any, settings: Any, caplog: pytest.LogCaptureFixture
+class LateLayer(InMemoryChannelLayer):
+    """A channel layer whose server answers after three attempts."""
+
+    attempts = 0
+
+    async def group_add(self, group: str, channel: str) -> None:
+        self.attempts += 1
+        if self.attempts <= 3:
+            raise ConnectionError("refused")
+        await super().group_add(group, channel)
+
+
+async def test_a_group_that_could_not_be_joined_is_joined_later(user: Any, settings: Any) -> None:
+    use_layer(settings, LateLayer)
+    async with connected(user) as page:
+        await until(lambda: bool(get_channel_layer().groups))
+        await in_thread(cache.init_download, user, "new.csv")
+        assert counts(await page.receive_from()) == ("in-progress", 1)
+
+
+async def test_a_summary_that_cannot_be_rendered_closes_the_socket_so_that_the_page_polls(
+    user: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings.ASYNC_DOWNLOADS_DOWNLOAD_TEMPLATE = "no/such/template.html"
-    page = communicator(user)
+    await in_thread(DownloadFactory, collection__user=user, complete=True)
+    monkeypatch.setattr(rendering, "TOAST_TEMPLATE", "no/such/template.html")
+    page = communicator(user, path="/ws/downloads/?since=")
     await page.connect()
-    assert await close_code(page) == ws_consumers.FAILED
+    assert await close_code(page) == socket_feed.FAILED
     assert "no/such/template.html" in caplog.text
     await page.disconnect()
 
@@ -146,23 +197,9 @@ async def test_messages_are_in_the_language_of_the_page(
     await running(user)
     page = communicator(user, f"/ws/downloads/{query}", headers=headers)
     await page.connect()
-    # Django formats the time of day by the language.
-    assert str(timezone.now().year) in (markup := await page.receive_from())
-    assert re.search(r">\d+\. |>\d\d\.\d\d\.", markup)
-    await page.disconnect()
-
-
-async def test_forms_in_messages_have_the_token_of_the_page_and_no_address_of_a_socket(
-    user: Any,
-) -> None:
-    await running(user)
-    secret = "a" * 32
-    page = communicator(user, headers=[(b"cookie", f"csrftoken={secret}".encode())])
-    await page.connect()
-    markup = await page.receive_from()
-    (token, *_) = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', markup)
-    assert _does_token_match(token, secret)
-    assert "/ws/" not in markup
+    with translation.override("de"):
+        label = gettext("Downloads: {count} in progress").format(count=1)
+    assert f'data-label="{label}"' in await page.receive_from()
     await page.disconnect()
 
 

@@ -13,6 +13,7 @@ NEEDED = (
     "async_downloads/static/css/async_downloads_export.css",
     "async_downloads/static/js/async_downloads.js",
     "async_downloads/static/js/async_downloads_centre.js",
+    "async_downloads/static/js/async_downloads_list.js",
     "async_downloads/static/js/ws_async_downloads.js",
     "async_downloads/templates/async_downloads/admin/change_list.html",
     "async_downloads/templates/async_downloads/download_centre.html",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, cast
 
 from django import forms
@@ -13,15 +14,17 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from django.utils.translation import gettext, ngettext_lazy
+from django.utils.translation import gettext, ngettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from async_downloads import store
-from async_downloads.admin.display import badge, grouped
+from async_downloads import permissions, store
+from async_downloads.admin.display import badge
+from async_downloads.executors import starting
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
+from async_downloads.models.labels import grouped
 from async_downloads.utils.model_admins import ModelAdminMixin
 
-__all__ = ["ACTION_LIMIT", "BulkAction", "CollectionActions", "DownloadActions"]
+__all__ = ["ACTION_LIMIT", "LISTED", "BulkAction", "CollectionActions", "DownloadActions"]
 
 #: Downloads that one request may act on, so that it ends before a server's time limit.
 ACTION_LIMIT: Final = 10_000
@@ -156,6 +159,62 @@ EXTEND_EXPIRY: Final = BulkAction(
     form=ExtendForm,
 )
 
+HOLD: Final = BulkAction(
+    name="hold",
+    title=_("Hold downloads"),
+    consequence=_(
+        "They do not expire, and neither their owners nor staff can remove them, until the hold "
+        "is released."
+    ),
+    button=_("Hold"),
+    done=ngettext_lazy("%(count)d download is held.", "%(count)d downloads are held.", "count"),
+    flag=CHANGE,
+    applicable=DownloadQuerySet.holdable,
+    act=lambda rows, form, request: store.hold(rows),
+)
+
+RELEASE: Final = BulkAction(
+    name="release",
+    title=_("Release downloads"),
+    consequence=_(
+        "Their owners can remove them again. Those that would have expired meanwhile leave the "
+        "lists at once, and the next clean-up removes them."
+    ),
+    button=_("Release"),
+    done=ngettext_lazy(
+        "%(count)d download is no longer held.",
+        "%(count)d downloads are no longer held.",
+        "count",
+    ),
+    flag=CHANGE,
+    applicable=DownloadQuerySet.held_back,
+    act=lambda rows, form, request: store.end_hold(rows),
+)
+
+RUN_AGAIN: Final = BulkAction(
+    name="run_again",
+    title=_("Run downloads again"),
+    consequence=_(
+        "Their tasks are queued again, and their attempts are counted from the start. A worker "
+        "that comes back to one of them stops. The limit on the downloads that an owner has in "
+        "progress does not apply."
+    ),
+    button=_("Run again"),
+    done=ngettext_lazy(
+        "%(count)d download is queued again.", "%(count)d downloads are queued again.", "count"
+    ),
+    flag=CHANGE,
+    applicable=DownloadQuerySet.retryable,
+    act=lambda rows, form, request: store.run_again(
+        rows, may_start=partial(_may_run_again, request.user)
+    ),
+)
+
+
+def _may_run_again(user: Any, download: Download) -> bool:
+    """Return whether the site permits a user to run a download again, and its task exists."""
+    return permissions.may_start(user, download) and starting.can_queue(download)
+
 
 def _shown_at(request: HttpRequest) -> datetime:
     """Return when the confirmation page was shown; now if it has not been shown yet."""
@@ -167,6 +226,14 @@ def _shown_at(request: HttpRequest) -> datetime:
     except (TypeError, ValueError):
         # The text is not a moment, or it is aware on a site without time zones (or not).
         return now
+
+
+def _held_text(count: int) -> str:
+    """Return how many downloads stay because staff hold them."""
+    text = ngettext(
+        "%(count)d download is held, and stays.", "%(count)d downloads are held, and stay.", count
+    )
+    return text % {"count": count}
 
 
 class ConfirmedActions(ModelAdminMixin):
@@ -192,10 +259,15 @@ class ConfirmedActions(ModelAdminMixin):
         """
         # Downloads requested after the page was shown were not confirmed.
         downloads = action.applicable(downloads).filter(timestamp__lte=_shown_at(request))
+        held = 0
+        if action.removes:
+            held = downloads.held_back().count()
+            downloads = downloads.removable()
         totals = store.total_by_condition(downloads)
         count = sum(total.count for total in totals)
         if refusal := self._refusal(selection, count):
             self.message_user(request, refusal, messages.WARNING)
+            self._report_held(request, held)
             return None
         form = action.form(request.POST if "post" in request.POST else None)
         if form.is_valid():
@@ -203,8 +275,13 @@ class ConfirmedActions(ModelAdminMixin):
             count = action.act(downloads, form, request)
             self.finish(selection, action)
             self.message_user(request, action.done % {"count": count}, messages.SUCCESS)
+            self._report_held(request, held)
             return None
-        return self._page(request, selection, downloads, totals, action, form)
+        return self._page(request, selection, downloads, totals, action, form, held)
+
+    def _report_held(self, request: HttpRequest, held: int) -> None:
+        if held:
+            self.message_user(request, _held_text(held), messages.WARNING)
 
     def finish(self, selection: Any, action: BulkAction) -> None:
         """Finish the action on the selected rows; nothing for downloads."""
@@ -224,7 +301,7 @@ class ConfirmedActions(ModelAdminMixin):
         self, request: HttpRequest, selection: Any, downloads: Any, action: BulkAction
     ) -> None:
         """Add an entry for each row to the admin's history."""
-        rows = downloads.defer("error_detail") if self.model is Download else selection
+        rows = downloads.without_long_columns() if self.model is Download else selection
         LogEntry.objects.log_actions(
             user_id=cast("int", request.user.pk),
             queryset=rows,
@@ -240,9 +317,10 @@ class ConfirmedActions(ModelAdminMixin):
         totals: list[store.Total],
         action: BulkAction,
         form: forms.Form,
+        held: int,
     ) -> HttpResponse:
         count = sum(total.count for total in totals)
-        listed = downloads.select_related("collection__user").defer("error_detail").newest_first()
+        listed = downloads.select_related("collection__user").without_long_columns().newest_first()
         context = {
             **self.admin_site.each_context(request),
             "title": action.title,
@@ -250,6 +328,7 @@ class ConfirmedActions(ModelAdminMixin):
             "media": self.media,
             "action": action,
             "form": form,
+            "held": _held_text(held) if held else "",
             "totals": [(badge(total.condition), total) for total in totals],
             "count": count,
             "size": sum(total.size for total in totals),
@@ -283,10 +362,25 @@ class DownloadActions(ConfirmedActions):
         """Mark downloads that are not finished as failed."""
         return self.confirm_and_act(request, queryset, queryset, MARK_FAILED)
 
+    @admin.action(permissions=["change_downloads"], description=_("Run again"))
+    def run_again(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        """Build failed and stalled downloads again."""
+        return self.confirm_and_act(request, queryset, queryset, RUN_AGAIN)
+
     @admin.action(permissions=["change_downloads"], description=_("Keep for longer"))
     def extend_expiry(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
         """Extend the expiry of finished downloads."""
         return self.confirm_and_act(request, queryset, queryset, EXTEND_EXPIRY)
+
+    @admin.action(permissions=["change_downloads"], description=_("Hold"))
+    def hold(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        """Keep downloads from being removed."""
+        return self.confirm_and_act(request, queryset, queryset, HOLD)
+
+    @admin.action(permissions=["change_downloads"], description=_("Release"))
+    def release(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        """End the hold on downloads."""
+        return self.confirm_and_act(request, queryset, queryset, RELEASE)
 
 
 class CollectionActions(ConfirmedActions):

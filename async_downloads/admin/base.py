@@ -56,10 +56,13 @@ class KeyedChangeList(ChangeList):
             keys = paginator.keys[first : min(first + self.list_per_page, paginator.count)]
         else:
             keys = paginator.keys
-        rows_of_page = self.apply_select_related(self.root_queryset.filter(pk__in=keys).order_by())
-        rows = {row.pk: row for row in rows_of_page.defer(*self.deferred)}
+        rows = {row.pk: row for row in self.rows_with(keys).defer(*self.deferred)}
         shown: Any = [rows[key] for key in keys if key in rows]
         self.result_list = shown
+
+    def rows_with(self, keys: list[Any]) -> Any:
+        """Return the rows with these primary keys, as one page shows them."""
+        return self.apply_select_related(self.root_queryset.filter(pk__in=keys).order_by())
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # it takes none at run time
@@ -95,7 +98,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # it takes none
         return obj is not None and _is_page_of_another_model(request)
 
     def has_change_downloads_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may mark downloads as failed and extend their expiry."""
+        """Return whether the user may fail, hold and keep downloads, and run them again."""
         permission = f"{Download._meta.app_label}.change_download"
         return request.user.has_perm(permission)
 
@@ -107,7 +110,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # it takes none
         if not self.has_delete_permission(request):
             missing = {self.opts.verbose_name}
         names = [str(row) for row in objs]
-        return names, self.deleted_counts(list(objs)), missing, []
+        rows = list(objs)
+        return names, self.deleted_counts(rows), missing, self.protected_rows(rows)
+
+    def protected_rows(self, rows: list[Any]) -> list[str]:
+        """Return the names of what may not be deleted, as staff hold it."""
+        raise NotImplementedError
 
     def deleted_counts(self, rows: list[Any]) -> dict[Any, int]:
         """Return the number of rows to delete, by the plural name of their model."""

@@ -10,7 +10,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext_lazy as _
 
 from async_downloads import store
-from async_downloads.admin.actions import CollectionActions
+from async_downloads.admin.actions import LISTED, CollectionActions
 from async_downloads.admin.base import ReadOnlyAdmin
 from async_downloads.admin.links import may_view, page_of
 from async_downloads.models import Download, DownloadCollection
@@ -45,10 +45,15 @@ class DownloadCollectionAdmin(CollectionActions, ReadOnlyAdmin):
         names = Download._meta.verbose_name_plural
         return {**counts, names: Download.objects.filter(collection__in=rows).count()}
 
+    def protected_rows(self, rows: list[Any]) -> list[str]:
+        """Return some of the downloads that staff hold."""
+        held: Any = Download.objects.filter(collection__in=rows)
+        return [str(row) for row in held.held_back().only("name")[:LISTED]]
+
     def delete_model(self, request: HttpRequest, obj: DownloadCollection) -> None:
         """Purge the downloads of a collection in batches, then delete it."""
         store.purge(Download.objects.filter(collection=obj.pk))
-        DownloadCollection.objects.filter(pk=obj.pk).delete()
+        DownloadCollection.objects.filter(pk=obj.pk).empty().delete()
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

@@ -1,6 +1,6 @@
-"""The date hierarchy above the list of downloads.
+"""The date hierarchy above the lists of downloads and fetch records.
 
-Django's own reads the whole table to leave out days without downloads. This one
+Django's own reads the whole table to leave out days without rows. This one
 looks up the first and the last row in an index, and links every day between them.
 """
 
@@ -16,8 +16,6 @@ from django.utils.formats import date_format
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from async_downloads.models import Download
-
 __all__ = ["hierarchy"]
 
 UNITS: Final = ("year", "month", "day")
@@ -28,7 +26,7 @@ Link = Callable[..., str]
 def hierarchy(changelist: ChangeList) -> dict[str, Any]:
     """Return the context of Django's template ``admin/date_hierarchy.html``."""
     field = str(changelist.date_hierarchy)
-    span = _span(field)
+    span = _span(changelist, field)
     try:
         year, month, day = (_number(changelist, f"{field}__{unit}") for unit in UNITS)
         shown = date(year or 1, month or 1, day or 1)
@@ -47,15 +45,15 @@ def hierarchy(changelist: ChangeList) -> dict[str, Any]:
         choices = _choices(*span, year, month, link)
     return {
         "show": True,
-        "field_name": getattr(Download._meta.get_field(field), "verbose_name", field),
+        "field_name": getattr(changelist.opts.get_field(field), "verbose_name", field),
         "back": _back(shown, year, month, day, link),
         "choices": choices,
     }
 
 
-def _span(field: str) -> tuple[date, date] | None:
-    """Return the days of the first and the last download, in the current time zone."""
-    ends = Download.objects.aggregate(first=Min(field), last=Max(field))
+def _span(changelist: ChangeList, field: str) -> tuple[date, date] | None:
+    """Return the days of the first and the last row, in the current time zone."""
+    ends = changelist.model._default_manager.aggregate(first=Min(field), last=Max(field))
     first, last = ends["first"], ends["last"]
     if first is None or last is None:
         return None

@@ -1,44 +1,60 @@
 """Columns of the list of downloads and fields of the page of one."""
 
+import json
 from datetime import timedelta
 from typing import Any, Final
 
 from django.contrib import admin
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
-from django.utils.formats import date_format, number_format
+from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.utils.timesince import timesince, timeuntil
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from async_downloads.formats import registry
 from async_downloads.models import Download, DownloadState
+from async_downloads.models.labels import grouped
+from async_downloads.models.lifetime import FOR_GOOD
 from async_downloads.store import STALLED
+from async_downloads.utils.error_text import storable
 
-__all__ = ["NOTHING", "DownloadColumns", "badge", "grouped", "live_cells"]
+__all__ = ["NOTHING", "DownloadColumns", "badge", "live_cells"]
 
 NOTHING: Final = "-"
 
 MINUTE: Final = timedelta(minutes=1)
 
+#: The condition of a complete download whose file has fewer rows than there were at the start.
+TRUNCATED: Final = "truncated"
+
+#: Characters of a reason that the list shows; the title has all.
+MAX_REASON_LENGTH: Final = 100
+
 
 def badge(condition: str, title: str = "") -> SafeString:
-    """Return the label of a state, or of ``STALLED``, in its colour."""
-    markup = '<span class="async-downloads-state async-downloads-{}"{}>{}</span>'
+    """Return the label of a state, of ``STALLED`` or of ``TRUNCATED``, in its colour."""
+    markup = (
+        '<span class="async-downloads-state async-downloads-theme async-downloads-{}"{}>{}</span>'
+    )
     attribute = format_html(' title="{}"', title) if title else ""
     return format_html(markup, condition, attribute, label_of(condition))
 
 
 def label_of(condition: str) -> str:
-    """Return the label of a state, or of ``STALLED``."""
-    return str(_("Stalled") if condition == STALLED else DownloadState(condition).label)
+    """Return the label of a state, of ``STALLED`` or of ``TRUNCATED``."""
+    others = {STALLED: gettext("Stalled"), TRUNCATED: gettext("Truncated")}
+    return others.get(condition) or str(DownloadState(condition).label)
 
 
-def grouped(number: int) -> str:
-    """Return a number with thousands separators."""
-    return number_format(number, force_grouping=True)
+def condition_of(download: Download) -> str:
+    """Return what the label of a download says: its state, ``STALLED`` or ``TRUNCATED``."""
+    if download.stalled:
+        return STALLED
+    return TRUNCATED if download.truncated else download.state
 
 
 def live_cells(download: Download, *, swapped: bool = False) -> dict[str, SafeString]:
@@ -48,14 +64,16 @@ def live_cells(download: Download, *, swapped: bool = False) -> dict[str, SafeSt
         download: The row.
         swapped: Whether htmx replaces the page's cells by these.
     """
-    condition = STALLED if download.stalled else download.state
+    condition = condition_of(download)
     title = download.error_text or download.status_text
     size = NOTHING if download.size is None else filesizeformat(download.size)
     contents = {
         "state": _lines(
             badge(condition, title if title != label_of(condition) else ""),
-            _bar(download) if download.unfinished else "",
+            Truncator(download.error_text).chars(MAX_REASON_LENGTH),
+            _bar(download),
             _attempts(download),
+            gettext("Not moving") if download.stuck else "",
         ),
         "size": _lines(size, _rows(download)),
     }
@@ -75,13 +93,17 @@ def _lines(first: Any, *others: Any) -> SafeString:
     return format_html("{}{}", first, below)
 
 
-def _bar(download: Download) -> SafeString:
-    return format_html(
-        '<progress class="async-downloads-progress" max="100" value="{0}" aria-label="{1}">'
-        "</progress> {0} %",
-        download.percentage,
-        download.name,
-    )
+def _bar(download: Download) -> SafeString | str:
+    """Return the progress, without a number if that is not known; empty if there is none."""
+    is_shown = download.percentage if download.stalled else not download.waiting
+    if not download.unfinished or not is_shown:
+        return ""
+    markup = '<progress class="async-downloads-progress" max="100"{} aria-label="{}"></progress>{}'
+    if not download.percentage:
+        return format_html(markup, "", download.name, "")
+    value = format_html(' value="{}"', download.percentage)
+    percentage = gettext("%(number)s%%") % {"number": download.percentage}
+    return format_html(markup, value, download.name, f" {percentage}")
 
 
 def _attempts(download: Download) -> str:
@@ -106,6 +128,8 @@ def _rows(download: Download) -> str:
 
 def _expiry(download: Download) -> str:
     expires = download.expires_at
+    if download.held:
+        return gettext("held")
     if download.unfinished:
         # An unfinished download fails before it could expire.
         return ""
@@ -114,6 +138,16 @@ def _expiry(download: Download) -> str:
     if expires <= timezone.now():
         return gettext("expired")
     return gettext("%(time)s left") % {"time": timeuntil(expires, depth=1)}
+
+
+def _indented(value: object) -> str:
+    """Return a JSON value as text, on several lines if it has parts."""
+    # A lone surrogate cannot be sent in a page.
+    return storable(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _preformatted(text: str) -> SafeString:
+    return format_html('<pre class="async-downloads-detail" tabindex="0">{}</pre>', text)
 
 
 class DownloadColumns:
@@ -149,6 +183,15 @@ class DownloadColumns:
         )
         return _lines(shown, _expiry(download))
 
+    @admin.display(description=_("lifetime"))
+    def kept_for(self, download: Download) -> str:
+        """The time from its end to its expiry."""
+        if download.lifetime is None:
+            return gettext("the default of the site")
+        if download.lifetime == FOR_GOOD:
+            return gettext("until it is cleared")
+        return timesince(download.timestamp, download.timestamp + download.lifetime)
+
     @admin.display(description=_("fetched"), ordering="fetch_count")
     def fetches(self, download: Download) -> SafeString | str:
         """The number of fetches, with the last person below."""
@@ -179,11 +222,21 @@ class DownloadColumns:
         """The error message that the owner sees."""
         return download.error_text or NOTHING
 
+    @admin.display(description=_("task"))
+    def task_path(self, download: Download) -> str:
+        """The dotted path of the task that builds it."""
+        return download.task or NOTHING
+
+    @admin.display(description=_("arguments"))
+    def task_arguments(self, download: Download) -> SafeString | str:
+        """The arguments of the task after the download key, one below the other."""
+        call = download.call
+        if call is None or not (call.args or call.kwargs):
+            return NOTHING
+        named = [f"{name}={_indented(value)}" for name, value in call.kwargs.items()]
+        return _preformatted("\n".join([*map(_indented, call.args), *named]))
+
     @admin.display(description=_("error detail"))
     def detail(self, download: Download) -> SafeString | str:
         """The error detail for staff, with the lines of a traceback kept."""
-        if not download.error_detail:
-            return NOTHING
-        return format_html(
-            '<pre class="async-downloads-detail" tabindex="0">{}</pre>', download.error_detail
-        )
+        return _preformatted(download.error_detail) if download.error_detail else NOTHING

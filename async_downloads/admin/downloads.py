@@ -32,7 +32,10 @@ __all__ = ["DownloadAdmin"]
 class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
     """The downloads of all owners."""
 
-    actions = ["delete_selected", "cancel", "mark_failed", "extend_expiry"]
+    actions = [
+        *("delete_selected", "cancel", "mark_failed", "run_again", "extend_expiry"),
+        *("hold", "release"),
+    ]
     date_hierarchy = "timestamp"
     list_display = ["name", "owner", "condition", "file_size", "age", "fetches"]
     list_filter = ["state", ConditionFilter, OwnerFilter, AgeFilter, SizeFilter]
@@ -43,10 +46,16 @@ class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
     fieldsets = [
         (None, {"fields": ["name", "owner", "status", "attempts", "id"]}),
         (_("Failure"), {"fields": ["error", "detail"]}),
+        (_("Task"), {"fields": ["task_path", "task_arguments", "times_queued"]}),
         (_("File"), {"fields": ["file_name", "filepath", "file_size", "fetches", "fetched_at"]}),
         (
             _("Dates"),
-            {"fields": ["timestamp", "started_at", "finished_at", "heard_at", "expires_at"]},
+            {
+                "fields": [
+                    *("timestamp", "started_at", "finished_at"),
+                    *("heard_at", "moved_at", "expires_at", "kept_for", "held"),
+                ]
+            },
         ),
     ]
 
@@ -78,6 +87,10 @@ class DownloadAdmin(DownloadColumns, DownloadActions, LiveViews, ReadOnlyAdmin):
         if download is not None:
             store.as_shown([download])
         return download
+
+    def protected_rows(self, rows: list[Any]) -> list[str]:
+        """Return the downloads that staff hold."""
+        return [str(row) for row in rows if row.held]
 
     def delete_model(self, request: HttpRequest, obj: Download) -> None:
         """Purge one download."""

@@ -11,11 +11,12 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from async_downloads import settings
 from async_downloads.models import DownloadCollection
-from async_downloads.models.conditions import has_expired, has_stalled
+from async_downloads.models.conditions import has_expired, has_stalled, is_stuck
 from async_downloads.owners import MAX_LABEL_LENGTH
 
-__all__ = ["AgeFilter", "ConditionFilter", "OwnerFilter", "SizeFilter", "owned_by"]
+__all__ = ["AgeFilter", "ConditionFilter", "OwnerFilter", "SizeFilter", "TextFilter", "owned_by"]
 
 MEGABYTE: Final = 1024**2
 
@@ -57,15 +58,30 @@ class ChoiceFilter(admin.SimpleListFilter):
 
 
 class ConditionFilter(ChoiceFilter):
-    """A condition that depends on the current time: stalled or expired."""
+    """A condition beside the state: stalled, not moving, expired or held."""
 
     title = _("condition")
     parameter_name = "condition"
-    labels = {"stalled": _("Stalled"), "expired": _("Expired")}
+    labels = {
+        "stalled": _("Stalled"),
+        "stuck": _("Not moving"),
+        "expired": _("Expired"),
+        "held": _("Held"),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Name the conditions that there may be."""
+        choices = super().lookups(request, model_admin)
+        return [each for each in choices if each[0] != "stuck" or settings.STUCK_AFTER is not None]
 
     def conditions(self) -> dict[str, Q]:
         """Return the conditions at this moment."""
-        return {"stalled": has_stalled(), "expired": has_expired(timezone.now())}
+        return {
+            "stalled": has_stalled(),
+            "stuck": is_stuck(),
+            "expired": has_expired(timezone.now()),
+            "held": Q(held=True),
+        }
 
 
 class AgeFilter(ChoiceFilter):
@@ -115,23 +131,31 @@ class SizeFilter(ChoiceFilter):
         }
 
 
-class OwnerFilter(admin.SimpleListFilter):
-    """The owner by a part of the name, as a site may have too many people for a list."""
+class TextFilter(admin.SimpleListFilter):
+    """A name by a part of it, as a site may have too many people for a list.
 
-    title = _("owner")
-    parameter_name = "owner"
+    Attributes:
+        label: Says what to type.
+        remove: The link to the list without this filter.
+    """
+
     template = "async_downloads/admin/owner_filter.html"
+    parameter_name: str
+    label: ClassVar[Any]
+    remove: ClassVar[Any]
+
+    def matching(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        """Return the rows whose name contains the text."""
+        raise NotImplementedError
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Return one choice, or Django would hide the filter; its template has a text field."""
         return [("", "")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        """Keep the downloads of owners whose name or label contains the text."""
+        """Keep the rows whose name contains the text."""
         text = (self.value() or "").strip()
-        if not text:
-            return None
-        return queryset.filter(owned_by(text))
+        return self.matching(queryset, text) if text else None
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Yield the hidden fields of the form, and the URL without this filter."""
@@ -144,3 +168,16 @@ class OwnerFilter(admin.SimpleListFilter):
             "kept": [(name, value) for name, values in kept.items() for value in values],
             "without": changelist.get_query_string(remove=[self.parameter_name]),
         }
+
+
+class OwnerFilter(TextFilter):
+    """The owner by a part of the name."""
+
+    title = _("owner")
+    parameter_name = "owner"
+    label = _("Part of the owner’s name")  # noqa: RUF001 (an apostrophe)
+    remove = _("All owners")
+
+    def matching(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        """Keep the downloads of owners whose name or label contains the text."""
+        return queryset.filter(owned_by(text))

@@ -11,9 +11,10 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 
 from async_downloads import intervals, store
-from async_downloads.admin.display import badge, grouped, live_cells
+from async_downloads.admin.display import badge, live_cells
 from async_downloads.centre import htmx_assets
-from async_downloads.models import Download
+from async_downloads.models import LONG_COLUMNS, Download
+from async_downloads.models.labels import grouped
 from async_downloads.utils.model_admins import ModelAdminMixin, admin_url
 
 __all__ = ["LiveViews"]
@@ -76,8 +77,8 @@ class LiveViews(ModelAdminMixin):
             keys = [uuid.UUID(text) for text in request.GET.get("keys", "").split(",")]
         except ValueError:
             return HttpResponse(status=HTTPStatus.BAD_REQUEST)
-        polled = self.get_queryset(request).filter(pk__in=keys[:MAX_POLLED])
-        rows = store.as_shown(list(polled.defer("error_detail")))
+        polled: Any = self.get_queryset(request).filter(pk__in=keys[:MAX_POLLED])
+        rows = store.as_shown(list(polled.defer(*LONG_COLUMNS).with_database_clock()))
         cells = [cell for row in rows for cell in live_cells(row, swapped=True).values()]
         context = {"cells": cells, **self.live_context(rows)}
         return render(request, "async_downloads/admin/progress.html", context)

@@ -1,8 +1,9 @@
 """Several files in one download: a ZIP file, written as a stream."""
 
 import io
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Generator, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import IO, Any
 
 from async_downloads import store
@@ -13,12 +14,13 @@ from async_downloads.building.content import (
     check_expected_rows,
     count_expected_rows,
 )
+from async_downloads.building.sources import read
 from async_downloads.formats import Rows, csv, registry, zipped
 
 __all__ = ["Archive", "Members"]
 
 #: The members of an archive: a mapping of their names, or pairs of name and content.
-Members = Mapping[str, Any] | Iterable[tuple[str, Any]]
+Members = Mapping[str, Any] | Iterable[tuple[str, Any]] | AsyncIterable[tuple[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,15 @@ class Archive:
         members: Names and contents: rows, ``Rows``, a binary file, bytes or a text.
         encoding: The encoding of texts.
         expected: The number of rows of all members, or a callable that returns it.
+        time_zone: As for a ``Table``.
+        localize: As for a ``Table``.
     """
 
     members: Members
     encoding: str = "utf-8"
     expected: Expected = None
+    time_zone: tzinfo | None = None
+    localize: bool = False
 
     def __post_init__(self) -> None:
         """Check the arguments before anything is written.
@@ -52,24 +58,23 @@ class Archive:
     def write(self, attempt: store.Attempt, stream: IO[bytes]) -> None:
         """Write the members one after the other, and count their rows."""
         attempt.rows_expected = count_expected_rows(self.expected)
-        total: int | None = None
-        with zipped.Archive(stream) as archive:
-            for name, content in self._pairs():
-                rows = self._write_member(attempt, archive, name, content, before=total or 0)
-                if rows is not None:
-                    total = (total or 0) + rows
-        attempt.rows_written = total
+
+        def write_pairs(pairs: Iterable[tuple[str, Any]]) -> int | None:
+            total: int | None = None
+            with zipped.Archive(stream) as archive:
+                for name, content in pairs:
+                    rows = self._write_member(attempt, archive, name, content, before=total or 0)
+                    if rows is not None:
+                        total = (total or 0) + rows
+            return total
+
+        pairs = self.members.items() if isinstance(self.members, Mapping) else self.members
+        attempt.rows_written = read(pairs, write_pairs, max_items=1)
 
     def close(self) -> None:
         """Close a generator of pairs."""
         if isinstance(self.members, Generator):
             self.members.close()
-
-    def _pairs(self) -> Iterator[tuple[str, Any]]:
-        if isinstance(self.members, Mapping):
-            yield from self.members.items()
-        else:
-            yield from self.members
 
     def _write_member(
         self,
@@ -99,4 +104,11 @@ class Archive:
             return Copy(content)
         if not isinstance(content, Rows):
             content = Rows(content)
-        return Table(content.rows, content.encoding or self.encoding, content.header)
+        return Table(
+            content.rows,
+            content.encoding or self.encoding,
+            content.header,
+            labels=content.labels,
+            time_zone=self.time_zone,
+            localize=self.localize,
+        )

@@ -1,24 +1,28 @@
 """From the content of a download to a whole file in the storage."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from copy import copy
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from functools import partial
 from operator import itemgetter
 from typing import IO, Any, Final, Protocol, cast
 
 from django.core.files import File
 from django.db import Error as DatabaseFault
 from django.db import connections, transaction
-from django.db.models import QuerySet
+from django.db.models import DateTimeField, QuerySet
 from django.db.models.query import ValuesListIterable
 
 from async_downloads import db_csv, settings, store
 from async_downloads.building import limits, progress
+from async_downloads.building.columns import VERBOSE, SelectedColumns
+from async_downloads.building.sources import AsyncFile, check_file, pieces_of, read
 from async_downloads.files import storage
-from async_downloads.formats import Format, Options, csv, registry
-from async_downloads.formats.rows import Batches, check_header, is_flat
+from async_downloads.formats import Column, Format, Options, csv, registry
+from async_downloads.formats.rows import Batches, Converter, check_header, is_flat
 from async_downloads.utils.log import get_logger
 
 __all__ = [
@@ -129,7 +133,7 @@ class Copy:
         source: A binary file, opened for reading; rewound if it is seekable.
     """
 
-    source: IO[bytes]
+    source: IO[bytes] | AsyncFile
 
     def __post_init__(self) -> None:
         """Check the file before anything is written.
@@ -137,9 +141,7 @@ class Copy:
         Raises:
             TypeError: It is not opened for reading, or reads text.
         """
-        read = getattr(self.source, "read", None)
-        if not callable(read) or isinstance(read(0), str):
-            raise TypeError("file must be a binary file object, opened for reading.")
+        check_file(self.source)
 
     def name_for(self, requested: str) -> str:
         """Return the requested name: only the caller knows the format of the file."""
@@ -147,10 +149,12 @@ class Copy:
 
     def write(self, attempt: store.Attempt, stream: IO[bytes]) -> None:
         """Copy the file in pieces."""
-        if getattr(self.source, "seekable", lambda: False)():
-            self.source.seek(0)
-        for piece in attempt.with_heartbeats(iter(lambda: self.source.read(PIECE_SIZE), b"")):
-            stream.write(piece)
+
+        def copy_pieces(pieces: Iterable[bytes]) -> None:
+            for piece in attempt.with_heartbeats(pieces):
+                stream.write(piece)
+
+        read(pieces_of(self.source, PIECE_SIZE), copy_pieces, max_items=1)
 
     def close(self) -> None:
         """Leave the caller's file open."""
@@ -161,32 +165,50 @@ class Table:
     """Rows of cells.
 
     Attributes:
-        rows: An iterable, which is read once.
+        rows: An iterable or async iterable, which is read once.
         encoding: The encoding of text.
         header: A row before the others, which is not counted.
         expected: The number of rows, or a callable that returns it.
         format: The format to write; if left out, the one that the file name means.
         row_function: Makes the cells of each object in ``rows``, with progress. If left out,
             each object is a row; then a queryset reports progress, other iterables do not.
+        labels: Whether choices are written as their labels, by the fields of a queryset.
+        time_zone: The time zone to which times are converted; None to leave them.
+        localize: Whether text shows numbers and dates as the active language does.
+        columns: The columns of rows that a row function makes; their fields decide the types
+            of a format that has types.
     """
 
-    rows: Iterable[Any]
+    rows: Iterable[Any] | AsyncIterable[Any]
     encoding: str = "utf-8"
     header: Iterable[Any] | None = None
     expected: Expected = None
     format: Format | None = None
     row_function: Callable[[Any], Iterable[Any]] | None = None
+    labels: bool = False
+    time_zone: tzinfo | None = None
+    localize: bool = False
+    columns: Sequence[Column] = ()
 
     def __post_init__(self) -> None:
         """Check the arguments before anything is written.
 
         Raises:
             TypeError: ``expected`` is not an integer, or ``header`` is not a header.
-            ValueError: The encoding is unknown, or ``expected`` is below 0.
+            ValueError: The encoding is unknown, ``expected`` is below 0, or verbose names or
+                labels are wanted of other rows than those of a ``values()`` or
+                ``values_list()`` queryset.
         """
         csv.check_encoding(self.encoding)
         check_expected_rows(self.expected)
-        check_header(self.header)
+        if self.header != VERBOSE:
+            check_header(self.header)
+        if (self.labels or self.header == VERBOSE) and self._selected is None:
+            wanted = "labels=True" if self.labels else f"header={VERBOSE!r}"
+            raise ValueError(
+                f"{wanted} needs the rows of a values() or values_list() queryset, "
+                f"not {type(self.rows).__name__}."
+            )
 
     def name_for(self, requested: str) -> str:
         """Return the requested name, with the extension of the format if there is one."""
@@ -219,26 +241,20 @@ class Table:
             counts: Whether the rows are a queryset that must be counted, and all rows of
                 the download.
         """
-        chosen = self.format or registry.for_filename(name)
-        if self.format is None and (meant := registry.meant_by(name)):
-            logger.warning(
-                "The extension of %r means no format, so that the rows of download %s are CSV. "
-                "Is %s meant?",
-                *(name, attempt.download.download_key, meant),
+        chosen = self._format_of(name, attempt)
+        options = self._options(name, attempt)
+        labels = self._selected.labels if self.labels and self._selected else []
+        if chosen is registry.CSV and stream.seekable() and self._may_skip_rows(options):
+            write_rows = db_csv.writer_for(
+                self.rows, escape_formulas=options.escape_formulas, labels=labels
             )
-        header = None if self.header is None else list(self.header)
-        options = Options(name, header, self.encoding, bool(settings.ESCAPE_FORMULAS))
-        if (
-            chosen is registry.CSV
-            and settings.MAX_ROWS is None
-            and stream.seekable()
-            and self.row_function is None
-        ):
-            write_rows = db_csv.writer_for(self.rows, escape_formulas=options.escape_formulas)
             if write_rows is not None:
                 # Only the header and the byte order mark, if there are any.
                 chosen.write((), stream, options)
                 return self._write_by_database(write_rows, attempt, stream, before, counts=counts)
+        in_zone: dict[type, Converter] = {}
+        if self.time_zone is not None:
+            in_zone[datetime] = partial(_in_zone, self.time_zone)
 
         def report(rows: int, now: float) -> bool:
             if now < attempt.next_heartbeat:
@@ -246,21 +262,76 @@ class Table:
             attempt.report_rows(before + rows)
             return True
 
-        objects = self._open(attempt, counts=counts)
-        rows = self._rows_of(objects, attempt, before)
-        limited = limits.rows_within_limit(rows, header=header is not None)
-        try:
-            batches = Batches(limited, header, context=attempt.writing, report=report)
-            return chosen.write(batches, stream, options)
-        finally:
-            if isinstance(objects, Generator):
-                # The traceback of an error would keep it alive, and the cursor that it reads.
-                objects.close()
+        def write_items(items: Iterable[Any]) -> int:
+            objects = self._open(items, attempt, counts=counts)
+            rows = self._rows_of(objects, labels, attempt, before)
+            limited = limits.rows_within_limit(rows, header=options.header is not None)
+            try:
+                batches = Batches(
+                    limited,
+                    options.header,
+                    context=attempt.writing,
+                    report=report,
+                    adjust=in_zone,
+                )
+                return chosen.write(batches, stream, options)
+            finally:
+                if isinstance(objects, Generator):
+                    # The traceback of an error would keep it alive, and the cursor that it reads.
+                    objects.close()
+
+        return read(self.rows, write_items)
 
     def close(self) -> None:
         """Close a generator of rows."""
         if isinstance(self.rows, Generator):
             self.rows.close()
+
+    def _format_of(self, name: str, attempt: store.Attempt) -> Format:
+        """Return the format of a file of this name."""
+        if self.format is not None:
+            return self.format
+        if meant := registry.meant_by(name):
+            logger.warning(
+                "The extension of %r means no format, so that the rows of download %s are CSV. "
+                "Is %s meant?",
+                *(name, attempt.download.download_key, meant),
+            )
+        return registry.for_filename(name)
+
+    @property
+    def _selected(self) -> SelectedColumns | None:
+        """The columns of the rows, if a queryset selects them."""
+        return None if self.row_function else SelectedColumns.of(self.rows)
+
+    def _options(self, name: str, attempt: store.Attempt) -> Options:
+        """Return the options of the writer."""
+        selected, header = self._selected, self.header
+        if selected is not None and header == VERBOSE:
+            header = selected.headings
+        own = name == attempt.output.filename
+        return Options(
+            name,
+            None if header is None else list(header),
+            self.encoding,
+            bool(settings.ESCAPE_FORMULAS),
+            title=registry.split(attempt.download.name if own else name)[0],
+            creator=_owner_name(attempt),
+            columns=self.columns if selected is None else selected.columns(labelled=self.labels),
+            time_zone=self.time_zone,
+            localize=self.localize,
+        )
+
+    def _may_skip_rows(self, options: Options) -> bool:
+        """Return whether the database may make the file, without rows in this process."""
+        if settings.MAX_ROWS is not None or self._selected is None or self.localize:
+            return False
+        # In UTC, it prints times as they are.
+        alias = cast("QuerySet[Any]", self.rows).db
+        if self.time_zone is None or str(self.time_zone) == connections[alias].timezone_name:
+            return True
+        fields = [column.field for column in options.columns]
+        return not any(each is None or isinstance(each, DateTimeField) for each in fields)
 
     def _write_by_database(
         self,
@@ -302,16 +373,20 @@ class Table:
         except TypeError:
             return None
 
-    def _open(self, attempt: store.Attempt, *, counts: bool) -> Iterable[Any]:
+    def _open(self, rows: Iterable[Any], attempt: store.Attempt, *, counts: bool) -> Iterable[Any]:
         """Return the objects; those of a queryset are read in chunks, once it is counted."""
-        if not isinstance(self.rows, QuerySet):
-            return self.rows
+        if not isinstance(rows, QuerySet):
+            return rows
         if counts:
-            attempt.rows_expected = _count(self.rows)
-        return self.rows.iterator(chunk_size=CHUNK_SIZE)
+            attempt.rows_expected = _count(rows)
+        return rows.iterator(chunk_size=CHUNK_SIZE)
 
     def _rows_of(
-        self, objects: Iterable[Any], attempt: store.Attempt, before: int
+        self,
+        objects: Iterable[Any],
+        labels: Sequence[db_csv.Labels | None],
+        attempt: store.Attempt,
+        before: int,
     ) -> Iterable[Any]:
         """Return the rows for the objects, with progress if there is any."""
         rows = objects
@@ -328,7 +403,20 @@ class Table:
             # Django puts the columns by which a union is sorted into its rows.
             selected = len(self.rows.query.selected or ())
             rows = map(itemgetter(slice(selected or None)), objects)
+        if labels and self._selected:
+            rows = self._selected.labelled(rows, labels)
         return _with_progress(attempt, rows, before)
+
+
+def _in_zone(zone: tzinfo, moment: datetime) -> datetime:
+    """Return a moment in a time zone.
+
+    It is unchanged if it has no zone, or is at the end of the calendar.
+    """
+    try:
+        return moment if moment.tzinfo is None else moment.astimezone(zone)
+    except OverflowError:
+        return moment
 
 
 def _with_progress(attempt: store.Attempt, rows: Iterable[Any], before: int) -> Iterator[Any]:
@@ -381,3 +469,11 @@ def _count(rows: "QuerySet[Any]") -> int | None:
     except DatabaseFault as error:
         logger.warning("The rows of an export could not be counted: %s", error)
         return None
+
+
+def _owner_name(attempt: store.Attempt) -> str:
+    """Return the name of the owner; empty if the site's user model fails to give it."""
+    # The log has that failure already: the cache entry needs the name too.
+    with suppress(Exception):
+        return attempt.download.collection.owner.name
+    return ""

@@ -5,10 +5,12 @@ import threading
 import time
 from typing import Final
 
+from asgiref.sync import sync_to_async
+
 from async_downloads import store
 from async_downloads.store.attempt import first_index
 
-__all__ = ["forget", "update_percentage"]
+__all__ = ["aupdate_percentage", "forget", "update_percentage"]
 
 #: The number of downloads whose last step is remembered.
 MAX_REMEMBERED: Final = 16_384
@@ -63,6 +65,20 @@ def update_percentage(download_key: str, total: int, cur: int, resolution: int =
     # a step begins, or that it is the last.
     if (cur == begin or step == steps) if crowded else (step or last is not None):
         store.set_percentage(download_key, step * 100 // steps)
+
+
+async def aupdate_percentage(download_key: str, total: int, cur: int, resolution: int = 10) -> None:
+    """Do the same as ``update_percentage``, without blocking the event loop.
+
+    Between two steps it only reads a dictionary, in the thread of the event loop.
+    """
+    last = _steps.get(download_key)
+    if last is not None and last[2] <= cur < last[3] and last[0] == total and last[1] == resolution:
+        attempt = last[4]
+        if attempt is None or time.monotonic() < attempt.next_heartbeat:
+            return
+    if total > 0:
+        await sync_to_async(update_percentage)(download_key, total, cur, resolution)
 
 
 def forget(download_key: str) -> None:

@@ -1,4 +1,4 @@
-"""The URLs and contents of htmx and of the download centre's script.
+"""The URLs and contents of htmx and of the download centre's scripts.
 
 htmx comes with django-htmx. A site with ``django_htmx`` in INSTALLED_APPS serves it
 as a static file. For other sites, such as those that come from 0.6, a view sends it.
@@ -13,14 +13,13 @@ from django.apps import apps
 from django.templatetags.static import static
 from django.urls import reverse
 
-__all__ = ["SCRIPTS", "content", "etag", "url", "urls"]
+__all__ = ["SCRIPTS", "content", "etag", "url"]
 
 #: The app and the static file of each script, by the name in its URL.
 SCRIPTS: Final = {
     "async_downloads_centre.js": ("async_downloads", "js/async_downloads_centre.js"),
+    "async_downloads_list.js": ("async_downloads", "js/async_downloads_list.js"),
     "htmx-2.min.js": ("django_htmx", "django_htmx/htmx-2.min.js"),
-    "hx-ws-2.min.js": ("django_htmx", "django_htmx/ext/hx-ws-2.min.js"),
-    "hx-ws-4.min.js": ("django_htmx", "django_htmx/ext/hx-ws-4.min.js"),
 }
 
 
@@ -30,15 +29,6 @@ def url(name: str) -> str:
     if apps.is_installed(app):
         return static(path)
     return reverse("async_downloads:script", args=[name])
-
-
-def urls() -> dict[str, str]:
-    """Return the URLs of htmx and its extensions, by their names in the template context."""
-    return {
-        "htmx": url("htmx-2.min.js"),
-        "htmx_ws": url("hx-ws-2.min.js"),
-        "htmx4_ws": url("hx-ws-4.min.js"),
-    }
 
 
 @lru_cache(maxsize=16)

@@ -4,36 +4,59 @@ From poll to poll, only the items in progress change. Rendering the others again
 would be most of the cost of such a poll.
 """
 
+import os
+import re
 import secrets
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings as project_settings
-from django.template.context import Context
+from django.http import HttpRequest
+from django.template.backends.django import Template as BackendTemplate
+from django.template.base import Template
+from django.template.context import Context, make_context
+from django.template.loader import get_template
 from django.urls import get_script_prefix, get_urlconf
 from django.utils.html import conditional_escape
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import get_language
 
+from async_downloads import settings
 from async_downloads.models import Download
 
-__all__ = ["forget", "render_item"]
+__all__ = [
+    "forget",
+    "is_kept",
+    "remembered",
+    "remembered_with",
+    "render_frame",
+    "render_item",
+    "render_items",
+]
 
 TEMPLATE: Final = "async_downloads/download.html"
+LIST_TEMPLATE: Final = "async_downloads/downloads.html"
 
 #: Items to keep; a few kilobytes each.
 MAX_ITEMS: Final = 2000
 
-#: Placeholders for the CSRF token and the page to return to, which differ in each
-#: response. They are random, so that no download can have such a name.
-_TOKEN: Final = f"token-{secrets.token_hex(16)}"
-_PAGE: Final = f"page-{secrets.token_hex(16)}"
+#: Begins what stands for a value in markup that is kept. No text of a person has it.
+MARK: Final = secrets.token_hex(16)
 
-#: The path of the package's template.
-_PACKAGE_PATH: Final = str(Path(__file__).parents[1] / "templates" / TEMPLATE)
+#: Stands for the percentage of an item.
+PERCENTAGE: Final = f"{MARK}-percentage"
 
-_items: Final[dict[tuple[Any, ...], str]] = {}
+#: Finds what stands for the value of a slot.
+_MARKS: Final = re.compile(rf"{MARK}-(\w+)-")
+
+#: The folder of the package's templates.
+_FOLDER: Final = f"{Path(__file__).parents[1] / 'templates'}{os.sep}"
+
+_items: Final[dict[tuple[Any, ...], SafeString]] = {}
 
 
 def render_item(download: Download, context: Context) -> SafeString:
@@ -50,29 +73,111 @@ def render_item(download: Download, context: Context) -> SafeString:
     if engine is None:
         raise RuntimeError("Render an item of the list by the tag download_item in a template.")
     template = engine.get_template(TEMPLATE)
-    token, page = context.get("csrf_token"), context.get("page") or ""
-    if (
-        project_settings.DEBUG
-        or not token
-        or template.origin.name != _PACKAGE_PATH
-        or context.get("whole_page")
-    ):
+    if not is_kept(template.origin.name, TEMPLATE) or context.get("whole_page"):
         with context.push(download=download):
             return template.render(context)
-    key = (
-        *(*_shown(download), _instance(context)),
-        *(bool(page), context.autoescape, context.use_tz, context.use_l10n),
-    )
+    page = _page(getattr(context, "request", None))
+    page += (context.autoescape, context.use_tz, context.use_l10n)
+    return _render(download, page, lambda: (template, context))
+
+
+def render_items(downloads: Iterable[Download], request: HttpRequest) -> SafeString | None:
+    """Render the items of the list, with no template around them.
+
+    Args:
+        downloads: The downloads.
+        request: The request, for the context processors.
+
+    Returns:
+        The items; None if a template is not the package's, or ``DEBUG`` is on.
+    """
+    around = get_template(LIST_TEMPLATE)
+    if not isinstance(around, BackendTemplate) or not is_kept(
+        around.template.origin.name, LIST_TEMPLATE
+    ):
+        return None
+    engine = around.template.engine
+    template = engine.get_template(TEMPLATE)
+    if not is_kept(template.origin.name, TEMPLATE):
+        return None
+    page = (*_page(request), engine.autoescape, None, None)
+    with ExitStack() as stack:
+
+        @cache
+        def bound() -> tuple[Template, Context]:
+            # Context processors are called only if an item is not kept.
+            context: Any = make_context(None, request, autoescape=engine.autoescape)
+            stack.enter_context(context.render_context.push_state(around.template))
+            stack.enter_context(context.bind_template(around.template))
+            return template, context
+
+        return SafeString("".join(_render(download, page, bound) for download in downloads))
+
+
+def render_frame(
+    name: str, slots: Mapping[str, str], context: Mapping[str, Any], request: HttpRequest
+) -> SafeString:
+    """Render a template, of which most is the same from poll to poll.
+
+    Args:
+        name: An internal template of the package.
+        slots: The variables that differ. The template may ask whether they are empty.
+        context: Its other variables.
+        request: The request, for the context processors.
+    """
+    template = get_template(name)
+    if not isinstance(template, BackendTemplate) or not is_kept(
+        template.template.origin.name, name
+    ):
+        return SafeString(template.render({**context, **slots}, request))
+
+    def render(marks: Mapping[str, str]) -> SafeString:
+        return SafeString(template.render({**context, **marks}, request))
+
+    return remembered_with(slots, (name, *context.items(), *_page(request)), render)
+
+
+def remembered_with(
+    slots: Mapping[str, str], key: tuple[Any, ...], render: Callable[[dict[str, str]], SafeString]
+) -> SafeString:
+    """Return markup that was rendered before or is rendered now, with some values in it.
+
+    Args:
+        slots: The values by their names. The markup may depend on whether they are empty.
+        key: All else on which the markup depends.
+        render: Renders it with what stands for the values.
+    """
+    key += tuple(name for name, value in slots.items() if not value)
+
+    def with_marks() -> SafeString:
+        marks = {
+            name: SafeString(f"{MARK}-{name}-") if value else "" for name, value in slots.items()
+        }
+        return render(marks)
+
+    markup = remembered(key, with_marks)
+    return SafeString(_MARKS.sub(lambda mark: conditional_escape(slots[mark[1]]), markup))
+
+
+def remembered(key: tuple[Any, ...], render: Callable[[], SafeString]) -> SafeString:
+    """Return markup that was rendered before, or render it.
+
+    Args:
+        key: All on which the markup depends.
+        render: Renders it.
+    """
     markup = _items.get(key)
     if markup is None:
-        with context.push(download=download, csrf_token=_TOKEN, page=page and _PAGE):
-            markup = template.render(context)
+        markup = render()
         if len(_items) >= MAX_ITEMS:
             _items.clear()
         _items[key] = markup
-    markup = markup.replace(_TOKEN, conditional_escape(str(token)))
-    # The template has escaped every text of a person.
-    return mark_safe(markup.replace(_PAGE, conditional_escape(page)))  # noqa: S308
+    return markup
+
+
+def is_kept(path: str, name: str) -> bool:
+    """Return whether a file is the package's template of this name, and is not reloaded."""
+    return not project_settings.DEBUG and path == f"{_FOLDER}{name}"
 
 
 def forget(**_: Any) -> None:
@@ -80,32 +185,82 @@ def forget(**_: Any) -> None:
     _items.clear()
 
 
+def _render(
+    download: Download, page: tuple[Any, ...], bound: Callable[[], tuple[Template, Context]]
+) -> SafeString:
+    """Render an item, unless it is kept.
+
+    Args:
+        download: The download.
+        page: All else on which the item depends.
+        bound: Returns the template and the context.
+    """
+
+    def render() -> SafeString:
+        template, context = bound()
+        with context.push(download=download):
+            return template.render(context)
+
+    shown = _shown(download)
+    percentage = download.percentage
+    if not (download.unfinished and percentage):
+        return remembered((*shown, download.heard_at, percentage, page), render)
+    # Nothing else changes from poll to poll.
+    download.percentage = PERCENTAGE
+    try:
+        markup = remembered((*shown, page), render)
+    finally:
+        download.percentage = percentage
+    return SafeString(markup.replace(PERCENTAGE, str(percentage)))
+
+
 def _shown(download: Download) -> tuple[Any, ...]:
-    """Return every value on which the package's template depends."""
+    """Return every value on which the package's template depends, but for the percentage.
+
+    For one that is complete or has failed, those that no write changes without a heartbeat, which
+    comes with them.
+    """
+    until_text = download.menu_until_text
     return (
         download.pk,
         download.name,
+        download.filename,
         download.filepath,
-        download.timestamp,
         download.state,
-        download.stalled,
-        download.started_at is None,
-        download.percentage,
-        download.size,
-        download.rows_written,
-        download.rows_expected,
         download.errors,
-        download.css_class,
+        download.timestamp,
+        download.started_at,
+        download.finished_at,
+        download.fetch_count,
+        download.stalled,
+        bool(download.task),
+        download.rescuable,
+        download.ahead_text if download.ahead else "",
+        download.served,
+        download.time_left if download.expected_at else "",
+        until_text,
+        # The moment stands behind the text.
+        until_text and download.expires_at,
+        download.held,
+        str(download.team or ""),
+        download.read_only,
+    )
+
+
+def _page(request: Any) -> tuple[Any, ...]:
+    """Return all that an item depends on beside the download."""
+    return (
+        settings.CSS_CLASS,
         get_language(),
         get_current_timezone_name(),
         get_script_prefix(),
         get_urlconf(),
+        _instance(request),
     )
 
 
-def _instance(context: Context) -> object:
+def _instance(request: Any) -> object:
     """Return the application instance of the URLs on this page, as Django's ``url`` tag does."""
-    request: Any = getattr(context, "request", None)
     if hasattr(request, "current_app"):
         return request.current_app
     return getattr(getattr(request, "resolver_match", None), "namespace", None)

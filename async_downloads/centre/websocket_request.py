@@ -4,7 +4,7 @@ It has headers and cookies, but Django's middleware has not processed it.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, Final
@@ -18,7 +18,7 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.urls import get_script_prefix, set_script_prefix
 from django.utils.translation import get_language_from_request, get_supported_language_variant
 
-__all__ = ["below_prefix", "is_same_site", "language_of", "request_of"]
+__all__ = ["below_prefix", "is_same_site", "key_of", "language_of", "request_of"]
 
 _SCHEMES: Final = {"ws": "http", "wss": "https"}
 
@@ -50,6 +50,14 @@ def _host_of(origin: str) -> str:
         return urlsplit(origin).hostname or ""
     except ValueError:
         return ""
+
+
+def key_of(scope: Mapping[str, Any]) -> Hashable:
+    """Return all of the handshake that differs if its request does."""
+    parts = ("scheme", "server", "root_path", "path", "query_string")
+    # Each connection has a key of its own, which says nothing.
+    headers = [pair for pair in scope.get("headers", ()) if pair[0] != b"sec-websocket-key"]
+    return repr(([scope.get(part) for part in parts], headers))
 
 
 def request_of(scope: Mapping[str, Any]) -> HttpRequest:

@@ -8,14 +8,17 @@ from django.conf import settings as project_settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 
-from async_downloads import permissions, settings
+from async_downloads import settings
 from async_downloads.executors import django_q_schedule
+from async_downloads.models.lifetime import MAX_SECONDS
+from async_downloads.utils.site_functions import site_function
 
-__all__ = ["check_may_fetch", "check_names", "check_settings"]
+__all__ = ["check_lifetimes", "check_names", "check_settings", "check_site_functions"]
 
 #: Settings that are numbers above 0, and whether they may be None as well.
 NUMBERS: Final = {
     "TIMEOUT": True,
+    "MAX_LIFETIME": True,
     "STALLED_AFTER": False,
     "MAX_ATTEMPTS": False,
     "IN_MEMORY_MAX_SIZE_BYTES": False,
@@ -23,28 +26,60 @@ NUMBERS: Final = {
     "MAX_BYTES": True,
     "MAX_ROWS": True,
     "DATABASE_WAIT": False,
+    "STUCK_AFTER": True,
+    "JSON_LIMIT": False,
+    "NOTIFY_AFTER": True,
 }
 
 #: Those of them that are integers.
-INTEGERS: Final = {"MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS"}
+INTEGERS: Final = {"MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS", "JSON_LIMIT"}
 
 #: Those of them that may be 0 as well.
 FROM_ZERO: Final = {"DATABASE_WAIT"}
 
 #: Those of them that are seconds, and their maximum, which keeps dates representable.
-SECONDS: Final = {"TIMEOUT", "STALLED_AFTER", "DATABASE_WAIT"}
-MAX_SECONDS: Final = 100 * 365 * 24 * 60 * 60
+SECONDS: Final = {
+    *("TIMEOUT", "MAX_LIFETIME", "STALLED_AFTER", "DATABASE_WAIT", "STUCK_AFTER"),
+    "NOTIFY_AFTER",
+}
+
+#: Settings that name a function of the site, with the check and what the site has to know.
+SITE_FUNCTIONS: Final = {
+    "MAY_FETCH": (
+        "async_downloads.E006",
+        "takes a user and a download, such as "
+        '"shop.rights.may_fetch". Until it is, every file is refused.',
+    ),
+    "MAY_START": (
+        "async_downloads.E013",
+        "takes a user and a download, such as "
+        '"shop.rights.may_start". Until it is, every further attempt is refused.',
+    ),
+    "AUDIT_ADDRESS": (
+        "async_downloads.E020",
+        'takes a request and returns a text, such as "async_downloads.audit.remote_network". '
+        "Until it is, every file is refused.",
+    ),
+    "MEMBERS": (
+        "async_downloads.E024",
+        "takes a user and returns an iterable of teams, such as "
+        '"shop.rights.teams_of". Until it is, there are no teams.',
+    ),
+}
 
 
 def check_settings(**_: Any) -> Iterator[CheckMessage]:
-    """E001 to E004 and E010: values that cannot work."""
+    """E001 to E004, E010 and E014: values that cannot work."""
     for name, hint, check_id in _wrong_settings():
         yield Error(
             f"ASYNC_DOWNLOADS_{name} is {getattr(settings, name)!r}.", hint=hint, id=check_id
         )
-    problem = django_q_schedule.problem()
-    if problem is not None:
-        yield Error(*problem, id="async_downloads.E010")
+    for problem, check_id in (
+        (django_q_schedule.cleanup_problem(), "async_downloads.E010"),
+        (django_q_schedule.rescue_problem(), "async_downloads.E014"),
+    ):
+        if problem is not None:
+            yield Error(*problem, id=check_id)
 
 
 def _wrong_settings() -> Iterator[tuple[str, str, str]]:
@@ -85,6 +120,20 @@ def _is_enough(name: str, value: object, *, integer: bool) -> bool:
     return isinstance(value, (int, float)) and (value > 0 or (value == 0 and name in FROM_ZERO))
 
 
+def check_lifetimes(**_: Any) -> Iterator[CheckMessage]:
+    """W016: a ``MAX_LIFETIME`` that lets no owner keep a download for longer."""
+    timeout: Any = settings.TIMEOUT
+    limit: Any = settings.MAX_LIFETIME
+    numbers = all(_is_enough("", value, integer=False) for value in (timeout, limit))
+    if numbers and limit <= timeout:
+        yield CheckWarning(
+            f"ASYNC_DOWNLOADS_MAX_LIFETIME is {limit!r}, and ASYNC_DOWNLOADS_TIMEOUT is "
+            f"{timeout!r}, so a download with this time-out cannot be kept for longer.",
+            hint="Set MAX_LIFETIME above TIMEOUT. Both are seconds after the end of a download.",
+            id="async_downloads.W016",
+        )
+
+
 def check_names(**_: Any) -> Iterator[CheckMessage]:
     """W009: an unknown setting, such as a misspelt one."""
     for name in settings.unknown_names():
@@ -101,16 +150,17 @@ def _nearest(name: str) -> str:
     return f"Did you mean {near[0]}?" if near else f"The settings are: {', '.join(known)}."
 
 
-def check_may_fetch(**_: Any) -> Iterator[CheckMessage]:
-    """E006: a ``MAY_FETCH`` that cannot be imported or called."""
-    if not settings.MAY_FETCH:
-        return
-    try:
-        permissions.site_function()
-    except Exception as error:  # noqa: BLE001 (an import runs the site's own code)
-        yield Error(
-            f"ASYNC_DOWNLOADS_MAY_FETCH is {settings.MAY_FETCH!r}: {error}",
-            hint="It must be the dotted path of a function that takes a user and a download, "
-            'such as "shop.rights.may_fetch". Until it is, every file is refused.',
-            id="async_downloads.E006",
-        )
+def check_site_functions(**_: Any) -> Iterator[CheckMessage]:
+    """E006, E013, E020 and E024: a function of the site that cannot be imported or called."""
+    for name, (check_id, function) in SITE_FUNCTIONS.items():
+        path = getattr(settings, name)
+        if not path:
+            continue
+        try:
+            site_function(name)
+        except Exception as error:  # noqa: BLE001 (an import runs the site's own code)
+            yield Error(
+                f"ASYNC_DOWNLOADS_{name} is {path!r}: {error}",
+                hint=f"It must be the dotted path of a function that {function}",
+                id=check_id,
+            )

@@ -1,7 +1,6 @@
 """From a queryset to the statement that Django runs for its rows."""
 
-from collections.abc import Callable
-from copy import copy
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from django.core.exceptions import EmptyResultSet
@@ -15,7 +14,8 @@ from django.db.models.query import (
 from django.db.models.sql import Query
 
 from async_downloads.db_csv import mysql, postgresql, sqlite
-from async_downloads.db_csv.dialect import Statement, WriteRows
+from async_downloads.db_csv.dialect import Labels, Statement, WriteRows
+from async_downloads.db_csv.selection import compiler_of
 
 __all__ = ["writer_for"]
 
@@ -32,7 +32,9 @@ _DIALECTS: Final[dict[str, Callable[[Statement, bool], WriteRows | None]]] = {
 }
 
 
-def writer_for(queryset: object, *, escape_formulas: bool = False) -> WriteRows | None:
+def writer_for(
+    queryset: object, *, escape_formulas: bool = False, labels: Sequence[Labels | None] = ()
+) -> WriteRows | None:
     """Return a function that writes a ``values_list()`` queryset, if its database can make the CSV.
 
     The statement is the one that Django would run, and is not changed: at most it
@@ -42,6 +44,7 @@ def writer_for(queryset: object, *, escape_formulas: bool = False) -> WriteRows 
         queryset: Any object. None is returned for all but a ``values_list()`` queryset.
         escape_formulas: Whether text that a spreadsheet would take for a formula
             gets an apostrophe in front.
+        labels: The labels of each column's values, by value; None for a column without any.
 
     Returns:
         None unless the bytes are known to be those of the row path, cell by cell.
@@ -52,11 +55,7 @@ def writer_for(queryset: object, *, escape_formulas: bool = False) -> WriteRows 
     if connection.vendor not in _DIALECTS:
         return None
     connection.ensure_connection()
-    # Compiling changes some queries, which would select more the next time.
-    query = queryset.query.clone()
-    # A clone shares this list with the original.
-    query.selected = copy(query.selected)
-    compiler = query.get_compiler(queryset.db)
+    compiler = compiler_of(queryset)
     try:
         sql, params = compiler.as_sql()
     except EmptyResultSet:
@@ -79,6 +78,7 @@ def writer_for(queryset: object, *, escape_formulas: bool = False) -> WriteRows 
         cells,
         sorts_by_more=compiler.has_extra_select,
         is_combined=bool(queryset.query.combinator),
+        labels=labels or [None] * len(cells),
     )
     return _DIALECTS[connection.vendor](statement, escape_formulas)
 

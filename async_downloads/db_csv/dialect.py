@@ -1,13 +1,16 @@
 """Types that the modules of the databases share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final, Protocol
 
-__all__ = ["PLAIN_PLACES", "Report", "Statement", "WriteRows"]
+__all__ = ["PLAIN_PLACES", "Labels", "Report", "Statement", "WriteRows"]
 
 #: Python prints a decimal number with up to so many places without an exponent.
 PLAIN_PLACES: Final = 6
+
+#: Labels that replace values, such as those of choices.
+Labels = Mapping[Any, str]
 
 #: Takes the number of rows that are written so far. An exception in it ends the writing and
 #: leaves the connection fit for use. It may make queries, on any database.
@@ -43,6 +46,7 @@ class Statement:
         sorts_by_more: Whether it sorts by further columns, which it selects behind those
             of the cells, and which are in no row.
         is_combined: Whether it is a union, an intersection or a difference.
+        labels: For each cell, the labels of its column's values; None if they have none.
     """
 
     connection: Any
@@ -51,6 +55,7 @@ class Statement:
     cells: Sequence[tuple[Any, Sequence[Callable[..., Any]]]]
     sorts_by_more: bool
     is_combined: bool
+    labels: Sequence[Labels | None]
 
     @property
     def expressions(self) -> list[Any]:

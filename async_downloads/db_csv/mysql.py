@@ -9,7 +9,7 @@ from functools import partial
 from typing import IO, Any, Final
 
 from async_downloads.db_csv import output
-from async_downloads.db_csv.dialect import PLAIN_PLACES, Report, Statement, WriteRows
+from async_downloads.db_csv.dialect import PLAIN_PLACES, Labels, Report, Statement, WriteRows
 
 __all__ = ["writer_for"]
 
@@ -92,7 +92,11 @@ def _row_converter(
         column, flags = columns[number], cursor.description_flags[number]
         parse = parsers.get(column[1])
         convert = partial(_converted, parse, converters, expression, statement.connection)
-        step = _step(statement.connection, column, flags, converters, parse, convert)
+        labels = statement.labels[number]
+        if labels is None:
+            step = _step(statement.connection, column, flags, converters, parse, convert)
+        else:
+            step = partial(_label, labels, convert if parse or converters else None)
         if step is not None:
             steps.append((number, step))
     if not steps and len(columns) == width:
@@ -124,6 +128,13 @@ def _step(
     if in_utc and list(converters) == [connection.ops.convert_datetimefield_value]:
         return partial(_moment, convert, "+00:00")
     return convert
+
+
+def _label(labels: Labels, convert: Callable[[Any], Any] | None, value: Any) -> Any:
+    """Return the label of a value, or the value if it has none."""
+    if convert is not None:
+        value = convert(value)
+    return labels.get(value, value)
 
 
 def _constants(connection: Any) -> tuple[Any, Any]:

@@ -14,8 +14,10 @@ from typing import IO, Any, Final
 from django.db import transaction
 
 from async_downloads.db_csv import output
-from async_downloads.db_csv.dialect import PLAIN_PLACES, Report, Statement, WriteRows
-from async_downloads.formats.csv import FORMULA_STARTS, SEPARATORS
+from async_downloads.db_csv.column_types import Kind
+from async_downloads.db_csv.dialect import PLAIN_PLACES, Labels, Report, Statement, WriteRows
+from async_downloads.db_csv.labels import known_labels
+from async_downloads.formats.csv import BEFORE_FORMULAS, FORMULA_STARTS, SEPARATORS
 
 __all__ = ["writer_for"]
 
@@ -26,6 +28,14 @@ _INTEGERS: Final = {21, 23, 20}
 
 #: Integers, uuid, inet and cidr: COPY prints the same text as Python.
 _AS_THEY_ARE: Final = {*_INTEGERS, 2950, 869, 650}
+
+#: Types whose values can have labels.
+_LABELLED: Final = {
+    _BOOL: Kind.BOOLEAN,
+    _TEXT: Kind.TEXT,
+    _VARCHAR: Kind.TEXT,
+    **dict.fromkeys(_INTEGERS, Kind.INTEGER),
+}
 
 #: Fails as the driver does, which cannot represent such a value.
 _BEYOND: Final = "('beyond the years that Python knows: ' || {0}::text)::integer::text"
@@ -96,7 +106,14 @@ def writer_for(statement: Statement, escape_formulas: bool) -> WriteRows | None:
         return None
     cursor, columns = statement.describe()
     cells = [
-        _cell(cursor, column, number, *statement.cells[number], escape_formulas)
+        _labelled(
+            connection,
+            column.type_code,
+            f"c{number}",
+            _cell(cursor, column, number, *statement.cells[number], escape_formulas),
+            statement.labels[number],
+            escape_formulas,
+        )
         for number, column in enumerate(columns[: len(statement.cells)])
     ]
     if not cells or None in cells:
@@ -193,6 +210,36 @@ def _converted(
             f" WHEN {sql} IS NOT NULL THEN {_BEYOND.format(sql)} END"
         )
     return _SMALL_NUMBER.format(sql) if kind == "DecimalField" and oid == _NUMERIC else None
+
+
+def _labelled(
+    connection: Any,
+    oid: int,
+    sql: str,
+    cell: str | None,
+    labels: Labels | None,
+    escape_formulas: bool,
+) -> str | None:
+    """Return an expression for a cell's text, or for its label if it has one."""
+    if cell is None or labels is None:
+        return cell
+    known = known_labels(labels, _LABELLED.get(oid))
+    if known is None:
+        return None
+
+    def literal(value: Any) -> str:
+        return str(connection.ops.compose_sql("%s", [value])).replace("%", "%%")
+
+    whens = []
+    for value, label in known.items():
+        text = BEFORE_FORMULAS.sub("'", label) if escape_formulas else label
+        if value is None:
+            found = f"{sql} IS NULL"
+        else:
+            compared = f'{sql} COLLATE "C"' if isinstance(value, str) else sql
+            found = f"{compared} = {literal(value)}"
+        whens.append(f"WHEN {found} THEN {literal(text) if text else 'NULL'}")
+    return f"CASE {' '.join(whens)} ELSE ({cell})::text END" if whens else cell
 
 
 def _number(column: Any, sql: str) -> str:

@@ -18,7 +18,8 @@ from django.db.models.expressions import Col
 
 from async_downloads.db_csv import output
 from async_downloads.db_csv.column_types import Column, Kind, column_of
-from async_downloads.db_csv.dialect import PLAIN_PLACES, Report, Statement, WriteRows
+from async_downloads.db_csv.dialect import PLAIN_PLACES, Labels, Report, Statement, WriteRows
+from async_downloads.db_csv.labels import known_labels
 from async_downloads.formats.csv import FORMULA_STARTS, SEPARATORS, line
 
 __all__ = ["writer_for"]
@@ -53,7 +54,13 @@ def writer_for(statement: Statement, escape_formulas: bool) -> WriteRows | None:
     if not selected:
         return None
     function = f"async_downloads_cell_{next(_numbers)}"
-    row = _Row(statement.connection, function, escape_formulas).of(columns)
+    labels = [
+        None if each is None else known_labels(each, column.kind)
+        for each, column in zip(statement.labels, columns, strict=True)
+    ]
+    if any(each and known is None for each, known in zip(statement.labels, labels, strict=True)):
+        return None
+    row = _Row(statement.connection, function, escape_formulas).of(columns, labels)
     names = ", ".join(f"c{number}" for number in range(len(selected)))
     # SQLite refuses it if there are more columns, or fewer, than names.
     sql = f"WITH async_downloads_rows ({names}) AS ({statement.sql}) SELECT {row} FROM async_downloads_rows"  # noqa: E501, S608
@@ -121,13 +128,33 @@ class _Row:
     function: str
     escape_formulas: bool
 
-    def of(self, columns: Sequence[Column]) -> str:
-        """Return the expression."""
-        cells = [self._cell(column, f"c{number}", number) for number, column in enumerate(columns)]
+    def of(self, columns: Sequence[Column], labels: Sequence[Labels | None]) -> str:
+        """Return the expression, given the columns and the labels of their values."""
+        cells = [
+            self._labelled(f"c{number}", self._cell(column, f"c{number}", number), labels[number])
+            for number, column in enumerate(columns)
+        ]
         if len(cells) == 1:
             # A reader would skip an empty line.
             return f"coalesce(nullif({cells[0]}, ''), '\"\"') || char(10)"
         return " || ',' || ".join(f"({cell})" for cell in cells) + " || char(10)"
+
+    def _labelled(self, sql: str, cell: str, labels: Labels | None) -> str:
+        """Return an expression for a cell's text, or for its label if it has one."""
+        if not labels:
+            return cell
+        whens = []
+        for value, label in labels.items():
+            if value is None:
+                known = f"{sql} IS NULL"
+            elif isinstance(value, str):
+                # The sign keeps SQLite from comparing the text with a number.
+                known = f"+{sql} = {_literal(value)} COLLATE BINARY"
+            else:
+                known = f"typeof({sql}) = 'integer' AND {sql} = {int(value)}"
+            text = _printed(label, escape_formulas=self.escape_formulas)
+            whens.append(f"WHEN {known} THEN {_literal(text)}")
+        return f"CASE {' '.join(whens)} ELSE {cell} END"
 
     def _cell(self, column: Column, sql: str, number: int) -> str:
         """Return an expression for a cell's text, with its quotes."""
@@ -203,6 +230,17 @@ class _Row:
         return f"WHEN {known} AND (length({sql}) = {size} OR {fraction}) THEN {sql}{offset}"
 
 
+def _literal(text: str) -> str:
+    """Return a text for a statement that has parameters."""
+    return "'" + text.replace("'", "''").replace("%", "%%") + "'"
+
+
+def _printed(value: Any, *, escape_formulas: bool) -> str:
+    """Return the text of a cell, with its quotes."""
+    # Beside another cell, as empty text that is alone in its row is quoted.
+    return line([value, 0], escape_formulas=escape_formulas)[: -len(",0\n")]
+
+
 def _signs(signs: Iterable[str]) -> str:
     """Return signs for the brackets of a pattern, with the hyphen last: elsewhere it is a range."""
     return "".join(sorted(signs, key=lambda sign: (sign == "-", sign)))
@@ -253,8 +291,10 @@ def _write(
     def cell(number: int, value: Any) -> str:
         try:
             value = _converted(statement, columns[number], number, value)
-            # Beside another cell, as empty text that is alone in its row is quoted.
-            return line([value, 0], escape_formulas=escape_formulas)[: -len(",0\n")]
+            labels = statement.labels[number]
+            if labels is not None:
+                value = labels.get(value, value)
+            return _printed(value, escape_formulas=escape_formulas)
         except Exception as error:
             raised.append(error)
             raise

@@ -1,7 +1,9 @@
 """How a task gets to a worker, which depends on what the task is."""
 
+import inspect
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from traceback import walk_tb
 from typing import Any, Final
 
@@ -11,7 +13,16 @@ from async_downloads.executors import django_q
 from async_downloads.executors.runner import check_function
 from async_downloads.executors.threads import ThreadTask
 
-__all__ = ["Enqueue", "check_arguments", "enqueuer_for", "failure_of", "has_run"]
+__all__ = [
+    "Enqueue",
+    "batch_for",
+    "check_arguments",
+    "dotted_path",
+    "enqueuer_for",
+    "failure_of",
+    "has_parameter",
+    "has_run",
+]
 
 #: Takes the arguments of a task, and puts the task on its queue.
 Enqueue = Callable[..., object]
@@ -33,7 +44,7 @@ def enqueuer_for(task: Any) -> Enqueue:
     Raises:
         ImproperlyConfigured: django-q2 would have to run it, and is not installed.
         ImportError: The dotted path cannot be imported.
-        TypeError: It is not a task, or it is a coroutine or generator function.
+        TypeError: It is not a task, or it is a generator function.
         ValueError: A worker could not import the function by its name.
     """
     target = _imported(task)
@@ -50,6 +61,17 @@ def enqueuer_for(task: Any) -> Enqueue:
     if function is not target:
         raise ValueError(f"{path} is not the function that was given; pass its dotted path.")
     return enqueue
+
+
+def batch_for(task: Any) -> AbstractContextManager[Any]:
+    """Return a context in which a task is queued many times, in one transaction if it can be.
+
+    Args:
+        task: The task, or its dotted path, as for ``enqueuer_for``.
+    """
+    target = _imported(task)
+    is_queued_elsewhere = _method(target, "delay") or _method(target, "enqueue")
+    return nullcontext() if is_queued_elsewhere else django_q.batch()
 
 
 def check_arguments(task: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -74,6 +96,43 @@ def check_arguments(task: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any])
         django_q.check(args, kwargs)
 
 
+def dotted_path(task: Any) -> str:
+    """Return the dotted path by which this very task can be queued later.
+
+    Args:
+        task: The task, or its dotted path.
+
+    Returns:
+        An empty text if there is none: the options of a variant of a task, such as its
+        queue, are not in any module.
+    """
+    if isinstance(task, str):
+        return task
+    target = _behind_proxy(task)
+    names = (getattr(target, name, "") for name in ("__module__", "__qualname__"))
+    # A Django task is not a function.
+    path = getattr(target, "module_path", None) or ".".join(map(str, names))
+    try:
+        return path if _behind_proxy(import_string(path)) is target else ""
+    except ImportError:
+        return ""
+
+
+def has_parameter(task: Any, name: str) -> bool:
+    """Return whether a task declares a parameter of this name.
+
+    Args:
+        task: The task, or its dotted path.
+        name: The name.
+    """
+    with suppress(ImportError, TypeError, ValueError):
+        target = _behind_proxy(_imported(task))
+        # The function of a Celery task is ``run``, that of a Django task is ``func``.
+        function = getattr(target, "run", None) or getattr(target, "func", target)
+        return name in inspect.signature(function).parameters
+    return False
+
+
 def has_run(task: Any, error: BaseException) -> bool:
     """Return whether an error that a queue has raised is the task's own.
 
@@ -83,7 +142,10 @@ def has_run(task: Any, error: BaseException) -> bool:
         task: The task, or its dotted path.
         error: The error that the queue has raised.
     """
-    target = _imported(task)
+    try:
+        target = _imported(task)
+    except ImportError:
+        return False
     # The function of a Celery task is ``run``, that of a Django task is ``func``.
     codes = {getattr(getattr(target, name, target), "__code__", None) for name in ("run", "func")}
     return not codes.isdisjoint({frame.f_code for frame, _ in walk_tb(error.__traceback__)})
@@ -107,6 +169,12 @@ def failure_of(result: Any) -> tuple[Any, str]:
 
 def _imported(task: Any) -> Any:
     return import_string(task) if isinstance(task, str) else task
+
+
+def _behind_proxy(task: Any) -> Any:
+    """Return the object behind a proxy, which a decorator of Celery leaves in a module."""
+    get: Callable[[], Any] | None = getattr(task, "_get_current_object", None)
+    return task if get is None else get()
 
 
 def _method(task: Any, name: str) -> Enqueue | None:

@@ -2,13 +2,15 @@
 
 import pickle
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Final
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
 
-__all__ = ["RUNNER_PATH", "check", "enqueue", "enqueuer"]
+__all__ = ["RUNNER_PATH", "batch", "check", "enqueue", "enqueuer"]
 
 #: A django-q2 worker calls this function, which imports the task by its path and runs it.
 RUNNER_PATH: Final = "async_downloads.tasks.run_task"
@@ -44,6 +46,18 @@ def enqueue(path: str, download_key: str, /, *args: Any, **kwargs: Any) -> None:
 
     # As two values, so that no keyword argument is taken for an option of the queue.
     async_task(RUNNER_PATH, path, download_key, args, kwargs, q_options={"group": path[-100:]})
+
+
+def batch() -> AbstractContextManager[Any]:
+    """Return a context in which tasks are queued together or, after an exception, not at all.
+
+    A queue in a table gets them in one transaction, instead of one commit for each. Others get
+    them one after the other.
+    """
+    from django_q.conf import Conf
+
+    # An eager queue would run the tasks inside the transaction.
+    return nullcontext() if Conf.SYNC or not Conf.ORM else transaction.atomic(using=Conf.ORM)
 
 
 def check(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

@@ -1,33 +1,35 @@
 """Run the body of a task, and record its end whatever it is."""
 
+import asyncio
 import inspect
+import threading
 from collections.abc import Callable
+from functools import partial
 
 from django.utils.translation import gettext_noop
 
 from async_downloads import store
 from async_downloads.exceptions import DownloadCancelled, DownloadError
+from async_downloads.utils import coroutines
 from async_downloads.utils.log import get_logger
 
-__all__ = ["check_function", "supervise"]
+__all__ = ["asupervise", "check_function", "supervise"]
 
 logger = get_logger(__name__)
+
+
+class _CoroutineCancelledError(RuntimeError):
+    """The coroutine of a task was cancelled."""
 
 
 def check_function(function: object) -> None:
     """Check that a call runs the body of a function.
 
     Raises:
-        TypeError: It is a coroutine or generator function.
+        TypeError: It is a generator function.
     """
-    if (
-        inspect.iscoroutinefunction(function)
-        or inspect.isgeneratorfunction(function)
-        or inspect.isasyncgenfunction(function)
-    ):
-        raise TypeError(
-            f"{function!r} would only make a coroutine or a generator, which would not run."
-        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{function!r} would only make a generator, which would not run.")
 
 
 def supervise(download_key: str, body: Callable[[], object], *, makes_file: bool) -> None:
@@ -44,7 +46,7 @@ def supervise(download_key: str, body: Callable[[], object], *, makes_file: bool
 
     Args:
         download_key: The key of the download.
-        body: Builds the file.
+        body: Builds the file. A coroutine that it returns is run to its end.
         makes_file: Whether a body that ends well without a file has failed; otherwise
             the download waits for the attempt that may build it.
 
@@ -52,8 +54,9 @@ def supervise(download_key: str, body: Callable[[], object], *, makes_file: bool
         DownloadBusy: Another attempt at the same download is alive.
         DownloadUnavailable: The database was away for so long that neither the claim nor
             the end could be recorded.
-        RuntimeError: The body called ``sys.exit``, which would end the worker.
-        TypeError: The body has only made a coroutine or a generator.
+        RuntimeError: The body called ``sys.exit``, which would end the worker, or it is a
+            coroutine that was cancelled.
+        TypeError: The body has only made a generator.
     """
     attempt = store.join(download_key, any_thread=False) or store.claim(download_key)
     while attempt is not None:
@@ -63,11 +66,37 @@ def supervise(download_key: str, body: Callable[[], object], *, makes_file: bool
         attempt = store.claim(download_key, superseded=True) if attempt.superseded else None
 
 
+async def asupervise(download_key: str, body: Callable[[], object]) -> None:
+    """Do the same as ``supervise`` for a body that must make a file, on an event loop.
+
+    A coroutine that the body returns runs on this event loop, and all else in a new thread.
+
+    Args:
+        download_key: The key of the download.
+        body: Builds the file.
+
+    Raises:
+        BaseException: As for ``supervise``.
+    """
+    cancelled = threading.Event()
+
+    def body_unless_cancelled() -> object:
+        if cancelled.is_set():
+            raise asyncio.CancelledError
+        return body()
+
+    work = partial(supervise, download_key, body_unless_cancelled, makes_file=True)
+    try:
+        await coroutines.in_new_thread(work, cancelled)
+    except _CoroutineCancelledError as error:
+        raise asyncio.CancelledError from error
+
+
 def _run(attempt: store.Attempt, body: Callable[[], object], *, makes_file: bool) -> None:
     attempt.runs_task = True
     try:
         with attempt:
-            _check_result(body())
+            _run_body(body)
         _conclude(attempt, makes_file=makes_file)
     except DownloadCancelled:
         logger.info("Download %s was cancelled", attempt.download.download_key)
@@ -79,6 +108,9 @@ def _run(attempt: store.Attempt, body: Callable[[], object], *, makes_file: bool
             # The queue waits for this exception, which it raised for a time-out.
             raise
         raise RuntimeError(f"The task called sys.exit({error.code!r}).") from error
+    except asyncio.CancelledError as error:
+        # A worker expects an ``Exception``.
+        raise _CoroutineCancelledError("The coroutine of the task was cancelled.") from error
 
 
 def _conclude(attempt: store.Attempt, *, makes_file: bool) -> None:
@@ -91,12 +123,17 @@ def _conclude(attempt: store.Attempt, *, makes_file: bool) -> None:
         attempt.release()
 
 
-def _check_result(result: object) -> None:
-    if inspect.iscoroutine(result) or inspect.isgenerator(result):
-        result.close()
-    elif not inspect.isasyncgen(result):
-        return
-    raise TypeError(
-        f"The task has only made a {type(result).__name__}, which does not run. "
-        "It must be a plain function that builds the file before it returns."
-    )
+def _run_body(body: Callable[[], object]) -> None:
+    result = body()
+    if inspect.iscoroutine(result):
+        coroutine = result
+        try:
+            coroutines.run(lambda: coroutine)
+        finally:
+            # If it has not begun, it would be reported as never awaited.
+            coroutine.close()
+    elif inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise TypeError(
+            "The task has only made a generator, which does not run. "
+            "It must be a function that builds the file before it returns."
+        )

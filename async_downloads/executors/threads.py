@@ -27,7 +27,7 @@ class ThreadTask:
             function: Called with the download key first.
 
         Raises:
-            TypeError: It is not a function, or it is a coroutine or generator function.
+            TypeError: It is not a function, or it is a generator function.
         """
         if not callable(function):
             raise TypeError(f"task must be a function, not {function!r}.")
@@ -71,7 +71,7 @@ def thread_task(function: Callable[..., object]) -> ThreadTask:
         function: Called with the download key first.
 
     Raises:
-        TypeError: It is not a function, or it is a coroutine or generator function.
+        TypeError: It is not a function, or it is a generator function.
     """
     return ThreadTask(function)
 

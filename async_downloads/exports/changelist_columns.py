@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from html.parser import HTMLParser
 from numbers import Number
 from typing import Any, Final, NamedTuple
@@ -18,10 +19,15 @@ from django.utils.hashable import make_hashable
 from django.utils.safestring import SafeData
 from django.utils.text import capfirst
 
+from async_downloads.formats import Column
+
 __all__ = ["Columns", "text_of"]
 
 #: Returns a column's value for a row.
 Cell = Callable[[Any], Any]
+
+#: Types of values that are not converted.
+PLAIN: Final = frozenset({bool, date, Decimal, float, int, time, timedelta})
 
 #: Values that each format writes with their type.
 TYPED: Final = (Number, date, time, timedelta)
@@ -61,6 +67,9 @@ class Columns:
     label, a related object its text, and several related objects (many-to-many
     or reverse relations) their texts with commas between. The result of a callable,
     method or property keeps its type, or becomes the text of the page without markup.
+
+    Attributes:
+        names: The names of the columns, without that of the checkbox.
     """
 
     def __init__(self, model_admin: Any, names: Iterable[Any]):
@@ -73,14 +82,19 @@ class Columns:
         self._admin = model_admin
         self._opts = model_admin.opts
         self._empty = _chosen(model_admin.get_empty_value_display())
-        self._names = [name for name in names if name != "action_checkbox"]
-        self._cells = [self._cell(name) for name in self._names]
+        self.names = [name for name in names if name != "action_checkbox"]
+        self._cells = [self._cell(name) for name in self.names]
+
+    @property
+    def described(self) -> list[Column]:
+        """The columns with their fields, where the values of the field are the cells."""
+        return [Column(str(name), self._plain_field(name)) for name in self.names]
 
     @property
     def header(self) -> list[str]:
         """The headings of the changelist."""
         labels: list[Any] = [
-            label_for_field(name, self._admin.model, self._admin) for name in self._names
+            label_for_field(name, self._admin.model, self._admin) for name in self.names
         ]
         # A browser collapses spaces as well.
         return [capfirst(" ".join(text_of(label).split())) for label in labels]
@@ -94,10 +108,14 @@ class Columns:
 
         Objects that a join already selects are not fetched again.
         """
-        spanned = [self._spanned(name)[0] for name in self._names]
+        spanned = [self._spanned(name)[0] for name in self.names]
         paths = {LOOKUP_SEP.join(each.accessor for each in relations) for relations in spanned}
         paths.discard("")
         return queryset.prefetch_related(*sorted(paths)) if paths else queryset
+
+    def reached(self, name: Any) -> list[Any]:
+        """Return the models of the relations that a column spans; None for one to any model."""
+        return [relation.field.related_model for relation in self._spanned(name)[0]]
 
     def _spanned(self, name: Any) -> tuple[list[Relation], list[str]]:
         """Return the relations at the beginning of a column's name, and the rest of its parts."""
@@ -153,30 +171,39 @@ class Columns:
         is_column = isinstance(field, models.Field) and field.concrete and field.name == name
         return field if is_column else None
 
+    def _plain_field(self, name: Any) -> Any:
+        """Return the field whose values are the cells of a column; None if they are others."""
+        field = self._field(name)
+        if field is None or field.remote_field or field.choices or self._empty:
+            return None
+        # A field of another package may have values of its own.
+        is_own = type(field).__module__.startswith("django.db.models.fields")
+        return field if is_own and not isinstance(field, models.JSONField) else None
+
     def _related(self, name: str, instance: Any) -> Any:
         try:
             return self._shown(getattr(instance, name), self._empty)
         except ObjectDoesNotExist:
             # The related row is missing, without a constraint in the database.
-            return self._empty
+            return self._empty or None
 
     def _joined(self, path: list[str], instance: Any) -> Any:
         """Return the texts of all values at the end of a path with several objects."""
         values = [instance]
         for attribute in path:
             values = [each for value in values for each in _reached(value, attribute)]
-        return self._shown([self._shown(value, "") for value in values], self._empty)
+        return self._shown([self._shown(value, "") or "" for value in values], self._empty)
 
     def _looked_up(self, name: Any, instance: Any) -> Any:
         """Return the value of a column that is not a field of the model."""
         try:
             _, attr, value = lookup_field(name, instance, self._admin)
         except ObjectDoesNotExist:
-            return self._empty
+            return self._empty or None
         attr = attr.fget if isinstance(attr, property) else attr
         empty = getattr(attr, "empty_value_display", self._empty)
         if getattr(attr, "boolean", False):
-            return "" if value is None else bool(value)
+            return None if value is None else bool(value)
         return self._shown(value, empty)
 
     def _choice(self, labels: dict[Any, Any], value: Any) -> Any:
@@ -187,7 +214,12 @@ class Columns:
         return self._shown(display_for_field(value, field, self._empty), self._empty)
 
     def _shown(self, value: Any, empty: Any) -> Any:
-        """Return the cell for a value."""
+        """Return the cell for a value; None for nothing, unless the site has a text for that."""
+        # Most values are of these types, and the checks below take several times as long.
+        if type(value) in PLAIN:
+            return value
+        if type(value) is str:
+            return value if value.strip() else str(empty)
         if isinstance(value, datetime):
             return timezone.localtime(value) if timezone.is_aware(value) else value
         # Both drivers of PostgreSQL have range types with this attribute.
@@ -197,7 +229,9 @@ class Columns:
             value = _in_order(value)
         if isinstance(value, SEVERAL):
             value = ", ".join(text_of(each) for each in value)
-        text = "" if value is None else text_of(value)
+        if value is None:
+            return str(empty) or None
+        text = text_of(value)
         return text if text.strip() else str(empty)
 
 

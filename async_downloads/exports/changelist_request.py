@@ -4,7 +4,7 @@ import zoneinfo
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from django.conf import settings as project_settings
@@ -18,9 +18,10 @@ from django.http.request import split_domain_port
 from django.urls import Resolver404, get_script_prefix, resolve, set_script_prefix
 from django.utils import timezone, translation
 
+from async_downloads.exports.choices import UTC, Choices
 from async_downloads.utils.model_admins import admin_url
 
-__all__ = ["Selection", "WorkerRequest", "matching"]
+__all__ = ["Selection", "WorkerRequest", "changelist_of", "matching", "rows_of"]
 
 #: Parameters of a changelist's URL that are not filters, search or order.
 NOT_A_FILTER: Final = (PAGE_VAR, ALL_VAR, ERROR_FLAG, IS_POPUP_VAR, IS_FACETS_VAR, TO_FIELD_VAR)
@@ -90,6 +91,7 @@ class Selection:
         language: The language of the page, for headings and texts; None for none.
         time_zone: The name of the page's time zone.
         state: The values of ``get_export_state``.
+        choices: The values of ``Choices``; None for an export without choices.
     """
 
     site: str
@@ -105,6 +107,7 @@ class Selection:
     language: str | None
     time_zone: str
     state: dict[str, Any]
+    choices: dict[str, Any] | None = None
 
     @classmethod
     def of(
@@ -140,6 +143,11 @@ class Selection:
             state=state,
         )
 
+    def with_choices(self, choices: Choices) -> "Selection":
+        """Return the same selection with choices, in the chosen time zone."""
+        zone = "UTC" if choices.time_zone == UTC else self.time_zone
+        return replace(self, choices=choices.as_values(), time_zone=zone)
+
     def as_values(self) -> dict[str, Any]:
         """Return a dictionary that a queue can carry."""
         return asdict(self)
@@ -172,17 +180,12 @@ class Selection:
         return timezone.override(zone) if project_settings.USE_TZ else nullcontext()
 
 
-def matching(model_admin: Any, request: HttpRequest, keys: list[str] | None) -> "QuerySet[Any]":
-    """Return the rows that a changelist shows on all of its pages, in its order.
-
-    Ticked rows stay selected, whether they still match the filters or not, if the
-    person may view them. A form has at most ``DATA_UPLOAD_MAX_NUMBER_FIELDS`` of
-    them, so one query can name them all.
+def changelist_of(model_admin: Any, request: HttpRequest) -> Any:
+    """Return the changelist of a request, without counting rows and without reading any.
 
     Args:
         model_admin: The ModelAdmin.
         request: The person's request, with the filters.
-        keys: The primary keys of the ticked rows; None for all matching rows.
 
     Raises:
         IncorrectLookupParameters: There are no such filters.
@@ -192,14 +195,33 @@ def matching(model_admin: Any, request: HttpRequest, keys: list[str] | None) -> 
     copied = copy(model_admin)
     base = model_admin.get_changelist(request)
     copied.get_changelist = lambda request, **kwargs: _without_results(base)
-    changelist = copied.get_changelist_instance(request)
+    return copied.get_changelist_instance(request)
+
+
+def rows_of(changelist: Any, request: HttpRequest, keys: list[str] | None) -> "QuerySet[Any]":
+    """Return the rows that a changelist shows on all of its pages, in its order.
+
+    Ticked rows stay selected, whether they still match the filters or not, if the
+    person may view them. A form has at most ``DATA_UPLOAD_MAX_NUMBER_FIELDS`` of
+    them, so one query can name them all.
+
+    Args:
+        changelist: The result of ``changelist_of``.
+        request: The same request.
+        keys: The primary keys of the ticked rows; None for all matching rows.
+    """
+    rows: QuerySet[Any] = changelist.queryset
     if keys is None:
-        rows: QuerySet[Any] = changelist.queryset
         return rows
     rows = changelist.root_queryset
     if not rows.query.select_related:
         rows = changelist.apply_select_related(rows)
     return rows.order_by(*changelist.get_ordering(request, rows)).filter(pk__in=keys)
+
+
+def matching(model_admin: Any, request: HttpRequest, keys: list[str] | None) -> "QuerySet[Any]":
+    """Return the rows of ``rows_of`` for the changelist of a request."""
+    return rows_of(changelist_of(model_admin, request), request, keys)
 
 
 def _without_results(changelist: type[Any]) -> type[Any]:

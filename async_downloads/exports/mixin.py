@@ -6,20 +6,24 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST
 
 from async_downloads.exceptions import TooManyDownloadsError
 from async_downloads.exports.changelist_columns import Columns
 from async_downloads.exports.changelist_request import Selection, WorkerRequest, matching
+from async_downloads.exports.choices import Choices
+from async_downloads.exports.offers import chosen_columns
+from async_downloads.exports.page import ExportPage, posted_keys
 from async_downloads.exports.resources import resource_from
-from async_downloads.shortcuts import init_generic_csv_download
+from async_downloads.formats import registry
+from async_downloads.shortcuts import start_download
 from async_downloads.utils.model_admins import ModelAdminMixin, admin_url
 
 __all__ = ["ExportInBackgroundMixin"]
@@ -28,13 +32,18 @@ ACTION: Final = "export_in_background"
 
 TEMPLATE: Final = "async_downloads/admin/change_list.html"
 
+UNKNOWN_FILTERS: Final = gettext_lazy(
+    "These filters do not exist, so nothing was exported. Choose them again."
+)
+
 
 class ExportInBackgroundMixin(ModelAdminMixin):
     """Adds exports to a ModelAdmin: built by a worker, delivered in the download centre.
 
     An action exports the ticked rows; a button above the list exports all rows that
-    match its filters and search, in its order. The file has the columns of
-    ``list_display``, or those of a Resource of django-import-export.
+    match its filters and search, in its order. Both lead to a page where the person chooses
+    columns and format, unless ``export_without_asking`` is set. Then, the file is CSV with the
+    columns of ``list_display``, or with those of a Resource of django-import-export.
 
     Put it before ``ModelAdmin``::
 
@@ -51,10 +60,17 @@ class ExportInBackgroundMixin(ModelAdminMixin):
         export_resource_class: A Resource to export instead of ``list_display``. By
             default, a ModelAdmin with the ``ExportMixin`` of django-import-export
             exports the first of its ``resource_classes``.
+        export_fields: Further columns that a person may choose, as in ``list_display``.
+            ``"*"`` stands for all fields of the model, and ``"customer__*"`` for those of
+            the related model. A column that reaches a related model is for those who may
+            view that model.
+        export_without_asking: Whether one click starts the export, without a page.
     """
 
     export_task: Any = "async_downloads.exports.tasks.export_changelist"
     export_resource_class: Any = None
+    export_fields: Any = ()
+    export_without_asking = False
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -90,6 +106,14 @@ class ExportInBackgroundMixin(ModelAdminMixin):
             request: The person's request, or one that the worker has made.
         """
         return self.get_list_display(request)
+
+    def get_export_fields(self, request: HttpRequest) -> Any:
+        """Return further columns that a person may choose, as in ``export_fields``.
+
+        Args:
+            request: The person's request, or one that the worker has made.
+        """
+        return self.export_fields
 
     def get_export_resource(self, request: HttpRequest) -> Any:
         """Return a Resource of django-import-export to export; None for the columns.
@@ -131,7 +155,7 @@ class ExportInBackgroundMixin(ModelAdminMixin):
     def get_urls(self) -> list[Any]:
         """Add the URL of the button."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_{ACTION}"
-        view = self.admin_site.admin_view(require_POST(self.export_in_background_view))
+        view = self.admin_site.admin_view(self.export_in_background_view)
         return [path("export-in-background/", view, name=name), *super().get_urls()]
 
     def changelist_view(
@@ -148,28 +172,37 @@ class ExportInBackgroundMixin(ModelAdminMixin):
             return response
         context["async_downloads_change_list"] = response.resolve_template(response.template_name)
         context["async_downloads_export_url"] = self._url(ACTION) + changelist.get_query_string()
+        context["async_downloads_export_asks"] = not self.export_without_asking
         response.template_name = TEMPLATE
         return response
 
     @admin.action(
         permissions=["export"],
-        description=gettext_lazy(
-            "Export selected %(verbose_name_plural)s as CSV in the background"
-        ),
+        description=gettext_lazy("Export selected %(verbose_name_plural)s in the background"),
     )
-    def export_in_background(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
-        """Start an export of the ticked rows."""
-        if request.POST.get("select_across", "0") not in {"", "0"}:
-            self._start(request, None)
-        else:
-            keys = queryset.order_by().values_list("pk", flat=True)
-            self._start(request, [str(key) for key in keys])
+    def export_in_background(
+        self, request: HttpRequest, queryset: "QuerySet[Any]"
+    ) -> HttpResponse | None:
+        """Show the page for an export of the ticked rows, or start it."""
+        keys = None
+        if request.POST.get("select_across", "0") in {"", "0"}:
+            keys = [str(key) for key in queryset.order_by().values_list("pk", flat=True)]
+        if self.export_without_asking:
+            self._start(request, keys, None)
+            return None
+        return self._ask(request, keys, submitted=False)
 
-    def export_in_background_view(self, request: HttpRequest) -> HttpResponseRedirect:
-        """Start an export of all rows that match the query string, and return to the list."""
-        self._start(request, None)
-        query = request.GET.urlencode()
-        return HttpResponseRedirect(self._url("changelist") + (f"?{query}" if query else ""))
+    def export_in_background_view(self, request: HttpRequest) -> HttpResponse:
+        """Show the page before an export, or start the export and return to the list.
+
+        All rows that match the query string are exported, or those that were ticked.
+        """
+        if not self.export_without_asking:
+            return self._ask(request, posted_keys(request), submitted=True)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        self._start(request, None, None)
+        return self._back(request)
 
     # Start
 
@@ -184,32 +217,66 @@ class ExportInBackgroundMixin(ModelAdminMixin):
         )
         return may_see and bool(self.has_export_permission(request))
 
-    def _start(self, request: HttpRequest, keys: list[str] | None) -> None:
+    def _ask(
+        self, request: HttpRequest, keys: list[str] | None, *, submitted: bool
+    ) -> HttpResponse:
+        if not self.may_export(request):
+            raise PermissionDenied
+        try:
+            page = ExportPage(self, request, keys)
+            choices = page.submitted() if submitted else None
+            if choices is None:
+                return page.response()
+        except IncorrectLookupParameters:
+            self._refuse(request, UNKNOWN_FILTERS)
+        else:
+            self._start(request, keys, choices)
+        return self._back(request)
+
+    def _start(self, request: HttpRequest, keys: list[str] | None, choices: Choices | None) -> None:
         if not self.may_export(request):
             raise PermissionDenied
         selection = Selection.of(request, self, keys, self.get_export_state(request))
-        name = str(capfirst(self.opts.verbose_name_plural))
+        if choices is not None:
+            selection = selection.with_choices(choices)
         # Through the class: an instance would bind a function as a method.
         task = type(self).export_task
+        filename, title = self._names(choices)
         try:
             self._check(selection, request.user)
-            init_generic_csv_download(task, request.user, name, selection.as_values())
+            start_download(task, request.user, filename, title, args=[selection.as_values()])
         except IncorrectLookupParameters:
-            text = _("These filters do not exist, so nothing was exported. Choose them again.")
-            self.message_user(request, text, messages.ERROR)
+            self._refuse(request, UNKNOWN_FILTERS)
         except TooManyDownloadsError as error:
-            self.message_user(request, str(error), messages.ERROR)
+            self._refuse(request, str(error))
         else:
             self.message_user(request, self._requested(), messages.SUCCESS)
+
+    def _refuse(self, request: HttpRequest, text: Any) -> None:
+        self.message_user(request, text, messages.ERROR)
+
+    def _names(self, choices: Choices | None) -> tuple[str, str]:
+        """Return the name of the file, and that in the list of downloads."""
+        name = str(capfirst(self.opts.verbose_name_plural))
+        now = timezone.localtime() if timezone.is_aware(timezone.now()) else timezone.now()
+        extension = registry.named(choices.format if choices else "csv").extensions[0]
+        filename = f"{name.replace(' ', '_')}_{now:%Y-%m-%d_%H-%M}{extension}"
+        return filename, f"{name} {now:%Y-%m-%d}"
 
     def _check(self, selection: Selection, user: Any) -> None:
         """Do the first steps of the worker, so that an error is raised in the request."""
         request = WorkerRequest(selection, user)
         self.restore_export_state(request, selection.state)
-        if self.get_export_resource(request) is None:
+        if selection.choices is not None:
+            chosen_columns(self, request, selection.choices["columns"])
+        elif self.get_export_resource(request) is None:
             columns = Columns(self, self.get_export_list_display(request))
             columns.header  # noqa: B018 (raises for unknown columns)
         matching(self, request, selection.keys)
+
+    def _back(self, request: HttpRequest) -> HttpResponseRedirect:
+        query = request.GET.urlencode()
+        return HttpResponseRedirect(self._url("changelist") + (f"?{query}" if query else ""))
 
     def _requested(self) -> str:
         text = _("The export has been requested.")

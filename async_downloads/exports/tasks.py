@@ -11,12 +11,16 @@ from django.db.models import QuerySet
 from django.urls import get_resolver
 from django.utils.translation import gettext_noop
 
+from async_downloads.building.content import Content, Table, save
 from async_downloads.exceptions import DownloadError
 from async_downloads.exports.changelist_columns import Columns
 from async_downloads.exports.changelist_request import Selection, WorkerRequest, matching
+from async_downloads.exports.choices import Choices
 from async_downloads.exports.mixin import ExportInBackgroundMixin
-from async_downloads.exports.resources import export_resource
-from async_downloads.shortcuts import download_task, queryset_to_csv
+from async_downloads.exports.offers import chosen_columns
+from async_downloads.exports.resources import ResourceExport
+from async_downloads.formats import registry
+from async_downloads.shortcuts import download_task
 
 __all__ = ["export_changelist"]
 
@@ -31,7 +35,8 @@ def export_changelist(download_key: str, selection: dict[str, Any]) -> None:
 
     Raises:
         DownloadCancelled: The download was cleared, or taken over by another attempt.
-        DownloadError: The person may no longer export the list, or its filters changed.
+        DownloadError: The person may no longer export the list or one of the columns, or the
+            filters of the list changed.
         LookupError: The admin of this process does not have the list.
     """
     chosen = Selection(**selection)
@@ -39,12 +44,42 @@ def export_changelist(download_key: str, selection: dict[str, Any]) -> None:
     with chosen.conditions():
         request = _request_of(model_admin, chosen)
         rows = _rows_of(model_admin, request, chosen)
-        resource = model_admin.get_export_resource(request)
+        save(download_key, _content(model_admin, request, rows, chosen.choices))
+
+
+def _content(
+    model_admin: ExportInBackgroundMixin,
+    request: WorkerRequest,
+    rows: "QuerySet[Any]",
+    values: dict[str, Any] | None,
+) -> Content:
+    """Return the content of the file, by the choices of the person if there are any."""
+    resource = model_admin.get_export_resource(request)
+    if values is None:
         if resource is not None:
-            export_resource(download_key, resource, rows)
-            return
+            return ResourceExport(resource, rows)
         columns = Columns(model_admin, model_admin.get_export_list_display(request))
-        queryset_to_csv(download_key, columns.header, columns.with_relations(rows), columns.row)
+        return _table(columns, rows, columns.header)
+    choices = Choices.read(values)
+    offers = chosen_columns(model_admin, request, choices.columns)
+    names = [offer.name for offer in offers]
+    format_name, encoding = choices.writer
+    chosen_format = registry.named(format_name)
+    if resource is not None:
+        return ResourceExport(resource, rows, names, chosen_format, encoding)
+    columns = Columns(model_admin, names)
+    header = [offer.label for offer in offers]
+    return _table(columns, rows, header, format=chosen_format, encoding=encoding)
+
+
+def _table(columns: Columns, rows: "QuerySet[Any]", header: list[str], **options: Any) -> Table:
+    return Table(
+        columns.with_relations(rows),
+        header=header,
+        row_function=columns.row,
+        columns=columns.described,
+        **options,
+    )
 
 
 def _request_of(model_admin: ExportInBackgroundMixin, chosen: Selection) -> WorkerRequest:

@@ -4,6 +4,7 @@ import posixpath
 import re
 import unicodedata
 import uuid
+from functools import lru_cache
 from typing import Final
 
 from pathvalidate import sanitize_filename
@@ -51,6 +52,7 @@ def shown_name(name: str) -> str:
     ).strip()
 
 
+@lru_cache(maxsize=128)
 def stored_name(filename: str) -> str:
     """Return a name like ``filename`` that every file system accepts.
 

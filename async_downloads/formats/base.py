@@ -1,13 +1,28 @@
 """The class of a format, and the options of its writer."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from importlib.util import find_spec
 from typing import IO, Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Field
 
-__all__ = ["Format", "Options", "Rows", "Writer"]
+__all__ = ["Column", "Format", "Options", "Rows", "Writer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a queryset's rows.
+
+    Attributes:
+        name: The name by which the queryset selects it.
+        field: The model field that describes its values; None if that is not certain.
+    """
+
+    name: str
+    field: "Field[Any, Any] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +35,23 @@ class Options:
         encoding: The encoding, if the format is a text format.
         escape_formulas: Whether text that a spreadsheet would take for a formula
             must get an apostrophe in front.
+        title: The name of the export, for a document that can have one.
+        creator: The name of the owner, likewise.
+        columns: The columns of the rows, if a queryset selects them; otherwise empty.
+        time_zone: The time zone in which times are shown, which those of the rows are in
+            already; None for that of the format.
+        localize: Whether text shows numbers and dates as the active language does.
     """
 
     name: str = ""
     header: Sequence[Any] | None = None
     encoding: str = "utf-8"
     escape_formulas: bool = False
+    title: str = ""
+    creator: str = ""
+    columns: Sequence[Column] = ()
+    time_zone: tzinfo | None = None
+    localize: bool = False
 
 
 #: Writes rows to a binary stream, and returns their number without the header.
@@ -72,13 +98,18 @@ class Format:
         if not self.name:
             raise ValueError("A format must have a name.")
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether the module that the writer imports is installed."""
+        return not self.requires or find_spec(self.requires) is not None
+
     def require(self) -> None:
         """Check that the writer's module is installed.
 
         Raises:
             ImproperlyConfigured: It is not.
         """
-        if self.requires and find_spec(self.requires) is None:
+        if not self.is_installed:
             raise ImproperlyConfigured(
                 f"The format {self.name!r} needs {self.requires}, which is not installed. "
                 f'Install it with: pip install "{self.install or self.requires}".'
@@ -90,11 +121,14 @@ class Rows:
     """Rows for a member of an archive, with a header or an encoding.
 
     Attributes:
-        rows: Any iterable of rows, each an iterable of cells or a mapping; consumed once.
-        header: A row before the others, which is not counted.
+        rows: Any iterable or async iterable of rows, each an iterable of cells or a mapping;
+            consumed once.
+        header: As for ``save_download``.
         encoding: The encoding of the member; that of the archive if left out.
+        labels: As for ``save_download``.
     """
 
-    rows: Iterable[Iterable[Any]]
+    rows: Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]]
     header: Iterable[Any] | None = None
     encoding: str | None = None
+    labels: bool = False

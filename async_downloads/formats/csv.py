@@ -3,16 +3,16 @@
 import codecs
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date, time, timedelta
 from numbers import Number
 from types import SimpleNamespace
 from typing import IO, Any, Final
 
-from async_downloads.formats import cells, text
+from async_downloads.formats import cells, localized, text
 from async_downloads.formats.base import Options
-from async_downloads.formats.rows import Batches
+from async_downloads.formats.rows import NO_CONVERTERS, Batches, Converter
 
 __all__ = [
     "BEFORE_FORMULAS",
@@ -71,6 +71,7 @@ def write(
     delimiter: str = ",",
     line_end: str = "\n",
     header: Iterable[Any] | None = None,
+    adjust: Mapping[type, Converter] = NO_CONVERTERS,
 ) -> int:
     r"""Write rows to a binary stream, as Python 3.13's ``csv.writer(lineterminator="\n")`` does.
 
@@ -84,6 +85,7 @@ def write(
         delimiter: Separates two cells.
         line_end: Ends each row.
         header: A row before the others, which is not counted.
+        adjust: Called for cells of these plain kinds.
 
     Returns:
         The number of rows.
@@ -108,7 +110,7 @@ def write(
         heading = batches.heading(cells.flat)
         if heading is not None:
             write_batch([heading], None)
-        for batch in batches.of(cells.flat):
+        for batch in batches.of(cells.flat, adjust):
             write_batch(batch, count)
             count += len(batch)
         layer.flush()
@@ -119,24 +121,40 @@ def write(
 
 def write_csv(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
     """Write comma-separated values, as ``write`` does."""
-    return _with_header(rows, stream, options)
+    return _with_options(rows, stream, options)
 
 
 def write_tsv(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
     """Write values with tabs between them; a value with a tab or a line break is quoted."""
-    return _with_header(rows, stream, options, delimiter="\t")
+    return _with_options(rows, stream, options, delimiter="\t")
 
 
 def write_for_excel(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:
-    """Write CSV for a double click in Excel: UTF-8 with a byte order mark, CRLF line ends."""
+    """Write CSV for a double click in an Excel of the active language.
+
+    It is UTF-8 with a byte order mark and CRLF line ends. Values have the list separator of
+    the language between them, and its decimal sign. Times are those of a clock in the time
+    zone of the options, without an offset, which Excel would take for text.
+    """
     encoding = options.encoding
     if codecs.lookup(encoding).name == "utf-8":
         encoding = "utf-8-sig"
-    return _with_header(rows, stream, replace(options, encoding=encoding), line_end="\r\n")
+    return _with_options(
+        rows,
+        stream,
+        replace(options, encoding=encoding),
+        localized.for_excel(options.time_zone),
+        delimiter=localized.list_separator(),
+        line_end="\r\n",
+    )
 
 
-def _with_header(
-    rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options, **dialect: str
+def _with_options(
+    rows: Iterable[Iterable[Any]],
+    stream: IO[bytes],
+    options: Options,
+    adjust: Mapping[type, Converter] = NO_CONVERTERS,
+    **dialect: str,
 ) -> int:
     return write(
         rows,
@@ -144,6 +162,7 @@ def _with_header(
         encoding=options.encoding,
         escape_formulas=options.escape_formulas,
         header=options.header,
+        adjust=localized.for_people(options.time_zone) if options.localize else adjust,
         **dialect,
     )
 
@@ -202,7 +221,7 @@ def _quoted(match: re.Match[str]) -> str:
 def _escaped(row: Iterable[Any]) -> list[Any]:
     """Return a row whose text a spreadsheet does not take for formulas."""
     return [
-        BEFORE_FORMULAS.sub("'", cell) if isinstance(cell, str) else escaped(cell) for cell in row
+        escaped(cell) if type(cell) is not str else BEFORE_FORMULAS.sub("'", cell) for cell in row
     ]
 
 
@@ -212,6 +231,8 @@ def escaped(cell: Any) -> Any:
     Args:
         cell: Any value.
     """
+    if isinstance(cell, localized.NumberText):
+        return cell
     value = cells.flat(cell)
     if isinstance(value, TYPED):
         return value

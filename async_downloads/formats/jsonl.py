@@ -1,4 +1,4 @@
-"""JSON Lines: a JSON value for each row, with Django's encoder."""
+"""JSON Lines: a JSON value for each row."""
 
 import io
 import json
@@ -9,7 +9,7 @@ from typing import IO, Any, Final
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats import cells, text
 from async_downloads.formats.base import Options
-from async_downloads.formats.rows import Batches
+from async_downloads.formats.rows import Batches, unique_names
 
 __all__ = ["write"]
 
@@ -50,15 +50,9 @@ def _names(batches: Batches) -> list[str] | None:
     titles = batches.names if heading is None else heading
     if titles is None:
         return None
-    names: dict[str, None] = {}
-    numbers: dict[str, int] = {}
-    for each in titles:
-        name = unique = _without_surrogates("" if each is None else str(each))
-        while unique in names:
-            numbers[name] = numbers.get(name, 1) + 1
-            unique = f"{name} ({numbers[name]})"
-        names[unique] = None
-    return list(names)
+    return unique_names(
+        text.without_surrogates("" if each is None else str(each)) for each in titles
+    )
 
 
 def _objects(
@@ -80,7 +74,7 @@ def _write_lines(lines: Sequence[str], layer: io.TextIOWrapper) -> None:
     except UnicodeEncodeError:
         # No line of them was written.
         for line in lines:
-            whole = _join([_without_surrogates(line)])
+            whole = _join([text.without_surrogates(line)])
             try:
                 layer.write(whole)
             except UnicodeEncodeError:
@@ -93,8 +87,3 @@ def _join(lines: Sequence[str]) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     return json.dumps(match[0])[1:-1]
-
-
-def _without_surrogates(line: str) -> str:
-    """Return a text with surrogate pairs as single characters, and halves as U+FFFD."""
-    return line.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from async_downloads.files.names import with_stored_end
-from async_downloads.formats import compressed, csv, jsonl, xlsx, zipped
+from async_downloads.formats import compressed, csv, jsonl, ods, parquet, xlsx, zipped
 from async_downloads.formats.base import Format
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "ZIP",
     "content_type_of",
     "for_filename",
+    "installed",
     "meant_by",
     "named",
     "register",
@@ -71,6 +72,11 @@ def named(name: str) -> Format:
     chosen = _formats[plain]
     chosen.require()
     return chosen if plain == name else _compressed(chosen)
+
+
+def installed() -> list[Format]:
+    """Return the formats whose packages are installed, in the order of their registration."""
+    return [each for each in _formats.values() if each.is_installed]
 
 
 def for_filename(filename: str) -> Format:
@@ -205,6 +211,15 @@ for each in (
         (".xlsx",),
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         xlsx.write,
+    ),
+    Format("ods", (".ods",), "application/vnd.oasis.opendocument.spreadsheet", ods.write),
+    Format(
+        "parquet",
+        (".parquet",),
+        "application/vnd.apache.parquet",
+        parquet.write,
+        requires="pyarrow",
+        install="django-async-downloads[parquet]",
     ),
     ZIP,
 ):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, Final
@@ -14,7 +15,16 @@ from django.utils.functional import Promise
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats.cells import PLAIN, CellError, is_scalar
 
-__all__ = ["Batches", "check_header", "is_flat"]
+__all__ = [
+    "NO_CONVERTERS",
+    "Batches",
+    "Converter",
+    "check_header",
+    "detached",
+    "is_flat",
+    "text_length",
+    "unique_names",
+]
 
 #: Rows in a batch.
 MAX_BATCH_ROWS: Final = 128
@@ -38,6 +48,11 @@ Row = Sequence[Any]
 
 Rows = Iterable[Iterable[Any]]
 
+Converter = Callable[[Any], Any]
+
+#: For no kind of cells.
+NO_CONVERTERS: Final[Mapping[type, Converter]] = {}
+
 Take = Callable[[Mapping[Any, Any]], Row]
 
 
@@ -57,6 +72,29 @@ def check_header(header: object) -> None:
             f"header={header!r} is a {type(header).__name__}. A header is an iterable of names, "
             "such as a list or a tuple."
         )
+
+
+def unique_names(titles: Iterable[Any]) -> list[str]:
+    """Return the titles of columns as names, with a number where a name is taken."""
+    names: dict[str, None] = {}
+    numbers: dict[str, int] = {}
+    for each in titles:
+        name = unique = "" if each is None else str(each)
+        while unique in names:
+            numbers[name] = numbers.get(name, 1) + 1
+            unique = f"{name} ({numbers[name]})"
+        names[unique] = None
+    return list(names)
+
+
+def detached(row: Any) -> Any:
+    """Return a copy of a row, which its source may change; the cells are not copied.
+
+    What is not a row is returned unchanged.
+    """
+    if isinstance(row, Mapping):
+        return dict(row)
+    return tuple(row) if isinstance(row, Iterable) and not isinstance(row, _TEXT) else row
 
 
 class Batches(Iterable[Row]):
@@ -80,6 +118,7 @@ class Batches(Iterable[Row]):
         *,
         context: Callable[[], AbstractContextManager[Any]] = nullcontext,
         report: Callable[[int, float], bool] = lambda rows, now: False,
+        adjust: Mapping[type, Converter] = NO_CONVERTERS,
     ):
         """Prepare the batches, without reading a row.
 
@@ -89,13 +128,16 @@ class Batches(Iterable[Row]):
             context: Makes the context in which the rows are read.
             report: Called between two rows, or only every few if they come quickly, with
                 the number of rows before and the time; returns whether a report was due.
+            adjust: Called for cells of these plain kinds, by exact class; for the first row
+                perhaps twice.
         """
         self.header = None if header is None else list(header)
         self.count = 0
         self._rows = zip(rows) if is_flat(rows) else rows
         self._context = context
         self._report = report
-        self._convert: Callable[[Any], Any] | None = None
+        self._convert: Converter | None = None
+        self._adjust = dict(adjust)
         self._max_rows = MAX_BATCH_ROWS
         self._keys: Sequence[Any] | None = None
         self._known: KeysView[Any] = {}.keys()
@@ -123,7 +165,12 @@ class Batches(Iterable[Row]):
             self._first = list(islice(self._stream, 1))
         return self._known_names()
 
-    def heading(self, convert: Callable[[Any], Any]) -> Row | None:
+    @property
+    def keys(self) -> Sequence[Any] | None:
+        """The keys of the cells, once the first row is read; None if rows are not mappings."""
+        return self._keys
+
+    def heading(self, convert: Converter) -> Row | None:
         """Return the header with converted cells; None if there is none.
 
         Args:
@@ -136,16 +183,20 @@ class Batches(Iterable[Row]):
             return None
         return _converted(self.header, convert, "The header", None)
 
-    def of(self, convert: Callable[[Any], Any]) -> Iterator[list[Row]]:
+    def of(
+        self, convert: Converter, adjust: Mapping[type, Converter] = NO_CONVERTERS
+    ) -> Iterator[list[Row]]:
         """Yield batches of rows with converted cells.
 
         Args:
             convert: ``cells.flat`` or ``cells.tree``; called for cells of no plain kind.
+            adjust: Called for converted cells of these plain kinds, by exact class.
 
         Raises:
             DownloadError: A row is not iterable, or a cell cannot be written.
         """
         self._convert = convert
+        self._adjust = _merged(self._adjust, adjust)
         if self._first:
             # The first row was read for its keys, and no row after it.
             self._first = [[self._plain(row, 1) for row in batch] for batch in self._first]
@@ -165,12 +216,13 @@ class Batches(Iterable[Row]):
         with self._context():
             while not ended:
                 batch: list[Row] = []
+                adjusted = self._adjusted if self._adjust else None
                 while not ended and len(batch) < size:
                     size_before = len(batch)
                     for row in islice(rows, untimed):
                         kind = type(row)
                         if (kind is tuple or kind is list) and simple and is_plain(map(type, row)):
-                            batch.append(row[:])
+                            batch.append(row[:] if adjusted is None else adjusted(row))
                         else:
                             batch.append(self._copied(row, before + len(batch) + 1))
                             simple = self._take is None
@@ -188,7 +240,7 @@ class Batches(Iterable[Row]):
                     size = min(
                         2 * size,
                         self._max_rows,
-                        MAX_BATCH_TEXT // (1 + _text_length(batch[-1])) or 1,
+                        MAX_BATCH_TEXT // (1 + text_length(batch[-1])) or 1,
                     )
                     untimed = min(untimed, size)
 
@@ -199,9 +251,13 @@ class Batches(Iterable[Row]):
         return self._plain(self._row(row, number), number)
 
     def _plain(self, row: Row, number: int) -> Row:
-        if self._convert is None:
-            return row
-        return _converted(row, self._convert, f"Row {number}", self._known_names())
+        if self._convert is not None:
+            row = _converted(row, self._convert, f"Row {number}", self._known_names())
+        return self._adjusted(row) if self._adjust else row
+
+    def _adjusted(self, row: Row) -> Row:
+        adjust = self._adjust
+        return [adjust[type(cell)](cell) if type(cell) in adjust else cell for cell in row]
 
     def _known_names(self) -> list[str] | None:
         names = self._keys if self.header is None else self.header
@@ -270,9 +326,20 @@ def _keys_of_columns(first: Mapping[Any, Any], header: Sequence[Any] | None) -> 
     )
 
 
-def _converted(
-    row: Row, convert: Callable[[Any], Any], place: str, names: Sequence[str] | None
-) -> Row:
+def _merged(*adjustments: Mapping[type, Converter]) -> dict[type, Converter]:
+    """Return converters that apply each of several adjustments, in turn."""
+    merged: dict[type, Converter] = {}
+    for each in adjustments:
+        for kind, step in each.items():
+            merged[kind] = partial(_both, merged[kind], step) if kind in merged else step
+    return merged
+
+
+def _both(first: Converter, second: Converter, cell: Any) -> Any:
+    return second(first(cell))
+
+
+def _converted(row: Row, convert: Converter, place: str, names: Sequence[str] | None) -> Row:
     cells = []
     for index, cell in enumerate(row):
         try:
@@ -287,7 +354,7 @@ def _converted(
     return cells
 
 
-def _text_length(row: Iterable[Any]) -> int:
+def text_length(row: Iterable[Any]) -> int:
     """Return the number of characters of text in a row."""
     if not isinstance(row, (list, tuple)):
         return 0

@@ -7,7 +7,7 @@ from typing import IO, Final, cast
 
 from async_downloads.exceptions import DownloadError
 
-__all__ = ["detach", "encoding_error", "text_layer"]
+__all__ = ["detach", "encoding_error", "text_layer", "without_surrogates"]
 
 #: Encodings whose byte order mark Python writes only if the stream knows its position.
 MARKED: Final = frozenset({"utf-16", "utf-32"})
@@ -59,6 +59,11 @@ def encoding_error(lines: Iterable[str], encoding: str, before: int | None) -> D
                 f"{error.object[error.start : error.end]!r}."
             )
     raise AssertionError("The encoding can write each line.")
+
+
+def without_surrogates(text: str) -> str:
+    """Return a text with surrogate pairs as single characters, and halves as U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 class _Target:

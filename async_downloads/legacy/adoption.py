@@ -26,7 +26,7 @@ from async_downloads.legacy.cache_reader import LegacyDownload, UnreadableCacheE
 from async_downloads.models import Download, DownloadState
 from async_downloads.models.timing import expiry
 from async_downloads.owners import Owner
-from async_downloads.store.creation import get_or_create_collection
+from async_downloads.store.collections import get_or_create_collection
 from async_downloads.store.fetches import FILE_MISSING
 from async_downloads.store.orphans import folder_keys
 from async_downloads.store.removal import BATCH_SIZE

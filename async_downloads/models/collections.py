@@ -1,6 +1,8 @@
 """A collection of downloads for each owner: a user, or a text that names none."""
 
 import uuid
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any, Final, Self
 
 from django.conf import settings as project_settings
@@ -27,20 +29,32 @@ def _or_zero(subquery: "models.QuerySet[Any, Any]") -> Coalesce:
 class DownloadCollectionQuerySet(models.QuerySet["DownloadCollection"]):
     """Select collections, count their downloads, lock one."""
 
-    def lock(self, pk: uuid.UUID) -> "DownloadCollection | None":
-        """Return a collection, locked until the transaction ends; None if there is none.
+    def lock(self, pks: Collection[uuid.UUID]) -> "list[DownloadCollection]":
+        """Return those of these collections that there are, locked until the transaction ends.
 
         A clean-up deletes empty collections. The lock is the one that a foreign key
         takes by itself, only earlier: it is shared, and prevents a deletion alone.
+
+        Args:
+            pks: Primary keys, as many as fit into one query. They are locked in their order.
         """
         connection = connections[self.db]
         lock = _SHARED_LOCKS.get(connection.vendor)
         if lock is None:
-            return self.filter(pk=pk).first()
+            return list(self.filter(pk__in=pks))
         table, column = map(connection.ops.quote_name, (self.model._meta.db_table, "id"))
-        value = self.model._meta.pk.get_db_prep_value(pk, connection)
-        statement = f"SELECT * FROM {table} WHERE {column} = %s {lock}"  # noqa: S608 (no input)
-        return next(iter(self.raw(statement, [value])), None)
+        values = [self.model._meta.pk.get_db_prep_value(pk, connection) for pk in pks]
+        places = ", ".join(["%s"] * len(values))
+        statement = (
+            f"SELECT * FROM {table} WHERE {column} IN ({places})"  # noqa: S608 (no input)
+            f" ORDER BY {column} {lock}"
+        )
+        return list(self.raw(statement, values))
+
+    def mark_seen(self, moment: datetime) -> int:
+        """Record that the owner has seen what had finished by then, unless they have seen more."""
+        unseen = Q(seen_at__isnull=True) | Q(seen_at__lt=moment)
+        return self.filter(unseen).update(seen_at=moment)
 
     def named_like(self, text: str) -> Self:
         """Return the collections whose user name or label contains this text."""
@@ -96,6 +110,13 @@ class DownloadCollection(models.Model):
         help_text=_("The key that the documented functions take."),
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now)
+    seen_at = models.DateTimeField(
+        _("seen"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("The last heartbeat of the downloads that the owner has seen finished."),
+    )
 
     objects = DownloadCollectionQuerySet.as_manager()
 

@@ -13,9 +13,9 @@ from async_downloads import settings
 from async_downloads.serving.attachment import Attachment
 from async_downloads.serving.handover import by_redirect, by_x_accel, by_x_sendfile
 from async_downloads.serving.ranges import skips_the_beginning
-from async_downloads.serving.streaming import stream
+from async_downloads.serving.streaming import StoredFileResponse, stream
 
-__all__ = ["WAYS", "Attachment", "begins", "serve"]
+__all__ = ["WAYS", "Attachment", "begins", "discard", "hands_out", "serve"]
 
 #: The values of ``ASYNC_DOWNLOADS_SERVE``.
 WAYS = {
@@ -40,6 +40,31 @@ def serve(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
         FileNotFoundError: The storage no longer has the file.
     """
     return WAYS[settings.SERVE](request, attachment)
+
+
+def discard(response: HttpResponseBase) -> None:
+    """Close the file of a response that is not sent.
+
+    Args:
+        response: The response of ``serve``.
+    """
+    # close() would announce the end of the request.
+    if isinstance(response, StoredFileResponse):
+        response.source.close()
+
+
+def hands_out(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Return whether a response has any byte of the file, or a URL for all of them.
+
+    Args:
+        request: The request.
+        response: The response of ``serve``.
+    """
+    if response.status_code == HTTPStatus.FOUND:
+        # The signed URL is in the headers, which HEAD gets too.
+        return True
+    sent = response.status_code in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
+    return sent and request.method == "GET"
 
 
 def begins(request: HttpRequest, response: HttpResponseBase) -> bool:

@@ -25,9 +25,16 @@ class StoredFileResponse(FileResponse):
 
     Under ASGI, Django's FileResponse reads the whole file into memory, because its
     iterator is synchronous.
+
+    Attributes:
+        source: The open file, or the requested range of it.
     """
 
     block_size = PIECE_BYTES
+
+    def __init__(self, source: "IO[Any] | Part"):
+        self.source = source
+        super().__init__(source)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the pieces, each read in a thread."""

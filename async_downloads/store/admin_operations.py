@@ -5,19 +5,20 @@ suitable state by then: a confirmation page may have been open for long.
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from functools import partial
 
 from django.db import transaction
 from django.utils.translation import gettext_noop
 
-from async_downloads.models import DownloadQuerySet
+from async_downloads.models import Download, DownloadQuerySet, DownloadState
+from async_downloads.store.live_progress import with_live_progress
 from async_downloads.store.removal import in_batches, purge
 from async_downloads.store.transactions import database, downloads, retry_on_deadlock
 from async_downloads.store.write_through import write_through_all
 
-__all__ = ["cancel", "extend_expiry", "mark_failed"]
+__all__ = ["cancel", "end_hold", "extend_expiry", "hold", "mark_failed", "run_again"]
 
 
 def cancel(queryset: DownloadQuerySet) -> int:
@@ -51,6 +52,35 @@ def mark_failed(queryset: DownloadQuerySet, *, by: str) -> int:
     return _change(queryset, DownloadQuerySet.unfinished, stop, "failed")
 
 
+def run_again(queryset: DownloadQuerySet, *, may_start: Callable[[Download], bool]) -> int:
+    """Let failed and stalled downloads wait for a first attempt again.
+
+    An attempt that may still be alive loses its claim. Staff decide, so the limit on the
+    downloads that an owner has in progress does not apply.
+
+    Args:
+        queryset: Which downloads; those without a recorded call are left alone.
+        may_start: Returns whether one of them may be built again.
+
+    Returns:
+        The number of downloads that wait again.
+    """
+    waiting = 0
+    for batch in in_batches(queryset.retryable()):
+        rows = downloads().filter(pk__in=batch).retryable().select_related("collection__user")
+        # The heartbeats of an attempt inside a caller's transaction are in the cache alone.
+        rows = rows.defer("error_detail").with_database_clock()
+        current = with_live_progress(list(rows))
+        allowed = [row.pk for row in current if row.retryable and may_start(row)]
+        chosen = downloads().filter(pk__in=allowed)
+        stalled = {row.pk for row in current if row.state == DownloadState.RUNNING}
+        waiting += _change(
+            *(chosen, DownloadQuerySet.retryable, DownloadQuerySet.retry, "requeued"),
+            stalled=stalled,
+        )
+    return waiting
+
+
 def extend_expiry(queryset: DownloadQuerySet, until: datetime) -> int:
     """Keep finished downloads at least until then.
 
@@ -67,11 +97,31 @@ def extend_expiry(queryset: DownloadQuerySet, until: datetime) -> int:
     return _change(queryset, expiring, lambda rows: rows.extend(until), "progressed")
 
 
+def hold(queryset: DownloadQuerySet) -> int:
+    """Keep downloads in any state from being removed: by the clean-up, their owner or staff.
+
+    Returns:
+        The number of downloads that this call holds.
+    """
+    return _change(queryset, DownloadQuerySet.holdable, DownloadQuerySet.hold, "progressed")
+
+
+def end_hold(queryset: DownloadQuerySet) -> int:
+    """End the hold on downloads, which expire as if there had been none.
+
+    Returns:
+        The number of downloads that are no longer held.
+    """
+    return _change(queryset, DownloadQuerySet.held_back, DownloadQuerySet.end_hold, "progressed")
+
+
 def _change(
     queryset: DownloadQuerySet,
     suitable: Callable[[DownloadQuerySet], DownloadQuerySet],
     change: Callable[[DownloadQuerySet], int],
     change_name: str,
+    *,
+    stalled: Collection[uuid.UUID] = (),
 ) -> int:
     """Change suitable rows in batches, publish each change, and return how many changed."""
 
@@ -80,7 +130,7 @@ def _change(
             rows = suitable(downloads().filter(pk__in=batch)).select_for_update()
             locked = list(rows.values_list("pk", flat=True))
             changed = change(downloads().filter(pk__in=locked))
-            write_through_all(locked, change_name)
+            write_through_all(locked, change_name, stalled=stalled)
         return changed
 
     batches = in_batches(suitable(queryset))

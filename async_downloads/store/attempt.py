@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -15,6 +16,8 @@ from async_downloads.files import storage
 from async_downloads.files.storage import StoredFile
 from async_downloads.models import Download, DownloadQuerySet, DownloadState
 from async_downloads.store import cache_entries
+from async_downloads.store.estimate import Estimate
+from async_downloads.store.heartbeats import Heartbeats
 from async_downloads.store.outages import retry_on_outage
 from async_downloads.store.output_file import OutputFile
 from async_downloads.store.removal import purge
@@ -30,6 +33,7 @@ from async_downloads.store.transactions import (
 )
 from async_downloads.store.write_through import (
     fail_and_publish,
+    loaded_key,
     write_and_publish,
     write_progress,
 )
@@ -71,6 +75,7 @@ class Attempt:
         runs_task: Whether the body of a task runs in it, whose threads may save the file.
         save_lock: Held while a file is saved.
         is_writing: Whether the writer of the rows sends the heartbeats.
+        heartbeats: Those of the helper thread, while the attempt itself gives none.
         next_heartbeat: When the next heartbeat is due, on the monotonic clock.
         recorded_error: The exception that the row shows as the failure.
         rows_written: How many rows the file has; None if that is not known.
@@ -89,8 +94,10 @@ class Attempt:
         self.recorded_error: BaseException | None = None
         self.rows_written: int | None = None
         self.rows_expected: int | None = None
+        self._estimate = Estimate()
         self._next_step = 0
-        self._percentage = download.percentage if download.state == DownloadState.PENDING else 0
+        percentage = download.percentage if download.state == DownloadState.PENDING else 0
+        self.heartbeats = Heartbeats(download, token, percentage)
         self._reported: tuple[str, str] | None = None
         self._thread = threading.get_ident()
         self._depth = 0
@@ -100,10 +107,11 @@ class Attempt:
 
     def __enter__(self) -> Self:
         if not self._depth:
-            if self.download.attempts:
+            if self._follows_another:
                 # A file that an earlier attempt has left would take the name of this one.
                 self._sweep()
             self._register()
+            self.heartbeats.begin()
         self._depth += 1
         return self
 
@@ -118,6 +126,7 @@ class Attempt:
             self._record(error)
         finally:
             if not self._depth:
+                self.heartbeats.end()
                 self._unregister()
 
     @property
@@ -143,6 +152,7 @@ class Attempt:
             filename: The name of the file, with the extension of its format.
         """
         self.rows_written = self.rows_expected = None
+        self._estimate = Estimate()
         self._next_step = 0
         self.output.rename(filename)
 
@@ -166,16 +176,17 @@ class Attempt:
 
     def heartbeat(self) -> None:
         """Record that the attempt is alive, and check the claim."""
-        self._write(lambda: self.own_row.heartbeat(**self._row_counts))
+        self._write(self._write_heartbeat)
 
     def report_rows(self, rows: int) -> None:
         """Record how many rows are written, if a heartbeat is due."""
         if time.monotonic() < self.next_heartbeat:
             return
         self.rows_written = rows
+        self._estimate.observe(time.monotonic(), rows, self.rows_expected)
         # A page shows the number of rows if no percentage is reported.
-        change = "" if self._percentage else "progressed"
-        self._write(lambda: self.own_row.heartbeat(**self._row_counts), change)
+        change = "" if self.heartbeats.percentage else "progressed"
+        self._write(self._write_heartbeat, change)
 
     def report_progress(self, total: int, current: int) -> None:
         """Record each tenth of the rows once; between two of them a call costs a comparison.
@@ -193,8 +204,13 @@ class Attempt:
 
     def set_percentage(self, percentage: int) -> None:
         """Record progress."""
-        self._percentage = percentage
-        self._write(lambda: self.own_row.progress(percentage), "progressed")
+        self.heartbeats.percentage = percentage
+        if not self.rows_expected:
+            # The number of rows says more.
+            self._estimate.observe(time.monotonic(), percentage, 100)
+        self._write(
+            lambda: self.own_row.progress(percentage, expected_at=self._expected_at), "progressed"
+        )
 
     def resume(self) -> None:
         """Continue after an error that the task has reported, or a file that was rolled back."""
@@ -212,13 +228,14 @@ class Attempt:
                 attempt begins, or the row is deleted.
         """
         cleared = self._is_cleared()
-        if cleared or not self._write_completion(stored):
-            # A storage that overwrites may have given a later attempt the same name.
-            if cleared or not self._exists(filepath=stored.path):
-                storage.remove(stored.path)
-            raise self._lost_claim()
-        self.download.state, self._reported = DownloadState.COMPLETE, None
-        if self.download.attempts:
+        with self.heartbeats.paused():
+            if cleared or not self._write_completion(stored):
+                # A storage that overwrites may have given a later attempt the same name.
+                if cleared or not self._exists(filepath=stored.path):
+                    storage.remove(stored.path)
+                raise self._lost_claim()
+            self.download.state, self._reported = DownloadState.COMPLETE, None
+        if self._follows_another:
             self._sweep(keep=stored.path)
 
     def report_error(self, errors: str, *, detail: str) -> bool:
@@ -235,9 +252,10 @@ class Attempt:
             DownloadUnavailable: The database was away for too long.
         """
         self._reported = (errors, detail)
-        recorded = fail_and_publish(self.own_row, self.download.pk, errors, detail)
-        if recorded:
-            self.download.state = DownloadState.FAILED
+        with self.heartbeats.paused():
+            recorded = fail_and_publish(self.own_row, self.download.pk, errors, detail)
+            if recorded:
+                self.download.state = DownloadState.FAILED
         return recorded
 
     def fail(self, errors: str, *, detail: str) -> bool:
@@ -301,7 +319,10 @@ class Attempt:
         self._log_faults(lambda: after_commit(self._purge_if_cleared))
 
     def _record_failure(self, error: BaseException) -> None:
-        logger.error("Download %s failed", self.download.download_key, exc_info=error)
+        names = {"task": self.download.task, "collection_key": loaded_key(self.download)}
+        logger.error(
+            *("Download %s failed", self.download.download_key), exc_info=error, extra=names
+        )
         # A text that the task has reported says more than the exception.
         errors = self._reported[0] if self._reported else error_text.for_owner(error)
         recorded = self.fail(errors, detail=error_text.for_staff(error))
@@ -326,8 +347,22 @@ class Attempt:
             logger.exception("Download %s was not cleaned up", self.download.download_key)
 
     @property
+    def _follows_another(self) -> bool:
+        """Whether there was an attempt before this one; a retry counts from 0 again."""
+        return self.download.attempts > 0 or self.download.claim is not None
+
+    @property
     def _row_counts(self) -> dict[str, int | None]:
         return {"rows_written": self.rows_written, "rows_expected": self.rows_expected}
+
+    @property
+    def _expected_at(self) -> datetime | None:
+        """When the end is expected, on the clock of the database; None if that is not known."""
+        end = self._estimate.end(time.monotonic())
+        return None if end is None else end + self.download.clock_difference
+
+    def _write_heartbeat(self) -> int:
+        return self.own_row.heartbeat(**self._row_counts, expected_at=self._expected_at)
 
     def _is_unfinished(self) -> bool:
         return retry_on_outage(self.own_row.unfinished().exists)
@@ -362,6 +397,7 @@ class Attempt:
         commit. A database that is away, or locked for long, must not fail the export.
         """
         self.next_heartbeat = time.monotonic() + _heartbeat_interval()
+        moved_at = self.heartbeats.moved()
         try:
             if in_transaction():
                 claimed, in_cache_alone = self.own_row.exists() and not self._is_cleared(), True
@@ -373,10 +409,11 @@ class Attempt:
             claimed = in_cache_alone = True
         if not claimed:
             raise self._lost_claim()
-        if in_cache_alone:
-            write_progress(self.download, self._percentage)
-        else:
+        if not in_cache_alone:
             cache_entries.touch_entry(self.download.download_key)
+        elif not write_progress(self.download, self.heartbeats.percentage, moved_at=moved_at):
+            return
+        self.heartbeats.seen()
 
     def _change(self, statement: Callable[[], int], change: str) -> bool:
         return write_and_publish(statement, self.download.pk, change)
@@ -423,5 +460,5 @@ def first_index(step: int, total: int, steps: int) -> int:
 
 
 def _heartbeat_interval() -> float:
-    """Return the seconds between two heartbeats: several before an attempt counts as stalled."""
-    return min(HEARTBEAT_SECONDS, settings.STALLED_AFTER / 4)
+    """Return the seconds between two heartbeats: the helper thread waits for twice as long."""
+    return min(HEARTBEAT_SECONDS, settings.STALLED_AFTER / 8)

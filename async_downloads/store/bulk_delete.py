@@ -13,7 +13,7 @@ from async_downloads.models import Download, DownloadCollection, DownloadQuerySe
 from async_downloads.models.conditions import STALLED
 from async_downloads.owners import Owner, resolve
 from async_downloads.store.cleanup import Cleanup, Pace, delete_empty, delete_locked
-from async_downloads.store.listing import with_live_progress
+from async_downloads.store.live_progress import with_live_progress
 from async_downloads.store.transactions import database, downloads, retry_on_deadlock
 
 __all__ = [
@@ -48,7 +48,14 @@ class Selection:
     states: frozenset[str] = frozenset()
 
     def rows(self) -> DownloadQuerySet:
-        """Return the rows that match now."""
+        """Return the rows that match now, without those that staff hold."""
+        return self._matching().removable()
+
+    def held(self) -> DownloadQuerySet:
+        """Return the rows that match now, and stay because staff hold them."""
+        return self._matching().held_back()
+
+    def _matching(self) -> DownloadQuerySet:
         rows = downloads()
         if self.states:
             rows = rows.filter(state__in=self.states)
@@ -84,12 +91,14 @@ class Survey:
         size: Bytes of their files, as far as the rows know.
         active: How many of the rows have not expired.
         in_progress: How many are unfinished and have not stalled.
+        held: How many more match, and stay because staff hold them.
     """
 
     downloads: int
     size: int
     active: int
     in_progress: int
+    held: int = 0
 
 
 def collections_of(name: str) -> tuple[uuid.UUID, ...]:
@@ -117,6 +126,7 @@ def survey(selection: Selection) -> Survey:
         size=int(totals["size"]),
         active=rows.active().count(),
         in_progress=rows.in_progress().count(),
+        held=selection.held().count(),
     )
 
 
@@ -153,7 +163,7 @@ def _batches(selection: Selection, pace: Pace) -> Iterator[list[Download]]:
     last = uuid.UUID(int=0)
     while True:
         rows = selection.rows().filter(pk__gt=last).order_by("pk")
-        batch = list(rows.defer("error_detail", "errors")[: pace.rows])
+        batch = list(rows.without_long_columns().defer("errors")[: pace.rows])
         if not batch:
             return
         yield batch

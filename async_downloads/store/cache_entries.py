@@ -5,12 +5,16 @@ counts as a miss and never reaches the caller. A backend that fails is not calle
 """
 
 import hashlib
+import random
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypedDict, TypeGuard, TypeVar
+from functools import partial
+from typing import Any, Final, NotRequired, TypedDict, TypeGuard, TypeVar
+from zlib import crc32
 
 from django.conf import settings as project_settings
 from django.core.cache import InvalidCacheBackendError, caches
@@ -22,36 +26,60 @@ from django.db import connections, router
 from django.utils import timezone
 
 from async_downloads import settings
+from async_downloads.models.lifetime import Timeout
+from async_downloads.store.redis_clients import with_kept_clients
 from async_downloads.utils.circuit_breaker import CircuitBreaker
 
 __all__ = [
     "DownloadEntry",
     "add_version",
     "delete_entry",
-    "end_cleanup",
+    "end_job",
     "get_entries",
     "get_entries_and_marks",
     "get_entry",
+    "get_joint_version_and_check",
+    "get_joint_version_and_summary",
     "get_version",
+    "get_version_and_check",
+    "get_version_and_summary",
+    "get_versions",
     "is_cleared",
     "is_shared",
+    "is_table_of",
+    "joint_version",
     "last_cleanup",
     "mark_cancelled",
     "mark_cleared",
+    "moved_at_of",
     "new_version",
+    "record_check",
     "record_cleanup",
-    "renew_cleanup",
+    "renew_job",
     "renew_version",
+    "renew_versions",
+    "set_entries",
     "set_entry",
+    "set_summary",
     "stamp_of",
-    "start_cleanup",
+    "start_job",
     "touch_entry",
 ]
 
 T = TypeVar("T")
 
-#: Seconds that a version token lives: a page is out of date that long if a write of it is lost.
-VERSION_SECONDS: Final = 5
+#: Seconds that a version token lives. A page that has one is checked against the rows more often.
+VERSION_SECONDS: Final = 60 * 60
+
+#: How many pages of one collection can have a check at once: each takes one of so many keys, so
+#: that the versions of a page that changes each second do not fill the cache.
+CHECKS: Final = 16
+
+#: How many version tokens are read at once: SQLite, as a cache, takes few parameters.
+VERSIONS_AT_ONCE: Final = 900
+
+#: How many version tokens a process remembers to set once the cache can be reached.
+MAX_UNRENEWED: Final = 10_000
 
 #: The value that marks a download as cleared; any other value under the key is ignored.
 CLEARED: Final = "cleared by its owner"
@@ -62,21 +90,28 @@ CANCELLED_SECONDS: Final = 24 * 60 * 60
 #: How much the clocks of two machines may differ, including daylight saving time.
 CLOCK_DIFFERENCE: Final = timedelta(hours=1, minutes=1)
 
-#: Seconds after which a clean-up that gives no heartbeat no longer blocks the next one.
-CLEANUP_SECONDS: Final = 60
+#: Seconds after which a job that gives no heartbeat no longer blocks the next one: less than
+#: the shortest interval of a job, so that a job that was killed does not cost one turn more.
+JOB_SECONDS: Final = 50
 
 #: Seconds that the end of a clean-up is remembered: the longest timeout of Memcached.
 LAST_CLEANUP_SECONDS: Final = 30 * 24 * 60 * 60
 
+#: The longest life of an entry. Memcached refuses one that ends after the year 2038, and the fault
+#: would keep the process from the cache for a while.
+MAX_ENTRY_SECONDS: Final = 365 * 24 * 60 * 60
+
 #: The keys that Memcached accepts, with 50 characters left for KEY_PREFIX.
 _VALID_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
+_VALID_VERSION: Final = re.compile(r"[0-9A-Za-z]{1,64}(\.[0-9A-Za-z]{1,64})?")
 
 
 class DownloadEntry(TypedDict):
     """A download as plain values, for the cache and for JSON.
 
-    ``timestamp`` and ``stamp`` are ISO 8601. ``stamp`` is when the percentage was set: the
-    entry counts if it is newer than the row.
+    Times are ISO 8601. ``stamp`` is the time of the heartbeat that came with the percentage:
+    the entry counts if it is newer than the row. ``moved_at`` is when the work came further;
+    only an entry that is newer than the row has it.
     """
 
     download_key: str
@@ -91,6 +126,7 @@ class DownloadEntry(TypedDict):
     errors: str
     css_class: str | None
     stamp: str
+    moved_at: NotRequired[str]
 
 
 def get_entry(download_key: str) -> DownloadEntry | None:
@@ -125,26 +161,53 @@ def get_entries_and_marks(
     return {key: values[key] for key in keys if _is_entry(values.get(key))}, cleared
 
 
-def set_entry(entry: DownloadEntry) -> None:
-    """Set a download's entry, for ``ASYNC_DOWNLOADS_TIMEOUT``."""
-    _call(
-        lambda cache: cache.set(entry["download_key"], dict(entry), settings.TIMEOUT),
-        None,
-    )
+def set_entries(entries: Iterable[DownloadEntry], timeout: Timeout = "default") -> None:
+    """Set the entries of downloads that live equally long, in one round trip."""
+    values = {entry["download_key"]: dict(entry) for entry in entries}
+    _call(lambda cache: cache.set_many(values, _seconds(timeout)), [])
+
+
+def set_entry(entry: DownloadEntry, timeout: Timeout = "default") -> bool:
+    """Set a download's entry for the time that the row lives; return whether that worked."""
+
+    def write(cache: BaseCache) -> bool:
+        cache.set(entry["download_key"], dict(entry), _seconds(timeout))
+        return True
+
+    return _call(write, False)
+
+
+def _seconds(timeout: Timeout) -> float | None:
+    seconds: float | None = settings.TIMEOUT if timeout == "default" else timeout
+    return None if seconds is None else min(seconds, MAX_ENTRY_SECONDS)
 
 
 def touch_entry(download_key: str) -> None:
     """Extend a download's entry by ``ASYNC_DOWNLOADS_TIMEOUT``."""
-    _call(lambda cache: cache.touch(download_key, settings.TIMEOUT), False)
+    _call(lambda cache: cache.touch(download_key, _seconds("default")), False)
 
 
-def stamp_of(entry: DownloadEntry) -> datetime | None:
-    """Return when an entry was set.
+def stamp_of(entry: DownloadEntry, *, now: datetime) -> datetime | None:
+    """Return the time of the last heartbeat in an entry.
 
     None if that cannot be compared with now, because USE_TZ has changed since, or if it lies
     further in the future than two clocks may differ.
+
+    Args:
+        entry: The entry.
+        now: The time on the clock of the database.
     """
-    stamp, now = datetime.fromisoformat(entry["stamp"]), timezone.now()
+    return _comparable(entry["stamp"], now)
+
+
+def moved_at_of(entry: DownloadEntry, *, now: datetime) -> datetime | None:
+    """Return when the work came further, as ``stamp_of`` does; None if that is not known."""
+    moved_at = entry.get("moved_at")
+    return None if moved_at is None else _comparable(moved_at, now)
+
+
+def _comparable(moment: str, now: datetime) -> datetime | None:
+    stamp = datetime.fromisoformat(moment)
     if timezone.is_aware(stamp) != timezone.is_aware(now):
         return None
     return min(stamp, now) if stamp - now < CLOCK_DIFFERENCE else None
@@ -186,51 +249,51 @@ def is_cleared(download_key: str) -> bool:
     return mark == CLEARED
 
 
-def start_cleanup(scope: str) -> bool:
-    """Return whether a clean-up may start: not while another one gives heartbeats.
+def start_job(job: str) -> bool:
+    """Return whether a periodic job may start: not while another process is at work on it.
 
     Two at once are harmless, so it may start if the cache is of no help.
 
     Args:
-        scope: The database that is cleaned up; two sites may share one cache.
+        job: A name of the job and of its database; two sites may share one cache.
     """
     if not is_shared():
         return True
-    key = _cleanup_key(scope)
+    key = _job_key(job)
 
     def start(cache: BaseCache) -> bool:
-        if cache.add(key, time.time(), CLEANUP_SECONDS):
+        if cache.add(key, time.time(), JOB_SECONDS):
             return True
         heartbeat = cache.get(key)
-        if type(heartbeat) is float and abs(time.time() - heartbeat) < CLEANUP_SECONDS:
+        if type(heartbeat) is float and abs(time.time() - heartbeat) < JOB_SECONDS:
             return False
-        cache.set(key, time.time(), CLEANUP_SECONDS)
+        cache.set(key, time.time(), JOB_SECONDS)
         return True
 
     return _call(start, True)
 
 
-def renew_cleanup(scope: str) -> None:
-    """Give a heartbeat for the clean-up that was started."""
+def renew_job(job: str) -> None:
+    """Give a heartbeat for the job that was started."""
     if is_shared():
-        key = _cleanup_key(scope)
-        _call(lambda cache: cache.set(key, time.time(), CLEANUP_SECONDS), None)
+        key = _job_key(job)
+        _call(lambda cache: cache.set(key, time.time(), JOB_SECONDS), None)
 
 
-def end_cleanup(scope: str) -> None:
-    """Allow the next clean-up to start."""
-    _call(lambda cache: cache.delete(_cleanup_key(scope)), False)
+def end_job(job: str) -> None:
+    """Allow the next process to start the job."""
+    _call(lambda cache: cache.delete(_job_key(job)), False)
 
 
-def record_cleanup(scope: str) -> None:
+def record_cleanup(job: str) -> None:
     """Record that a clean-up has ended now."""
-    key = f"{_cleanup_key(scope)}:last"
+    key = f"{_job_key(job)}:last"
     _call(lambda cache: cache.set(key, time.time(), LAST_CLEANUP_SECONDS), None)
 
 
-def last_cleanup(scope: str) -> datetime | None:
+def last_cleanup(job: str) -> datetime | None:
     """Return when the last clean-up ended; None if the cache does not know."""
-    ended: object = _call(lambda cache: cache.get(f"{_cleanup_key(scope)}:last"), None)
+    ended: object = _call(lambda cache: cache.get(f"{_job_key(job)}:last"), None)
     latest = time.time() + CLOCK_DIFFERENCE.total_seconds()
     if type(ended) is not float or not 0 <= ended <= latest:
         return None
@@ -250,6 +313,14 @@ def is_shared() -> bool:
         return False
 
 
+def is_table_of(vendor: str) -> bool:
+    """Return whether the cache is a table of a database of this vendor, such as ``sqlite``."""
+    cache = _call(lambda cache: cache, None)
+    if not isinstance(cache, DatabaseCache):
+        return False
+    return connections[router.db_for_write(cache.cache_model_class)].vendor == vendor
+
+
 def new_version() -> str:
     """Return a version token that has never been used."""
     return secrets.token_hex(8)
@@ -259,15 +330,156 @@ def get_version(collection_key: str) -> str | None:
     """Return the collection's version token; None if there is none or it cannot be trusted."""
     if not is_shared():
         return None
-    version = _call(lambda cache: cache.get(_version_key(collection_key)), None)
-    return version if isinstance(version, str) else None
+    return _as_version(_call(lambda cache: cache.get(_version_key(collection_key)), None))
+
+
+def get_version_and_check(collection_key: str, shown: str) -> tuple[str | None, bool]:
+    """Return the collection's version token, and whether a page was compared with the rows.
+
+    Args:
+        collection_key: The collection.
+        shown: The version that the page shows.
+
+    Returns:
+        The token, None if there is none or it cannot be trusted; and whether
+        ``record_check`` was called with the version of the page lately.
+    """
+    if not is_shared():
+        return None, False
+    key = _version_key(collection_key)
+    checked_key = _checked_key(collection_key, shown)
+    values: dict[str, object] = _call(lambda cache: cache.get_many([key, checked_key]), {})
+    return _as_version(values.get(key)), values.get(checked_key) == shown
+
+
+def get_version_and_summary(collection_key: str) -> tuple[str | None, object]:
+    """Return the collection's version token, and the summary that ``set_summary`` has kept.
+
+    Both are None if there is none or it cannot be trusted. The summary may be of another token.
+    """
+    if not is_shared():
+        return None, None
+    keys = [_version_key(collection_key), _summary_key(collection_key)]
+    values: dict[str, object] = _call(lambda cache: cache.get_many(keys), {})
+    return _as_version(values.get(keys[0])), values.get(keys[1])
+
+
+def get_joint_version_and_check(
+    collection_keys: Sequence[str], shown: str
+) -> tuple[str | None, bool]:
+    """Do the same as ``get_version_and_check`` for a page that shows several collections.
+
+    Args:
+        collection_keys: The collections. ``record_check`` was called with the first.
+        shown: The version that the page shows.
+
+    Returns:
+        One token for all, as ``joint_version`` returns it; and whether the page was compared with
+        the rows since each token is what it is.
+    """
+    version, checked = _get_joint_version(collection_keys, _checked_key(collection_keys[0], shown))
+    return version, version is not None and checked == f"{shown} {version}"
+
+
+def get_joint_version_and_summary(collection_keys: Sequence[str]) -> tuple[str | None, object]:
+    """Do the same as ``get_version_and_summary`` for a summary of several collections.
+
+    Args:
+        collection_keys: The collections. ``set_summary`` was called with the first.
+    """
+    return _get_joint_version(collection_keys, _summary_key(collection_keys[0]))
+
+
+def joint_version(versions: Mapping[str, str]) -> str:
+    """Return one version token for several collections.
+
+    It differs if the token of one does, or if the collections are others.
+
+    Args:
+        versions: The tokens, by collection key.
+    """
+    text = repr(sorted(versions.items()))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _get_joint_version(collection_keys: Sequence[str], other_key: str) -> tuple[str | None, object]:
+    """Return one version token for several collections, and another value, in one round trip.
+
+    Tokens that are missing are set, before the caller reads the rows.
+    """
+    if not is_shared():
+        return None, None
+    keys = {key: _version_key(key) for key in collection_keys}
+    values: dict[str, object] | None = _call(
+        lambda cache: cache.get_many([*keys.values(), other_key]), None
+    )
+    if values is None:
+        return None, None
+    versions = {}
+    for key, name in keys.items():
+        version = _as_version(values.get(name))
+        if version is None:
+            add_version(key, version := new_version())
+        versions[key] = version
+    return joint_version(versions), values.get(other_key)
+
+
+def set_summary(collection_key: str, summary: tuple[object, ...], seconds: float) -> None:
+    """Keep a summary of plain values for so many seconds at most."""
+    if is_shared():
+        key = _summary_key(collection_key)
+        _call(lambda cache: cache.set(key, summary, max(1, round(seconds))), None)
+
+
+def get_versions(collection_keys: Iterable[str]) -> dict[str, str]:
+    """Return the version tokens of collections, without those that cannot be trusted."""
+    if not is_shared():
+        return {}
+    keys = {_version_key(key): key for key in collection_keys}
+    names, values = list(keys), dict[str, object]()
+    for start in range(0, len(names), VERSIONS_AT_ONCE):
+        some = names[start : start + VERSIONS_AT_ONCE]
+        values |= _call(partial(_get_many, some), values)
+    return {
+        keys[name]: version
+        for name, value in values.items()
+        if (version := _as_version(value)) is not None
+    }
+
+
+def record_check(
+    collection_key: str, shown: str, seconds: float, *, joint: str | None = None
+) -> None:
+    """Record that a page was compared with the rows just now.
+
+    Args:
+        collection_key: The collection.
+        shown: The version that the page shows.
+        seconds: How long the comparison holds, if nothing is written. A write whose new token
+            is lost stays unseen for that long.
+        joint: The token of all collections that the page shows, if it shows several.
+    """
+    if is_shared():
+        key = _checked_key(collection_key, shown)
+        value = shown if joint is None else f"{shown} {joint}"
+        _call(lambda cache: cache.set(key, value, max(1, round(seconds))), None)
 
 
 def renew_version(collection_key: str) -> None:
-    """Set a new version token, so that every page reads the rows again."""
+    """Set a new version token, so that every page reads the rows again.
+
+    If the cache cannot be reached, the next call that reaches it sets the token.
+    """
+    renew_versions([collection_key])
+
+
+def renew_versions(collection_keys: Iterable[str]) -> None:
+    """Set new version tokens of collections, in one round trip, as ``renew_version`` does."""
     if is_shared():
-        key = _version_key(collection_key)
-        _call(lambda cache: cache.set(key, new_version(), VERSION_SECONDS), None)
+        unrenewed = _unrenewed[_alias()]
+        if len(unrenewed) < MAX_UNRENEWED:
+            unrenewed |= set(map(_version_key, collection_keys))
+        _renew_versions(unrenewed)
 
 
 def add_version(collection_key: str, version: str) -> None:
@@ -277,11 +489,17 @@ def add_version(collection_key: str, version: str) -> None:
     """
     if is_shared():
         key = _version_key(collection_key)
-        _call(lambda cache: cache.add(key, version, VERSION_SECONDS), False)
+        # Pages that open at once must not all lose their tokens at once.
+        seconds = round(VERSION_SECONDS * random.uniform(0.5, 1))  # noqa: S311
+        _call(lambda cache: cache.add(key, version, seconds), False)
 
 
-def _cleanup_key(scope: str) -> str:
-    return f"async_downloads:cleanup:{hashlib.sha256(scope.encode()).hexdigest()}"
+def _get_many(keys: list[str], cache: BaseCache) -> dict[str, object]:
+    return cache.get_many(keys)
+
+
+def _job_key(job: str) -> str:
+    return f"async_downloads:job:{hashlib.sha256(job.encode()).hexdigest()}"
 
 
 def _mark_key(download_key: str) -> str:
@@ -290,8 +508,24 @@ def _mark_key(download_key: str) -> str:
 
 def _version_key(collection_key: str) -> str:
     # Not the collection key itself: 0.6 may have left a list there that is not adopted yet.
-    key = f"{collection_key}:version"
+    return _valid_key(f"{collection_key}:version")
+
+
+def _summary_key(collection_key: str) -> str:
+    return _valid_key(f"{collection_key}:summary")
+
+
+def _checked_key(collection_key: str, shown: str) -> str:
+    return _valid_key(f"{collection_key}:version:{crc32(shown.encode()) % CHECKS}")
+
+
+def _valid_key(key: str) -> str:
     return key if _VALID_KEY.fullmatch(key) else hashlib.sha256(key.encode()).hexdigest()
+
+
+def _as_version(value: object) -> str | None:
+    """Return a value that is a version token, or the version of a page; None for another one."""
+    return value if isinstance(value, str) and _VALID_VERSION.fullmatch(value) else None
 
 
 def _is_entry(value: object) -> TypeGuard[DownloadEntry]:
@@ -299,7 +533,8 @@ def _is_entry(value: object) -> TypeGuard[DownloadEntry]:
     if not isinstance(value, dict) or not DownloadEntry.__required_keys__ <= value.keys():
         return False
     try:
-        datetime.fromisoformat(value["stamp"])
+        for name in {"stamp", "moved_at"} & value.keys():
+            datetime.fromisoformat(value[name])
     except (TypeError, ValueError):
         return False
     percentage = value["percentage"]
@@ -309,14 +544,41 @@ def _is_entry(value: object) -> TypeGuard[DownloadEntry]:
 
 _breakers: Final[dict[str, CircuitBreaker]] = {}
 
+#: The keys of the version tokens that are still to be renewed, by the alias of the cache.
+_unrenewed: Final[defaultdict[str, set[str]]] = defaultdict(set)
+
+
+def _renew_versions(keys: set[str]) -> None:
+    # Another thread may take them as well, which does no harm.
+    while some := tuple(keys)[:VERSIONS_AT_ONCE]:
+        keys.difference_update(some)
+        if not _call_once(partial(_renew, some), False):
+            keys |= set(some)
+            return
+
+
+def _renew(keys: tuple[str, ...], cache: BaseCache) -> bool:
+    if len(keys) == 1:
+        cache.set(keys[0], new_version(), VERSION_SECONDS)
+        return True
+    return not cache.set_many({key: new_version() for key in keys}, VERSION_SECONDS)
+
 
 def _call(operation: Callable[[BaseCache], T], default: T) -> T:
     """Run an operation on the configured cache; return ``default`` if it fails."""
+    if unrenewed := _unrenewed[_alias()]:
+        _renew_versions(unrenewed)
+    return _call_once(operation, default)
+
+
+def _call_once(operation: Callable[[BaseCache], T], default: T) -> T:
     alias = _alias()
-    breaker = _breakers.setdefault(alias, CircuitBreaker(f"The cache {alias!r}"))
+    breaker = _breakers.get(alias)
+    if breaker is None:
+        breaker = _breakers.setdefault(alias, CircuitBreaker(f"The cache {alias!r}"))
 
     def call() -> T:
-        cache = caches[alias]
+        cache = with_kept_clients(caches[alias])
         return default if _joins_transaction(cache) else operation(cache)
 
     return breaker.call(call, default)

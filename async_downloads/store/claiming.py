@@ -9,14 +9,14 @@ from typing import Final
 
 from django.utils.translation import gettext_noop
 
-from async_downloads import settings
+from async_downloads import permissions, settings
 from async_downloads.exceptions import DownloadBusy
 from async_downloads.models import Download, DownloadState
 from async_downloads.models.timing import stalled_before
 from async_downloads.store import cache_entries
 from async_downloads.store.attempt import Attempt, current_attempt
 from async_downloads.store.outages import retry_on_outage
-from async_downloads.store.overdue import STOPPED_RESPONDING
+from async_downloads.store.overdue import GIVEN_UP, STOPPED_RESPONDING
 from async_downloads.store.removal import purge
 from async_downloads.store.transactions import (
     canonical_key,
@@ -30,6 +30,9 @@ from async_downloads.utils.log import get_logger
 __all__ = ["claim", "join", "saving"]
 
 logger = get_logger(__name__)
+
+#: The owner reads this if they may not have the file built.
+NOT_PERMITTED: Final = gettext_noop("You may no longer request this file.")
 
 #: Seconds to wait for a row if the cache has an entry: the transaction of the request that
 #: created the download has not committed yet.
@@ -58,7 +61,8 @@ def claim(download_key: str, *, superseded: bool = False) -> Attempt | None:
 
     Returns:
         None, with the reason logged, if the download does not exist or is complete, if the
-        other attempt has ended it, or after ``ASYNC_DOWNLOADS_MAX_ATTEMPTS`` attempts.
+        other attempt has ended it, if its owner may not have it built, or after
+        ``ASYNC_DOWNLOADS_MAX_ATTEMPTS`` attempts.
 
     Raises:
         DownloadBusy: Another attempt is alive.
@@ -121,7 +125,7 @@ def saving(attempt: Attempt) -> Iterator[None]:
 
 
 def _wait_for_row(download_key: str) -> Download | None:
-    rows = row_with_key(download_key).select_related("collection__user")
+    rows = row_with_key(download_key).select_related("collection__user").with_database_clock()
     download = rows.first()
     if download is not None or rows.query.is_empty():
         return download
@@ -149,6 +153,7 @@ def _join_transaction(download: Download, *, superseded: bool) -> Attempt | None
 def _claim_in_turn(download: Download, *, superseded: bool) -> Attempt | None:
     """Claim a download once no other attempt is alive; None if there is nothing left to do."""
     rows = downloads().select_related("collection__user").filter(pk=download.pk)
+    rows = rows.with_database_clock()
     current: Download | None = download
     heard_at: datetime | None = None
     while current is not None:
@@ -172,6 +177,9 @@ def _claim_in_turn(download: Download, *, superseded: bool) -> Attempt | None:
 def _claim_row(download: Download) -> Attempt | None:
     """Claim a row, or return None if another process was faster."""
     token = uuid.uuid4()
+    stalled = download.state == DownloadState.RUNNING
+    waited = download.database_time() - download.heard_at
+    seconds_queued = max(waited.total_seconds(), 0.0) if download.waiting else None
 
     def write() -> int:
         # A connection that broke may have written the claim before it broke.
@@ -180,13 +188,21 @@ def _claim_row(download: Download) -> Attempt | None:
             or downloads().claimed_by(download.pk, token).count()
         )
 
-    claimed = retry_on_outage(lambda: write_and_publish(write, download.pk, "started"))
+    claimed = retry_on_outage(
+        lambda: write_and_publish(
+            *(write, download.pk, "started"), stalled=stalled, seconds_queued=seconds_queued
+        )
+    )
+    if claimed and stalled:
+        logger.warning("Download %s has stalled and is taken over", download.pk)
     return Attempt(download, token) if claimed else None
 
 
 def _is_claimed_by_another(download: Download) -> bool:
     """Return whether another attempt has claimed it and has not stalled."""
-    return download.state == DownloadState.RUNNING and _last_heartbeat(download) >= stalled_before()
+    if download.state != DownloadState.RUNNING:
+        return False
+    return _last_heartbeat(download) >= stalled_before(download.clock_difference)
 
 
 def _last_heartbeat(download: Download) -> datetime:
@@ -195,7 +211,7 @@ def _last_heartbeat(download: Download) -> datetime:
     An attempt inside a caller's transaction sends its heartbeats to the cache alone.
     """
     entry = cache_entries.get_entry(download.download_key)
-    stamp = cache_entries.stamp_of(entry) if entry else None
+    stamp = cache_entries.stamp_of(entry, now=download.database_time()) if entry else None
     return download.heard_at if stamp is None else max(download.heard_at, stamp)
 
 
@@ -212,6 +228,9 @@ def _is_refused(download: Download, *, superseded: bool) -> bool:
     if download.state == DownloadState.COMPLETE:
         logger.info("Download %s is complete already", download.pk)
         return True
+    if _is_forbidden(download):
+        _forbid(download)
+        return True
     if download.attempts < settings.MAX_ATTEMPTS:
         return False
     if download.failed:
@@ -224,6 +243,28 @@ def _is_refused(download: Download, *, superseded: bool) -> bool:
     return True
 
 
+def _is_forbidden(download: Download) -> bool:
+    """Return whether its owner may not have it built, if its call asks for that first."""
+    # Most sites have no such function, and then the arguments need not be read.
+    call = download.call if settings.MAY_START else None
+    user = download.collection.user
+    if call is None or not call.asks_first or user is None:
+        return False
+    return not permissions.may_start(user, download)
+
+
+def _forbid(download: Download) -> None:
+    """Fail a download whose owner may not have it built."""
+    logger.info("Download %s is refused to its owner", download.pk)
+    rows = downloads().claimed_by(download.pk, download.claim).unclaimed().unfinished()
+    detail = f"{NOT_PERMITTED} ASYNC_DOWNLOADS_MAY_START refused it to its owner."
+    retry_on_outage(
+        lambda: write_and_publish(
+            lambda: rows.fail(NOT_PERMITTED, detail=detail), download.pk, "failed"
+        )
+    )
+
+
 def _give_up(download: Download) -> None:
     """Fail a download whose last attempt has stalled.
 
@@ -231,13 +272,17 @@ def _give_up(download: Download) -> None:
         DownloadBusy: The attempt has given a heartbeat, or ended, since the row was read.
     """
     rows = downloads().claimed_by(download.pk, download.claim).unclaimed()
-    text = gettext_noop(
-        "Given up: the worker stopped responding each time. Please contact an administrator."
-    )
-    detail = f"{text} Attempts: {download.attempts}."
-    if not retry_on_outage(
-        lambda: write_and_publish(lambda: rows.fail(text, detail=detail), download.pk, "failed")
-    ):
+    detail = f"{GIVEN_UP} Attempts: {download.attempts}."
+
+    def fail() -> bool:
+        return write_and_publish(
+            lambda: rows.fail(GIVEN_UP, detail=detail),
+            download.pk,
+            "failed",
+            stalled=download.state == DownloadState.RUNNING,
+        )
+
+    if not retry_on_outage(fail):
         raise _busy(download)
     logger.error("Download %s is given up after %s attempts", download.pk, download.attempts)
 

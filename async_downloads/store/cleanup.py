@@ -16,12 +16,21 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 
-from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
+from async_downloads import settings
+from async_downloads.models import (
+    Download,
+    DownloadCollection,
+    DownloadCollectionQuerySet,
+    DownloadQuerySet,
+)
+from async_downloads.models.conditions import has_outlived
 from async_downloads.store import cache_entries
-from async_downloads.store.listing import with_live_progress
+from async_downloads.store.jobs import alone, name_of
+from async_downloads.store.live_progress import with_live_progress
 from async_downloads.store.overdue import fail_overdue, skips_locked
 from async_downloads.store.removal import BATCH_SIZE, delete, files_first, in_batches
 from async_downloads.store.transactions import database, downloads, retry_on_deadlock
@@ -32,10 +41,14 @@ __all__ = [
     "clean_up",
     "clean_up_alone",
     "count_empty",
+    "count_held",
     "delete_empty",
     "delete_locked",
     "last_cleanup",
 ]
+
+#: What only one process does at a time.
+JOB: Final = "cleanup"
 
 #: Rows of the first batch; its duration decides the size of the next ones.
 FIRST_BATCH: Final = 100
@@ -81,13 +94,10 @@ class Cleanup:
 
 def clean_up_alone() -> Cleanup | None:
     """Clean up, unless another process is cleaning up: then return None."""
-    scope = _scope()
-    if not cache_entries.start_cleanup(scope):
-        return None
-    try:
-        return clean_up(after_each=lambda _: cache_entries.renew_cleanup(scope))
-    finally:
-        cache_entries.end_cleanup(scope)
+    with alone(JOB) as heartbeat:
+        if heartbeat is None:
+            return None
+        return clean_up(after_each=lambda _: heartbeat())
 
 
 def clean_up(
@@ -121,23 +131,25 @@ def clean_up(
                 failed = retry_on_deadlock(partial(fail_overdue, overdue))
             total.add(deleted, of=len(cleared), failed=failed)
         after_each(total)
+    for sizes in _cleared_for_good(collection, pace):
+        deleted = sizes if dry_run else _delete_at_pace(DownloadQuerySet.for_good, sizes, pace)
+        total.add(deleted, of=len(sizes))
+        after_each(total)
     for batch in _batches(DownloadQuerySet.expired, collection, pace):
         sizes = {row.pk: row.size or 0 for row in batch}
-        if not dry_run:
-            with pace:
-                sizes = retry_on_deadlock(partial(_delete, DownloadQuerySet.expired, sizes))
-        total.add(sizes, of=len(batch))
+        deleted = sizes if dry_run else _delete_at_pace(DownloadQuerySet.expired, sizes, pace)
+        total.add(deleted, of=len(sizes))
         after_each(total)
     if collection is None:
         total.collections = count_empty() if dry_run else delete_empty()
         if not dry_run:
-            cache_entries.record_cleanup(_scope())
+            cache_entries.record_cleanup(name_of(JOB))
     return total
 
 
 def last_cleanup() -> datetime | None:
     """Return when a clean-up last finished; None if the cache does not know."""
-    return cache_entries.last_cleanup(_scope())
+    return cache_entries.last_cleanup(name_of(JOB))
 
 
 @dataclass(slots=True)
@@ -162,7 +174,7 @@ def _batches(
     which: Which, collection: DownloadCollection | None, pace: Pace
 ) -> Iterator[list[Download]]:
     """Yield rows a batch at a time, each row once, even if batches are deleted."""
-    rows = which(downloads()).order_by("expires_at", "pk").defer("error_detail", "errors")
+    rows = which(downloads()).order_by("expires_at", "pk").without_long_columns().defer("errors")
     if collection is not None:
         rows = rows.filter(collection=collection)
     batch = list(rows[: pace.rows])
@@ -171,6 +183,26 @@ def _batches(
         last = batch[-1]
         later = Q(expires_at__gt=last.expires_at) | Q(expires_at=last.expires_at, pk__gt=last.pk)
         batch = list(rows.filter(later)[: pace.rows])
+
+
+def _cleared_for_good(
+    collection: DownloadCollection | None, pace: Pace
+) -> Iterator[dict[uuid.UUID, int]]:
+    """Yield batches of the rows that never expire and are marked as cleared, with their bytes."""
+    rows = downloads().for_good().order_by("pk").without_long_columns().defer("errors")
+    if collection is not None:
+        rows = rows.filter(collection=collection)
+    batch = list(rows[: pace.rows]) if cache_entries.is_shared() else []
+    while batch:
+        cleared = set(batch).difference(with_live_progress(batch))
+        if cleared:
+            yield {row.pk: row.size or 0 for row in cleared}
+        batch = list(rows.filter(pk__gt=batch[-1].pk)[: pace.rows])
+
+
+def _delete_at_pace(which: Which, sizes: dict[uuid.UUID, int], pace: Pace) -> dict[uuid.UUID, int]:
+    with pace:
+        return retry_on_deadlock(partial(_delete, which, sizes))
 
 
 def _delete(which: Which, sizes: dict[uuid.UUID, int]) -> dict[uuid.UUID, int]:
@@ -196,20 +228,31 @@ def delete_locked(
     with transaction.atomic(using=database()), files_first() if expired else nullcontext():
         # They may have changed since they were read: each is locked, and checked again.
         locked = rows.select_for_update(skip_locked=skips_locked())
-        deleted = list(locked.filter(pk__in=sizes).values_list("pk", flat=True))
+        deleted = list(locked.removable().filter(pk__in=sizes).values_list("pk", flat=True))
         delete(downloads().filter(pk__in=deleted))
     return {pk: sizes[pk] for pk in deleted}
 
 
+def count_held() -> int:
+    """Return the number of downloads that would have expired if staff did not hold them."""
+    return downloads().finished().held_back().filter(has_outlived(timezone.now())).count()
+
+
 def count_empty() -> int:
     """Return the number of collections without downloads."""
-    return DownloadCollection.objects.using(database()).empty().count()
+    return _empty().count()
 
 
 def delete_empty() -> int:
     """Delete the collections without downloads; their owners get new ones when needed."""
-    batches = in_batches(DownloadCollection.objects.empty())
+    batches = in_batches(_empty())
     return sum(retry_on_deadlock(partial(_delete_if_empty, batch)) for batch in batches)
+
+
+def _empty() -> DownloadCollectionQuerySet:
+    rows = DownloadCollection.objects.using(database()).empty()
+    # The row of a member says what they have seen of the downloads of their teams.
+    return rows.filter(seen_at=None) if settings.MEMBERS else rows
 
 
 def _delete_if_empty(keys: list[uuid.UUID]) -> int:
@@ -219,9 +262,3 @@ def _delete_if_empty(keys: list[uuid.UUID]) -> int:
         locked = list(rows.filter(pk__in=keys).values_list("pk", flat=True))
         # Only after the lock is the answer final: no download can be added from now on.
         return collections.empty().filter(pk__in=locked).delete()[0]
-
-
-def _scope() -> str:
-    """Return a name of the database that all processes which clean it up agree on."""
-    options = connections[database()].settings_dict
-    return "/".join(str(options[name]) for name in ("HOST", "PORT", "NAME"))

@@ -5,7 +5,8 @@ from typing import Any, Final
 from django.utils.translation import gettext_noop
 
 from async_downloads.files import storage
-from async_downloads.models import Download
+from async_downloads.models import Download, DownloadState
+from async_downloads.store import cache_entries
 from async_downloads.store.transactions import DatabaseFault, downloads, short_lock_timeout
 from async_downloads.store.write_through import send_signal, write_through
 from async_downloads.utils.log import get_logger
@@ -24,6 +25,9 @@ def record_missing_file(download: Download) -> bool:
     The list then says so, and no longer offers the file. If the database is busy,
     nothing is recorded, because the next request for the file finds the same.
 
+    Args:
+        download: The row, whose state is updated.
+
     Returns:
         Whether the file is gone for good; False if the storage itself is not there.
     """
@@ -38,6 +42,7 @@ def record_missing_file(download: Download) -> bool:
         logger.warning("The missing file of %s was not recorded", download.pk, exc_info=True)
         return True
     if failed:
+        download.state = DownloadState.FAILED
         logger.error("The storage no longer has %s of download %s", download.filepath, download.pk)
         write_through(download.pk, "failed")
     return True
@@ -51,6 +56,9 @@ def record_fetch(download: Download, user: Any) -> None:
     try:
         with short_lock_timeout():
             counted = downloads().filter(pk=download.pk).count_fetch(user.pk)
+            if counted and not download.fetch_count:
+                # The list shows what has been fetched.
+                cache_entries.renew_version(download.collection.key)
     except DatabaseFault:
         logger.warning("A fetch of %s was not counted", download.pk, exc_info=True)
         return

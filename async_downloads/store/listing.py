@@ -4,39 +4,50 @@ import hashlib
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from django.core.paginator import Page, Paginator
 from django.utils import timezone
 
-from async_downloads import intervals
+from async_downloads import intervals, settings
 from async_downloads.models import Download, DownloadQuerySet
+from async_downloads.models.waiting import coarse_ahead
 from async_downloads.owners import Owner
 from async_downloads.serving import Attachment
-from async_downloads.store import cache_entries
+from async_downloads.store import cache_entries, team_downloads
+from async_downloads.store.live_progress import with_live_progress
 from async_downloads.store.overdue import with_overdue_failed
+from async_downloads.store.queue_position import with_queue_positions
+from async_downloads.store.raw_rows import read_list
+from async_downloads.store.rescue import with_stalled_rescued
+from async_downloads.store.team_downloads import with_seen_at, with_teams
 from async_downloads.store.transactions import downloads
 
 __all__ = [
     "Listing",
     "PageListing",
+    "Rows",
     "Version",
     "as_shown",
     "attachment_of",
     "get_for_staff",
     "get_for_user",
+    "is_unseen",
+    "mine",
     "read_changes",
     "read_listing",
-    "read_page",
+    "read_one_change",
     "read_page_changes",
-    "with_live_progress",
 ]
 
 #: Downloads on one page of the full list.
 PAGE_SIZE: Final = 25
 
 T = TypeVar("T")
+
+#: A page, the counts of all pages, and when the last download on them finished.
+_Page = tuple["Page[Download]", dict[str, int], datetime | None]
 
 
 class Version(NamedTuple):
@@ -91,6 +102,13 @@ class Listing:
         running: How many are in progress, shown or not.
         polling_tier: The index of the polling interval, from 0 on: it grows with the
             age of the youngest download in progress.
+        recheck_after: Seconds after which a page that shows them is compared with the rows
+            again, if nothing is written meanwhile: a download may stall or expire.
+        changes_after: Seconds after which it changes though nothing is written; None if
+            it does not.
+        percentage: The mean progress of those in progress.
+        newest: When the last of them finished or failed, on the clock of the database.
+        seen_at: The same of the last one that the owner has seen.
     """
 
     downloads: Sequence[Download]
@@ -98,6 +116,11 @@ class Listing:
     total: int
     running: int
     polling_tier: int
+    recheck_after: float
+    changes_after: float | None
+    percentage: int
+    newest: datetime | None
+    seen_at: datetime | None
 
     @property
     def in_progress(self) -> bool:
@@ -111,8 +134,18 @@ class Listing:
 
     @property
     def finished(self) -> bool:
-        """Whether one of them is complete or has failed."""
-        return any(not download.unfinished for download in self.downloads)
+        """Whether one of the owner's own is complete or has failed."""
+        return any(not row.unfinished and row.team is None for row in self.downloads)
+
+    @property
+    def newest_text(self) -> str:
+        """``newest`` as ISO 8601; empty for None."""
+        return self.newest.isoformat() if self.newest else ""
+
+    @property
+    def unseen(self) -> bool:
+        """Whether one of them has finished or failed, and the owner has not seen that."""
+        return self.newest is not None and (self.seen_at is None or self.newest > self.seen_at)
 
 
 class PageListing(NamedTuple):
@@ -121,28 +154,44 @@ class PageListing(NamedTuple):
     Attributes:
         page: The page, for a template.
         listing: The downloads on it.
+        counts: How many downloads of each stage there are on all pages.
+        newest: When the last of them finished or failed, on the clock of the database.
     """
 
     page: "Page[Download]"
     listing: Listing
+    counts: dict[str, int]
+    newest: datetime | None
 
 
 def read_listing(owner: Owner, *, limit: int | None = None) -> Listing:
     """Return the owner's downloads that have not expired, newest first.
 
-    It costs one query and at most two reads of the cache, however many there are.
+    It costs one query and at most two reads of the cache, however many there are. If one
+    waits for a worker, a process makes one more every two seconds.
 
     Args:
         owner: The user who owns them.
         limit: How many to return; None for all.
     """
     # The token is taken before the rows, so that it can be too old but never too new.
-    known = cache_entries.get_version(owner.collection_key)
-    rows = _Rows.read(owner, limit)
-    return rows.listing(Version.of(known, rows.digest()))
+    known = team_downloads.get_version(owner)
+    rows = Rows.read(owner, limit)
+    version = Version.of(known, rows.digest())
+    if rows.running:
+        # The page will poll.
+        team_downloads.record_check(owner, known, str(version), rows.recheck_after)
+    return rows.listing(version)
 
 
-def read_changes(owner: Owner, seen: Version | None, *, limit: int | None = None) -> Listing | None:
+def read_changes(
+    owner: Owner,
+    seen: Version | None,
+    *,
+    limit: int | None = None,
+    offset: int = 0,
+    with_unseen: bool = False,
+) -> Listing | None:
     """Return the owner's downloads, or None if a page shows them already.
 
     An unchanged page costs one read of the cache, if all processes share it.
@@ -151,50 +200,75 @@ def read_changes(owner: Owner, seen: Version | None, *, limit: int | None = None
         owner: The user who owns them.
         seen: The version that the page shows; None if it shows nothing yet.
         limit: How many of them the page shows; None for all.
+        offset: How many newer ones it does not show. A listing without downloads has no counts
+            then.
+        with_unseen: Whether the page shows which downloads the owner has not seen.
     """
-    changes = _read_changes(owner, seen, lambda: (_Rows.read(owner, limit), None))
+
+    def read() -> "tuple[Rows, None]":
+        return Rows.read(owner, limit, offset), None
+
+    changes = _read_changes(owner, seen, read, with_unseen=with_unseen)
     return changes and changes[0]
 
 
-def read_page(owner: Owner, number: str | int) -> "Page[Download]":
-    """Return the page of the full list with this number, or the nearest one."""
-    paginator = Paginator(_mine(owner), PAGE_SIZE)
-    page = paginator.get_page(number)
-    page.object_list = as_shown(list(page.object_list))
-    return page
+def read_one_change(
+    owner: Owner, download_key: uuid.UUID, seen: Version | None = None
+) -> Listing | None:
+    """Return one of the owner's downloads as ``read_changes`` does; an empty listing for none."""
+
+    def read() -> "tuple[Rows, None]":
+        return Rows.read_one(owner, download_key), None
+
+    changes = _read_changes(owner, seen, read, with_unseen=True)
+    return changes and changes[0]
 
 
 def read_page_changes(
     owner: Owner, number: str | int, seen: Version | None = None
 ) -> PageListing | None:
-    """Return a page as ``read_page`` does, or None if its version is ``seen``."""
+    """Return the page with this number, or the nearest one; None if its version is ``seen``."""
 
-    def read() -> "tuple[_Rows, Page[Download]]":
-        page = read_page(owner, number)
-        shown = list(page.object_list)
+    def read() -> "tuple[Rows, _Page]":
+        # One query counts them in all and by stage.
+        counts, newest = downloads().visible_to(owner).active().stages()
+        paginator = Paginator(mine(owner).by_stage(), PAGE_SIZE)
+        paginator.count = sum(counts.values())
+        page = paginator.get_page(number)
+        rows = with_teams(owner, list(page.object_list))
+        page.object_list = shown = with_queue_positions(as_shown(rows))
         running = sum(row.in_progress for row in shown)
-        return _Rows(shown, page.paginator.count, running), page
+        return Rows(shown, paginator.count, running), (page, counts, newest)
 
     changes = _read_changes(owner, seen, read)
-    return changes and PageListing(changes[1], changes[0])
+    if changes is None:
+        return None
+    listing, (page, counts, newest) = changes
+    return PageListing(page, listing, counts, newest)
 
 
 def _read_changes(
-    owner: Owner, seen: Version | None, read: "Callable[[], tuple[_Rows, T]]"
+    owner: Owner,
+    seen: Version | None,
+    read: "Callable[[], tuple[Rows, T]]",
+    *,
+    with_unseen: bool = False,
 ) -> tuple[Listing, T] | None:
     """Return the listing and whatever else ``read`` returns; None if a page shows it already."""
     # Before the rows, as above.
-    known = cache_entries.get_version(owner.collection_key)
-    if seen is not None and known in (seen.token, str(seen)):
+    known, is_current = team_downloads.get_version_and_check(owner, seen)
+    if is_current:
         return None
     rows, extra = read()
-    digest = rows.digest()
-    if seen is not None and digest == seen.digest:
-        if known is None:
-            # A 204 has no body to bring the page a token, so the cache takes the page's.
-            cache_entries.add_version(owner.collection_key, str(seen))
-        return None
-    return rows.listing(Version.of(known, digest)), extra
+    digest = rows.digest(with_unseen=with_unseen)
+    unchanged = seen is not None and digest == seen.digest
+    version = seen if unchanged and seen is not None else Version.of(known, digest)
+    if known is None:
+        # A 204 has no body to bring the page a token, so the cache takes the page's. A new
+        # page needs no other look at the rows either.
+        cache_entries.add_version(owner.collection_key, str(version))
+    team_downloads.record_check(owner, known, str(version), rows.recheck_after)
+    return None if unchanged else (rows.listing(version), extra)
 
 
 def get_for_user(user_id: Any, download_key: uuid.UUID) -> Download | None:
@@ -203,7 +277,8 @@ def get_for_user(user_id: Any, download_key: uuid.UUID) -> Download | None:
     It returns None both if there is none and if another user owns it, so that a
     request cannot find out which keys exist.
     """
-    download = downloads().for_user(user_id).active().filter(pk=download_key).first()
+    rows = downloads().for_user(user_id).active().with_database_clock()
+    download = rows.filter(pk=download_key).first()
     if download is None or cache_entries.is_cleared(download.download_key):
         return None
     return download
@@ -222,25 +297,34 @@ def attachment_of(download: Download) -> Attachment:
     return Attachment(download.filepath, download.filename, size, etag)
 
 
-class _Rows(NamedTuple):
-    """The rows of one owner as they were read, with their counts."""
+class Rows(NamedTuple):
+    """The rows of one owner as they were read, with their counts.
+
+    Attributes:
+        shown: The rows, with their live percentages.
+        total: How many there are, shown or not.
+        running: How many are in progress, shown or not.
+    """
 
     shown: list[Download]
     total: int
     running: int
 
     @classmethod
-    def read(cls, owner: Owner, limit: int | None) -> Self:
-        rows = list(_mine(owner).counted()[:limit])
-        if not rows:
-            return cls([], 0, 0)
-        counts: Any = rows[0]
-        total, running = counts.total, counts.running
+    def read(cls, owner: Owner, limit: int | None, offset: int = 0) -> Self:
+        end = None if limit is None else offset + limit
+        rows, total, running = read_list(owner, offset, end)
         hidden = running - sum(row.in_progress for row in rows)
-        shown = as_shown(rows)
+        shown = with_queue_positions(as_shown(with_teams(owner, rows)))
         # The cache entries are newer than the counts.
         running = hidden + sum(row.in_progress for row in shown)
         return cls(shown, total - (len(rows) - len(shown)), max(running, 0))
+
+    @classmethod
+    def read_one(cls, owner: Owner, download_key: uuid.UUID) -> Self:
+        rows = with_teams(owner, list(mine(owner).filter(pk=download_key)))
+        shown = with_queue_positions(as_shown(rows))
+        return cls(shown, len(shown), sum(row.in_progress for row in shown))
 
     @property
     def polling_tier(self) -> int:
@@ -248,42 +332,91 @@ class _Rows(NamedTuple):
         age = timezone.now() - max(requested) if requested else timedelta()
         return sum(age > limit for limit in intervals.LONGER_AFTER)
 
-    def digest(self) -> str:
+    @property
+    def percentage(self) -> int:
+        running = [row.percentage for row in self.shown if row.in_progress]
+        return sum(running) // len(running) if running else 0
+
+    @property
+    def changes_after(self) -> float | None:
+        """Seconds until a page changes though nothing is written; None if it does not."""
+        now, stalled_after = timezone.now(), timedelta(seconds=settings.STALLED_AFTER)
+        changes = [
+            row.heard_at + stalled_after - row.database_time()
+            for row in self.shown
+            if row.in_progress
+        ]
+        changes += [
+            row.expires_at - now
+            for row in self.shown
+            if row.expires_at and not row.unfinished and not row.held
+        ]
+        if any(row.waiting for row in self.shown):
+            changes.append(timedelta(seconds=intervals.RECHECK_WAITING))
+        return min((change.total_seconds() for change in changes), default=None)
+
+    @property
+    def recheck_after(self) -> float:
+        """Seconds until a page changes though nothing is written, or may have missed a write."""
+        limit = max(intervals.RECHECK, 3 * intervals.POLL[self.polling_tier])
+        change = self.changes_after
+        return limit if change is None else min(limit, change)
+
+    def digest(self, *, with_unseen: bool = False) -> str:
         """Return a digest of all values of the rows that a page may show."""
         digest = hashlib.blake2b(digest_size=8)
         digest.update(f"{self.total} {self.running} {self.polling_tier}".encode())
         for row in self.shown:
             state = (row.pk, row.state, row.percentage, row.stalled, row.errors)
+            again = (bool(row.task), row.rescuable)
+            # Only of a finished one: each heartbeat of another prolongs its life.
+            expires_at = None if row.unfinished else row.expires_at
+            ended = (expires_at, row.held, row.fetch_count, with_unseen and is_unseen(row))
             file = (row.size, row.rows_written, row.rows_expected, row.name)
-            digest.update(repr(state + file).encode(errors="surrogatepass"))
+            # The time that is left changes with each second, and is shown with the progress. Once
+            # it has passed, a page must not show it any longer.
+            late = row.expected_at is not None and row.seconds_left is None
+            queue = (row.stalled and row.served, *coarse_ahead(row.ahead), late)
+            team = (row.team.title, row.read_only) if row.team else ()
+            shown = state + again + file + ended + queue + team
+            digest.update(repr(shown).encode(errors="surrogatepass"))
         return digest.hexdigest()
 
     def listing(self, version: Version) -> Listing:
-        return Listing(self.shown, version, self.total, self.running, self.polling_tier)
+        rows: Any = self.shown
+        return Listing(
+            downloads=self.shown,
+            version=version,
+            total=self.total,
+            running=self.running,
+            polling_tier=self.polling_tier,
+            recheck_after=self.recheck_after,
+            changes_after=self.changes_after,
+            percentage=self.percentage,
+            newest=max((row.heard_at for row in self.shown if not row.unfinished), default=None),
+            seen_at=rows[0].seen_at if rows else None,
+        )
 
 
-def _mine(owner: Owner) -> DownloadQuerySet:
+def mine(owner: Owner) -> DownloadQuerySet:
+    """Return the downloads of the owner and their teams that have not expired, newest first."""
     # A traceback may be long, and is not for the owner.
-    return downloads().for_user(owner.user_id).active().newest_first().defer("error_detail")
+    rows = downloads().visible_to(owner).active().newest_first()
+    return with_seen_at(owner, rows.without_long_columns().with_database_clock())
+
+
+def is_unseen(row: Any) -> bool:
+    """Return whether a download has finished or failed since its owner last saw the list.
+
+    Args:
+        row: A row of a listing.
+    """
+    return not row.unfinished and (row.seen_at is None or row.heard_at > row.seen_at)
 
 
 def as_shown(rows: list[Download]) -> list[Download]:
-    """Return rows with their live percentages, after failing those that are overdue."""
-    return with_overdue_failed(with_live_progress(rows))
+    """Return rows with their live percentages.
 
-
-def with_live_progress(rows: list[Download]) -> list[Download]:
-    """Return rows with the percentages of their cache entries, if those are newer.
-
-    It leaves out rows that were cleared and are yet to be deleted.
+    Those that are overdue fail first, and those that have stalled are rescued.
     """
-    unfinished = {row.download_key: row for row in rows if row.unfinished}
-    live, cleared = cache_entries.get_entries_and_marks(
-        unfinished, [row.download_key for row in rows]
-    )
-    for key, entry in live.items():
-        row, stamp = unfinished[key], cache_entries.stamp_of(entry)
-        if stamp is not None and stamp > row.heard_at:
-            row.percentage = entry["percentage"]
-            row.heard_at = stamp
-    return [row for row in rows if row.download_key not in cleared]
+    return with_stalled_rescued(with_overdue_failed(with_live_progress(rows)))

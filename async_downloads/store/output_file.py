@@ -28,10 +28,13 @@ class OutputFile:
         self.filename = download.filename
         self._download = download
         self._token = token
-        # The attempt that is taken over may still be alive: it must not write to this path.
-        takes_over = download.state == DownloadState.RUNNING
-        self._suffix = token.hex[:8] if token is not None and takes_over else ""
-        self.path = self._suffixed(download.filepath)
+        # An attempt before this one may still be alive, and must not write to this path. After a
+        # retry or a rescue the row is pending, with a claim.
+        follows_another = download.state == DownloadState.RUNNING or download.claim is not None
+        self._suffix = token.hex[:8] if token is not None and follows_another else ""
+        # The path on the row may have the suffix of the attempt before.
+        path = beside(download.filepath, download.filename) if self._suffix else download.filepath
+        self.path = self._suffixed(path)
 
     def rename(self, filename: str) -> None:
         """Save the file under another name than the requested one."""

@@ -24,18 +24,23 @@ from async_downloads.store.transactions import (
 from async_downloads.store.write_through import write_through_all
 from async_downloads.utils.log import get_logger
 
-__all__ = ["STOPPED_RESPONDING", "fail_overdue", "skips_locked", "with_overdue_failed"]
+__all__ = ["GIVEN_UP", "STOPPED_RESPONDING", "fail_overdue", "skips_locked", "with_overdue_failed"]
 
 logger = get_logger(__name__)
 
 #: The owner reads this of an attempt without heartbeats.
-STOPPED_RESPONDING: Final = gettext_noop("The worker stopped responding. Please request it again.")
+STOPPED_RESPONDING: Final = gettext_noop("It stopped responding. Please request it again.")
+
+#: The owner reads this after the last attempt.
+GIVEN_UP: Final = gettext_noop(
+    "Given up: it stopped responding each time. Please contact an administrator."
+)
 
 #: The reasons that the owner reads, by the step that is overdue.
 REASONS: Final = (
     (
         Q(state=DownloadState.PENDING, started_at__isnull=True),
-        gettext_noop("No worker started it in time. Please request it again."),
+        gettext_noop("It was not started in time. Please request it again."),
     ),
     (
         Q(state=DownloadState.PENDING, started_at__isnull=False),
@@ -60,14 +65,15 @@ def fail_overdue(download_keys: Iterable[uuid.UUID]) -> int:
     detail = f"There was no heartbeat for ASYNC_DOWNLOADS_TIMEOUT ({settings.TIMEOUT} seconds)."
     with transaction.atomic(using=database()):
         rows = downloads().overdue().select_for_update(skip_locked=skips_locked())
-        locked = list(rows.filter(pk__in=download_keys).values_list("pk", flat=True))
-        overdue = downloads().overdue().filter(pk__in=locked)
+        locked = dict(rows.filter(pk__in=download_keys).values_list("pk", "state"))
+        overdue = downloads().overdue().filter(pk__in=list(locked))
         failed = sum(
             overdue.filter(condition).fail(reason, detail=f"{reason} {detail}")
             for condition, reason in REASONS
         )
         if failed:
-            write_through_all(locked, "failed")
+            running = [pk for pk, state in locked.items() if state == DownloadState.RUNNING]
+            write_through_all(list(locked), "failed", stalled=running)
     return failed
 
 

@@ -10,20 +10,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
+from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from async_downloads.files import storage
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
+from async_downloads.owners import Owner
 from async_downloads.store import cache_entries
+from async_downloads.store.team_downloads import of_teams
 from async_downloads.store.transactions import (
     DatabaseFault,
     after_commit,
     database,
     downloads,
+    retry_on_deadlock,
     short_lock_timeout,
 )
 from async_downloads.store.write_through import publish_change, run_all, send_signal
@@ -34,11 +40,14 @@ __all__ = [
     "BATCH_SIZE",
     "clear",
     "clear_finished",
+    "clear_of_teams",
     "collections_by_key",
     "delete",
     "discard",
     "files_first",
     "in_batches",
+    "is_held",
+    "is_held_of_teams",
     "purge",
 ]
 
@@ -59,7 +68,8 @@ def clear(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str 
     An attempt that is still writing finds its row gone and stops. If another
     transaction has locked the row (or an SQLite) for longer than a person waits, the
     download is marked instead: it leaves the list at once, and is deleted at the end
-    of its attempt or, without one, by the next clean-up after it expires.
+    of its attempt or, without one, by the next clean-up after it expires; if it never
+    does, by the next one.
 
     Args:
         user_id: The user who clears it.
@@ -67,19 +77,78 @@ def clear(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str 
         filepath: Which download, by the path on its row, which is only compared.
 
     Returns:
-        Whether the user had such a download.
+        Whether the user had such a download that staff do not hold.
 
     Raises:
         DatabaseFault: It is locked, and the processes do not share a cache.
     """
-    mine = downloads().for_user(user_id)
+    return _clear(downloads().for_user(user_id).removable(), download_key, filepath)
+
+
+def clear_of_teams(
+    owner: Owner, *, download_key: uuid.UUID | None = None, filepath: str = ""
+) -> bool:
+    """Remove a download of the owner's teams as ``clear`` does; return whether there was one.
+
+    Args:
+        owner: The owner, with their teams.
+        download_key: Which download.
+        filepath: Which download, by the path on its row.
+
+    Raises:
+        DatabaseFault: It is locked, and the processes do not share a cache.
+        PermissionDenied: There is one, and the owner may only fetch it.
+    """
+    if not owner.teams:
+        return False
+    rows = of_teams(owner)
+    if not owner.may_change_teams:
+        keys = [download_key] if download_key is not None else _keys_by_path(rows, filepath)
+        if rows.active().filter(pk__in=keys).exists():
+            raise PermissionDenied
+        return False
+    return _clear(rows.removable(), download_key, filepath)
+
+
+def _clear(mine: DownloadQuerySet, download_key: uuid.UUID | None, filepath: str) -> bool:
     keys = [download_key] if download_key is not None else _keys_by_path(mine, filepath)
     rows = mine.filter(pk__in=keys)
     try:
         with short_lock_timeout():
-            return purge(rows) > 0
+            # Not repeated after a deadlock, as a person waits.
+            return sum(map(_delete_removable, in_batches(rows))) > 0
     except DatabaseFault as fault:
         return _mark(rows, fault) > 0
+
+
+def is_held(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str = "") -> bool:
+    """Return whether staff hold one of a user's own downloads, which thus cannot be cleared.
+
+    Args:
+        user_id: As for ``clear``.
+        download_key: As for ``clear``.
+        filepath: As for ``clear``.
+    """
+    return _is_held(downloads().for_user(user_id), download_key, filepath)
+
+
+def is_held_of_teams(
+    owner: Owner, *, download_key: uuid.UUID | None = None, filepath: str = ""
+) -> bool:
+    """Return the same of a download of the owner's teams.
+
+    Args:
+        owner: The owner, with their teams.
+        download_key: As for ``clear``.
+        filepath: As for ``clear``.
+    """
+    return _is_held(of_teams(owner), download_key, filepath)
+
+
+def _is_held(rows: DownloadQuerySet, download_key: uuid.UUID | None, filepath: str) -> bool:
+    held = rows.held_back()
+    keys = [download_key] if download_key is not None else _keys_by_path(held, filepath)
+    return held.filter(pk__in=keys).exists()
 
 
 def _keys_by_path(rows: DownloadQuerySet, filepath: str) -> list[uuid.UUID]:
@@ -93,17 +162,23 @@ def _keys_by_path(rows: DownloadQuerySet, filepath: str) -> list[uuid.UUID]:
     return [pk for pk, path in paths.items() if path == filepath]
 
 
-def clear_finished(user_id: Any) -> int:
+def clear_finished(user_id: Any, until: datetime | None = None) -> int:
     """Remove a user's own downloads that are complete or have failed, and return how many.
 
     They leave the list with one statement, however many they are. Their rows and
     files are then deleted for ``CLEAR_SECONDS``; the next clean-up deletes the others.
     If rows are locked, they are marked, as by ``clear``.
 
+    Args:
+        user_id: The primary key of the user.
+        until: When the last one finished that the user has seen; later ones stay. None for all.
+
     Raises:
         DatabaseFault: They are locked, and the processes do not share a cache.
     """
-    finished = downloads().for_user(user_id).finished()
+    finished = downloads().for_user(user_id).finished().removable()
+    if until is not None:
+        finished = finished.filter(heard_at__lte=until)
     # The clock of another machine may be behind.
     moment = timezone.now() - cache_entries.CLOCK_DIFFERENCE
     try:
@@ -129,7 +204,8 @@ def _purge_for_a_while(rows: DownloadQuerySet) -> None:
     while time.monotonic() < deadline and (batch := list(keys[:size])):
         try:
             with short_lock_timeout():
-                delete(rows.filter(pk__in=batch))
+                # Without the join that selects those of the user: all tables are locked.
+                delete(downloads().filter(pk__in=batch).expired())
         except DatabaseFault:
             logger.info("Cleared downloads are left to the next clean-up", exc_info=True)
             return
@@ -154,10 +230,17 @@ def _mark(rows: DownloadQuerySet, fault: DatabaseFault) -> int:
 def purge(queryset: DownloadQuerySet) -> int:
     """Delete downloads in batches, each with its file after the batch has committed.
 
+    Those that staff hold stay.
+
     Returns:
         The number of downloads that this call deleted.
     """
-    return sum(delete(downloads().filter(pk__in=batch)) for batch in in_batches(queryset))
+    batches = in_batches(queryset.removable())
+    return sum(retry_on_deadlock(partial(_delete_removable, batch)) for batch in batches)
+
+
+def _delete_removable(batch: list[uuid.UUID]) -> int:
+    return delete(downloads().filter(pk__in=batch).removable())
 
 
 def in_batches(queryset: QuerySet[Any]) -> Iterator[list[uuid.UUID]]:
@@ -182,12 +265,13 @@ def collections_by_key(collection_key: str) -> list[DownloadCollection]:
 def delete(queryset: DownloadQuerySet) -> int:
     """Delete rows in one transaction, publish the change, and return how many there were."""
     with transaction.atomic(using=database()):
+        # Django reads rows before it deletes them, and staff may begin to hold one in between.
+        locked = dict(queryset.select_for_update().values_list("pk", "collection_id"))
         collections = list(
-            DownloadCollection.objects.using(database()).filter(
-                pk__in=queryset.values_list("collection_id", flat=True)
-            )
+            DownloadCollection.objects.using(database()).filter(pk__in=set(locked.values()))
         )
-        removed = queryset.delete()[1].get(Download._meta.label, 0)
+        rows = downloads().filter(pk__in=locked)
+        removed = rows.delete()[1].get(Download._meta.label, 0)
 
         def publish() -> None:
             for collection in collections:

@@ -8,12 +8,21 @@ from django.db.models import Case, CharField, Count, F, Min, Q, QuerySet, Sum, V
 from django.utils import timezone
 
 from async_downloads.models import DownloadQuerySet, DownloadState
-from async_downloads.models.conditions import STALLED, has_expired, has_stalled
+from async_downloads.models.conditions import STALLED, has_expired, has_stalled, is_stuck
 from async_downloads.store.cleanup import last_cleanup
-from async_downloads.store.listing import with_live_progress
+from async_downloads.store.live_progress import with_live_progress
 from async_downloads.store.transactions import downloads
 
-__all__ = ["STALLED", "Status", "Tolerance", "Total", "read_status", "total_by_condition"]
+__all__ = [
+    "STALLED",
+    "Backlog",
+    "Status",
+    "Tolerance",
+    "Total",
+    "read_backlog",
+    "read_status",
+    "total_by_condition",
+]
 
 #: The order in which staff read the totals: first those that need them.
 ORDER: Final = (
@@ -68,6 +77,7 @@ class Status:
         states: A total for each state, with the expired downloads.
         failed: The number of failed downloads that have not expired.
         stalled: The number of downloads whose worker stopped responding.
+        stuck: The number of downloads whose worker is alive, and whose work does not move.
         oldest_pending: When the one that has waited longest for a worker was requested.
         expired: The total of the expired downloads that are still there.
         oldest_expired: When the first of these expired.
@@ -78,6 +88,7 @@ class Status:
     states: dict[str, Total]
     failed: int
     stalled: int
+    stuck: int
     oldest_pending: datetime | None
     expired: Total
     oldest_expired: datetime | None
@@ -99,6 +110,29 @@ class Status:
 
     def _is_over(self, since: datetime | None, limit: timedelta) -> bool:
         return since is not None and self.read_at - since > limit
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The unfinished downloads at one moment.
+
+    Attributes:
+        waiting: The number of downloads that wait for a worker or for another attempt.
+        running: The number of downloads with a worker that gives heartbeats.
+        stalled: The number of downloads whose worker stopped responding.
+        seconds_waiting: How long ago the one that has waited longest for a worker was requested;
+            0 if none waits.
+    """
+
+    waiting: int
+    running: int
+    stalled: int
+    seconds_waiting: float
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers of downloads, by their condition."""
+        return {"waiting": self.waiting, "running": self.running, STALLED: self.stalled}
 
 
 def total_by_condition(queryset: DownloadQuerySet) -> list[Total]:
@@ -135,6 +169,7 @@ def read_status() -> Status:
             count=Count("*"),
             bytes=Sum("size", default=0),
             stalled=Count("pk", filter=stalled),
+            stuck=Count("pk", filter=is_stuck()),
             oldest_waiting=Min("timestamp", filter=waiting & Q(percentage=0)),
             expired=Count("pk", filter=expired),
             expired_bytes=Sum("size", filter=expired, default=0),
@@ -148,10 +183,12 @@ def read_status() -> Status:
         states[state] = Total(state, group["count"], int(group["bytes"]))
         if state == DownloadState.FAILED:
             failed = group["count"] - group["expired"]
+    stalled_number, stuck_number = _look_up(stalled, sum(group["stalled"] for group in groups))
     return Status(
         states=states,
         failed=failed,
-        stalled=_count_stalled(stalled, sum(group["stalled"] for group in groups)),
+        stalled=stalled_number,
+        stuck=stuck_number + sum(group["stuck"] for group in groups),
         oldest_pending=_first(groups, "oldest_waiting"),
         expired=Total(
             "expired",
@@ -164,13 +201,50 @@ def read_status() -> Status:
     )
 
 
-def _count_stalled(stalled: Q, count: int) -> int:
-    """Return how many have stalled, less those with a heartbeat or a deletion in the cache."""
+def read_backlog() -> Backlog:
+    """Read how many downloads are unfinished.
+
+    It takes one query, of unfinished rows alone. If something looks stalled, it takes one more,
+    and a read of the cache, as with ``read_status``.
+    """
+    now = timezone.now()
+    unstarted = Q(state=DownloadState.PENDING, started_at__isnull=True)
+    stalled = has_stalled() & ~unstarted
+    numbers = (
+        downloads()
+        .unfinished()
+        .aggregate(
+            running=Count("pk", filter=Q(state=DownloadState.RUNNING)),
+            pending=Count("pk", filter=Q(state=DownloadState.PENDING)),
+            running_stalled=Count("pk", filter=stalled & Q(state=DownloadState.RUNNING)),
+            pending_stalled=Count("pk", filter=stalled & Q(state=DownloadState.PENDING)),
+            oldest=Min("timestamp", filter=unstarted & Q(percentage=0)),
+        )
+    )
+    look_stalled = numbers["running_stalled"] + numbers["pending_stalled"]
+    stalled_number, _ = _look_up(stalled, look_stalled)
+    oldest = numbers["oldest"]
+    return Backlog(
+        waiting=numbers["pending"] - numbers["pending_stalled"],
+        # The cache has the heartbeats of the others.
+        running=numbers["running"] + numbers["pending_stalled"] - stalled_number,
+        stalled=stalled_number,
+        seconds_waiting=0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0),
+    )
+
+
+def _look_up(stalled: Q, count: int) -> tuple[int, int]:
+    """Return how many of the stalled rows have stalled indeed, and how many are stuck instead.
+
+    The cache may have a later heartbeat, or a deletion.
+    """
     if not count:
-        return 0
-    rows = list(downloads().filter(stalled).defer("error_detail", "errors")[:MAX_LOOKED_UP])
-    looked_up = len(rows)
-    return count - looked_up + sum(row.stalled for row in with_live_progress(rows))
+        return 0, 0
+    matching = downloads().filter(stalled).with_database_clock().without_long_columns()
+    rows = list(matching.defer("errors")[:MAX_LOOKED_UP])
+    unseen = count - len(rows)
+    rows = with_live_progress(rows)
+    return unseen + sum(row.stalled for row in rows), sum(row.stuck for row in rows)
 
 
 def _first(groups: list[dict[str, Any]], name: str) -> datetime | None:

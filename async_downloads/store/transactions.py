@@ -23,10 +23,13 @@ __all__ = [
     "canonical_key",
     "database",
     "downloads",
+    "has_snapshot",
     "in_savepoint",
     "in_transaction",
+    "on_passing_connection",
     "on_separate_connection",
     "read_committed",
+    "reads_committed",
     "retry_on_deadlock",
     "retry_on_new_connection",
     "row_with_key",
@@ -80,9 +83,15 @@ def row_with_key(download_key: str) -> DownloadQuerySet:
         return downloads().none()
 
 
-def in_transaction() -> bool:
-    """Return whether the caller has a transaction open on the primary database."""
-    connection = connections[database()]
+def in_transaction(connection: BaseDatabaseWrapper | None = None) -> bool:
+    """Return whether a transaction is open.
+
+    Args:
+        connection: The connection, maybe of another thread; the caller's to the primary
+            database if left out.
+    """
+    if connection is None:
+        connection = connections[database()]
     return connection.in_atomic_block or _autocommit_is_off(connection)
 
 
@@ -208,19 +217,24 @@ def on_separate_connection(operation: Callable[[], T]) -> T:
 
     It bypasses a connection pool, whose last connection may be the caller's.
     """
-    using = database()
-
-    def on_new_connection() -> T:
-        connections[using] = _without_pool(connections[using])
-        try:
-            return operation()
-        finally:
-            # Receivers of signals may have opened connections to other databases.
-            connections.close_all()
-
     # A connection belongs to its thread.
     with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(on_new_connection).result()
+        return thread.submit(on_passing_connection, database(), operation).result()
+
+
+def on_passing_connection(using: str, operation: Callable[[], T]) -> T:
+    """Write or read, and close the connections that this thread has then.
+
+    Args:
+        using: The alias of the database that ``operation`` uses. It bypasses a pool.
+        operation: Writes or reads.
+    """
+    connections[using] = _without_pool(connections[using])
+    try:
+        return operation()
+    finally:
+        # Receivers of signals and the cache may have opened connections to other databases.
+        connections.close_all()
 
 
 def _without_pool(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
@@ -233,15 +247,39 @@ def _without_pool(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
 
 
 @contextmanager
-def short_lock_timeout() -> Iterator[None]:
+def short_lock_timeout(*, using: str | None = None) -> Iterator[None]:
     """Raise ``DatabaseFault`` after ``LOCK_MILLISECONDS`` of waiting for a lock.
 
     Inside a caller's transaction it changes nothing.
+
+    Args:
+        using: The alias of the database; the primary one if left out.
     """
-    connection = connections[database()]
+    connection = connections[using or database()]
     timeout = _LOCK_TIMEOUTS.get(connection.vendor)
-    with timeout(connection) if timeout and not in_transaction() else nullcontext():
+    with timeout(connection) if timeout and not in_transaction(connection) else nullcontext():
         yield
+
+
+def reads_committed(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether, by the settings, each statement of a transaction sees what is committed.
+
+    Otherwise the transaction has a snapshot, and may not write to a row that another
+    connection has written to since.
+
+    Args:
+        connection: A connection, maybe of another thread.
+    """
+    options = connection.settings_dict["OPTIONS"]
+    level = options.get("isolation_level", "read committed")
+    name = str(getattr(level, "name", level))
+    return name.replace("_", " ").lower() == "read committed"
+
+
+def has_snapshot() -> bool:
+    """Return whether a transaction is open that may not see what others have committed since."""
+    connection = connections[database()]
+    return in_transaction(connection) and not reads_committed(connection)
 
 
 def _autocommit_is_off(connection: BaseDatabaseWrapper) -> bool:
@@ -275,10 +313,12 @@ def _mysql_lock_timeout(connection: BaseDatabaseWrapper) -> Iterator[None]:
         "SET @async_downloads_wait = @@SESSION.innodb_lock_wait_timeout, "
         "SESSION innodb_lock_wait_timeout = 1",
     )
+    session = connection.connection
     try:
         yield
     finally:
-        if connection.is_usable():
+        # A queue may have closed the connection. A new one has the timeout that it should.
+        if connection.connection is session and connection.is_usable():
             _execute(connection, "SET SESSION innodb_lock_wait_timeout = @async_downloads_wait")
 
 

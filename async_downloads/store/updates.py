@@ -1,18 +1,32 @@
 """Record progress and errors that a caller reports with a download key alone."""
 
-from async_downloads.models import DownloadQuerySet
+import uuid
+from collections.abc import Iterable
+
+from django.db import transaction
+
+from async_downloads.models import Call, DownloadQuerySet, DownloadState
+from async_downloads.models.lifetime import Timeout, lifetime_of
 from async_downloads.store.attempt import current_attempt
-from async_downloads.store.outages import retry_on_outage
+from async_downloads.store.outages import durable_write, retry_on_outage
 from async_downloads.store.transactions import (
     DatabaseFault,
     canonical_key,
+    database,
+    downloads,
     in_transaction,
+    retry_on_new_connection,
     row_with_key,
 )
-from async_downloads.store.write_through import fail_and_publish, write_and_publish, write_progress
+from async_downloads.store.write_through import (
+    fail_and_publish,
+    write_and_publish,
+    write_progress,
+    write_through_all,
+)
 from async_downloads.utils.log import get_logger
 
-__all__ = ["set_error", "set_percentage"]
+__all__ = ["record_call", "set_error", "set_errors", "set_percentage"]
 
 logger = get_logger(__name__)
 
@@ -35,7 +49,8 @@ def set_percentage(download_key: str, percentage: int) -> None:
     rows = row_with_key(download_key)
     try:
         if in_transaction():
-            download = rows.unfinished().select_related("collection__user").first()
+            unfinished = rows.unfinished().with_database_clock()
+            download = unfinished.select_related("collection__user").first()
             if download is not None:
                 write_progress(download, percentage)
                 return
@@ -73,6 +88,50 @@ def set_error(
         recorded = fail_and_publish(writable, download_key, errors, detail)
     if not recorded:
         retry_on_outage(lambda: _log_ignored(download_key, rows, "an error"))
+
+
+def set_errors(download_keys: Iterable[uuid.UUID], errors: str, *, detail: str) -> None:
+    """Record the same failure of downloads that wait, in few statements.
+
+    Args:
+        download_keys: Primary keys, as many as fit into one query. A download that has been
+            claimed, or has ended, is left alone.
+        errors: The text for the owners.
+        detail: The text for staff.
+
+    Raises:
+        DownloadUnavailable: The database was away for too long.
+    """
+    rows = downloads().filter(pk__in=list(download_keys), state=DownloadState.PENDING)
+
+    def write() -> int:
+        with transaction.atomic(using=database()):
+            locked = list(rows.select_for_update().values_list("pk", flat=True))
+            failed = downloads().filter(pk__in=locked).fail(errors, detail=detail)
+            write_through_all(locked, "failed")
+        return failed
+
+    durable_write(rows, write)
+
+
+def record_call(download_key: str, call: Call | None, *, timeout: Timeout = "default") -> None:
+    """Record how a download is built, and how long it is kept.
+
+    An unknown download is left to its task, which logs it.
+
+    Args:
+        download_key: Which download.
+        call: The call; None if it cannot be recorded.
+        timeout: As for ``init_download``; ``"default"`` leaves its lifetime as it is.
+
+    Raises:
+        DatabaseFault: It could not be recorded.
+    """
+    rows = row_with_key(canonical_key(download_key))
+    if call is not None:
+        retry_on_new_connection(lambda: rows.record_call(call))
+    if timeout != "default":
+        retry_on_new_connection(lambda: rows.set_lifetime(lifetime_of(timeout)))
 
 
 def _log_ignored(download_key: str, rows: DownloadQuerySet, report: str) -> None:

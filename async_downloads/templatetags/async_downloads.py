@@ -1,49 +1,62 @@
 """Template tags for the download centre."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from django import template
+from django.conf import settings as project_settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
+from django.template.base import Node, NodeList, Parser, Token
 from django.template.context import Context
-from django.utils.safestring import SafeString
+from django.template.loader_tags import BLOCK_CONTEXT_KEY
+from django.urls import get_script_prefix, get_urlconf, reverse
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import get_language, gettext
 
-from async_downloads import owners, settings, store
+from async_downloads import settings, store, teams
 from async_downloads.centre import htmx_assets, item_cache, rendering, websocket_address
 
 __all__ = ["register"]
 
 register = template.Library()
 
+TEMPLATE: Final = "async_downloads/download_centre.html"
+
+#: What differs from person to person in the markup of a closed menu, which only prints it.
+SLOTS: Final = ("state", "attributes", "label", "percentage", "hidden", "count")
+
 
 @register.simple_tag(takes_context=True)
-def download_centre(context: Mapping[str, Any]) -> dict[str, SafeString | str | bool | int] | None:
+def download_centre(context: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the context of the download centre for the user of the page.
 
-    It is rendered with the page, so that a page without downloads in progress sends no
-    further request. Needs the context processors
+    It is the summary that a closed menu shows. A page without downloads in progress sends no
+    further request until its menu opens. Needs the context processors
     ``django.template.context_processors.request`` and
     ``django.contrib.auth.context_processors.auth``.
 
     Returns:
-        ``fragment`` (markup), ``in_progress``, ``running`` (their number),
-        ``pushed`` (whether changes come over a websocket), ``socket`` (its URL), ``htmx``,
-        ``htmx_ws`` and ``htmx4_ws`` (the URLs of the scripts); None for a visitor who is not
-        signed in.
+        ``state`` (a class), ``count``, ``hidden`` (an attribute of the count), ``label``,
+        ``title``, ``percentage``, ``attributes`` (for the script), ``suffix`` (of the ids: empty
+        for the first download centre of a page), ``list_url``, ``script``, ``htmx`` and
+        ``list_script`` (URLs),
+        and ``key`` (of all but the scripts); None for a visitor who is not signed in.
     """
     request: HttpRequest | None = context.get("request")
     user = getattr(request, "user", None) or context.get("user")
     if not getattr(user, "is_authenticated", False) or not isinstance(user, AbstractBaseUser):
         return None
-    listing = store.read_listing(owners.resolve(user), limit=rendering.MENU_SIZE)
+    state = rendering.state_of(store.read_summary(teams.owner_of(request, user)))
+    socket = websocket_address.address(user) if settings.WS_MODE else ""
+    page = (get_urlconf() or project_settings.ROOT_URLCONF, get_script_prefix(), get_language())
     return {
-        "fragment": rendering.render(listing, request),
-        "in_progress": listing.in_progress,
-        "running": listing.running,
-        "pushed": settings.WS_MODE,
-        "socket": websocket_address.address(user) if settings.WS_MODE else "",
-        **htmx_assets.urls(),
+        **_shown(tuple(state.items()), socket, _suffix(request), *page),
+        "script": htmx_assets.url("async_downloads_centre.js"),
+        "htmx": htmx_assets.url("htmx-2.min.js"),
+        "list_script": htmx_assets.url("async_downloads_list.js"),
     }
 
 
@@ -55,3 +68,80 @@ def download_item(context: Context) -> SafeString:
     changed are not rendered again.
     """
     return item_cache.render_item(context["download"], context)
+
+
+@register.tag
+def remembered(parser: Parser, token: Token) -> Node:
+    """Render the content once for each value of ``centre``, unless a template extends this one."""
+    nodes = parser.parse(("endremembered",))
+    parser.delete_first_token()
+    return _Remembered(nodes)
+
+
+class _Remembered(Node):
+    """The content between ``remembered`` and ``endremembered``."""
+
+    def __init__(self, nodelist: NodeList) -> None:
+        self.nodelist = nodelist
+
+    def render(self, context: Context) -> SafeString:
+        """Return the content, rendered now or before."""
+        if project_settings.DEBUG or context.render_context.get(BLOCK_CONTEXT_KEY) is not None:
+            # A block of the site may show anything.
+            return self.nodelist.render(context)
+        centre: dict[str, Any] = context["centre"]
+        # The state of the downloads and the socket's address differ from person to person.
+        shown, socket, *same = centre["key"]
+        key = (self, *same, bool(context.get("title_count")))
+        if not item_cache.is_kept(self.origin.name if self.origin else "", TEMPLATE):
+            key += (shown, socket)
+            return item_cache.remembered(key, lambda: self.nodelist.render(context))
+
+        def render(marks: dict[str, str]) -> SafeString:
+            with context.push(centre=centre | marks):
+                return self.nodelist.render(context)
+
+        slots = {name: centre[name] for name in SLOTS}
+        return item_cache.remembered_with(slots, key, render)
+
+
+@lru_cache(maxsize=1000)
+def _shown(
+    shown: tuple[tuple[str, str], ...], socket: str, suffix: str, *page: str | None
+) -> dict[str, SafeString | str | tuple[object, ...]]:
+    """Return what the markup shows that is the same from page to page.
+
+    Args:
+        shown: The state of the downloads, as ``state_of`` returns it.
+        socket: The URL of the websocket; empty if there is none.
+        suffix: The end of the ids.
+        *page: All else on which URLs and texts depend.
+    """
+    state = dict(shown)
+    attributes = {
+        "url": reverse("async_downloads:ajax_update"),
+        "version": state["version"],
+        "since": state["since"],
+        "poll": state["poll"],
+        "sign-in": gettext("Sign in"),
+    }
+    if socket:
+        attributes["ws-connect"] = socket
+    markup = "".join(f' data-{name}="{escape(value)}"' for name, value in attributes.items())
+    return {
+        **state,
+        "attributes": mark_safe(markup),  # noqa: S308 (escaped)
+        "hidden": " hidden" if state["count"] == "0" else "",
+        "title": gettext("Downloads"),
+        "suffix": suffix,
+        "list_url": reverse("async_downloads:download_list"),
+        "key": (shown, socket, suffix, *page),
+    }
+
+
+def _suffix(request: Any) -> str:
+    """Return the end of the ids of a download centre: the second one of a page has its own."""
+    number = getattr(request, "_async_downloads_centres", 0) + 1
+    if request is not None:
+        request._async_downloads_centres = number
+    return f"-{number}" if number > 1 else ""

@@ -11,10 +11,10 @@ import pytest
 from django.db import transaction
 
 from async_downloads import cache, settings, store
-from async_downloads.executors import enqueuer_for
+from async_downloads.executors import dotted_path, enqueuer_for
 from async_downloads.files import storage
-from async_downloads.models import Download
-from async_downloads.shortcuts import enqueue_download
+from async_downloads.models import Call, Download
+from async_downloads.shortcuts import enqueue_download, start_download
 from async_downloads.testing.performing import DETAIL, PERCENTAGE, REFUSAL, Notes
 
 __all__ = ["ExecutorConformance", "Worker"]
@@ -42,11 +42,18 @@ class Worker:
         endings: Takes a download key, and returns for each delivery that has ended
             whether it succeeded for the queue. If left out, the suite does not check it.
         at_once: The number of tasks that the worker runs at the same time.
+        kill: Takes the number of a process that runs a task, and kills it; afterwards the
+            worker runs further tasks. If left out, the suite leaves behind what a killed
+            process does: an attempt without heartbeats.
+        coroutine: The same as ``task``, but a coroutine function that awaits ``aperform``. If
+            left out, the suite does not check coroutines.
     """
 
     task: Any
     endings: Callable[[str], Sequence[bool]] | None = None
     at_once: int = 1
+    kill: Callable[[int], object] | None = None
+    coroutine: Any = None
 
 
 class _Observed:
@@ -185,8 +192,7 @@ class ExecutorConformance:
         """The late attempt finds that its claim is lost, and leaves the other one's file alone."""
         if self.worker.at_once < 2:
             pytest.skip("the worker runs one task at a time")
-        if settings.STALLED_AFTER > MAX_STALLED_AFTER:
-            pytest.skip(f"ASYNC_DOWNLOADS_STALLED_AFTER is above {MAX_STALLED_AFTER}")
+        self._skip_if_stalls_are_late()
         key = self._start("stall", "go")
         self._until_noted(key, "started")
         self._deliver(key, "go on", "end")
@@ -200,6 +206,43 @@ class ExecutorConformance:
             assert file.read().endswith(b"end\n")
         self._until_endings(key)
         _eventually(lambda: len(self._stored(download)) == 1, why=f"one file of {key}")
+
+    def test_a_killed_attempt_is_rescued(self) -> None:
+        """A rescue queues the recorded task again; the next attempt builds the file."""
+        self._skip_if_stalls_are_late()
+        key = self._start_recorded("go on", "go", queued=self.worker.kill is not None)
+        if self.worker.kill is None:
+            store.claim(key)
+            expected = 1
+        else:
+            self._until_noted(key, "reported")
+            process, _ = self.notes.noted(key, "started")[0].split()
+            self.worker.kill(int(process))
+            expected = 2
+
+        def started_again() -> bool:
+            store.rescue_alone()
+            return len(self.notes.noted(key, "started")) == expected
+
+        _eventually(started_again, why=f"{key} started again")
+        self.notes.go("go")
+        download = self._until(key, "complete")
+        assert (download.attempts, download.errors) == (2, "")
+        assert self._stored(download) == [posixpath.basename(download.filepath)]
+        self._until_success(key)
+
+    def test_a_failed_download_is_tried_again(self) -> None:
+        """On the same row, and with attempts that start afresh."""
+        key = self._start_recorded("fail once")
+        failed = self._until(key, "failed")
+        assert failed.retryable
+        assert store.retry(failed)
+        assert not store.retry(failed)
+        download = self._until(key, "complete")
+        assert (download.attempts, download.errors, download.error_detail) == (1, "", "")
+        assert len(self.notes.noted(key, "started")) == 2
+        assert self._stored(download) == [posixpath.basename(download.filepath)]
+        self._until_success(key)
 
     def test_it_is_queued_after_the_commit(self) -> None:
         """It is not queued before, and then once."""
@@ -223,7 +266,45 @@ class ExecutorConformance:
         assert not Download.objects.filter(pk__in=keys).exists()
         assert not self.notes.noted(keys[0], "started")
 
+    def test_a_coroutine_builds_the_file(self) -> None:
+        """The worker runs it to its end, with progress."""
+        self._use_coroutine()
+        key = self._start("go on", "go")
+        self._until_noted(key, "reported")
+        download = self._row(key)
+        assert (download.state, download.percentage) == ("running", PERCENTAGE)
+        self.notes.go("go")
+        download = self._until(key, "complete")
+        with storage.storage().open(download.filepath) as file:
+            assert file.read().endswith(b"end\n")
+        self._expect_ending(key, succeeded=True)
+
+    def test_a_cleared_download_cancels_a_coroutine(self) -> None:
+        """It ends at its next row, by ``DownloadCancelled``; no row and no file are left."""
+        self._use_coroutine()
+        key = self._start("go on", "never")
+        self._until_noted(key, "reported")
+        download = self._row(key)
+        store.purge(Download.objects.filter(pk=key))
+        self._until_noted(key, "cancelled")
+        self._expect_ending(key, succeeded=True)
+        _eventually(lambda: not self._stored(download), why=f"no file of {key}")
+
+    def test_the_failure_of_a_coroutine_is_recorded(self) -> None:
+        """As that of a function; the queue gets the exception."""
+        self._use_coroutine()
+        key = self._start("fail")
+        download = self._until(key, "failed")
+        assert DETAIL not in download.errors
+        assert f"LookupError: {DETAIL}" in download.error_detail
+        self._expect_ending(key, succeeded=False)
+
     # Helpers
+
+    def _use_coroutine(self) -> None:
+        if self.worker.coroutine is None:
+            pytest.skip("the worker has no task that is a coroutine function")
+        self.task = _Observed(self.worker.coroutine)
 
     def _start(self, behaviour: str, *args: Any, **kwargs: Any) -> str:
         """Create a download, queue the task, and return the key."""
@@ -233,6 +314,23 @@ class ExecutorConformance:
 
     def _deliver(self, key: str, behaviour: str, *args: Any, **kwargs: Any) -> None:
         enqueue_download(self.task, key, behaviour, str(self.notes.folder), *args, **kwargs)
+
+    def _start_recorded(self, behaviour: str, *args: Any, queued: bool = True) -> str:
+        """Create a download that records its call, and return the key."""
+        path = dotted_path(self.worker.task)
+        if not path:
+            pytest.skip("the task has no dotted path, so no row can record it")
+        arguments = [behaviour, str(self.notes.folder), *args]
+        if queued:
+            names = ("conformance", "export.csv")
+            return start_download(self.worker.task, *names, args=arguments)[1]
+        _, key = cache.init_download("conformance", "export.csv")
+        store.record_call(key, Call(path, arguments, {}))
+        return key
+
+    def _skip_if_stalls_are_late(self) -> None:
+        if settings.STALLED_AFTER > MAX_STALLED_AFTER:
+            pytest.skip(f"ASYNC_DOWNLOADS_STALLED_AFTER is above {MAX_STALLED_AFTER}")
 
     def _row(self, key: str) -> Download:
         return Download.objects.get(pk=key)
@@ -254,6 +352,12 @@ class ExecutorConformance:
         endings, count = self.worker.endings, at_least or self.task.queued.count(key)
         if endings is not None:
             _eventually(lambda: len(endings(key)) >= count, why=f"{count} endings of {key}")
+
+    def _until_success(self, key: str) -> None:
+        """Wait until the queue has recorded that a delivery has succeeded."""
+        endings = self.worker.endings
+        if endings is not None:
+            _eventually(lambda: True in endings(key), why=f"a success of {key}")
 
     def _expect_ending(self, key: str, *, succeeded: bool) -> None:
         """Wait until the queue has recorded the end of a task, and check it."""

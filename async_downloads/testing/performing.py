@@ -1,17 +1,18 @@
 """The task of the conformance suite, which is controlled by files in a folder."""
 
+import asyncio
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from async_downloads import cache
+from async_downloads import cache, store
 from async_downloads.exceptions import DownloadCancelled, DownloadError
 
-__all__ = ["DETAIL", "PERCENTAGE", "REFUSAL", "Notes", "perform"]
+__all__ = ["DETAIL", "PERCENTAGE", "REFUSAL", "Notes", "aperform", "perform"]
 
 #: The text for the owner when the task refuses.
 REFUSAL: Final = "Choose a shorter period."
@@ -89,6 +90,30 @@ def perform(download_key: str, behaviour: str, folder: str, *args: Any, **kwargs
         raise
 
 
+async def aperform(
+    download_key: str, behaviour: str, folder: str, *args: Any, **kwargs: Any
+) -> None:
+    """Perform a behaviour in a coroutine; a site's coroutine function awaits it.
+
+    Args:
+        download_key: The key of the download.
+        behaviour: ``"write"``, ``"go on"`` or ``"fail"``.
+        folder: The folder of the ``Notes``.
+        *args: Passed to the behaviour.
+        **kwargs: Passed to the behaviour.
+
+    Raises:
+        BaseException: The behaviour raised it.
+    """
+    notes = Notes(folder)
+    await asyncio.to_thread(notes.note, download_key, "started")
+    try:
+        await _COROUTINES[behaviour](download_key, notes, *args, **kwargs)
+    except DownloadCancelled:
+        await asyncio.to_thread(notes.note, download_key, "cancelled")
+        raise
+
+
 def _write(download_key: str, notes: Notes, *args: Any, **kwargs: Any) -> None:
     cache.save_download(download_key, [["positional", *args], *map(list, sorted(kwargs.items()))])
 
@@ -106,6 +131,9 @@ def _go_on(download_key: str, notes: Notes, go: str) -> None:
 
 
 def _stall(download_key: str, notes: Notes, go: str) -> None:
+    if (attempt := store.current_attempt(download_key)) is not None:
+        # As if the process was stopped.
+        attempt.heartbeats.end()
     for _ in notes.waiting_for(go):
         pass
     cache.save_download(download_key, [["late"]])
@@ -113,6 +141,12 @@ def _stall(download_key: str, notes: Notes, go: str) -> None:
 
 def _fail(download_key: str, notes: Notes) -> None:
     raise LookupError(f"{DETAIL} has no such table")
+
+
+def _fail_once(download_key: str, notes: Notes) -> None:
+    if len(notes.noted(download_key, "started")) == 1:
+        raise LookupError(f"{DETAIL} is away for a moment")
+    _write(download_key, notes)
 
 
 def _refuse(download_key: str, notes: Notes) -> None:
@@ -127,12 +161,42 @@ def _leave(download_key: str, notes: Notes) -> None:
     sys.exit(3)
 
 
+async def _write_async(download_key: str, notes: Notes) -> None:
+    await cache.asave_download(download_key, [["positional"]])
+
+
+async def _go_on_async(download_key: str, notes: Notes, go: str) -> None:
+    async def rows() -> AsyncIterator[list[str]]:
+        yield ["header"]
+        await cache.aset_percentage(download_key, PERCENTAGE)
+        await asyncio.to_thread(notes.note, download_key, "reported")
+        waiting = notes.waiting_for(go)
+        while await asyncio.to_thread(next, waiting, go) is None:
+            yield ["waiting"]
+        yield ["end"]
+
+    await cache.asave_download(download_key, rows())
+
+
+async def _fail_async(download_key: str, notes: Notes) -> None:
+    await asyncio.sleep(0)
+    _fail(download_key, notes)
+
+
+#: The behaviours of a coroutine by their names.
+_COROUTINES: Final[dict[str, Callable[..., Coroutine[Any, Any, None]]]] = {
+    "write": _write_async,
+    "go on": _go_on_async,
+    "fail": _fail_async,
+}
+
 #: The behaviours by their names.
 BEHAVIOURS: Final[dict[str, Callable[..., None]]] = {
     "write": _write,
     "go on": _go_on,
     "stall": _stall,
     "fail": _fail,
+    "fail once": _fail_once,
     "refuse": _refuse,
     "forget": _forget,
     "leave": _leave,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from async_downloads.utils.log import get_logger
+from async_downloads.utils.time_limits import time_limit_in
 
 __all__ = ["CircuitBreaker"]
 
@@ -36,13 +37,18 @@ class CircuitBreaker:
         self._failing = False
 
     def call(self, operation: Callable[[], T], default: T) -> T:
-        """Return what the operation returns, or ``default`` if the server fails or is down."""
+        """Return what the operation returns, or ``default`` if the server fails or is down.
+
+        The exception of a time limit is not a failure of the server, and is raised.
+        """
         began = time.monotonic()
         if self._failing and began < self._resume_at:
             return default
         try:
             result = operation()
         except Exception as error:  # noqa: BLE001 (each client has errors of its own)
+            if time_limit := time_limit_in(error):
+                raise time_limit from None
             now = time.monotonic()
             self._resume_at = now + min(RECOVERY_SECONDS + BACKOFF * (now - began), LONGEST_SECONDS)
             if not self._failing:

@@ -26,7 +26,7 @@ def for_owner(error: BaseException) -> str:
         return gettext_noop(
             "Something went wrong while creating the file. Please request it again."
         )
-    return gettext_noop("It took too long, or the worker was stopped. Please request it again.")
+    return gettext_noop("It took too long, or was stopped. Please request it again.")
 
 
 def for_staff(error: BaseException) -> str:

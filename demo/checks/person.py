@@ -63,27 +63,46 @@ class Person:
         return downloads[key]
 
     def poll(self, version: str) -> Response:
-        """Poll the list as htmx does."""
+        """Poll the list as a page with an open menu does."""
         query = f"?{urlencode({'version': version})}" if version else ""
         path = reverse("async_downloads:ajax_update") + query
         return self.client.get(path, HX_Request="true", HX_Target="downloads-dropdown")
 
-    def start(self, slug: str) -> str:
-        """Click the button of an export, and return the key of the download that appears."""
-        before = self.downloads()
-        form = self.home().form(action=reverse("start_export", args=[slug]))
-        page = self.submit(form)
-        expect(page.status == HTTPStatus.OK, f"the button answers with {page.status}")
-        expect(EXPORTS[slug].name in page.text, "the page does not name the export")
-        new = self.downloads().keys() - before.keys()
+    def cards(self) -> str:
+        """Return what the cards of the home page show of their downloads."""
+        return self.client.get(reverse("export_states")).text
+
+    def all_downloads(self) -> Page:
+        """Open the page of all downloads."""
+        return Page(self.client.get(reverse("async_downloads:download_list")))
+
+    def start(self, slug: str, format: str = "") -> str:  # noqa: A002 (the word for it)
+        """Click the button of an export, and return the key of the download that appears.
+
+        Args:
+            slug: The export.
+            format: The name of the format to choose; the first one if left out.
+        """
+        new = self._click(slug, "has started", format)
         expect(len(new) == 1, f"{len(new)} downloads appeared in the list, not one")
         return new.pop()
 
+    def join(self, slug: str) -> None:
+        """Click the button of an export that is in progress already."""
+        new = self._click(slug, "is in progress already")
+        expect(not new, f"{len(new)} more downloads appeared in the list")
+
+    def try_again(self, key: str) -> None:
+        """Click the button that lets a failed download be built again."""
+        form = self.all_downloads().form(action=reverse("async_downloads:retry"), button=key)
+        response = self.submit(form)
+        expect(response.status == HTTPStatus.OK, f"trying again answers with {response.status}")
+        expect(self.download(key)["state"] != "failed", "it is still failed")
+
     def clear(self, key: str) -> None:
         """Click the button that clears or cancels a download."""
-        form = self.home().form(
-            action=reverse("async_downloads:ajax_clear_download"), download_key=key
-        )
+        clear = reverse("async_downloads:ajax_clear_download")
+        form = self.all_downloads().form(action=clear, button=key)
         response = self.submit(form)
         expect(response.status == HTTPStatus.OK, f"clearing answers with {response.status}")
         expect(key not in self.downloads(), "it is still in the list")
@@ -91,6 +110,16 @@ class Person:
     def submit(self, form: Form, **values: str) -> Response:
         """Send a form with the values that a person filled in."""
         return self.client.post(form.action, form.values | values)
+
+    def _click(self, slug: str, message: str, chosen: str = "") -> set[str]:
+        """Click the button of an export, and return the keys that appear in the list."""
+        before = self.downloads()
+        form = self.home().form(action=reverse("start_export", args=[slug]))
+        page = self.submit(form, format=chosen or next(iter(EXPORTS[slug].formats)))
+        expect(page.status == HTTPStatus.OK, f"the button answers with {page.status}")
+        expect(EXPORTS[slug].name in page.text, "the page does not name the export")
+        expect(message in page.text, f"the page does not say that it {message}")
+        return self.downloads().keys() - before.keys()
 
     def _list(self) -> Any:
         response = self.client.get(reverse("async_downloads:ajax_update"))

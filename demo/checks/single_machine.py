@@ -37,6 +37,14 @@ FILES: Final = {
     "price-list": b"<!doctype html>",
 }
 
+#: The formats of an export of rows, and how its file begins.
+FORMATS: Final = {
+    "csv": b"Article number,",
+    "tsv": b"Article number\t",
+    "xlsx": b"PK",
+    "jsonl": b'{"Article number":',
+}
+
 
 def run(port: int) -> int:
     """Run the check, and return the exit code."""
@@ -71,10 +79,11 @@ class SingleMachineCheck:
         self._truncate()
         self._fail()
         self._cancel()
-        with self._log.step("The list and the queue are empty"):
+        with self._log.step("The lists and the queue are empty"):
+            people = (self._ada, self._grace)
             self._until(
-                lambda: not OrmQ.objects.exists() and not self._ada.downloads(),
-                "the queue or the list still has an entry",
+                lambda: not OrmQ.objects.exists() and not any(map(Person.downloads, people)),
+                "the queue or a list still has an entry",
             )
 
     def _export_orders(self) -> str:
@@ -85,7 +94,8 @@ class SingleMachineCheck:
         return key
 
     def _follow(self, key: str) -> list[str]:
-        """Poll as JSON and as htmx until a download is complete."""
+        """Poll as JSON and as htmx until a download is complete; its card shows that, too."""
+        shown_in_card = False
         percentages: list[int] = []
         unchanged = 0
         page = Page(self._ada.poll(""))
@@ -95,6 +105,7 @@ class SingleMachineCheck:
             entry = self._ada.download(key)
             expect(entry["state"] != "failed", f"it failed: {entry['errors']}")
             percentages.append(entry["percentage"])
+            shown_in_card = shown_in_card or "<progress" in self._ada.cards()
             response = self._ada.poll(page.version)
             if response.status == HTTPStatus.NO_CONTENT:
                 unchanged += 1
@@ -107,6 +118,8 @@ class SingleMachineCheck:
         expect(percentages == sorted(percentages), f"the percentage goes back: {percentages}")
         expect(len(set(percentages)) > 2, f"the list shows no progress: {percentages}")
         expect(unchanged > 0, "no poll of an unchanged list was answered with 204")
+        expect(shown_in_card, "its card shows no progress")
+        expect(self._ada.download(key)["url"] in self._ada.cards(), "its card has no link")
         path = " → ".join(str(percentage) for percentage in sorted({*percentages, 100}))
         return [f"{path} %", f"{unchanged} unchanged polls answered with 204"]
 
@@ -153,6 +166,15 @@ class SingleMachineCheck:
                 details.append(f"{len(body) / 1e6:.1f} MB")
                 self._ada.clear(key)
 
+        with self._log.step("Rows become each format that a card offers") as details:
+            for name, begin in FORMATS.items():
+                key = self._ada.start("supplier-catalogue", name)
+                entry = self._wait_for(key, lambda entry: entry["complete"])
+                body = self._ada.client.get(entry["url"]).body
+                expect(body.startswith(begin), f"{name}: the file begins with {body[:20]!r}")
+                self._ada.clear(key)
+            details.extend(FORMATS)
+
     def _truncate(self) -> None:
         with self._log.step("The list warns of the export that has too few rows") as details:
             key = self._ada.start("supplier-catalogue")
@@ -165,27 +187,39 @@ class SingleMachineCheck:
     def _fail(self) -> None:
         with self._log.step("The export that fails half-way says why") as details:
             key = self._ada.start("stock-audit")
-            entry = self._wait_for(key, lambda entry: entry["state"] not in {"pending", "running"})
+            entry = self._wait_for(key, _has_ended)
             expect(entry["state"] == "failed", f"it is {entry['state']}")
             expect("stopped answering" in entry["errors"], f"it says {entry['errors']!r}")
+            expect(entry["can_retry"], "it cannot be tried again")
             expect(not entry["url"], "it has a URL")
             expect(not _path(entry).exists(), "half a file is on the disk")
             details.append(f"at {entry['percentage']} %: “{entry['errors']}”")
+        with self._log.step("Tried again, it is complete"):
+            self._ada.try_again(key)
+            entry = self._wait_for(key, _has_ended)
+            expect(entry["complete"], f"it is {entry['state']}: {entry['errors']}")
             self._ada.clear(key)
 
     def _cancel(self) -> None:
+        people = [self._ada, self._grace]
         workers = settings.Q_CLUSTER["workers"]
+        expect(workers == len(people), f"{workers} workers for {len(people)} people")
         with self._log.step(f"{workers} long exports keep all workers busy, and another waits"):
-            long = [self._ada.start("invoice-archive") for _ in range(workers)]
-            for key in long:
-                self._wait_for(key, lambda entry: entry["percentage"] > 0)
+            long = [(person, person.start("invoice-archive")) for person in people]
+            self._until(
+                lambda: all(person.download(key)["percentage"] > 0 for person, key in long),
+                "they do not begin",
+            )
             waiting = self._ada.start("orders-plain")
             self._servers.wait(IDLE_SECONDS)
             state = self._ada.download(waiting)["state"]
             expect(state == "pending", f"it is {state} although all workers are busy")
+        with self._log.step("A second click on a button shows the export that is there already"):
+            for slug in ("invoice-archive", "orders-plain"):
+                self._ada.join(slug)
         with self._log.step("Cancelled while running, they free their workers") as details:
-            for key in long:
-                self._ada.clear(key)
+            for person, key in long:
+                person.clear(key)
             self._wait_for(waiting, lambda entry: entry["state"] != "pending")
             details.append("the waiting export has started")
         with self._log.step("The export of plain columns is complete"):
@@ -205,6 +239,10 @@ class SingleMachineCheck:
 
     def _until(self, condition: Callable[[], bool], problem: str) -> None:
         wait_until(self._servers, condition, problem, every=POLL_SECONDS)
+
+
+def _has_ended(entry: Entry) -> bool:
+    return entry["state"] not in {"pending", "running"}
 
 
 def _path(entry: Entry) -> Path:

@@ -1,5 +1,10 @@
 """The processes of the demo on one machine: a web server and a cluster."""
 
+import shutil
+from pathlib import Path
+
+from django.conf import settings
+
 from demo.servers.ports import HOST, free_ports
 from demo.servers.supervisor import PYTHON, Supervisor
 
@@ -12,6 +17,7 @@ class SingleMachine(Supervisor):
     TITLE = "The web server and the cluster"
 
     def _start(self) -> None:
+        self._share_metrics()
         self.launch("cluster", [*PYTHON, "demo.manage", "qcluster"])
         for port in free_ports(self._first_port):
             # "--insecure" serves static files although DEBUG is off.
@@ -21,3 +27,11 @@ class SingleMachine(Supervisor):
             if self.wait_for_answer("web server", self.address):
                 return
         raise self.no_port_error()
+
+    def _share_metrics(self) -> None:
+        """Make an empty folder, in which all processes count for ``/metrics/``."""
+        if settings.METRICS_INSTALLED:
+            folder = Path(settings.VAR) / "metrics"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            self.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)

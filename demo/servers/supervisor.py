@@ -18,7 +18,7 @@ from django.conf import settings
 from demo.http_client import Client
 from demo.servers import process_groups
 from demo.servers.logs import log_tail, open_log
-from demo.servers.ports import HOST, PORTS
+from demo.servers.ports import HOST, PORTS, free_ports
 
 __all__ = ["GRACE_SECONDS", "PYTHON", "ServerError", "Supervisor"]
 
@@ -65,7 +65,9 @@ class Supervisor:
         self.address = ""
         self.left_over = False
         self.notes: list[str] = []
-        self.environ: dict[str, str] = {}
+        # The clusters, whose mails have links, start before the web server.
+        port = next(free_ports(first_port), first_port)
+        self.environ: dict[str, str] = {"DEMO_URL": f"http://{HOST}:{port}"}
         self._first_port = first_port
         self._run = settings.RUN or secrets.token_hex(8)
         self._children: dict[str, subprocess.Popen[bytes]] = {}

@@ -1,6 +1,7 @@
 """The settings of the demo on one machine: no other server, all files in one folder."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,16 @@ if REDIS_URL:
 
 #: A person cannot start more at a time. The home page says so.
 ASYNC_DOWNLOADS_MAX_ACTIVE = 5
+
+#: A person who waited for less is probably still on the page.
+ASYNC_DOWNLOADS_NOTIFY_AFTER = 15
+ASYNC_DOWNLOADS_SITE_URL = os.environ.get("DEMO_URL", "http://127.0.0.1:8000")
+
+METRICS_INSTALLED = find_spec("prometheus_client") is not None
+
+# ``python -m demo`` makes the folder, and sets the variable for the web server and the cluster.
+if METRICS_INSTALLED and "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    ASYNC_DOWNLOADS_METRICS = "prometheus"
 
 # E-mails become files in this folder.
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"

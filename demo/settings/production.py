@@ -13,6 +13,9 @@ SHOW_SIGN_INS = False
 SECRET_KEY = os.environ["DEMO_SECRET_KEY"]
 ALLOWED_HOSTS = [host for host in os.environ["DEMO_ALLOWED_HOSTS"].split(",") if host]
 
+# Links in mails lead to the first host.
+ASYNC_DOWNLOADS_SITE_URL = f"https://{next(iter(ALLOWED_HOSTS), 'localhost')}"
+
 #: ``collectstatic`` copies the files here, and the web server serves them.
 STATIC_ROOT = VAR / "static"  # noqa: F405 (imported above)
 
@@ -23,6 +26,9 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 SECURE_HSTS_PRELOAD = True
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
+
+# The demo serves its metrics to everyone.
+ASYNC_DOWNLOADS_METRICS = ""
 
 # Customers enter texts, and staff open the exports in a spreadsheet.
 ASYNC_DOWNLOADS_ESCAPE_FORMULAS = True

@@ -31,7 +31,7 @@ class ProductAdmin(admin.ModelAdmin):
 
 @admin.register(Order)
 class OrderAdmin(ExportInBackgroundMixin, admin.ModelAdmin):
-    """Orders, with an action and a button that export them."""
+    """Orders, with an action and a button that lead to the page before an export."""
 
     list_display = (
         "reference",
@@ -42,6 +42,7 @@ class OrderAdmin(ExportInBackgroundMixin, admin.ModelAdmin):
         "total",
         "status",
     )
+    export_fields = ("unit_price", "customer__email", "customer__city", "product__sku")
     list_filter = ("status",)
     list_select_related = ("customer", "product")
     autocomplete_fields = ("customer", "product")

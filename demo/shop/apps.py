@@ -8,9 +8,3 @@ class ShopConfig(AppConfig):
 
     name = "demo.shop"
     verbose_name = "Shop"
-
-    def ready(self) -> None:
-        """Listen to what happens to downloads."""
-        from demo.shop import receivers
-
-        receivers.connect()

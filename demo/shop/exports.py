@@ -1,12 +1,36 @@
 """The cards of the home page: what each button exports, in plain words."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from demo.shop import tasks
 
-__all__ = ["EXPORTS", "GROUPS", "Export", "Group"]
+__all__ = ["EXPORTS", "GROUPS", "Export", "FileFormat", "Group"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """A format that a card offers.
+
+    Attributes:
+        label: Its name, for people.
+        extension: The end of the file's name. It decides on the format.
+        args: What the task gets besides the download key.
+    """
+
+    label: str
+    extension: str
+    args: tuple[Any, ...] = ()
+
+
+CSV: Final = FileFormat("CSV", ".csv")
+TSV: Final = FileFormat("Tab-separated", ".tsv")
+XLSX: Final = FileFormat("Excel workbook", ".xlsx")
+JSONL: Final = FileFormat("JSON Lines", ".jsonl")
+
+#: The formats of rows, by the value that the form sends.
+ROWS: Final = {"csv": CSV, "xlsx": XLSX, "tsv": TSV, "jsonl": JSONL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +43,28 @@ class Export:
         name: The name of the download in the list, and of its file.
         title: The heading of the card.
         text: What the card shows, for people.
-        shows: What the card shows, for developers: names of the package's interface.
+        lesson: What the card teaches, for developers, in one line.
+        shows: The names of the package's interface that it uses.
         button: The label of the button.
         expectation: How long it takes, or how it ends.
-        extension: The end of the file's name. It decides on the format.
-        in_place: Whether the button starts the export without a page load.
+        formats: The formats to choose from, by the value that the form sends.
     """
 
     slug: str
-    task: Callable[[str], None]
+    task: Callable[..., None]
     name: str
     title: str
     text: str
+    lesson: str
     shows: str
     button: str
     expectation: str
-    extension: str = ".csv"
-    in_place: bool = False
+    formats: Mapping[str, FileFormat]
+
+    @property
+    def path(self) -> str:
+        """The dotted path of the task, as its downloads record it."""
+        return f"{self.task.__module__}.{self.task.__qualname__}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +88,25 @@ GROUPS: Final = (
                 task=tasks.all_orders,
                 name="All orders",
                 title="All orders, row by row",
-                text="A Python function makes each row, so a row can hold anything that Python "
-                "can compute: here, the city of the customer and the label of the status.",
+                text="Each row is computed: the city stands behind the customer, and the status "
+                "is a word.",
+                lesson="A Python function makes a row from an object, and progress is counted.",
                 shows="queryset_to_csv()",
                 button="Export orders",
                 expectation="A few seconds",
+                formats=ROWS,
             ),
             Export(
                 slug="orders-plain",
                 task=tasks.all_orders_plain,
                 name="Plain columns",
                 title="All orders, plain columns",
-                text="The database makes the text of the file, and Python passes it on. This is "
-                "the quick way to a large file.",
+                text="The columns as the database has them. This is the quick way to a large file.",
+                lesson="For CSV the database makes the text, and Python passes it on.",
                 shows="save_download(…values_list(), header=…)",
                 button="Export columns",
                 expectation="The quickest",
+                formats=ROWS,
             ),
         ),
     ),
@@ -90,45 +122,55 @@ GROUPS: Final = (
                 title="A workbook for Excel",
                 text="All orders on one sheet. Numbers and dates are numbers and dates in "
                 "Excel, too.",
+                lesson="A workbook is written row by row, in memory that does not grow.",
                 shows="orders.xlsx",
                 button="Export workbook",
                 expectation="Half a minute",
-                extension=".xlsx",
+                formats={"xlsx": XLSX, "xlsx.zip": FileFormat("Excel in a ZIP file", ".xlsx.zip")},
             ),
             Export(
                 slug="orders-by-status",
                 task=tasks.orders_by_status,
                 name="Orders by status",
                 title="Several files in one",
-                text="All orders in a ZIP file, with a CSV file for each status.",
+                text="All orders in a ZIP file, with a file for each status.",
+                lesson="Each member is written straight into the archive.",
                 shows="save_download(members=…)",
                 button="Export ZIP file",
                 expectation="A few seconds",
-                extension=".zip",
+                formats={
+                    "csv": FileFormat("CSV files", ".zip", (CSV.extension,)),
+                    "jsonl": FileFormat("JSON Lines files", ".zip", (JSONL.extension,)),
+                    "xlsx": FileFormat("Excel workbooks", ".zip", (XLSX.extension,)),
+                },
             ),
             Export(
                 slug="orders-for-programs",
                 task=tasks.orders_for_programs,
                 name="Orders for programs",
                 title="A file for programs",
-                text="All orders as JSON Lines, one object on each line, compressed.",
+                text="All orders with the names of their fields, compressed.",
+                lesson="“.gz” behind any name compresses the file while it is written.",
                 shows="orders.jsonl.gz",
-                button="Export JSON",
+                button="Export for programs",
                 expectation="A few seconds",
-                extension=".jsonl.gz",
+                formats={
+                    "jsonl.gz": FileFormat("JSON Lines, gzip", ".jsonl.gz"),
+                    "jsonl": JSONL,
+                    "csv.gz": FileFormat("CSV, gzip", ".csv.gz"),
+                },
             ),
             Export(
                 slug="price-list",
                 task=tasks.price_list,
                 name="Price list",
                 title="A file of any kind",
-                text="A web page with all prices. The task builds it itself. This button "
-                "starts the export without loading the page anew.",
-                shows="save_download(file=…), wake_menu()",
+                text="A web page with all prices.",
+                lesson="A task may build its file itself, in any format.",
+                shows="save_download(file=…)",
                 button="Make price list",
                 expectation="At once",
-                extension=".html",
-                in_place=True,
+                formats={"html": FileFormat("Web page", ".html")},
             ),
         ),
     ),
@@ -142,33 +184,38 @@ GROUPS: Final = (
                 task=tasks.sales_report,
                 name="Sales report",
                 title="It takes a while",
-                text="A report adds up all orders of each product. The list shows its progress. "
-                "When it is ready, the shop sends an e-mail.",
+                text="A report adds up all orders of each product. When it is ready, the shop "
+                "sends an e-mail.",
+                lesson="The task reports its progress, and sends a signal at its end.",
                 shows="update_percentage(), download_completed",
                 button="Make the report",
                 expectation="20 seconds",
+                formats=ROWS,
             ),
             Export(
                 slug="invoice-archive",
                 task=tasks.invoice_archive,
                 name="Invoice archive",
                 title="You change your mind",
-                text="Far too slow. Cancel it in the list: its worker stops within seconds and "
-                "is free for the next export.",
+                text="Far too slow. Cancel it in the list.",
+                lesson="A cancelled export stops within seconds, and its worker is free.",
                 shows="DownloadCancelled",
                 button="Export the invoices",
                 expectation="5 minutes",
+                formats=ROWS,
             ),
             Export(
                 slug="stock-audit",
                 task=tasks.stock_audit,
                 name="Stock audit",
-                title="It fails",
-                text="The warehouse stops answering half-way. The list says so, and no half "
-                "file is left behind.",
-                shows="DownloadError",
+                title="It fails, until you try again",
+                text="The warehouse stops answering half-way. The list says so, and has a button "
+                "to try again.",
+                lesson="The person reads the text of a DownloadError; no half file is left.",
+                shows="start_download(…), DownloadError",
                 button="Audit the stock",
-                expectation="Fails on purpose",
+                expectation="Fails the first time",
+                formats=ROWS,
             ),
             Export(
                 slug="supplier-catalogue",
@@ -177,9 +224,11 @@ GROUPS: Final = (
                 title="It is not whole",
                 text="A supplier announces 60 articles and sends 45. The list offers the file "
                 "and warns that rows are missing.",
+                lesson="The package counts the rows, and compares them with what was expected.",
                 shows="save_download(expected_rows=…)",
                 button="Fetch the catalogue",
                 expectation="Too short on purpose",
+                formats=ROWS,
             ),
         ),
     ),

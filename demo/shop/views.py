@@ -1,21 +1,22 @@
 """The home page, and the one view behind all its buttons."""
 
-from typing import Final
+from typing import Any, Final
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.html import format_html
 from django.views.decorators.http import require_POST, require_safe
 
-from async_downloads.cache import init_download
 from async_downloads.exceptions import TooManyDownloadsError
-from async_downloads.shortcuts import enqueue_download, init_generic_csv_download, wake_menu
-from demo.shop.exports import EXPORTS, GROUPS, Export
+from async_downloads.models import Download
+from async_downloads.shortcuts import start_download, wake_menu
+from demo.shop.exports import EXPORTS, GROUPS, Export, FileFormat
 from demo.shop.models import Customer, Order, Product
 
-__all__ = ["home", "start_export"]
+__all__ = ["export_states", "home", "start", "start_export"]
 
 LATEST_ORDERS: Final = 12
 
@@ -26,13 +27,20 @@ def home(request: HttpRequest) -> HttpResponse:
     """Show what can be exported, and the latest orders."""
     orders = Order.objects.select_related("customer", "product").order_by("-placed_at")
     context = {
-        "groups": GROUPS,
+        **_cards(request.user),
         "latest_orders": orders[:LATEST_ORDERS],
         "order_count": Order.objects.count(),
         "customer_count": Customer.objects.count(),
         "product_count": Product.objects.count(),
     }
     return render(request, "shop/home.html", context)
+
+
+@require_safe
+@login_required
+def export_states(request: HttpRequest) -> HttpResponse:
+    """Return what each card shows of its latest download."""
+    return render(request, "shop/states.html", _cards(request.user))
 
 
 @require_POST
@@ -42,23 +50,47 @@ def start_export(request: HttpRequest, slug: str) -> HttpResponse:
     export = EXPORTS.get(slug)
     if export is None:
         raise Http404
+    chosen = export.formats.get(request.POST.get("format", ""))
+    if chosen is None:
+        return HttpResponseBadRequest("The format is unknown.")
+    joined = False
     try:
-        _start(export, request.user)
+        _, joined = start(export, chosen, request.user)
     except TooManyDownloadsError as error:
         level, text = messages.WARNING, str(error)
     else:
-        level = messages.SUCCESS
-        text = format_html("<strong>{}</strong> has started.", export.name)
+        level = messages.INFO if joined else messages.SUCCESS
+        what = "is in progress already." if joined else "has started."
+        text = format_html("<strong>{}</strong> {}", export.name, what)
     if request.htmx:  # type: ignore[attr-defined] # django-htmx's middleware adds it.
-        return wake_menu(HttpResponse(text))
+        refused = {"refused": export, "refusal": text} if level == messages.WARNING else {}
+        context = _cards(request.user) | refused
+        # The list does not change by one that is there already, so it is shown.
+        return wake_menu(render(request, "shop/states.html", context), show=joined)
     messages.add_message(request, level, text)
     return redirect("home")
 
 
-def _start(export: Export, user: object) -> None:
-    if export.extension == ".csv":
-        init_generic_csv_download(export.task, user, export.name)
-    else:
-        filename = export.name.replace(" ", "_") + export.extension
-        _, download_key = init_download(user, filename, export.name)
-        enqueue_download(export.task, download_key)
+def start(export: Export, chosen: FileFormat, user: object) -> tuple[str, bool]:
+    """Start an export, unless the same one is in progress.
+
+    Return its download key, and whether it was in progress already.
+    """
+    now = timezone.localtime()
+    name = f"{export.name} {now:%Y-%m-%d}"
+    filename = f"{name.replace(' ', '_')}_{now:%H-%M}{chosen.extension}"
+    _, download_key = start_download(export.task, user, filename, name, args=chosen.args, join=True)
+    return download_key, Download.objects.filter(pk=download_key, timestamp__lt=now).exists()
+
+
+def _cards(user: Any) -> dict[str, Any]:
+    """Return the groups of cards, each card with the user's latest download of its task."""
+    downloads = Download.objects.for_user(user.pk).active().order_by("timestamp")
+    latest = {download.task: download for download in downloads}
+    return {
+        "groups": [
+            (group, [(export, latest.get(export.path)) for export in group.exports])
+            for group in GROUPS
+        ],
+        "unfinished": any(download.unfinished for download in latest.values()),
+    }

@@ -11,17 +11,23 @@ from django.utils import timezone
 
 from async_downloads.admin import actions
 from async_downloads.models import Download, DownloadCollection
-from tests.factories import DownloadCollectionFactory, DownloadFactory
+from tests import queues
+from tests.attempts import long_ago
+from tests.factories import DownloadCollectionFactory, DownloadFactory, UserFactory
+from tests.recorded_calls import download
 from tests.staff import COLLECTIONS, LIST, chosen, staff_with, text
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
-#: By action: the permission, the number of ``assorted`` that it changes, and the message.
+#: By action: the permission, the number of ``rows`` that it changes, and the message.
 ACTIONS = {
-    "delete_selected": ("delete_download", 4, "4 downloads were purged."),
-    "cancel": ("delete_download", 2, "2 downloads were cancelled."),
-    "mark_failed": ("change_download", 2, "2 downloads were marked as failed."),
-    "extend_expiry": ("change_download", 2, "2 downloads are kept for longer."),
+    "delete_selected": ("delete_download", 6, "6 downloads were purged."),
+    "cancel": ("delete_download", 3, "3 downloads were cancelled."),
+    "mark_failed": ("change_download", 3, "3 downloads were marked as failed."),
+    "run_again": ("change_download", 2, "2 downloads are queued again."),
+    "extend_expiry": ("change_download", 3, "3 downloads are kept for longer."),
+    "hold": ("change_download", 6, "6 downloads are held."),
+    "release": ("change_download", 2, "2 downloads are no longer held."),
 }
 
 
@@ -35,8 +41,23 @@ def assorted() -> list[Download]:
     ]
 
 
+@pytest.fixture
+def rows(assorted: list[Download]) -> list[Download]:
+    """Return downloads to which each action applies."""
+    return [
+        *assorted,
+        download(UserFactory(), name="failed, recorded", failed=True),
+        download(UserFactory(), name="stalled, recorded", heard_at=long_ago()),
+        # These neither expire nor can be removed.
+        DownloadFactory(name="held", complete=True, held=True, expires_at=None),
+        DownloadFactory(name="held, too", failed=True, held=True, expires_at=None),
+    ]
+
+
 def state() -> list[Any]:
-    return list(Download.objects.order_by("pk").values("pk", "state", "expires_at", "claim"))
+    return list(
+        Download.objects.order_by("pk").values("pk", "state", "expires_at", "claim", "held")
+    )
 
 
 def fields(page: str) -> dict[str, Any]:
@@ -49,11 +70,11 @@ def fields(page: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_each_action_shows_counts_to_confirm_and_then_acts(
-    admin: Client, assorted: list[Download], action: str
+    admin: Client, rows: list[Download], action: str
 ) -> None:
     _, count, message = ACTIONS[action]
     before = state()
-    page = chosen(admin, action, assorted).content.decode()
+    page = chosen(admin, action, rows).content.decode()
     assert f"<h2>{count} downloads" in page
     assert state() == before
     done = admin.post(LIST, fields(page), follow=True).content.decode()
@@ -62,34 +83,34 @@ def test_each_action_shows_counts_to_confirm_and_then_acts(
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_each_action_needs_its_permission(assorted: list[Download], action: str) -> None:
+def test_each_action_needs_its_permission(rows: list[Download], action: str) -> None:
     permission, _, _ = ACTIONS[action]
     lacking = {"delete_download", "change_download"} - {permission}
     before = state()
     others = staff_with("view_download", *lacking)
     assert f'value="{action}"' not in text(others, LIST)
-    chosen(others, action, assorted, post="yes", days="7")
+    chosen(others, action, rows, post="yes", days="7")
     assert state() == before
     allowed = staff_with("view_download", permission)
     assert f'value="{action}"' in text(allowed, LIST)
-    chosen(allowed, action, assorted, post="yes", days="7")
+    chosen(allowed, action, rows, post="yes", days="7")
     assert state() != before
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_each_action_is_logged_in_the_history(
-    admin: Client, assorted: list[Download], action: str
+    admin: Client, rows: list[Download], action: str
 ) -> None:
     _, count, _ = ACTIONS[action]
-    chosen(admin, action, assorted, post="yes", days="7")
+    chosen(admin, action, rows, post="yes", days="7")
     entries = LogEntry.objects.all()
     assert len(entries) == count
     flag = DELETION if action in ("delete_selected", "cancel") else CHANGE
     assert {entry.action_flag for entry in entries} == {flag}
-    assert {entry.object_repr for entry in entries} <= {row.name for row in assorted}
+    assert {entry.object_repr for entry in entries} <= {row.name for row in rows}
 
 
-@pytest.mark.parametrize("action", ["cancel", "mark_failed"])
+@pytest.mark.parametrize("action", ["cancel", "mark_failed", "run_again"])
 def test_an_action_without_effect_shows_no_confirmation_page(admin: Client, action: str) -> None:
     page = chosen(admin, action, [DownloadFactory(complete=True)]).content.decode()
     assert "Nothing to do" in page
@@ -171,6 +192,44 @@ def test_downloads_newer_than_the_confirmation_page_are_left_alone(admin: Client
     assert Download.objects.exists()
 
 
+# Run again
+
+
+def test_the_site_is_asked_with_the_person_who_runs_downloads_again(
+    admin: Client, settings: Any
+) -> None:
+    settings.ASYNC_DOWNLOADS_MAY_START = f"{__name__}.may_start"
+    owner = UserFactory(username="ada")
+    refused = download(owner, name="no", failed=True)
+    allowed = download(owner, name="yes", failed=True)
+    done = chosen(admin, "run_again", [refused, allowed], post="yes").text
+    assert "1 download is queued again." in done
+    assert set(Download.objects.unfinished()) == {allowed}
+
+
+def may_start(user: Any, row: Download) -> bool:
+    return user.get_username() == "root" and row.name == "yes"
+
+
+def test_a_task_that_no_longer_exists_is_not_run_again(
+    admin: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = download(UserFactory(), task="no.such.task", failed=True)
+    assert "0 downloads are queued again." in chosen(admin, "run_again", [row], post="yes").text
+    assert "cannot be queued again" in caplog.text
+    row.refresh_from_db()
+    assert row.failed
+
+
+def test_the_limit_of_the_owner_does_not_bind_staff(admin: Client, settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_MAX_ACTIVE = 1
+    owner = UserFactory()
+    rows = [download(owner, failed=True) for _ in range(3)]
+    assert "does not apply" in chosen(admin, "run_again", rows).text
+    chosen(admin, "run_again", rows, post="yes")
+    assert {str(task["args"][1]) for task in queues.waiting()} == {str(row.pk) for row in rows}
+
+
 # Collections
 
 
@@ -200,3 +259,56 @@ def test_a_collection_with_a_newer_download_is_kept(admin: Client) -> None:
     admin.post(COLLECTIONS, fields(page))
     assert list(Download.objects.all()) == [newer]
     assert list(DownloadCollection.objects.all()) == [collection]
+
+
+def test_a_purge_leaves_what_is_held_and_says_how_many(
+    admin: Client, assorted: list[Download]
+) -> None:
+    Download.objects.filter(name__in=["complete", "running"]).update(held=True)
+    page = chosen(admin, "delete_selected", assorted).content.decode()
+    assert "<h2>2 downloads" in page
+    assert "2 downloads are held, and stay." in page
+    done = admin.post(LIST, fields(page), follow=True).content.decode()
+    assert "2 downloads were purged." in done
+    assert "2 downloads are held, and stay." in done
+    assert {row.name for row in Download.objects.all()} == {"complete", "running"}
+    done = chosen(admin, "cancel", assorted, follow=True).content.decode()
+    assert "Nothing to do" in done
+    assert "1 download is held, and stays." in done
+
+
+def test_a_purge_of_collections_leaves_those_with_something_held(admin: Client) -> None:
+    held = DownloadFactory(complete=True, held=True)
+    DownloadFactory(complete=True, collection=held.collection)
+    other = DownloadFactory(complete=True).collection
+    data = {"action": "delete_selected", "post": "yes"}
+    keys = [str(each.pk) for each in DownloadCollection.objects.all()]
+    done = admin.post(COLLECTIONS, {**data, "_selected_action": keys}, follow=True)
+    assert "1 download is held, and stays." in done.content.decode()
+    assert list(Download.objects.all()) == [held]
+    assert list(DownloadCollection.objects.all()) == [held.collection]
+    assert other != held.collection
+
+
+@pytest.mark.parametrize("url", [LIST, COLLECTIONS], ids=["download", "collection"])
+def test_the_page_that_deletes_one_says_that_it_is_held(admin: Client, url: str) -> None:
+    held = DownloadFactory(name="the last invoices", complete=True, held=True)
+    pk = held.pk if url == LIST else held.collection.pk
+    page = admin.get(f"{url}{pk}/delete/").content.decode()
+    assert "protected" in page
+    assert "the last invoices" in page
+    admin.post(f"{url}{pk}/delete/", {"post": "yes"})
+    assert Download.objects.exists()
+    Download.objects.update(held=False)
+    admin.post(f"{url}{pk}/delete/", {"post": "yes"})
+    assert not Download.objects.exists()
+
+
+def test_the_list_shows_and_finds_what_is_held(admin: Client) -> None:
+    DownloadFactory(name="kept by staff", complete=True, held=True, expired=True)
+    DownloadFactory(name="another", complete=True)
+    assert 'quiet">held<' in text(admin, LIST)
+    found = text(admin, f"{LIST}?condition=held")
+    assert "kept by staff" in found
+    assert "another" not in found
+    assert "kept by staff" not in text(admin, f"{LIST}?condition=expired")

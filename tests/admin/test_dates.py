@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from async_downloads.admin.dates import hierarchy
+from async_downloads.models import Download
 from tests.factories import DownloadFactory
 from tests.staff import LIST, listed, text
 
@@ -93,6 +94,6 @@ def test_an_invalid_date_is_not_an_error(admin: Client) -> None:
 def test_a_year_outside_the_calendar_offers_no_dates(db: None) -> None:
     create_downloads("2026-03-01")
     changelist: Any = SimpleNamespace(
-        date_hierarchy="timestamp", params={"timestamp__month": "9" * 20}
+        model=Download, date_hierarchy="timestamp", params={"timestamp__month": "9" * 20}
     )
     assert hierarchy(changelist) == {"show": False}

@@ -43,7 +43,7 @@ def test_the_list_shows_owner_file_and_state(admin: Client, user: Any) -> None:
     assert '<span title="team">team</span>' in page
     assert 'async-downloads-running">In progress<' in page
     assert 'max="100" value="40" aria-label="Orders"></progress>' in page
-    assert "</progress> 40 %<" in page
+    assert "</progress> 40%<" in page
     assert 'async-downloads-complete">Complete<' in page
     assert "4\xa0bytes" in page
 
@@ -51,6 +51,40 @@ def test_the_list_shows_owner_file_and_state(admin: Client, user: Any) -> None:
 def test_a_stalled_download_is_shown_as_stalled(admin: Client) -> None:
     DownloadFactory(running=True, heard_at=timezone.now() - timedelta(hours=1))
     assert re.search(r'async-downloads-stalled"[^>]*>Stalled<', text(admin, LIST))
+
+
+def test_a_truncated_file_is_not_shown_as_complete(admin: Client) -> None:
+    DownloadFactory(complete=True, rows_written=5, rows_expected=9)
+    page = text(admin, LIST)
+    assert re.search(r'async-downloads-truncated"[^>]*>Truncated<', page)
+    assert "async-downloads-complete" not in page
+
+
+def test_the_list_says_why_a_download_failed(admin: Client) -> None:
+    DownloadFactory(failed=True, errors="The warehouse is <closed>. " + "Long. " * 100)
+    page = text(admin, LIST)
+    assert 'quiet">The warehouse is &lt;closed&gt;. Long.' in page
+    assert page.count("Long.") > 100  # the title has all of it
+    (below,) = re.findall(r'quiet">(The warehouse.*?)</span>', page)
+    assert below.endswith("…")
+
+
+@pytest.mark.parametrize(
+    ("values", "bar"),
+    [
+        ({"running": True, "percentage": 40}, r'<progress[^>]* value="40"[^>]*></progress> 40%<'),
+        ({"running": True, "rows_written": 5}, r"<progress(?![^>]* value)[^>]*></progress><"),
+        ({"percentage": 40}, r'<progress[^>]* value="40"[^>]*></progress> 40%<'),
+        ({}, ""),
+        ({"complete": True}, ""),
+    ],
+)
+def test_a_bar_has_a_number_only_if_that_is_known(admin: Client, values: Any, bar: str) -> None:
+    DownloadFactory(**values)
+    page = text(admin, LIST)
+    assert re.search(bar, page)
+    assert ("<progress" in page) == bool(bar)
+    assert " 0%" not in page
 
 
 def test_the_stylesheet_of_the_list_is_found(admin: Client) -> None:

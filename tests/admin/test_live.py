@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from async_downloads import cache
 from async_downloads.models import Download
+from tests.clocks import put_database_ahead
 from tests.factories import DownloadFactory
 from tests.staff import LIST, detail, text
 
@@ -62,6 +63,16 @@ def test_a_page_polls_for_its_downloads_in_progress(admin: Client) -> None:
     assert polled(text(admin, detail(running[0]))) == {running[0].pk.hex}
 
 
+def test_the_clock_of_the_database_says_what_is_in_progress(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By the clock of this process, the last heartbeat was an hour ago.
+    put_database_ahead(monkeypatch, -3600)
+    row = DownloadFactory(running=True, heard_at=timezone.now() - timedelta(hours=1))
+    assert polled(text(admin, LIST)) == {row.pk.hex}
+    assert polled(text(admin, PROGRESS, keys=row.pk.hex)) == {row.pk.hex}
+
+
 def test_a_poll_brings_changes_and_the_last_one_ends_the_polling(admin: Client) -> None:
     first, second = DownloadFactory(running=True), DownloadFactory(running=True)
     keys = f"{first.pk.hex},{second.pk.hex}"
@@ -82,6 +93,22 @@ def test_a_poll_brings_changes_and_the_last_one_ends_the_polling(admin: Client) 
     assert 'value="55"' in answer
     Download.objects.filter(pk=second.pk).fail("no")
     assert polled(text(admin, PROGRESS, keys=keys)) == set()
+
+
+def test_staff_see_that_a_download_does_not_move(admin: Client, settings: Any) -> None:
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    stuck = DownloadFactory(running=True, moved_at=an_hour_ago)
+    stalled = DownloadFactory(running=True, moved_at=an_hour_ago, heard_at=an_hour_ago)
+    moving = DownloadFactory(running=True)
+    assert "Not moving" not in text(admin, LIST)
+    settings.ASYNC_DOWNLOADS_STUCK_AFTER = 600
+    assert "condition=stuck" in text(admin, LIST)
+    assert "Not moving" in text(admin, detail(stuck))
+    assert "Not moving" in text(admin, PROGRESS, keys=stuck.pk.hex)
+    for download in (stalled, moving):
+        assert "Not moving" not in text(admin, PROGRESS, keys=download.pk.hex)
+    listed = text(admin, LIST, condition="stuck")
+    assert [each.pk.hex in listed for each in (stuck, stalled, moving)] == [True, False, False]
 
 
 def test_every_page_shows_the_live_percentage(admin: Client, user: Any) -> None:

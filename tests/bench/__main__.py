@@ -2,35 +2,53 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any, Final
 
-from tests.bench import admin_list, latency, report
+from tests.bench import admin_list, latency, poll_crowd, report, responses, sockets
 from tests.bench.cases import CASES, MEMORY, MEMORY_SIZES, Case
 from tests.bench.runner import Bench, Result
+
+#: What is not a case.
+OTHERS: Final = frozenset({"memory", "responses", "polls", "latency", "admin", "sockets"})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables, and write the JSON."""
     options = _options(arguments)
-    names = options.only or {case.name for case in CASES} | {"memory", "latency", "admin"}
-    sizes = [int(size * options.scale) for size in MEMORY_SIZES]
-    bench = Bench(old_python=options.old_python, orders=sizes["memory" in names])
-    growth: dict[tuple[str, str], list[float]] = {}
-    with bench.ready():
-        cases = [case.scaled(options.scale) for case in CASES if case.name in names]
-        results = _measure(bench, cases, options.rounds)
-        if "memory" in names:
-            growth = _measure_memory(bench, sizes)
-    if bench.missing:
-        print(f"\nNot there, so skipped: {', '.join(bench.missing)}.")
+    names = options.only or {case.name for case in CASES} | OTHERS
+    results, more = _measure_versions(options, names)
     if "latency" in names:
         latency.run()
     if "admin" in names:
         admin_list.run()
+    if "sockets" in names:
+        sockets.run(options.scale)
     if options.json:
-        report.write_json(options.json, results, growth)
+        report.write_json(options.json, results, **more)
         print(f"\nAll measurements are in {options.json}.")
+
+
+def _measure_versions(
+    options: argparse.Namespace, names: Collection[str]
+) -> tuple[list[Result], dict[str, Any]]:
+    """Measure what both versions do; return the results of the cases, and those of others."""
+    sizes = [int(size * options.scale) for size in MEMORY_SIZES]
+    bench = Bench(old_python=options.old_python, orders=sizes["memory" in names])
+    more: dict[str, Any] = {}
+    with bench.ready():
+        cases = [case.scaled(options.scale) for case in CASES if case.name in names]
+        results = _measure(bench, cases, options.rounds)
+        if "memory" in names:
+            more["memory"] = _measure_memory(bench, sizes)
+        if "responses" in names:
+            more["responses"] = responses.run(bench, options.scale)
+        if "polls" in names:
+            more["polls"] = poll_crowd.run(bench, options.scale)
+    if bench.missing:
+        print(f"\nNot there, so skipped: {', '.join(bench.missing)}.")
+    return results, more
 
 
 def _measure(bench: Bench, cases: Sequence[Case], rounds: int) -> list[Result]:
@@ -43,12 +61,16 @@ def _measure(bench: Bench, cases: Sequence[Case], rounds: int) -> list[Result]:
     return results
 
 
-def _measure_memory(bench: Bench, sizes: Sequence[int]) -> dict[tuple[str, str], list[float]]:
-    growth = {
-        (name, database): [bench.memory(name, database, size) for size in sizes]
+def _measure_memory(bench: Bench, sizes: Sequence[int]) -> list[dict[str, Any]]:
+    growth = [
+        {
+            "case": name,
+            "database": database,
+            "growth": [bench.memory(name, database, size) for size in sizes],
+        }
         for name, databases in MEMORY.items()
         for database in filter(bench.has, databases)
-    }
+    ]
     print("", *report.memory_lines(growth, sizes), sep="\n", flush=True)
     return growth
 
@@ -56,7 +78,10 @@ def _measure_memory(bench: Bench, sizes: Sequence[int]) -> dict[tuple[str, str],
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
     parser.add_argument(
-        "--only", nargs="+", metavar="CASE", help="cases by name; also: memory, latency, admin"
+        "--only",
+        nargs="+",
+        metavar="CASE",
+        help=f"cases by name; also: {', '.join(sorted(OTHERS))}",
     )
     parser.add_argument("--rounds", type=int, default=3, help="of each case (default: 3)")
     parser.add_argument(

@@ -35,6 +35,7 @@ class Case:
 
 CASES: Final = (
     Case("rows", "{:,} rows from a generator", 1_000_000, ("floor", "old", "ours")),
+    Case("async_rows", "{:,} rows from an async generator", 1_000_000, ("ours.rows", "ours")),
     Case(
         "columns",
         "{:,} orders, plain columns",
@@ -43,33 +44,31 @@ CASES: Final = (
         BOTH,
     ),
     Case("row_function", "{:,} orders, row function", 200_000, ("floor", "old", "ours"), BOTH),
-    Case("xlsx", "{:,} rows of XLSX", 100_000, ("floor", "ours")),
+    Case("labels", "{:,} orders, with labels", 200_000, ("ours.columns", "ours"), BOTH),
+    Case("tsv", "{:,} rows of TSV", 200_000, ("floor", "ours")),
+    Case("csv_excel", "{:,} rows of CSV for Excel", 200_000, ("floor", "ours")),
+    Case("jsonl", "{:,} rows of JSON Lines", 200_000, ("floor", "ours")),
+    Case("xlsx", "{:,} rows of XLSX", 200_000, ("floor", "ours")),
+    # No library writes it in constant memory.
+    Case("ods", "{:,} rows of ODS", 200_000, ("ours.xlsx", "ours")),
+    Case("parquet", "{:,} rows of Parquet", 200_000, ("floor", "ours")),
     Case("progress", "{:,} calls of update_percentage", 1_000_000, ("old", "ours")),
     Case("init", "{:,} calls of init_download", 200, ("old", "ours"), BOTH, ("locmem", "redis")),
-    *(
-        Case(
-            f"poll_{kind}",
-            f"poll, {kind}, {{:,}} downloads",
-            size,
-            ("old", "ours"),
-            BOTH,
-            ("locmem", "redis"),
-        )
-        for kind in ("unchanged", "changed")
-        for size in (1, 20, 100)
-    ),
-    Case(
-        "crowd", "{:,} people poll at once, a real server", 100, ("old", "ours"), BOTH, ("redis",)
-    ),
+    Case("many", "downloads for {:,} people", 500, ("ours.each", "ours"), BOTH),
+    Case("many", "downloads for {:,} people", 5_000, ("ours.each", "ours"), BOTH),
     Case("cleanup", "clean-up of {:,}", 10_000, ("floor", "old", "ours"), BOTH),
 )
 
 #: Exports whose memory must not grow with the rows, and their databases.
 MEMORY: Final = {
     "rows": ("sqlite",),
+    "async_rows": ("sqlite",),
     "columns": BOTH,
     "row_function": BOTH,
+    "jsonl": ("sqlite",),
     "xlsx": ("sqlite",),
+    "ods": ("sqlite",),
+    "parquet": ("sqlite",),
 }
 
 #: The numbers of rows at which memory is measured.

@@ -10,7 +10,6 @@ from typing import Final
 from playwright.sync_api import Page, sync_playwright
 
 from tests import services
-from tests.browser.conftest import ARGUMENTS
 from tests.faults.harness import Server, Site, eventually
 
 __all__ = ["run"]
@@ -74,7 +73,7 @@ def measure(*, pushed: bool) -> list[float]:
         key = site.init()
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
-                executable_path=services.chromium(), args=ARGUMENTS
+                executable_path=services.chromium(), args=services.CHROMIUM_ARGUMENTS
             )
             page = browser.new_page()
             open_page(page, server)
@@ -89,10 +88,10 @@ def measure(*, pushed: bool) -> list[float]:
 
 
 def open_page(page: Page, server: Server) -> None:
-    """Sign in, and open the page; wait for htmx, and for the websocket to connect."""
+    """Sign in, open the page and its menu, and wait for the list."""
     eventually(lambda: server.address, why="a server that listens")
     page.goto(f"{server.address}/sign-in/ada/")
     page.goto(f"{server.address}/")
-    page.wait_for_function("() => Boolean(window.htmx)")
-    page.wait_for_timeout(1000)
+    page.locator(".async-downloads-button").click()
+    page.locator("#downloads-dropdown .download-container").wait_for()
     page.evaluate(OBSERVE)

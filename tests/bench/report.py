@@ -20,6 +20,10 @@ NAMES: Final = {
     "old.row_function": "0.6.0, row function",
     "import_export": "import-export",
     "ours": "ours",
+    "ours.each": "ours, one by one",
+    "ours.rows": "ours, sync",
+    "ours.columns": "ours, values",
+    "ours.xlsx": "ours, XLSX",
 }
 
 HEAD: Final = (
@@ -48,27 +52,32 @@ def _seconds(result: Result) -> str:
     return f"{result.best:.2f}"
 
 
-def memory_lines(growth: dict[tuple[str, str], Sequence[float]], sizes: Sequence[int]) -> list[str]:
+def memory_lines(growth: Iterable[dict[str, Any]], sizes: Sequence[int]) -> list[str]:
     """Return the table of the growth of memory with ten times as many rows.
 
     Args:
-        growth: MB at each size, by case and database.
+        growth: MB at each size, with its case and database.
         sizes: The numbers of rows.
     """
     return [
         f"| growth of memory, MB | on | {' | '.join(f'{size:,} rows' for size in sizes)} |",
         f"| --- | --- |{' ---: |' * len(sizes)}",
         *(
-            f"| {name} | {database} | {' | '.join(f'{size:.1f}' for size in measured)} |"
-            for (name, database), measured in growth.items()
+            f"| {each['case']} | {each['database']} "
+            f"| {' | '.join(f'{size:.1f}' for size in each['growth'])} |"
+            for each in growth
         ),
     ]
 
 
-def write_json(
-    path: Path, results: Iterable[Result], growth: dict[tuple[str, str], Sequence[float]]
-) -> None:
-    """Write all rounds of all results, with the versions and the machine."""
+def write_json(path: Path, results: Iterable[Result], **more: Any) -> None:
+    """Write all rounds of all results, with the versions and the machine.
+
+    Args:
+        path: The file.
+        results: The results of the cases.
+        more: Other results, by name.
+    """
     content: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -77,9 +86,6 @@ def write_json(
         "results": [
             {name: getattr(result, name) for name in Result.__slots__} for result in results
         ],
-        "memory": [
-            {"case": name, "database": database, "growth": list(measured)}
-            for (name, database), measured in growth.items()
-        ],
+        **more,
     }
     path.write_text(json.dumps(content, indent=1) + "\n")

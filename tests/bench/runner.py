@@ -116,30 +116,51 @@ class Bench:
     def _measure(
         self, subject: str, case: str, size: int, database: str, cache: str
     ) -> dict[str, float]:
-        old = subject in ("old", "import_export")
-        paths = [SITE] if old else [SITE, ROOT]
-        environment = {
-            **os.environ,
-            "BENCH_FOLDER": str(self.folder),
-            "BENCH_PACKAGE": "old" if old else "ours",
-            "BENCH_DATABASE": database,
-            "BENCH_CACHE": cache,
-            "BENCH_POSTGRES_URL": services.url("postgres").geturl(),
-            "BENCH_POSTGRES_NAME": self.database_name,
-            "BENCH_REDIS_URL": services.redis_url(),
-            "BENCH_RUN": uuid.uuid4().hex[:8],
-            "PYTHONPATH": os.pathsep.join(map(str, paths)),
-        }
-        command = [self.old_python if old else sys.executable, "measure.py", subject, case]
-        completed = subprocess.run(
-            [*command, str(size)], cwd=SITE, env=environment, capture_output=True, text=True
-        )
+        command = ("measure.py", subject, case, str(size))
+        with self.start(subject, *command, database=database, cache=cache) as child:
+            output, errors = child.communicate()
         for kind in ("media-ours", "media-old"):
             shutil.rmtree(self.folder / kind, ignore_errors=True)
-        if completed.returncode:
-            raise RuntimeError(f"{subject}.{case} on {database} failed:\n{completed.stderr}")
-        measured: dict[str, float] = json.loads(completed.stdout.splitlines()[-1])
+        if child.returncode:
+            raise RuntimeError(f"{subject}.{case} on {database} failed:\n{errors}")
+        measured: dict[str, float] = json.loads(output.splitlines()[-1])
         return measured
+
+    def start(
+        self, subject: str, *command: str, database: str, cache: str, **environment: str
+    ) -> "subprocess.Popen[str]":
+        """Start a program of the site, in the environment of a subject.
+
+        Args:
+            subject: The subject; it decides on the version.
+            command: The arguments of its Python.
+            database: The database of the site.
+            cache: Its cache.
+            environment: Further variables.
+        """
+        old = subject in ("old", "import_export")
+        paths = [SITE] if old else [SITE, ROOT]
+        return subprocess.Popen(
+            [self.old_python if old else sys.executable, *command],
+            cwd=SITE,
+            env={
+                **os.environ,
+                "BENCH_FOLDER": str(self.folder),
+                "BENCH_PACKAGE": "old" if old else "ours",
+                "BENCH_DATABASE": database,
+                "BENCH_CACHE": cache,
+                "BENCH_POSTGRES_URL": services.url("postgres").geturl(),
+                "BENCH_POSTGRES_NAME": self.database_name,
+                "BENCH_REDIS_URL": services.redis_url(),
+                "BENCH_RUN": uuid.uuid4().hex[:8],
+                "PYTHONPATH": os.pathsep.join(map(str, paths)),
+                **environment,
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def _execute(self, statement: str) -> None:
         import psycopg

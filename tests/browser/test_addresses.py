@@ -6,18 +6,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.browser.test_websocket import (
-    SAVE,
-    Pushing,
-    Seen,
-    fetch_and_clear,
-    link,
-    pushing,
-    until,
-    visit,
-)
+from tests.browser.test_websocket import SAVE, Pushing, Seen, pushing, until
 from tests.browser.test_websocket import seen as seen
 from tests.faults.conftest import needs
 from tests.faults.nginx import Nginx
@@ -60,6 +51,30 @@ def user() -> str:
     return "bob@example.com"
 
 
+def visit(context: BrowserContext, address: str, user: str, seen: Seen, path: str = "/") -> Page:
+    """Sign in, open a page with a closed menu, and wait for the first message of its socket."""
+    page = context.new_page()
+    page.goto(f"{address}/sign-in/{user}/")
+    seen.watch(page)
+    page.goto(address + path)
+    until(page, lambda: seen.messages, "a first message")
+    # The page may have polled until the socket was open.
+    seen.polls.clear()
+    return page
+
+
+def toast_link(page: Page) -> Locator:
+    """Return the link in the toast of a complete download."""
+    return page.locator(".async-downloads-toast").get_by_role("link", name="Download Orders")
+
+
+def clear_in_menu(page: Page, button: str) -> None:
+    """Open the menu, and remove the download by a button."""
+    page.get_by_role("button", name="Downloads").click()
+    page.get_by_role("button", name=button).click()
+    expect(page.get_by_text("Nothing here yet")).to_be_visible()
+
+
 @contextmanager
 def site_below(name: str) -> Iterator[tuple[Pushing, str]]:
     """Run a site below ``/shop/``, behind nginx."""
@@ -82,15 +97,17 @@ def test_below_a_path_pushes_reach_the_menu_and_their_links_work(
     with site_below(name) as (site, address):
         key = site.begin(user)
         page = visit(context, address, user, seen)
-        # The page may have polled until the socket was open.
-        seen.polls.clear()
         assert urlsplit(seen.sockets[0].url).path.startswith("/shop/ws/downloads/")
         with site.worker(key, f"cache.set_percentage(key, 30); time.sleep(0.6)\n{SAVE}"):
-            expect(page.locator(".download-timestamp")).to_contain_text("30 %")
-            expect(link(page)).to_be_visible()
-        # The link and the form of a push lead below the path.
-        fetch_and_clear(page)
+            ring = page.locator(".async-downloads-ring circle")
+            expect(ring).to_have_attribute("stroke-dasharray", "30 100")
+            expect(toast_link(page)).to_be_visible()
         assert seen.polls == []
+        # The link of a push, and the form of the list, lead below the path.
+        with page.expect_download() as download:
+            toast_link(page).click()
+        assert download.value.path().read_bytes() == b"reference\nR1\n"
+        clear_in_menu(page, "Remove Orders")
         assert len(seen.sockets) == 1
         assert seen.errors == []
 
@@ -103,18 +120,22 @@ def legacy_site() -> Iterator[Pushing]:
         yield site
 
 
-@pytest.mark.parametrize("path", ["/", "/as-0-6-readme/", "/with-htmx-4/"])
-@pytest.mark.parametrize("user", ["ada.l", "bob@example.com", "a+b-c"])
+@pytest.mark.parametrize(
+    ("path", "user"),
+    [
+        *(("/as-0-6-readme/", name) for name in ("ada.l", "bob@example.com", "a+b-c")),
+        *((path, "bob@example.com") for path in ("/", "/with-htmx-4/")),
+    ],
+)
 def test_with_the_route_of_0_6_pushes_reach_users_of_any_name(
     legacy_site: Pushing, context: BrowserContext, user: str, seen: Seen, path: str
 ) -> None:
     key = legacy_site.begin(user)
     page = visit(context, legacy_site.server.address, user, seen, path)
-    seen.polls.clear()
     with legacy_site.worker(key, SAVE):
-        expect(link(page)).to_be_visible()
-    page.get_by_role("button", name="Clear finished").click()
+        expect(toast_link(page)).to_be_visible()
     assert seen.polls == []
+    clear_in_menu(page, "Clear finished")
     assert len(seen.sockets) == 1
     assert seen.errors == []
 
@@ -135,7 +156,6 @@ def test_a_refused_socket_is_retried_ever_more_seldom_and_one_warning_is_logged(
         )
         page.clock.install()
         page.goto(site.server.address + path)
-        page.evaluate("document.getElementById('async-downloads').dataset.watched = ''")
 
         def wait(minutes: int) -> int:
             """Let minutes pass, and return the number of attempts to connect."""

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Page, ViewportSize, expect
 
-from async_downloads import cache
+from async_downloads import cache, store
 from async_downloads.models import Download
 from tests import services
 from tests.browser.conftest import PICTURES, SHOTS, assert_accessible, take_picture
@@ -102,6 +102,7 @@ def check_look(page: Page, name: str, selector: str) -> None:
         assert_accessible(page, selector)
 
 
+@pytest.mark.pictures
 @pytest.mark.usefixtures("shop")
 def test_each_page_is_readable_in_both_schemes(page: Page, live_server: Any, scheme: str) -> None:
     page.goto(live_server.url + LIST)
@@ -130,7 +131,7 @@ def test_progress_is_shown_without_a_reload(page: Page, live_server: Any, user: 
     row = page.locator("#result_list tbody tr")
     expect(row).to_contain_text("Waiting")
     cache.set_percentage(key, 42)
-    expect(row).to_contain_text("42 %")
+    expect(row).to_contain_text("42%")
     cache.save_download(key, [["R1"], ["R2"]])
     expect(row).to_contain_text("Complete")
     expect(row).to_contain_text("2 rows")
@@ -149,3 +150,31 @@ def test_the_polling_stops_when_the_session_ends(page: Page, live_server: Any, u
     expect(page.locator("#async-downloads-live")).to_have_count(0)
     expect(page.locator("#id_username")).to_have_count(0)
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
+
+
+def test_the_ledger_is_read_filtered_and_searched(
+    page: Page, live_server: Any, scheme: str, user: Any, other_user: Any, settings: Any
+) -> None:
+    settings.ASYNC_DOWNLOADS_AUDIT = True
+    user.is_staff = user.is_superuser = True
+    user.save()
+    for owner, name in ((user, NAMES[-1]), (other_user, "Customers")):
+        download = DownloadFactory(collection__user=owner, complete=True, name=name, filename=name)
+        store.write_fetch_record(download, owner, "192.0.2.0/24")
+    page.goto(live_server.url + "/admin/")
+    page.get_by_role("link", name="Fetch records", exact=True).click()
+    rows = page.locator("#result_list tbody tr")
+    expect(rows).to_have_count(2)
+    check_look(page, f"ledger-{scheme}", "#changelist-form")
+    page.get_by_label("Part of the user’s name").fill("grace")
+    page.get_by_role("button", name="Filter").click()
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("Customers")
+    page.get_by_role("link", name="All users").click()
+    expect(rows).to_have_count(2)
+    page.locator("#searchbar").fill("endgültige")
+    page.get_by_role("button", name="Search").click()
+    expect(rows).to_have_count(1)
+    rows.get_by_role("link").click()
+    expect(page.locator("#content-main")).to_contain_text("192.0.2.0/24")
+    expect(page.locator("#content-main input[type=submit]")).to_have_count(0)

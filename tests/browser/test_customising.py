@@ -22,6 +22,18 @@ PAGE = "docs/how-to/front-end.md"
 TEMPLATES = ("{% block icon %}", "{% block status %}")
 
 
+#: The look of the site around the download centre, for the picture.
+SITE = """
+body { margin: 0; background: #f7f3fb; font: 1rem/1.5 Georgia, serif; }
+nav { padding: 0.5rem 1rem; background: rebeccapurple; color: #fff; }
+nav ul { display: flex; justify-content: flex-end; margin: 0; padding: 0; list-style: none; }
+body > :not(nav) { margin: 1.5rem; }
+.async-downloads-centre { --async-downloads-on-accent: rebeccapurple; }
+.async-downloads-count { background: #ffd54a !important; }
+.async-downloads-menu { --async-downloads-on-accent: #fff; font-family: Georgia, serif; }
+"""
+
+
 @pytest.fixture
 def customised(tmp_path: Path, settings: Any) -> str:
     """Install the templates of the documentation's page, and return its stylesheet."""
@@ -36,6 +48,7 @@ def customised(tmp_path: Path, settings: Any) -> str:
     return documented.snippet("rebeccapurple")
 
 
+@pytest.mark.pictures
 def test_a_customised_centre_looks_like_the_site_and_still_works(
     page: Page, live_server: Any, user: Any, customised: str
 ) -> None:
@@ -43,9 +56,9 @@ def test_a_customised_centre_looks_like_the_site_and_still_works(
     DownloadFactory(collection=collection, complete=True, name="Customers", size=1_234_567)
     DownloadFactory(collection=collection, running=True, percentage=60, name="Yearly report")
     key = cache.init_download(user, "orders.csv", "Orders")[1]
-    page.set_viewport_size({"width": 600, "height": 380})
+    page.set_viewport_size({"width": 720, "height": 500})
     page.goto(live_server.url)
-    sheet = f"sheet => {{ sheet.replaceSync({customised!r}); return sheet; }}"
+    sheet = f"sheet => {{ sheet.replaceSync({SITE + customised!r}); return sheet; }}"
     page.evaluate(f"document.adoptedStyleSheets = [({sheet})(new CSSStyleSheet())]")
     page.get_by_role("button", name="Downloads").click()
     menu = page.locator("#downloads-dropdown")
@@ -56,7 +69,7 @@ def test_a_customised_centre_looks_like_the_site_and_still_works(
     expect(orders.get_by_role("progressbar")).to_have_js_property("value", 30)
     expect(orders).to_contain_text("Requested 0\xa0minutes ago. In progress")
     take_picture(page, PICTURES / "customised.png")
-    page.get_by_role("button", name="Clear Customers").click()
+    page.get_by_role("button", name="Remove Customers").click()
     expect(menu.get_by_text("Customers")).to_have_count(0)
 
 
@@ -125,14 +138,14 @@ def test_each_layout_of_the_page_has_a_menu_below_its_button(
     button = page.get_by_role("button", name="Downloads")
     button.click()
     menu = page.locator("#downloads-dropdown")
-    expect(menu).to_be_visible()
+    expect(menu.get_by_role("progressbar")).to_be_visible()
     above, below = button.bounding_box(), menu.bounding_box()
     assert above is not None
     assert below is not None
     assert below["y"] >= above["y"] + above["height"]
-    assert below["width"] == 22 * 16
+    assert below["width"] == 24 * 16
     assert (
-        menu.evaluate("menu => getComputedStyle(menu.querySelector('.progress')).height") == "6px"
+        menu.evaluate("menu => getComputedStyle(menu.querySelector('.progress')).height") == "4px"
     )
     text = menu.evaluate(
         "menu => { const canvas = document.createElement('canvas').getContext('2d');"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from async_downloads import cache
 from async_downloads.models import Download
@@ -40,8 +40,12 @@ def open_menu(page: Page) -> None:
 def test_an_idle_page_sends_no_requests(page: Page, live_server: Any) -> None:
     requests = requests_of(page)
     page.goto(live_server.url)
+    page.wait_for_timeout(2500)
+    assert requests == []
     open_menu(page)
-    expect(page.get_by_text("No downloads")).to_be_visible()
+    expect(page.get_by_text("Nothing here yet")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    requests.clear()
     page.wait_for_timeout(2500)
     assert requests == []
 
@@ -57,17 +61,19 @@ def test_the_menu_follows_a_download_to_its_end_and_then_stops_polling(
     centre = page.locator("#async-downloads")
     expect(centre).to_have_class(re.compile("in-progress"))
     cache.set_percentage(key, 40)
-    expect(page.locator(".download-timestamp", has_text="40 %")).to_be_visible()
+    expect(page.locator(".download-timestamp", has_text="40%")).to_be_visible()
     # The menu stays open while the list in it is swapped.
     expect(page.locator("#downloads-dropdown")).to_be_visible()
     cache.save_download(key, [["reference"], ["R1"]])
-    link = page.get_by_role("link", name="Orders")
+    link = page.get_by_role("link", name="Orders", exact=True)
     expect(link).to_be_visible()
     expect(centre).not_to_have_class(re.compile("in-progress"))
     with page.expect_download() as download:
         link.click()
     assert download.value.suggested_filename == "orders.csv"
     assert download.value.path().read_bytes() == b"reference\nR1\n"
+    # The list is requested once more, and shows that the file was fetched.
+    expect(page.locator(".download-container[data-fetched]")).to_be_visible()
     requests.clear()
     page.wait_for_timeout(2500)
     assert requests == []
@@ -80,14 +86,12 @@ def test_a_cleared_download_leaves_the_list(
     DownloadFactory(collection__user=user, complete=True, name="Orders")
     page.goto(live_server.url + path)
     open_menu(page)
-    # Before htmx is loaded, the form would be sent without it.
-    page.wait_for_function("() => Boolean(window.htmx)")
-    page.get_by_role("button", name="Clear Orders").click()
-    expect(page.get_by_text("No downloads")).to_be_visible()
+    page.get_by_role("button", name="Remove Orders").click()
+    expect(page.get_by_text("Nothing here yet")).to_be_visible()
     assert Download.objects.count() == 0
 
 
-def test_the_menu_works_without_javascript(
+def test_the_button_leads_to_the_page_of_all_without_javascript(
     browser: Any, live_server: Any, page: Page, user: Any
 ) -> None:
     DownloadFactory(collection__user=user, complete=True, name="Orders")
@@ -98,22 +102,28 @@ def test_the_menu_works_without_javascript(
     plain.goto(live_server.url)
     open_menu(plain)
     with plain.expect_download() as download:
-        plain.get_by_role("link", name="Orders").click()
+        plain.get_by_role("link", name="Orders", exact=True).click()
     assert download.value.path().read_bytes() == b"a,b\n"
-    plain.get_by_role("button", name="Clear Orders").click()
-    assert plain.url == live_server.url + "/"
-    open_menu(plain)
-    expect(plain.get_by_text("No downloads")).to_be_visible()
+    plain.get_by_role("button", name="Remove Orders").click()
+    expect(plain.get_by_text("Nothing here yet")).to_be_visible()
+    assert plain.url.startswith(f"{live_server.url}/async_downloads/list/")
     context.close()
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_htmx_is_loaded_once(page: Page, live_server: Any, path: str) -> None:
+def test_htmx_is_loaded_once_and_not_before_it_is_needed(
+    page: Page, live_server: Any, path: str
+) -> None:
     loaded: list[str] = []
     page.on("request", lambda request: "/htmx-" in request.url and loaded.append(request.url))
     page.goto(live_server.url + path)
-    page.wait_for_function("() => Boolean(window.htmx)")
-    page.wait_for_timeout(300)
+    page.wait_for_function("() => window.asyncDownloadsCentre")
+    assert len(loaded) == int("with-htmx" in path)
+    open_menu(page)
+    expect(page.get_by_text("Nothing here yet")).to_be_visible()
+    # A second request of the script loads nothing more.
+    with page.expect_response("**/ajax_update/**"):
+        page.evaluate("document.body.dispatchEvent(new Event('async-downloads:look'))")
     assert len(loaded) == 1
 
 
@@ -138,7 +148,6 @@ def test_a_list_template_of_0_6_still_works(
     DownloadFactory(collection__user=user, complete=True, name="Invoices")
     page.goto(live_server.url + "/as-0-6/")
     open_menu(page)
-    page.wait_for_function("() => Boolean(window.htmx)")
     with page.expect_download():
         page.get_by_text("Orders").click()
     page.locator(".download-container", has_text="Orders").locator(".download-clear").click()
@@ -159,3 +168,47 @@ def test_the_menu_says_that_the_session_has_ended(
     requests = requests_of(page)
     page.wait_for_timeout(2500)
     assert requests == []
+
+
+def test_a_late_response_does_not_replace_that_of_a_later_request(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    DownloadFactory(collection__user=user, name="Orders")
+    late: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        late.append((route, route.fetch()))
+        # The session ends after the request for the list.
+        page.context.clear_cookies()
+        page.evaluate("document.body.dispatchEvent(new Event('async-downloads:look'))")
+
+    page.route("**/ajax_update/?*opened=1*", hold, times=1)
+    page.goto(live_server.url)
+    open_menu(page)
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    ((route, response),) = late
+    assert "1 in progress" in response.text()
+    requests = requests_of(page)
+    with page.expect_event("requestfinished"):
+        route.fulfill(response=response)
+    page.wait_for_timeout(2500)
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    assert requests == []
+
+
+def test_an_opening_requests_the_list_once(page: Page, live_server: Any, user: Any) -> None:
+    download = DownloadFactory(collection__user=user, complete=True, name="Orders")
+    bodies: list[str] = []
+    page.on(
+        "requestfinished",
+        lambda request: "/ajax_update/" in request.url and bodies.append(request.response().text()),
+    )
+    page.goto(live_server.url)
+    open_menu(page)
+    expect(page.get_by_role("link", name="Orders", exact=True)).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    # The second one says that a person sees it.
+    assert [body.count(f'id="download-{download.pk}"') for body in bodies] == [1, 0]
+    expect(page.locator("#async-downloads-count")).to_be_hidden()
+    download.collection.refresh_from_db()
+    assert download.collection.seen_at is not None

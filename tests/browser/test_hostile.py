@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from django.conf import settings as project_settings
 from django.test import Client
+from django.utils.text import Truncator
 from playwright.sync_api import Dialog, Page, expect
 from playwright.sync_api import Error as PlaywrightError
 
 from async_downloads import cache
 from async_downloads.models import Download
 from tests.browser.test_download_centre import open_menu
+from tests.browser.test_menu import wait_for_htmx
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
@@ -75,13 +77,16 @@ def test_markup_is_shown_as_text_in_menu_toast_and_list(
     DownloadFactory(collection=collection, failed=True, name=MARKUP, errors=MARKUP)
     key, failing = (cache.init_download(user, "orders.csv", MARKUP)[1] for _ in range(2))
     page.goto(live_server.url + PAGE)
-    page.wait_for_function("() => Boolean(window.htmx)")
+    wait_for_htmx(page)
     cache.save_download(key, [["R1"]])
     cache.set_error(failing, MARKUP)
-    # The list that htmx swaps in, and the toast that the script fills.
-    expect(page.get_by_role("status").filter(has_text=f"{MARKUP} is ready.")).to_be_visible()
-    expect(page.get_by_role("status").filter(has_text=f"{MARKUP} has failed.")).to_be_visible()
+    # The toasts, and then the list, that the script swaps in.
+    # A toast cuts long names.
+    name = Truncator(MARKUP).chars(40)
+    expect(page.get_by_role("status").filter(has_text=f"{name} is ready")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text=f"{name} has failed")).to_be_visible()
     open_menu(page)
+    expect(page.locator(".download-name")).to_have_count(4)
     assert page.locator(".download-name").all_text_contents() == [MARKUP] * 4
     assert page.locator(".download-error").all_text_contents() == [MARKUP] * 2
     assert_no_elements(page)
@@ -152,7 +157,7 @@ def test_a_file_with_a_script_is_saved_and_never_shown(
     page.goto(live_server.url + PAGE)
     open_menu(page)
     with page.expect_download() as saved:
-        page.get_by_role("link", name="Report").click()
+        page.get_by_role("link", name="Report", exact=True).click()
     assert saved.value.suggested_filename == f"report.{extension}"
     assert Path(saved.value.path()).read_bytes() == content
     # The same for a direct link and for a frame of another page.

@@ -68,7 +68,7 @@ HARMFUL_IN_4: Final = {"hx-disable": "#async-downloads button"}
 HARMLESS: Final = {
     "hx-disable": "in htmx 2 it turns htmx off for everything inside, as the site intends",
     "hx-ignore": "the same in htmx 4",
-    "hx-disinherit": "what the menu itself has",
+    "hx-disinherit": "elements inherit less",
     "hx-history": "whether a page goes into the cache of history",
     "hx-history-elt": "the part of a page that goes into history",
     "hx-morph-skip": "the element itself",
@@ -108,7 +108,8 @@ CONFIGS: Final[dict[int, dict[str, Any]]] = {
         "refreshOnHistoryMiss": True,
         "reportValidityOfForms": True,
         "requestClass": "canary",
-        "responseHandling": [{"code": ".*", "swap": True, "target": "#canary", "select": "#c"}],
+        # Beside an element that another answer has just replaced, htmx finds no target but <body>.
+        "responseHandling": [{"code": ".*", "swap": True, "target": "body", "select": "#c"}],
         "scrollBehavior": "smooth",
         "scrollIntoViewOnBoost": False,
         "selfRequestsOnly": True,
@@ -213,7 +214,7 @@ class Visit:
         for percentage in (30, 60):
             cache.set_percentage(self.first, percentage)
             yield
-            expect(menu).to_contain_text(f"{percentage} %")
+            expect(menu).to_contain_text(f"{percentage}%")
         page.get_by_role("button", name="Cancel First").click()
         yield
         expect(menu.get_by_text("First")).to_have_count(0)
@@ -223,7 +224,7 @@ class Visit:
         expect(menu.get_by_role("link", name="Second", exact=True)).to_be_visible()
         page.get_by_role("button", name="Clear finished").click()
         yield
-        expect(menu).to_contain_text("No downloads")
+        expect(menu).to_contain_text("Nothing here yet")
         assert not self.downloads.exists()
         # The menu left the rest of the page alone, and sent nothing about it.
         assert page.url == self.address
@@ -269,20 +270,23 @@ def check_pages(open_page: OpenPage, live_server: Any) -> Iterator[CheckPages]:
     views.HTMX_CONFIGS.clear()
 
 
-#: The ways in which elements inherit attributes.
-WAYS: Final = ["2", "4 inherited", "4 implicit"]
-
 #: The number of pages open at the same time.
 TOGETHER: Final = 9
 
 
-def page_with(way: str, name: str, value: str) -> dict[str, Any]:
-    """Return the configuration of a page with an attribute."""
+#: The number of attributes of each page, by the way in which elements inherit them. Attributes of
+#: one page may hide each other's effects; the first two ways show each alone.
+PER_PAGE: Final = {"2": 1, "4 inherited": 1, "4 implicit": 4}
+
+
+def page_with(way: str, attributes: dict[str, str]) -> dict[str, Any]:
+    """Return the configuration of a page with attributes."""
     # The page itself must send no request.
-    quiet = {"hx-trigger": "canary"} if value == "/canary/" else {}
+    quiet = {"hx-trigger": "canary"} if "/canary/" in attributes.values() else {}
     suffix = ":inherited" if way == "4 inherited" else ""
     config = {"implicitInheritance": True} if way == "4 implicit" else {}
-    return {"version": int(way[0]), "body": {**quiet, name + suffix: value}, "config": config}
+    body = quiet | {name + suffix: value for name, value in attributes.items()}
+    return {"version": int(way[0]), "body": body, "config": config}
 
 
 def harmful(version: int) -> dict[str, str]:
@@ -290,13 +294,22 @@ def harmful(version: int) -> dict[str, str]:
     return HARMFUL | (HARMFUL_IN_4 if version == 4 else {})
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("start", range(0, len(HARMFUL | HARMFUL_IN_4), TOGETHER))
+def pages_of(way: str) -> list[dict[str, str]]:
+    """Return the attributes of each page for a way of inheritance."""
+    attributes = list(harmful(int(way[0])).items())
+    size = PER_PAGE[way]
+    return [dict(attributes[start : start + size]) for start in range(0, len(attributes), size)]
+
+
+@pytest.mark.parametrize(
+    ("way", "start"),
+    [(way, start) for way in PER_PAGE for start in range(0, len(pages_of(way)), TOGETHER)],
+)
 def test_an_attribute_of_the_page_does_not_affect_the_menu(
     check_pages: CheckPages, way: str, start: int
 ) -> None:
-    attributes = list(harmful(int(way[0])).items())[start : start + TOGETHER]
-    check_pages({name: page_with(way, name, value) for name, value in attributes})
+    pages = pages_of(way)[start : start + TOGETHER]
+    check_pages({", ".join(attributes): page_with(way, attributes) for attributes in pages})
 
 
 @pytest.mark.parametrize(

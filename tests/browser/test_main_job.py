@@ -1,6 +1,6 @@
 """A person exports, watches, fetches and clears: the demo, a real cluster, a real browser.
 
-The test also takes the picture in the README.
+The test also takes the pictures of the download centre for the README and the documentation.
 """
 
 import os
@@ -10,9 +10,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests import pace
 from tests.browser.conftest import PICTURES, take_picture
@@ -21,6 +22,11 @@ ROOT = Path(__file__).parents[2]
 
 #: In milliseconds, the unit of Playwright.
 LONGEST_WAIT = pace.LONGEST_WAIT * 1000
+
+
+#: The size of a picture: of a desk's window, and of a phone's.
+DESK: Final = ViewportSize(width=1120, height=640)
+PHONE: Final = ViewportSize(width=390, height=700)
 
 
 @pytest.fixture
@@ -56,13 +62,27 @@ def shop(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def visitor(browser: Browser, shop: str) -> Iterator[Page]:
     """Return a page of a browser that shows the sign-in form."""
-    context = browser.new_context(viewport={"width": 1120, "height": 640}, device_scale_factor=2)
+    context = browser.new_context(viewport=DESK, device_scale_factor=2)
     page = context.new_page()
     page.goto(shop)
     yield page
     context.close()
 
 
+def take_pictures(page: Page) -> None:
+    """Take the pictures of the open menu: light, dark, and on a phone."""
+    PICTURES.mkdir(exist_ok=True)
+    page.evaluate("window.scrollTo(0, 0)")
+    take_picture(page, PICTURES / "download-centre.png")
+    page.emulate_media(color_scheme="dark")
+    take_picture(page, PICTURES / "download-centre-dark.png")
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(PHONE)
+    take_picture(page, PICTURES / "phone.png")
+    page.set_viewport_size(DESK)
+
+
+@pytest.mark.pictures
 def test_a_person_exports_orders_watches_fetches_and_clears(visitor: Page, shop: str) -> None:
     page = visitor
     navigations: list[str] = []
@@ -82,25 +102,28 @@ def test_a_person_exports_orders_watches_fetches_and_clears(visitor: Page, shop:
 
     # Watches: the page is not reloaded, and the menu stays open.
     expect(audit).to_contain_text("The warehouse stopped answering", timeout=LONGEST_WAIT)
-    expect(orders.get_by_role("link")).to_be_visible(timeout=LONGEST_WAIT)
+    expect(orders.get_by_role("link", name="Download")).to_be_visible(timeout=LONGEST_WAIT)
     assert navigations == []
     # The report takes a known time. It starts last, so that the picture shows it in progress.
     page.get_by_role("button", name="Make the report").click()
     page.get_by_role("button", name=re.compile("^Downloads")).click()
     expect(menu).to_be_visible()
     navigations.clear()
-    expect(report).to_contain_text(re.compile(r"[2-8]\d %"), timeout=LONGEST_WAIT)
-    PICTURES.mkdir(exist_ok=True)
-    take_picture(page, PICTURES / "download-centre.png")
+    expect(report).to_contain_text(re.compile(r"[2-8]\d%"), timeout=LONGEST_WAIT)
+    # Its card shows it, too.
+    expect(page.locator("#state-sales-report").get_by_role("progressbar")).to_be_visible()
+    take_pictures(page)
     expect(page.locator("#async-downloads")).to_have_class(re.compile("in-progress"))
-    expect(report.get_by_role("link")).to_be_visible(timeout=LONGEST_WAIT)
+    expect(report.get_by_role("link", name="Download")).to_be_visible(timeout=LONGEST_WAIT)
     expect(page.locator("#async-downloads")).not_to_have_class(re.compile("in-progress"))
     expect(menu).to_be_visible()
     assert navigations == []
 
+    expect(page.locator("#state-sales-report").get_by_role("link")).to_be_visible()
+
     # Fetches: a line for each order, and the header.
     with page.expect_download() as download:
-        orders.get_by_role("link").click()
+        orders.get_by_role("link", name="Download").click()
     assert download.value.suggested_filename.startswith("All_orders_")
     assert download.value.path().read_bytes().count(b"\n") == 200_001
 
@@ -108,4 +131,4 @@ def test_a_person_exports_orders_watches_fetches_and_clears(visitor: Page, shop:
     for item in (orders, report, audit):
         item.locator(".download-clear").click()
         expect(item).to_have_count(0)
-    expect(menu).to_contain_text("No downloads")
+    expect(menu).to_contain_text("Nothing here yet")

@@ -11,8 +11,8 @@ from async_downloads import cache
 from async_downloads.models import Download
 from tests import services
 from tests.browser.conftest import SHOTS, assert_accessible, take_picture
-from tests.browser.test_menu import wait_for_htmx
 from tests.factories import DownloadCollectionFactory, DownloadFactory
+from tests.faults.processes import eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
 
@@ -20,13 +20,8 @@ LIST = "/async_downloads/list/"
 
 #: Elements of the page with colours of the package.
 COLOURED = (
-    *("#async-downloads-all", "a.download-name", ".download-timestamp", ".download-error"),
-    *(
-        ".progress",
-        ".download-clear",
-        ".async-downloads-clear-finished",
-        ".async-downloads-pages a",
-    ),
+    *(".async-downloads-list", "a.download-name", ".download-timestamp"),
+    *(".progress", ".download-get", ".download-clear", ".async-downloads-clear-finished"),
 )
 
 #: Returns the colours of elements, and of their focus outline.
@@ -74,11 +69,9 @@ def test_the_colours_are_the_same_in_both_base_templates(
 ) -> None:
     page.emulate_media(color_scheme=scheme)
     page.goto(live_server.url + LIST)
-    wait_for_htmx(page)
     colours = page.evaluate(COLOURS, COLOURED)
     request.getfixturevalue("own_base")
     page.goto(live_server.url + LIST)
-    wait_for_htmx(page)
     expect(page.locator("#async-downloads")).to_be_visible()
     assert page.evaluate(COLOURS, COLOURED) == colours
     take_picture(page, SHOTS / f"page-in-a-site-{scheme}-1280.png")
@@ -91,34 +84,38 @@ def test_the_page_shows_changes_without_a_reload(
 ) -> None:
     key = cache.init_download(user, "orders.csv", "Orders")[1]
     page.goto(live_server.url + LIST)
-    wait_for_htmx(page)
     page.evaluate("window.same = true")
     listed = page.locator("#async-downloads-list")
     button = listed.get_by_role("button", name="Cancel Orders")
     button.focus()
     for percentage in (30, 60):
         cache.set_percentage(key, percentage)
-        expect(listed).to_contain_text(f"{percentage} %")
+        expect(listed).to_contain_text(f"{percentage}%")
         expect(button).to_be_focused()
     cache.save_download(key, [["R1"]])
     link = listed.get_by_role("link", name="Orders", exact=True)
     expect(link).to_be_visible()
     with page.expect_download():
         link.click()
-    # The page sends no requests until an event wakes it.
+    # The page sends no requests until an event wakes it. On a busy machine, the menu may notice the
+    # end, and cause requests of the list, after the list does.
     requests: list[str] = []
     page.on("request", lambda request: "/async_downloads/" in request.url and requests.append("it"))
-    page.wait_for_timeout(2500)
+    for _ in range(10):
+        requests.clear()
+        page.wait_for_timeout(2500)
+        if not requests:
+            break
     assert requests == []
     cache.init_download(user, "more.csv", "More orders")
     page.evaluate("document.body.dispatchEvent(new Event('async-downloads:look'))")
     expect(listed).to_contain_text("More orders")
     assert page.evaluate("window.same")
-    # Its forms work without htmx and lead back to it.
     page.get_by_role("button", name="Clear finished").last.click()
-    page.wait_for_function("() => !window.same")
-    assert page.url.endswith(LIST) or page.url.endswith(f"{LIST}?page=1")
-    assert Download.objects.count() == 1
+    expect(link).to_have_count(0)
+    expect(listed).to_contain_text("More orders")
+    assert page.evaluate("window.same")
+    assert eventually(lambda: Download.objects.count() == 1, why="the finished one is removed")
 
 
 @pytest.mark.usefixtures("own_base")
@@ -127,29 +124,26 @@ def test_a_download_cleared_in_the_menu_leaves_the_page(
 ) -> None:
     DownloadFactory(collection__user=user, complete=True, name="Orders")
     page.goto(live_server.url + LIST)
-    wait_for_htmx(page)
     expect(page.locator("#async-downloads-list")).to_contain_text("Orders")
     page.get_by_role("button", name=re.compile("^Downloads")).click()
-    page.locator("#downloads-dropdown").get_by_role("button", name="Clear Orders").click()
-    expect(page.locator("#async-downloads-list")).to_contain_text("No downloads")
+    page.locator("#downloads-dropdown").get_by_role("button", name="Remove Orders").click()
+    expect(page.locator("#async-downloads-list")).to_contain_text("Nothing here yet")
 
 
 @pytest.mark.usefixtures("downloads")
 def test_the_second_page_stays_the_second_page(page: Page, live_server: Any, user: Any) -> None:
     page.goto(f"{live_server.url}{LIST}?page=2")
-    wait_for_htmx(page)
     names = page.locator("#async-downloads-list .download-name")
-    expect(names).to_have_text(["Customers 0"])
+    expect(names).to_have_text(["Stock"])
     cache.init_download(user, "more.csv", "More orders")
     page.evaluate("document.body.dispatchEvent(new Event('async-downloads:look'))")
-    expect(names).to_have_text(["Customers 1", "Customers 0"])
+    expect(names).to_have_text(["Customers 0", "Stock"])
     expect(page.get_by_text("Page 2 of 2")).to_be_visible()
 
 
 def test_the_polling_stops_when_the_session_ends(page: Page, live_server: Any, user: Any) -> None:
     cache.init_download(user, "orders.csv", "Orders")
     page.goto(live_server.url + LIST)
-    wait_for_htmx(page)
     page.context.clear_cookies()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
     requests: list[str] = []

@@ -83,7 +83,7 @@ def test_the_browser_continues_with_a_range_of_the_same_content(
     Path(project_settings.MEDIA_ROOT, download.filepath).write_bytes(content)
     page.goto(f"{proxy.address}/async_downloads/list/")
     with page.expect_download() as started:
-        page.get_by_role("link", name=download.name).click()
+        page.get_by_role("link", name=download.name, exact=True).click()
     assert started.value.failure() is None
     assert Path(started.value.path()).read_bytes() == content
     first, second = proxy.requests

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect
@@ -26,16 +27,23 @@ key = {key!r}
 print("done", flush=True)
 """
 
-#: Counts the swaps of pushed fragments.
+#: Counts the messages and lists that a page has shown.
 WATCH = """() => {
-    window.swaps = 0;
-    document.addEventListener("htmx:oobAfterSwap", () => { window.swaps += 1; });
+    window.changes = 0;
+    document.body.addEventListener("async-downloads:changed", () => { window.changes += 1; });
 }"""
 
 
 @dataclass
 class Seen:
-    """The polls of a page, its sockets with their messages, and the errors of its console."""
+    """The requests of a page, its sockets with their messages, and the errors of its console.
+
+    Attributes:
+        polls: The requests of the summary or of the list.
+        sockets: The websockets.
+        messages: Their messages.
+        errors: The errors.
+    """
 
     polls: list[str] = field(default_factory=list)
     sockets: list[WebSocket] = field(default_factory=list)
@@ -138,15 +146,32 @@ def seen() -> Seen:
 
 
 def visit(context: BrowserContext, address: str, user: str, seen: Seen, path: str = "/") -> Page:
-    """Sign in, open a page and its menu, and wait for the first push."""
+    """Sign in, open a page with a closed menu, and wait for the first message of its socket."""
     page = context.new_page()
     page.goto(f"{address}/sign-in/{user}/")
     seen.watch(page)
     page.goto(address + path)
     page.evaluate(WATCH)
-    page.get_by_role("button", name="Downloads").click()
     until(page, lambda: seen.messages, "a first message")
+    # The page may have polled until the socket was open.
+    seen.polls.clear()
     return page
+
+
+def open_menu(page: Page) -> None:
+    """Open the menu, and wait for its list."""
+    page.get_by_role("button", name="Downloads").click()
+    expect(page.locator(".async-downloads-fragment")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+
+
+def assert_no_polls(seen: Seen) -> None:
+    """Check that an open menu has requested its list only because of messages, once for each.
+
+    ``polls`` and ``messages`` must have been cleared when the menu was open.
+    """
+    assert not [url for url in seen.polls if "summary" in url]
+    assert len(seen.polls) <= len(seen.messages)
 
 
 def until(page: Page, condition: Any, why: str) -> None:
@@ -164,12 +189,12 @@ def link(page: Page) -> Any:
 
 
 def fetch_and_clear(page: Page) -> None:
-    """Fetch the file by the link of a push, and clear the download by its form."""
+    """Fetch the file by the link of the list, and clear the download by its form."""
     with page.expect_download() as download:
         link(page).click()
     assert download.value.path().read_bytes() == b"reference\nR1\n"
-    page.get_by_role("button", name="Clear Orders").click()
-    expect(page.get_by_text("No downloads")).to_be_visible()
+    page.get_by_role("button", name="Remove Orders").click()
+    expect(page.get_by_text("Nothing here yet")).to_be_visible()
 
 
 #: Waits after each step until the test has seen it on the page.
@@ -184,50 +209,82 @@ for part in (30, 60, 90):
 SAVE = 'cache.save_download(key, [["reference"], ["R1"]])'
 
 
-@pytest.mark.parametrize("path", ["/", "/as-0-6/", "/with-htmx-4/"])
-def test_with_a_socket_a_page_follows_an_export_without_a_poll(
+PAGES = ["/", "/as-0-6/", "/with-htmx-4/"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_with_a_socket_a_closed_menu_follows_an_export_without_a_request(
     shared: Pushing, context: BrowserContext, user: str, seen: Seen, path: str
 ) -> None:
     key = shared.begin(user)
     page = visit(context, shared.server.address, user, seen, path)
+    ring = page.locator(".async-downloads-ring circle")
     with shared.worker(key, f"{STEP_BY_STEP}{SAVE}"):
         for percentage in (30, 60, 90):
-            expect(page.locator(".download-timestamp")).to_contain_text(f"{percentage} %")
+            expect(ring).to_have_attribute("stroke-dasharray", f"{percentage} 100")
+            shared.site.go(f"{key}-{percentage}")
+        expect(page.get_by_role("button", name="Downloads: 1 new")).to_be_visible()
+        expect(page.get_by_text("Orders is ready")).to_be_visible()
+    assert seen.polls == []
+    assert len(seen.sockets) == 1
+    assert seen.errors == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_with_a_socket_an_open_menu_follows_an_export_without_a_poll(
+    shared: Pushing, context: BrowserContext, user: str, seen: Seen, path: str
+) -> None:
+    key = shared.begin(user)
+    page = visit(context, shared.server.address, user, seen, path)
+    open_menu(page)
+    seen.polls.clear()
+    seen.messages.clear()
+    with shared.worker(key, f"{STEP_BY_STEP}{SAVE}"):
+        for percentage in (30, 60, 90):
+            expect(page.locator(".download-timestamp")).to_contain_text(f"{percentage}%")
             shared.site.go(f"{key}-{percentage}")
         expect(link(page)).to_be_visible()
+    assert_no_polls(seen)
     fetch_and_clear(page)
-    assert seen.polls == []
     assert len(seen.sockets) == 1
     # The strict content security policy of the page was never violated.
     assert seen.errors == []
 
 
-def test_a_boosted_page_opens_its_own_socket(
+def test_a_boosted_page_keeps_the_socket(
     shared: Pushing, context: BrowserContext, user: str, seen: Seen
 ) -> None:
     key = shared.begin(user)
     page = visit(context, shared.server.address, user, seen, "/boosted/")
-    # The open menu covers the link.
-    page.keyboard.press("Escape")
+    page.evaluate("window.isSamePage = true")
     page.get_by_role("link", name="Once more").click()
     page.wait_for_url("**/?again")
-    until(page, lambda: len(seen.sockets) == 2, "another socket")
     with shared.worker(key, SAVE):
-        page.get_by_role("button", name=re.compile("Downloads")).click()
-        expect(link(page)).to_be_visible()
-    until(page, lambda: seen.sockets[0].is_closed(), "an end of the first socket")
+        expect(page.get_by_role("button", name="Downloads: 1 new")).to_be_visible()
     assert seen.polls == []
+    open_menu(page)
+    expect(link(page)).to_be_visible()
+    assert [socket.is_closed() for socket in seen.sockets] == [False]
+    assert page.evaluate("window.isSamePage")
 
 
-def test_the_forms_in_a_push_work_without_htmx(
+def test_the_form_of_the_list_works_without_the_script(
     shared: Pushing, context: BrowserContext, user: str, seen: Seen
 ) -> None:
     key = shared.begin(user)
     page = visit(context, shared.server.address, user, seen)
+    open_menu(page)
     with shared.worker(key, SAVE):
         expect(link(page)).to_be_visible()
-    page.evaluate("document.querySelector('form[hx-post*=clear_download]').submit()")
+    page.evaluate(
+        """() => {
+            for (const name of ["click", "submit"])
+                window.addEventListener(name, (event) => event.stopPropagation(), true);
+        }"""
+    )
+    page.get_by_role("button", name="Remove Orders").click()
     until(page, lambda: not shared.site.row(key), "a cleared download")
+    page.wait_for_url(f"{shared.server.address}/")
 
 
 def test_150_rapid_changes_are_few_messages_and_the_last_one_is_shown(
@@ -235,15 +292,20 @@ def test_150_rapid_changes_are_few_messages_and_the_last_one_is_shown(
 ) -> None:
     key = shared.begin(user)
     page = visit(context, shared.server.address, user, seen)
+    open_menu(page)
+    seen.polls.clear()
+    seen.messages.clear()
+    page.evaluate("window.changes = 0")
     body = f"for part in range(150): cache.set_percentage(key, part % 100)\n{SAVE}"
     began = time.monotonic()
     with shared.worker(key, body):
         expect(link(page)).to_be_visible()
     # At most one message for each wait between messages, however many changes there were.
     assert len(seen.messages) <= (time.monotonic() - began) / SOCKET_MINIMUM + 3
-    # Each message was swapped in once, as there is one handler.
-    assert 0 <= len(seen.messages) - page.evaluate("window.swaps") <= 1
-    assert seen.polls == []
+    # Each message and each list was shown once, as there is one handler.
+    changes = page.evaluate("window.changes")
+    assert 2 <= changes <= len(seen.messages) + len(seen.polls)
+    assert_no_polls(seen)
 
 
 def test_a_download_that_completes_before_the_socket_opens_is_shown(
@@ -260,9 +322,10 @@ def test_a_download_that_completes_before_the_socket_opens_is_shown(
         route.continue_()
 
     # The script that connects is delayed until the worker has finished.
-    page.route("**/hx-ws-2.min.js", finish)
-    page.goto(shared.server.address, wait_until="commit")
-    page.get_by_role("button", name=re.compile("Downloads")).click()
+    page.route("**/async_downloads_centre.js", finish)
+    page.goto(shared.server.address)
+    expect(page.get_by_text("Orders is ready")).to_be_visible()
+    open_menu(page)
     expect(link(page)).to_be_visible()
 
 
@@ -273,7 +336,7 @@ def test_an_open_page_survives_an_emptied_channel_layer(
     page = visit(context, shared.server.address, user, seen)
     shared.redis.flush()
     with shared.worker(key, SAVE):
-        expect(link(page)).to_be_visible()
+        expect(page.get_by_text("Orders is ready")).to_be_visible()
     assert len(seen.sockets) == 1
     assert seen.polls == []
 
@@ -284,10 +347,12 @@ def test_a_logout_closes_the_open_socket_and_the_page_says_so(
 ) -> None:
     shared.begin(user)
     page = visit(context, shared.server.address, user, seen, path)
+    open_menu(page)
     elsewhere = context.new_page()
     elsewhere.goto(f"{shared.server.address}/sign-out/")
     expect(page.get_by_text("You are signed out.")).to_be_visible()
     until(page, lambda: seen.sockets[0].is_closed(), "a closed socket")
+    page.wait_for_load_state("networkidle")
     seen.polls.clear()
     page.wait_for_timeout(1500)
     # The page does not try again.
@@ -299,7 +364,9 @@ def test_the_socket_sends_the_language_of_the_page(
     shared: Pushing, context: BrowserContext, user: str, seen: Seen
 ) -> None:
     visit(context, shared.server.address, user, seen)
-    assert seen.sockets[0].url.endswith("/ws/downloads/?language=en")
+    url = urlsplit(seen.sockets[0].url)
+    assert url.path == "/ws/downloads/"
+    assert parse_qs(url.query)["language"] == ["en"]
 
 
 @pytest.fixture
@@ -314,17 +381,20 @@ def test_an_open_page_survives_a_restart_of_redis(
 ) -> None:
     key = fragile.begin(user)
     page = visit(context, fragile.server.address, user, seen)
+    open_menu(page)
     fragile.redis.restart()
     with fragile.worker(key, SAVE):
         expect(link(page)).to_be_visible()
-    # The page has exactly one socket again: each message is swapped in once.
-    before = len(seen.messages)
+    # The page has exactly one socket again: each message and each list is shown once.
     until(page, lambda: not seen.sockets[-1].is_closed(), "an open socket")
-    swaps = page.evaluate("window.swaps")
+    page.wait_for_load_state("networkidle")
+    seen.polls.clear()
+    seen.messages.clear()
+    page.evaluate("window.changes = 0")
     another = fragile.begin(user)
     expect(page.locator(f"#download-{another}")).to_be_visible()
-    page.wait_for_timeout(1000)
-    assert page.evaluate("window.swaps") - swaps <= len(seen.messages) - before
+    page.wait_for_load_state("networkidle")
+    assert 1 <= page.evaluate("window.changes") <= len(seen.messages) + len(seen.polls)
     assert sum(not socket.is_closed() for socket in seen.sockets) == 1
 
 
@@ -333,22 +403,21 @@ def test_an_open_page_survives_a_restart_of_the_server(
 ) -> None:
     key = fragile.begin(user)
     page = visit(context, fragile.server.address, user, seen)
+    open_menu(page)
     port = int(fragile.server.address.rpartition(":")[2])
     fragile.server.kill()
     expect(page.get_by_text("The connection is lost")).to_be_visible()
-    sockets = len(seen.sockets)
+    sockets, messages = len(seen.sockets), len(seen.messages)
     with fragile.site.server(asgi=True, port=port):
         expect(page.get_by_text("The connection is lost")).to_be_hidden()
-        until(
-            page,
-            lambda: len(seen.sockets) > sockets and not seen.sockets[-1].is_closed(),
-            "a new socket",
-        )
-        page.wait_for_timeout(1500)
+        until(page, lambda: len(seen.sockets) > sockets, "a new socket")
+        until(page, lambda: len(seen.messages) > messages, "a message of it")
+        page.wait_for_load_state("networkidle")
         seen.polls.clear()
+        seen.messages.clear()
         with fragile.worker(key, SAVE):
             expect(link(page)).to_be_visible()
-        assert seen.polls == []
+        assert_no_polls(seen)
 
 
 def test_a_page_whose_socket_cannot_connect_polls(
@@ -361,12 +430,11 @@ def test_a_page_whose_socket_cannot_connect_polls(
     # As behind a proxy without websockets.
     page.route_web_socket(re.compile("/ws/downloads/"), lambda socket: socket.close(code=1006))
     page.goto(shared.server.address)
-    page.get_by_role("button", name="Downloads").click()
     with shared.worker(key, SAVE):
-        expect(link(page)).to_be_visible()
+        expect(page.get_by_text("Orders is ready")).to_be_visible()
     assert seen.polls
     # And then the polling stops.
-    page.wait_for_timeout(500)
+    page.wait_for_load_state("networkidle")
     seen.polls.clear()
     page.wait_for_timeout(2500)
     assert seen.polls == []

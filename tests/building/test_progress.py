@@ -7,6 +7,7 @@ import pytest
 
 from async_downloads import cache, store
 from async_downloads.building import progress
+from async_downloads.models import Download
 from async_downloads.shortcuts import download_task
 from tests.factories import DownloadFactory
 
@@ -86,13 +87,11 @@ def test_the_end_is_written_with_any_number_of_downloads(
     assert writes == [100]
 
 
-@pytest.mark.parametrize("number", [1500, 16_384, 20_000])
+@pytest.mark.parametrize(("number", "remembered"), [(500, 1000), (1000, 1000), (2000, 1000)])
 def test_any_number_of_downloads_in_turn_write_each_step_once(
-    writes: list[int], number: int, monkeypatch: pytest.MonkeyPatch
+    writes: list[int], number: int, remembered: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if number > progress.MAX_REMEMBERED:
-        monkeypatch.setattr(progress, "MAX_REMEMBERED", number // 20)
-        number //= 10
+    monkeypatch.setattr(progress, "MAX_REMEMBERED", remembered)
     keys = [str(uuid.uuid4()) for _ in range(number)]
     for cur in range(30):
         for key in keys:
@@ -122,3 +121,44 @@ def test_a_repeated_task_in_the_same_process_is_another_attempt() -> None:
     task(download.download_key)
     download.refresh_from_db()
     assert download.complete
+
+
+class TestAsync:
+    """``aupdate_percentage``."""
+
+    async def test_each_step_is_written_once(self, writes: list[int], key: str) -> None:
+        for cur in range(1000):
+            await cache.aupdate_percentage(key, 1000, cur)
+        assert writes == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
+
+    async def test_between_two_steps_it_does_not_even_leave_the_event_loop(
+        self, writes: list[int], key: str
+    ) -> None:
+        await cache.aupdate_percentage(key, 1000, 0)
+        for cur in range(1, 99):
+            with pytest.raises(StopIteration):
+                cache.aupdate_percentage(key, 1000, cur).send(None)
+
+    async def test_without_a_total_nothing_is_written(self, writes: list[int], key: str) -> None:
+        with pytest.raises(StopIteration):
+            cache.aupdate_percentage(key, 0, 5).send(None)
+        assert writes == []
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.usefixtures("hasty")
+    def test_the_calls_of_a_coroutine_without_rows_are_its_heartbeats(self) -> None:
+        key = DownloadFactory().download_key
+
+        @download_task
+        async def task(download_key: str) -> None:
+            await cache.aupdate_percentage(download_key, 1_000_000, 0)
+            for index in range(1, 4):
+                before = (await Download.objects.aget(pk=key)).heard_at
+                await cache.aupdate_percentage(download_key, 1_000_000, index)
+                after = (await Download.objects.aget(pk=key)).heard_at
+                moved.append(after > before)
+            await cache.asave_download(download_key, [["row"]])
+
+        moved: list[bool] = []
+        task(key)
+        assert moved == [True] * 3

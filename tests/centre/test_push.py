@@ -83,6 +83,11 @@ def messages(channel: str) -> list[dict[str, Any]]:
     return [] if queue is None else [message for _, message in queue._queue]
 
 
+def hint_to(user_id: Any) -> dict[str, Any]:
+    """Return the message of a hint."""
+    return {"type": "downloads.hint", "group": push.group_name(user_id)}
+
+
 @pytest.mark.parametrize("user_id", ODD_KEYS, ids=ascii)
 def test_a_group_has_a_valid_name_for_any_type_of_key(user_id: object) -> None:
     assert InMemoryChannelLayer().require_valid_group_name(push.group_name(user_id))
@@ -106,12 +111,12 @@ def test_the_documented_prefix_is_the_first_part_of_the_name() -> None:
 
 
 @pytest.mark.parametrize("user_id", ODD_KEYS, ids=ascii)
-def test_a_hint_reaches_the_group_without_any_data(
+def test_a_hint_reaches_the_group_with_its_name_and_no_other_data(
     user_id: object, warnings: Callable[[], list[str]]
 ) -> None:
     channel = async_to_sync(join)(user_id)
     push.hint(user_id)
-    assert messages(channel) == [{"type": "downloads.hint"}]
+    assert messages(channel) == [{"type": "downloads.hint", "group": push.group_name(user_id)}]
     assert warnings() == []
 
 
@@ -134,7 +139,7 @@ def test_a_hint_from_a_thread_of_an_asgi_server_reaches_the_group(
         await sync_to_async(push.hint)(1)
         return channel
 
-    assert messages(asyncio.run(request())) == [{"type": "downloads.hint"}]
+    assert messages(asyncio.run(request())) == [hint_to(1)]
     assert warnings() == []
 
 
@@ -219,7 +224,7 @@ def test_a_hint_inside_a_running_loop_reaches_the_group(warnings: Callable[[], l
     channel = asyncio.run(view())
     # A thread sends it, perhaps after the loop has ended.
     wait_until_sent()
-    assert messages(channel) == [{"type": "downloads.hint"}]
+    assert messages(channel) == [hint_to(1)]
     assert warnings() == []
 
 
@@ -264,7 +269,7 @@ def test_a_layer_that_recovers_is_used_again_and_the_next_outage_is_logged(
     use_layer(settings, "channels.layers.InMemoryChannelLayer")
     channel = async_to_sync(join)(1)
     push.hint(1)
-    assert messages(channel) == [{"type": "downloads.hint"}]
+    assert messages(channel) == [hint_to(1)]
     use_layer(settings, f"{__name__}.BrokenLayer")
     push.hint(1)
     assert len(warnings()) == 2

@@ -37,7 +37,11 @@ def test_e002_accepts_a_cache_in_caches(settings: Any, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["TIMEOUT", "STALLED_AFTER", "MAX_ATTEMPTS", "IN_MEMORY_MAX_SIZE_BYTES"]
+    "name",
+    [
+        *("TIMEOUT", "MAX_LIFETIME", "STALLED_AFTER", "STUCK_AFTER", "MAX_ATTEMPTS"),
+        "IN_MEMORY_MAX_SIZE_BYTES",
+    ],
 )
 @pytest.mark.parametrize("value", [0, -1, "60", True, float("nan"), []], ids=repr)
 def test_e003_reports_a_value_that_is_not_a_number_above_zero(
@@ -61,14 +65,15 @@ def test_e003_accepts_zero_seconds_for_the_database_wait(
     assert all("a number 0 or above" in str(message.hint) for message in messages())
 
 
-@pytest.mark.parametrize("name", ["TIMEOUT", "STALLED_AFTER", "DATABASE_WAIT"])
+@pytest.mark.parametrize("name", ["TIMEOUT", "STALLED_AFTER", "STUCK_AFTER", "DATABASE_WAIT"])
 @pytest.mark.parametrize("value", [float("inf"), 10**30, 100 * 366 * 86400], ids=repr)
 def test_e003_reports_more_seconds_than_a_date_can_hold(
     settings: Any, name: str, value: float
 ) -> None:
     setattr(settings, f"ASYNC_DOWNLOADS_{name}", value)
     assert ids() == ["E003"]
-    assert ("None" in str(messages()[0].hint)) == (name == "TIMEOUT")
+    may_be_none = name in {"TIMEOUT", "STUCK_AFTER"}
+    assert ("None" in str(messages()[0].hint)) == may_be_none
 
 
 LIMITS = ["MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS"]
@@ -91,8 +96,9 @@ def test_e003_accepts_a_limit_and_none(settings: Any, name: str, value: Any) -> 
 
 
 @pytest.mark.parametrize("name", ["STALLED_AFTER", "MAX_ATTEMPTS", "IN_MEMORY_MAX_SIZE_BYTES"])
-def test_e003_accepts_none_only_for_the_timeout(settings: Any, name: str) -> None:
+def test_e003_accepts_none_only_for_times_without_end(settings: Any, name: str) -> None:
     settings.ASYNC_DOWNLOADS_TIMEOUT = None
+    settings.ASYNC_DOWNLOADS_STUCK_AFTER = None
     assert ids() == []
     setattr(settings, f"ASYNC_DOWNLOADS_{name}", None)
     assert ids() == ["E003"]
@@ -117,22 +123,26 @@ def test_e004_accepts_a_folder_inside_the_storage(settings: Any, value: str) -> 
     assert ids() == []
 
 
-# E006
+# E006 and E013
+
+SITE_FUNCTIONS = {"MAY_FETCH": "E006", "MAY_START": "E013"}
 
 
+@pytest.mark.parametrize("name", SITE_FUNCTIONS)
 @pytest.mark.parametrize(
     "path",
     ["no.such.module", "may_fetch", "tests.attempts.no_such_name", "tests.settings.SECRET_KEY", 5],
 )
-def test_e006_reports_an_unknown_function(settings: Any, path: Any) -> None:
-    settings.ASYNC_DOWNLOADS_MAY_FETCH = path
-    assert ids() == ["E006"]
-    assert repr(path) in messages()[0].msg
+def test_e006_and_e013_report_an_unknown_function(settings: Any, name: str, path: Any) -> None:
+    setattr(settings, f"ASYNC_DOWNLOADS_{name}", path)
+    assert ids() == [SITE_FUNCTIONS[name]]
+    assert f"ASYNC_DOWNLOADS_{name} is {path!r}" in messages()[0].msg
 
 
+@pytest.mark.parametrize("name", SITE_FUNCTIONS)
 @pytest.mark.parametrize("path", ["", "tests.attempts.claimed"])
-def test_e006_accepts_a_function_and_none(settings: Any, path: str) -> None:
-    settings.ASYNC_DOWNLOADS_MAY_FETCH = path
+def test_e006_and_e013_accept_a_function_and_none(settings: Any, name: str, path: str) -> None:
+    setattr(settings, f"ASYNC_DOWNLOADS_{name}", path)
     assert ids() == []
 
 
@@ -172,6 +182,22 @@ def test_e010_reports_a_cron_text_without_croniter(
     assert ids() == []
 
 
+# E014
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, "False", "", []], ids=repr)
+def test_e014_reports_a_switch_that_is_neither_on_nor_off(settings: Any, value: Any) -> None:
+    settings.ASYNC_DOWNLOADS_RESCUE = value
+    assert ids() == ["E014"]
+    assert f"ASYNC_DOWNLOADS_RESCUE is {value!r}." in messages()[0].msg
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_e014_accepts_on_and_off(settings: Any, value: bool) -> None:
+    settings.ASYNC_DOWNLOADS_RESCUE = value
+    assert ids() == []
+
+
 # W009
 
 
@@ -192,4 +218,42 @@ def test_w009_accepts_each_known_name(settings: Any) -> None:
     for name, default in own_settings.DEFAULTS.items():
         setattr(settings, f"ASYNC_DOWNLOADS_{name}", default)
     settings.ASYNC_DOWNLOADER = "another app's"
+    assert ids() == []
+
+
+@pytest.mark.parametrize(
+    ("timeout", "limit", "expected"),
+    [
+        (3600, None, []),
+        (3600, 3601, []),
+        (None, 3600, []),
+        (3600, 3600, ["W016"]),
+        (3600, 60, ["W016"]),
+        (3600, "60", ["E003"]),
+    ],
+    ids=repr,
+)
+def test_w016_reports_a_limit_below_the_lifetime(
+    settings: Any, timeout: Any, limit: Any, expected: list[str]
+) -> None:
+    settings.ASYNC_DOWNLOADS_TIMEOUT = timeout
+    settings.ASYNC_DOWNLOADS_MAX_LIFETIME = limit
+    assert ids() == expected
+
+
+# E024
+
+
+@pytest.mark.parametrize(
+    "path", ["no.such.module", "teams_of", "tests.attempts.no_such_name", "tests.settings.VAR", 5]
+)
+def test_e024_reports_an_unknown_function(settings: Any, path: Any) -> None:
+    settings.ASYNC_DOWNLOADS_MEMBERS = path
+    assert ids() == ["E024"]
+    assert f"ASYNC_DOWNLOADS_MEMBERS is {path!r}" in messages()[0].msg
+
+
+@pytest.mark.parametrize("path", ["", "tests.team_members.groups_of"])
+def test_e024_accepts_a_function_and_none(settings: Any, path: str) -> None:
+    settings.ASYNC_DOWNLOADS_MEMBERS = path
     assert ids() == []

@@ -1,11 +1,11 @@
 """Real workers that use the tests' own database, storage and cache."""
 
+import itertools
 import json
 import os
 import sys
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -14,11 +14,9 @@ import redis
 from django.conf import settings
 from django.db import connections
 
-from async_downloads.executors.threads import ThreadTask
 from async_downloads.testing.conformance import Worker
-from async_downloads.testing.performing import perform
 from tests import services
-from tests.faults.processes import ROOT, Child, Cluster, eventually
+from tests.faults.processes import ROOT, Child, Cluster, eventually, kill
 from tests.pace import LONGEST_WAIT, whole
 
 __all__ = ["STALLED_AFTER", "celery", "django_q", "own_tasks", "threads"]
@@ -57,7 +55,7 @@ def django_q(folder: Path) -> Iterator[Worker]:
     arguments = [sys.executable, "-m", "django", "qcluster"]
     with Cluster(arguments, env=env, log=folder / "cluster.log") as cluster:
         eventually(lambda: cluster.ready, why="a cluster that takes tasks")
-        yield Worker(plain.conform, endings, AT_ONCE)
+        yield Worker(plain.conform, endings, AT_ONCE, kill, plain.coroutine)
 
 
 @contextmanager
@@ -95,7 +93,7 @@ def celery(folder: Path) -> Iterator[Worker]:
         stack.callback(clear)
         worker = stack.enter_context(Child(arguments, env=env, log=folder / "celery.log"))
         eventually(lambda: ready(worker, " ready."), why="a worker of Celery that is ready")
-        yield Worker(celery_app.conform, endings, AT_ONCE)
+        yield Worker(celery_app.conform, endings, AT_ONCE, kill, celery_app.coroutine)
 
 
 @contextmanager
@@ -112,33 +110,36 @@ def own_tasks(folder: Path) -> Iterator[Worker]:
     options = ("--backend", "database", "--interval", "0.1", "--no-startup-delay")
     arguments = [sys.executable, "-m", "django", "db_worker", *options]
     with ExitStack() as stack:
-        workers = [
-            stack.enter_context(Child(arguments, env=environment(), log=folder / f"{number}.log"))
-            for number in range(AT_ONCE)
-        ]
-        for worker in workers:
-            eventually(lambda one=worker: ready(one, "Starting worker"), why="a worker")  # type: ignore[misc]
-        yield Worker(own_tasks.conform, endings, AT_ONCE)
+        logs = (folder / f"{number}.log" for number in itertools.count())
+
+        def start() -> None:
+            child = Child(arguments, env=environment(), log=next(logs))
+            worker = stack.enter_context(child)
+            eventually(lambda: ready(worker, "Starting worker"), why="a worker")
+
+        def kill_and_replace(pid: int) -> None:
+            kill(pid)
+            start()
+
+        for _ in range(AT_ONCE):
+            start()
+        yield Worker(own_tasks.conform, endings, AT_ONCE, kill_and_replace, own_tasks.coroutine)
 
 
 @contextmanager
 def threads(folder: Path) -> Iterator[Worker]:
     """Threads of this process."""
-    futures: list[tuple[str, Future[None]]] = []
-
-    class Remembered(ThreadTask):
-        def enqueue(self, download_key: str, *args: Any, **kwargs: Any) -> "Future[None]":
-            future = super().enqueue(download_key, *args, **kwargs)
-            futures.append((download_key, future))
-            return future
+    from tests.conformance.thread_tasks import conform, coroutine, futures
 
     def endings(key: str) -> list[bool]:
         done = [future for at, future in futures if at == key and future.done()]
         return [future.exception() is None for future in done]
 
-    yield Worker(Remembered(perform), endings, AT_ONCE)
+    # A thread cannot be killed.
+    yield Worker(conform, endings, AT_ONCE, coroutine=coroutine)
     for _, future in futures:
         future.exception(timeout=LONGEST_WAIT)
+    futures.clear()
 
 
 def environment(**more: Any) -> dict[str, str]:

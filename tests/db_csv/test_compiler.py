@@ -132,7 +132,6 @@ specimens = st.builds(
     max_examples=60,
     # Each example inserts a few rows, so shrinking would take minutes.
     phases=[Phase.explicit, Phase.generate],
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_each_kind_of_field_is_printed_as_the_row_path_prints_it(

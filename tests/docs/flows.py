@@ -1,6 +1,6 @@
 """The modules of the package that a call crosses, traced while it runs.
 
-The architecture page draws three flows, and its test compares them with what is traced. After
+The architecture page draws four flows, and its test compares them with what is traced. After
 a change of the code, the failing test prints each drawing as it has to be.
 """
 
@@ -79,9 +79,16 @@ class Flow:
                 yield from self._lines(module, depth + 1)
 
 
-def traced(call: Callable[[], object]) -> Flow:
-    """Return what a call crosses in this thread, the second time, when all is imported."""
+def traced(call: Callable[[], object], *, prepare: Callable[[], object] = lambda: None) -> Flow:
+    """Return what a call crosses in this thread, the second time, when all is imported.
+
+    Args:
+        call: The call to trace.
+        prepare: Called before each call, and not traced.
+    """
+    prepare()
     call()
+    prepare()
     flow, before = Flow(), sys.getprofile()
     sys.setprofile(flow.see)
     try:

@@ -23,9 +23,9 @@ def executed(body: str, **names: Any) -> dict[str, Any]:
     return names
 
 
-def posted(rf: RequestFactory, user: Any) -> HttpRequest:
+def posted(rf: RequestFactory, user: Any, data: dict[str, Any] | None = None) -> HttpRequest:
     """Return a POST request of a user who has signed in; messages go to `request._messages`."""
-    request: HttpRequest = rf.post("/start/")
+    request: HttpRequest = rf.post("/start/", data)
     request.user = user
     request._messages = CookieStorage(request)  # type: ignore[attr-defined]
     return request

@@ -10,7 +10,11 @@ from django.core.cache import caches
 from django.test import Client
 from django.urls import reverse
 
-from async_downloads import cache
+from async_downloads import cache, store
+from async_downloads.models import Download
+from async_downloads.shortcuts import start_download
+from async_downloads.testing.performing import perform
+from tests.attempts import claimed, stall_all
 from tests.docs.flows import Flow, traced
 from tests.docs.helpers import ROOT, rows_of
 from tests.factories import DownloadFactory, OrderFactory
@@ -26,14 +30,16 @@ TEXT = PAGES[PAGE].text
 PACKAGE = ROOT / "async_downloads"
 
 #: The heading of each flow; its drawing and its number are below.
-START = "From `init_download` to the row"
+START = "From `start_download` to the queue"
 SAVE = "From `save_download` to the file"
+RESCUE = "From a stalled download to the queue"
 UNCHANGED = "From a poll to 204"
 CHANGED = "From a poll to the list"
 
 COVERED = {
-    "cache  ": "test_a_start_crosses_the_modules_of_the_drawing",
+    "shortcuts  ": "test_a_start_crosses_the_modules_of_the_drawing",
     "building.content": "test_a_save_crosses_the_modules_of_the_drawing",
+    "store.rescue  ": "test_a_rescue_crosses_the_modules_of_the_drawing",
     "views  ": "test_a_poll_crosses_the_modules_of_the_drawing",
 }
 
@@ -115,7 +121,19 @@ def _shared_cache(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_start_crosses_the_modules_of_the_drawing(user: Any) -> None:
-    assert_drawn(START, traced(lambda: cache.init_download(user, "orders.csv")))
+    assert_drawn(START, traced(lambda: start_download(perform, user, "orders.csv", args=[[]])))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_rescue_crosses_the_modules_of_the_drawing(user: Any) -> None:
+    _, key = start_download(perform, user, "orders.csv", args=[[]])
+
+    def stall() -> None:
+        claimed(Download.objects.get(pk=key))
+        stall_all()
+
+    assert_drawn(RESCUE, traced(store.rescue_alone, prepare=stall))
+    assert Download.objects.get().state == "pending"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -139,7 +157,7 @@ def test_a_poll_crosses_the_modules_of_the_drawing(user: Any, signed_in: Client)
         statuses.append(response.status_code)
         return response.content.decode()
 
-    match = re.search(r'"version": "([\w.]+)"', poll("0.0"))
+    match = re.search(r'fragment" data-version="([\w.]+)"', poll("0.0"))
     assert match
     assert_drawn(UNCHANGED, traced(lambda: poll(match[1])))
     assert_drawn(CHANGED, traced(lambda: poll("0.0")))

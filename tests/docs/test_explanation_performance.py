@@ -44,7 +44,7 @@ def test_a_ratio_follows_from_its_figures(row: list[str]) -> None:
 def polling_interval(client: Client) -> int | None:
     headers = {"HX-Request": "true"}
     page = client.get(reverse("async_downloads:ajax_update"), headers=headers).content.decode()
-    match = re.search(r'hx-trigger="every (\d+)s', page)
+    match = re.search(r' data-poll="(\d+)"', page)
     return int(match[1]) if match else None
 
 

@@ -9,6 +9,7 @@ import openpyxl
 import pytest
 from django.core.files.storage import default_storage
 from django.test import RequestFactory
+from django.utils import translation
 
 from async_downloads import cache
 from async_downloads.formats import registry
@@ -24,6 +25,9 @@ COVERED = {
     "def start_workbook": "test_the_file_name_means_a_workbook",
     "def export_in_format": "test_a_form_offers_formats",
     "def start_in_format": "test_a_form_offers_formats",
+    "def export_labelled": "test_headings_are_those_of_the_fields",
+    "def start_labelled": "test_headings_are_those_of_the_fields",
+    "def export_local": "test_numbers_are_those_of_the_language",
     "def export_lines": "test_a_header_chooses_cells_of_mappings",
 }
 
@@ -67,6 +71,28 @@ def test_a_form_offers_formats(rf: RequestFactory, user: Any, quick_start: Any, 
     assert Download.objects.count() == len(views.FORMATS)
 
 
+def test_headings_are_those_of_the_fields(
+    rf: RequestFactory, user: Any, quick_start: Any, page: Page
+) -> None:
+    quick_start("orders.tasks", page.placed("def export_labelled"))
+    views = quick_start("orders.views", page.placed("def start_labelled"))
+    OrderFactory(reference="R1", customer__name="Ada", status="open")
+    with translation.override("de"):
+        assert views.start_labelled(posted(rf, user)).status_code == 302
+    queues.run_waiting()
+    download = Download.objects.get()
+    assert content(download) == "Reference,Customer name,Status\nR1,Ada,open\n"
+    assert download.call is not None
+    assert list(download.call.args) == ["de"]
+
+
+def test_numbers_are_those_of_the_language(user: Any, quick_start: Any, page: Page) -> None:
+    tasks = quick_start("orders.tasks", page.placed("def export_local"))
+    OrderFactory(reference="R1", total="19.90")
+    tasks.export_local(cache.init_download(user, "orders.tsv")[1], "de", "Europe/Berlin")
+    assert content(Download.objects.get()) == "R1\t19,90\n"
+
+
 def test_a_header_chooses_cells_of_mappings(user: Any, quick_start: Any, page: Page) -> None:
     tasks = quick_start("orders.tasks", page.placed("def export_lines"))
     OrderFactory(reference="R1", customer__name="Ada")
@@ -78,7 +104,7 @@ def test_a_header_chooses_cells_of_mappings(user: Any, quick_start: Any, page: P
 def test_the_table_of_choices_names_formats(page: Page) -> None:
     chosen = [cells[1] for cells in rows_of(page.text, "| the file is for")]
     names = [name for cell in chosen for name in re.findall(r"`([a-z-]+)`", cell)]
-    assert len(names) == 4
+    assert len(names) == 6
     assert set(names) <= registry._formats.keys()
 
 

@@ -60,7 +60,8 @@ def test_the_resource_of_the_admin_is_exported(
     quick_start("orders.admin", page.placed("resource_classes = [OrderResource]"))
     model_admin: Any = admin.site.get_model_admin(Order)
     OrderFactory(reference="R1")
-    request = posted(rf, UserFactory(is_staff=True, is_superuser=True))
+    data = {"format": "csv", "encoding": "utf-8", "columns": ["reference", "total"]}
+    request = posted(rf, UserFactory(is_staff=True, is_superuser=True), data)
     assert model_admin.export_in_background_view(request).status_code == 302
     queues.run_waiting()
     assert content(Download.objects.get()) == "reference,total\nR1,19.90\n"

@@ -6,19 +6,27 @@ import logging
 import logging.config
 import re
 import sys
+import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from django.core.management import get_commands
+from django.core.management import call_command, get_commands
 from django.http import Http404
 from django.test import RequestFactory
 from django.urls import resolve
+from prometheus_client import start_http_server
+from prometheus_client.parser import text_string_to_metric_families
 
 from async_downloads import cache, signals
+from async_downloads import metrics as package_metrics
+from async_downloads.metrics import recording
+from async_downloads.metrics.instruments import COUNTERS, HISTOGRAMS, OLDEST_WAITING, UNFINISHED
+from async_downloads.metrics.prometheus import FOLDER
 from async_downloads.models import Download
-from tests.docs.helpers import executed, rows_of
+from tests.docs.helpers import ROOT, executed, problems
 from tests.docs.times import an_hour_ago
 from tests.factories import DownloadFactory, OrderFactory
 from tests.snippets import PAGES
@@ -31,67 +39,86 @@ MONITORING = PAGES[PAGE]
 
 COVERED = {
     "manage.py downloads_status": "test_the_command_exists",
-    "def status_lines": "test_prometheus_reads_the_numbers",
+    "ASYNC_DOWNLOADS_METRICS =": "test_the_settings_pass_the_checks",
+    "def metrics(": "test_prometheus_reads_the_numbers",
     "urlpatterns +=": "test_the_url_leads_to_the_metrics",
-    "METRICS_TOKEN = os": "test_without_the_token_there_are_no_metrics",
-    "def observe": "test_durations_are_observed_in_the_worker",
+    "start_http_server": "test_a_machine_with_workers_alone_serves_its_numbers",
     "class JsonFormatter": "test_the_log_of_an_export_says_when_each_step_was",
     "LOGGING = {": "test_the_log_of_an_export_says_when_each_step_was",
     "def export_with_rates": "test_the_log_of_an_export_says_when_each_step_was",
     '"message": "Loading the rates"': "output",
 }
 
-#: A line of the text format: a name, labels in braces, and a number.
-SAMPLE = re.compile(r'(\w+)(\{\w+="\w+"\})? (-?\d+(?:\.\d+)?)')
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder in which processes share their numbers."""
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    assert f"`{FOLDER}`" in MONITORING.text
+    monkeypatch.setenv(FOLDER, str(folder))
+    return folder
 
 
 @pytest.fixture
-def metrics(quick_start: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def metrics(quick_start: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("METRICS_TOKEN", "secret")
-    settings.METRICS_TOKEN = executed(MONITORING.snippet("METRICS_TOKEN = os"))["METRICS_TOKEN"]
-    return quick_start("orders.metrics", MONITORING.placed("def status_lines"))
+    for name, value in executed(MONITORING.snippet("METRICS_TOKEN = os")).items():
+        if name.isupper():
+            setattr(settings, name, value)
+    package_metrics.connect()
+    yield quick_start("orders.metrics", MONITORING.placed("def metrics("))
+    recording.disconnect()
 
 
 def read(metrics: ModuleType, token: str = "secret") -> dict[str, float]:  # noqa: S107 (of a test)
     request = RequestFactory().get("/metrics/", headers={"Authorization": f"Bearer {token}"})
-    text = metrics.metrics(request).content.decode()
-    assert text.endswith("\n")
-    matches = [SAMPLE.fullmatch(line) for line in text.splitlines()]
-    return {f"{match[1]}{match[2] or ''}": float(match[3]) for match in matches if match}
+    response = metrics.metrics(request)
+    assert response["Content-Type"].startswith("text/plain; version=")
+    return {
+        sample.name + "".join(sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(response.content.decode())
+        for sample in family.samples
+    }
 
 
 def test_the_command_exists() -> None:
-    assert set(re.findall(r"manage\.py (\w+)", MONITORING.text)) <= get_commands().keys()
+    commands = set(re.findall(r"manage\.py (\w+)", MONITORING.text))
+    assert commands - {"serve_metrics"} <= get_commands().keys()
 
 
-@pytest.mark.django_db
-def test_prometheus_reads_the_numbers(metrics: ModuleType) -> None:
-    assert read(metrics)["downloads_ok"] == 1
-    DownloadFactory(complete=True)
-    DownloadFactory(complete=True, expired=True)
-    DownloadFactory(failed=True)
-    DownloadFactory(running=True, heard_at=an_hour_ago())
+@pytest.mark.usefixtures("shared")
+def test_the_settings_pass_the_checks(settings: Any) -> None:
+    documented = executed(MONITORING.snippet("METRICS_TOKEN = os"))
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = "file"
+    assert problems(settings, documented, ["ASYNC_DOWNLOADS_METRICS"]) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_prometheus_reads_the_numbers(metrics: ModuleType, user: Any) -> None:
+    before = read(metrics)
+    _, key = cache.init_download(user, "orders.csv")
+    cache.save_download(key, [["a"]])
     DownloadFactory(timestamp=an_hour_ago(), heard_at=an_hour_ago())
+    DownloadFactory(running=True, heard_at=an_hour_ago())
     numbers = read(metrics)
-    waiting = numbers.pop("downloads_oldest_pending_seconds")
-    # An hour, and the seconds that the test took to get here.
-    assert waiting >= 60 * 60
-    assert numbers == {
-        "downloads_ok": 0,
-        'downloads_count{state="pending"}': 1,
-        'downloads_bytes{state="pending"}': 0,
-        'downloads_count{state="running"}': 1,
-        'downloads_bytes{state="running"}': 0,
-        'downloads_count{state="complete"}': 2,
-        'downloads_bytes{state="complete"}': 8,
-        'downloads_count{state="failed"}': 1,
-        'downloads_bytes{state="failed"}': 0,
-        "downloads_stalled": 1,
-        "downloads_expired": 1,
-    }
-    for expression, _ in rows_of(MONITORING.text, "| expression | meaning |"):
-        (name,) = re.findall(r"downloads_\w+(?:\{.*?\})?", expression)
-        assert name in {*numbers, "downloads_oldest_pending_seconds"}
+    name = "async_downloads_completed_totalunknown"
+    assert numbers[name] == before.get(name, 0) + 1
+    assert numbers["async_downloads_unfinishedstalled"] == 1
+    assert numbers["async_downloads_oldest_waiting_seconds"] >= 60 * 60
+
+
+def names_of(metric: str) -> set[str]:
+    return {metric, *(f"{metric}_{end}" for end in ("total", "bucket", "sum", "count"))}
+
+
+@pytest.mark.parametrize("path", [PAGE, "docs/grafana/async-downloads.json"])
+def test_the_metrics_of_the_alerts_and_of_the_dashboard_exist(path: str) -> None:
+    all_of_them = [*COUNTERS.values(), *HISTOGRAMS.values(), UNFINISHED, OLDEST_WAITING]
+    known = set().union(*(names_of(each.underscored) for each in all_of_them))
+    named = set(re.findall(r"\basync_downloads_\w+", (ROOT / path).read_text()))
+    assert len(named) >= 5
+    assert named <= known
 
 
 @pytest.mark.django_db
@@ -116,22 +143,37 @@ def test_the_url_leads_to_the_metrics(metrics: ModuleType, quick_start: Any) -> 
     assert resolve("/metrics/", urlconf=urls).func is metrics.metrics
 
 
+@pytest.mark.usefixtures("shared")
 @pytest.mark.django_db(transaction=True)
-def test_durations_are_observed_in_the_worker(user: Any, quick_start: Any) -> None:
-    client = pytest.importorskip("prometheus_client")
-    module = quick_start("orders.durations", MONITORING.placed("def observe"))
-    try:
-        _, key = cache.init_download(user, "orders.csv")
-        Download.objects.filter(pk=key).update(timestamp=an_hour_ago())
-        cache.save_download(key, [["a"]])
-    finally:
-        signals.download_completed.disconnect(module.observe)
-        text = client.generate_latest().decode()
-        for histogram in (module.WAIT, module.BUILD):
-            client.REGISTRY.unregister(histogram)
-    assert 'downloads_wait_seconds_bucket{le="900.0"} 0.0' in text
-    assert "downloads_wait_seconds_count 1.0" in text
-    assert "downloads_build_seconds_count 1.0" in text
+def test_a_machine_with_workers_alone_serves_its_numbers(
+    quick_start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "orders.management.commands.serve_metrics"
+    module = quick_start(name, MONITORING.placed("start_http_server"))
+    served: list[Any] = []
+
+    class StoppedError(Exception):
+        pass
+
+    def start(port: int, registry: Any) -> None:
+        assert port == 9100
+        served.append(start_http_server(0, addr="127.0.0.1", registry=registry))
+
+    def stop(seconds: float) -> None:
+        (server, _) = served[0]
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics") as answer:
+            assert answer.status == 200
+        raise StoppedError
+
+    monkeypatch.setattr(module, "start_http_server", start)
+    monkeypatch.setattr(module, "time", ModuleType("time"))
+    monkeypatch.setattr(module.time, "sleep", stop, raising=False)
+    with pytest.raises(StoppedError):
+        call_command(module.Command())
+    for server, thread in served:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @pytest.fixture
@@ -175,6 +217,9 @@ def test_the_log_of_an_export_says_when_each_step_was(
     ]
     size = Download.objects.get(pk=key).size
     assert (own[-1]["size"], own[-1]["rows_written"], own[-1]["attempts"]) == (size, 1, 1)
+    assert own[1]["seconds_queued"] >= 0
+    assert own[-1]["seconds_building"] >= 0
+    assert own[-1]["collection_key"] == f"async_downloads/{user.pk}"
     assert any(line["level"] == "ERROR" for line in lines if line.get("download_key") == other)
 
 

@@ -35,7 +35,7 @@ COVERED = {
 }
 
 #: Of one process to another, or of other kinds of the demo.
-INTERNAL = {"DEMO_LOCAL_S3", "DEMO_REPORT_SECONDS"}
+INTERNAL = {"DEMO_LOCAL_S3", "DEMO_REPORT_SECONDS", "DEMO_URL"}
 
 
 def environment() -> dict[str, str]:

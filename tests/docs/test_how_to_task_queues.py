@@ -14,9 +14,9 @@ from django.utils.module_loading import import_string
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
-from async_downloads import cache
+from async_downloads.executors import dotted_path
 from async_downloads.models import Download
-from async_downloads.shortcuts import enqueue_download
+from async_downloads.shortcuts import start_download
 from tests import services
 from tests.docs.helpers import content, executed, problems, rows_of
 from tests.factories import DownloadFactory, OrderFactory
@@ -35,11 +35,11 @@ COVERED = {
     "class OnCluster": "test_a_task_goes_to_the_cluster_by_its_name",
     "Q_CLUSTER_NAME=": "test_a_task_goes_to_the_cluster_by_its_name",
     "django-async-downloads[celery]": "test_celery_runs_its_task_with_the_tested_options",
-    "beat_schedule": "test_celery_finds_the_clean_up",
-    "from mysite.celery import app": "test_celery_finds_the_clean_up",
+    "beat_schedule": "test_celery_finds_the_tasks_of_the_beat",
+    "from mysite.celery import app": "test_celery_finds_the_tasks_of_the_beat",
     "SURVIVES = {": "test_celery_runs_its_task_with_the_tested_options",
-    "celery -A mysite worker": "test_celery_finds_the_clean_up",
-    "celery -A mysite beat": "test_celery_finds_the_clean_up",
+    "celery -A mysite worker": "test_celery_finds_the_tasks_of_the_beat",
+    "celery -A mysite beat": "test_celery_finds_the_tasks_of_the_beat",
     "pip install django-tasks-db": "test_a_worker_of_django_tasks_db_runs_its_task",
     "TASKS = {": "test_a_worker_of_django_tasks_db_runs_its_task",
     "from django.tasks import task": "test_a_worker_of_django_tasks_db_runs_its_task",
@@ -59,12 +59,20 @@ def tasks_of(quick_start: Any, containing: str, **replaced: str) -> Any:
     return quick_start("orders.tasks", body)
 
 
-def built(user: Any, task: Any, work: Callable[[], object]) -> list[str]:
-    """Queue a task for the open orders, let a worker work, and return the lines of the file."""
+def built(user: Any, task: Any, work: Callable[[], object], *, recorded: bool = True) -> list[str]:
+    """Queue a task for the open orders, let a worker work, and return the lines of the file.
+
+    Args:
+        user: The owner of the download.
+        task: The task.
+        work: Lets a worker work.
+        recorded: Whether the row records the call.
+    """
     OrderFactory(status="shipped")
     OrderFactory(status="open", reference="R1", customer__name="Ada")
-    _, key = cache.init_download(user, "orders.csv")
-    enqueue_download(task, key, status="open")
+    _, key = start_download(task, user, "orders.csv", kwargs={"status": "open"})
+    if recorded:
+        assert Download.objects.get(pk=key).call is not None
     work()
     return content(Download.objects.get(pk=key)).splitlines()
 
@@ -88,7 +96,8 @@ def test_the_settings_of_django_q_satisfy_the_checks(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_task_goes_to_the_cluster_by_its_name(user: Any, quick_start: Any) -> None:
-    task = tasks_of(quick_start, "class OnCluster").export_overnight
+    assert tasks_of(quick_start, "class OnCluster").export_overnight.cluster == "overnight"
+    (task,) = set(re.findall(r'"(orders\.tasks\.export_overnight)"', QUEUES.text))
 
     def work() -> None:
         package = OrmQ.objects.get(key="overnight")
@@ -100,14 +109,15 @@ def test_a_task_goes_to_the_cluster_by_its_name(user: Any, quick_start: Any) -> 
     assert '"overnight": {' in QUEUES.snippet("ALT_CLUSTERS")
 
 
-def test_celery_finds_the_clean_up(quick_start: Any) -> None:
+def test_celery_finds_the_tasks_of_the_beat(quick_start: Any) -> None:
     celery = pytest.importorskip("celery")
     before = celery.current_app._get_current_object()
     app = quick_start("mysite.celery", QUEUES.placed("beat_schedule")).app
     before.set_current()
-    (entry,) = app.conf.beat_schedule.values()
     __import__("async_downloads.tasks")
-    assert entry["task"] in app.tasks
+    named = {entry["task"] for entry in app.conf.beat_schedule.values()}
+    assert len(named) == 2
+    assert named <= app.tasks.keys()
     # Where "celery -A mysite" looks for it.
     assert executed(QUEUES.snippet("from mysite.celery import app"))["app"] is app
 
@@ -122,6 +132,7 @@ def test_celery_runs_its_task_with_the_tested_options(quick_start: Any, run_down
     limit = tasks.SURVIVES["soft_time_limit"]
     assert {**CAREFUL, "autoretry_for": retried, "soft_time_limit": limit} == tasks.SURVIVES
     task = tasks.export_with_celery
+    assert dotted_path(task) == "orders.tasks.export_with_celery"
     assert (task.acks_late, task.soft_time_limit) == (True, limit)
     beat = QUEUES.snippet("beat_schedule")
     (seconds,) = re.findall(r'"visibility_timeout": ([\d *]+)', beat)
@@ -145,8 +156,14 @@ def test_a_worker_of_django_tasks_db_runs_its_task(user: Any, quick_start: Any) 
     assert documented["TASKS"]["default"] == project_settings.TASKS["database"]
     options = ("--backend", "database", "--batch", "--no-startup-delay", "--interval", "0")
     task = tasks.export_with_django.using(backend="database")
-    # A worker ends its process once there is nothing left to do.
-    assert built(user, task, lambda: call_command("db_worker", *options)) == EXPECTED
+
+    def work() -> None:
+        # It ends once there is nothing left to do.
+        call_command("db_worker", *options)
+
+    # A variant of the task, because it names a backend.
+    assert built(user, task, work, recorded=False) == EXPECTED
+    assert dotted_path(tasks.export_with_django) == "orders.tasks.export_with_django"
 
 
 @pytest.mark.django_db(transaction=True)

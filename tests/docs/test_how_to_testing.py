@@ -36,7 +36,7 @@ def test_the_extra_exists(page: Page) -> None:
 
 
 def test_pytest_finds_the_settings(page: Page) -> None:
-    # A new site, in tests/faults/test_quick_start.py, has a module of this name.
+    # A new site, in tests/faults/test_how_to_pages.py, has a module of this name.
     assert page.snippet("[pytest]").splitlines()[1] == "DJANGO_SETTINGS_MODULE = mysite.settings"
 
 
@@ -89,8 +89,8 @@ def test_a_queue_is_put_to_the_suite(quick_start: Any, page: Page) -> None:
     names = executed(page.placed("class TestOurQueue"))
     enqueuer_for(names["conform"])
     cases = [name for name in dir(names["TestOurQueue"]) if name.startswith("test_")]
-    assert len(cases) == 12
-    sentence = page.text.partition("suite of twelve cases, such as")[2].partition(".\n")[0]
+    assert len(cases) == 17
+    sentence = page.text.partition("suite of seventeen cases, such as")[2].partition(".\n")[0]
     quoted = re.findall(r'"([a-z ]+)"', sentence)
     assert len(quoted) == 3
     for case in quoted:

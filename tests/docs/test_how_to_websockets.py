@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from async_downloads import intervals, ws_consumers
+from async_downloads.centre import socket_watcher
 from tests import services
 from tests.docs.helpers import ROOT, executed, problems
 from tests.snippets import Page
@@ -85,7 +86,16 @@ def test_nginx_understands_its_location(page: Page, tmp_path: Path) -> None:
 
 def test_the_seconds_are_those_of_the_socket(page: Page) -> None:
     assert (intervals.SOCKET_BUSY, intervals.SOCKET_IDLE) == (2, 15)
-    assert "costs two seconds\nwhile" in page.text or "costs two seconds while" in page.text
+    text = " ".join(page.text.split())
+    assert "costs two seconds while something is in progress, and fifteen otherwise" in text
+    assert intervals.SOCKET_LOOK == 1
+    assert "reads it once a second" in text
+    assert (intervals.SOCKET_RECHECK, intervals.SESSION_IDLE) == (60 * 60, 20 * 60)
+    assert "of its rows every hour, of its session every twenty minutes" in text
+    assert intervals.SESSION_MAXIMUM == 60
+    assert "has not been checked in the last minute" in text
+    assert socket_watcher.READS + 1 == 4
+    assert "at most four to the database" in text
     assert intervals.SOCKET_MINIMUM == 1 / 4
     assert "four times a second" in page.text.replace("\n  ", " ")
     script = (ROOT / "async_downloads/static/js/async_downloads_centre.js").read_text()

@@ -8,6 +8,7 @@ from django.core.management import get_commands
 from django.utils.module_loading import import_string
 
 from async_downloads import settings
+from async_downloads.metrics.instruments import COUNTERS, HISTOGRAMS, OLDEST_WAITING, UNFINISHED
 from async_downloads.models import Download, DownloadCollection
 from tests.snippets import PAGES, ROOT, Page
 
@@ -16,8 +17,12 @@ pytestmark = pytest.mark.any_database
 #: Commands of other packages.
 OTHER_COMMANDS = {"rqworker"}
 
-#: What looks like a dotted path: labels of the models.
-NOT_PATHS = {"async_downloads.download", "async_downloads.downloadcollection"}
+#: What looks like a dotted path: labels of the models, and names of OpenTelemetry.
+NOT_PATHS = {
+    *("async_downloads.download", "async_downloads.downloadcollection"),
+    *(each.dotted for each in (*COUNTERS.values(), *HISTOGRAMS.values())),
+    *(OLDEST_WAITING.dotted, UNFINISHED.dotted),
+}
 
 every_page = pytest.mark.parametrize("page", PAGES.values(), ids=lambda page: page.path)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 
-from async_downloads.models import Download, DownloadCollection
+from async_downloads.models import Download, DownloadCollection, ExportPreset, FetchRecord
 from tests.docs.helpers import rows_of
 from tests.snippets import PAGES
 
@@ -59,7 +59,7 @@ def test_the_permissions_exist() -> None:
     known = {
         *(
             f"{action}_{model._meta.model_name}"
-            for model in (Download, DownloadCollection)
+            for model in (Download, DownloadCollection, ExportPreset, FetchRecord)
             for action in model._meta.default_permissions
         ),
         *(code for code, _ in Download._meta.permissions),

@@ -58,5 +58,8 @@ def test_the_named_settings_exist() -> None:
 
     django = {"STORAGES", "CACHES", "CHANNEL_LAYERS", "DATABASES", "TEMPLATES", "OPTIONS"}
     django |= {"ASGI_APPLICATION", "MEDIA_ROOT", "MEDIA_URL", "SILENCED_SYSTEM_CHECKS"}
+    django |= {"EMAIL_FIELD", "EMAIL_TIMEOUT", "MAILERS", "SITE_ID"}
+    # Of the environment.
+    django.add("PROMETHEUS_MULTIPROC_DIR")
     names = set(re.findall(r"`([A-Z][A-Z_]+)`", TEXT)) - django
     assert names - {"Q_CLUSTER", "APP_DIRS", "ASYNC_DOWNLOADS_"} <= settings.DEFAULTS.keys()

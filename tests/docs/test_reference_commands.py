@@ -88,7 +88,12 @@ SECTIONS_BY_TITLE = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", TEXT, re.MUL
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("name", "options"), [("cleanup_downloads", ["--orphans"]), ("downloads_status", [])]
+    ("name", "options"),
+    [
+        ("cleanup_downloads", ["--orphans", "--ledger-before", "2026-01-31"]),
+        ("downloads_status", []),
+        ("rescue_downloads", []),
+    ],
 )
 def test_the_json_has_the_keys_of_the_table(capsys: Any, name: str, options: list[str]) -> None:
     call_command(name, "--json", *options)

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import zipfile
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -23,7 +24,7 @@ PAGE = "docs/reference/formats.md"
 
 TEXT = PAGES[PAGE].text
 
-HEADER = "| type | Python | CSV | JSON Lines | XLSX |"
+HEADER = "| type | Python | CSV, TSV | JSON Lines | spreadsheets | Parquet |"
 
 CELLS = rows_of(TEXT, HEADER)
 
@@ -80,3 +81,50 @@ def test_a_cell_of_a_workbook_is_of_the_type_of_the_table(expression: str, kind:
         assert kind == "duration"
     else:
         assert kind == SHEET_TYPES[cell.data_type]
+
+
+#: What the page calls the type of a cell, by the type in ODS. A time is a date in XLSX.
+DOCUMENT_TYPES = {
+    None: {"blank"},
+    "string": {"text"},
+    "float": {"number"},
+    "boolean": {"truth value"},
+    "date": {"date"},
+    "time": {"date", "duration"},
+}
+
+
+@pytest.mark.parametrize(("expression", "kind"), [(row[1], row[4]) for row in CELLS])
+def test_a_cell_of_a_document_is_of_the_type_of_the_table(expression: str, kind: str) -> None:
+    with zipfile.ZipFile(io.BytesIO(written("ods", example(expression)))) as archive:
+        row = archive.read("content.xml").decode().partition("<table:table-row>")[2]
+    cell = row.partition(">")[0]
+    found = re.search(r'office:value-type="(\w+)"', cell)
+    assert kind in DOCUMENT_TYPES[found[1] if found else None]
+
+
+#: What the page calls the type of a column, by the beginning of that of pyarrow.
+COLUMN_TYPES = {
+    "string": "text",
+    "int64": "integer",
+    "double": "float",
+    "decimal128": "decimal",
+    "bool": "truth value",
+    "date32": "date",
+    "timestamp[us]": "timestamp",
+    "timestamp[us, tz": "timestamp with a zone",
+    "time64": "time",
+    "duration": "duration",
+    "binary": "bytes",
+}
+
+
+@pytest.mark.parametrize(("expression", "kind"), [(row[1], row[5]) for row in CELLS])
+def test_a_column_of_parquet_is_of_the_type_of_the_table(expression: str, kind: str) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = parquet.read_table(io.BytesIO(written("parquet", example(expression))))
+    if kind == "null":
+        assert table.column(0).to_pylist() == [None]
+    else:
+        name = str(table.schema.types[0])
+        assert [word for start, word in COLUMN_TYPES.items() if name.startswith(start)] == [kind]

@@ -17,7 +17,7 @@ PAGE = "docs/reference/functions.md"
 TEXT = PAGES[PAGE].text
 
 #: Modules whose public names are all on the page.
-WHOLE = ("cache", "shortcuts", "exports", "formats", "tasks", "exceptions")
+WHOLE = ("audit", "cache", "shortcuts", "exports", "formats", "tasks", "exceptions")
 
 
 def documented(text: str) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from async_downloads.models import (
     DownloadCollection,
     DownloadQuerySet,
     DownloadState,
+    ExportPreset,
+    FetchRecord,
+    LastExport,
 )
 from tests.docs.helpers import rows_of
 from tests.snippets import PAGES
@@ -27,7 +30,9 @@ def names(rows: list[list[str]]) -> list[str]:
     return [row[0].strip("`") for row in rows]
 
 
-@pytest.mark.parametrize("model", [Download, DownloadCollection])
+@pytest.mark.parametrize(
+    "model", [Download, DownloadCollection, ExportPreset, LastExport, FetchRecord]
+)
 def test_the_table_has_each_column_with_its_field(model: Any) -> None:
     rows = rows_of(PARTS[model.__name__], "| column | field | empty | meaning |")
     documented = [(name.strip("`"), field.strip("`"), empty) for name, field, empty, _ in rows]
@@ -62,7 +67,7 @@ def test_the_query_methods_exist_and_only_read() -> None:
 
 def test_the_permissions_exist() -> None:
     (text,) = re.findall(r"^### Permissions\n\n(.*?)\n\n", TEXT, re.MULTILINE | re.DOTALL)
-    named = set(re.findall(r"`(\w+_download)`", text))
+    named = set(re.findall(r"`(\w+_downloads?)`", text))
     options = Download._meta
     assert named == {f"{action}_download" for action in options.default_permissions} | {
         code for code, _ in options.permissions

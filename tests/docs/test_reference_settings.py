@@ -30,6 +30,14 @@ WRONG: dict[str, tuple[str, Any]] = {
     "E009": ("SERVE", "redirect"),
     "E010": ("CLEANUP_SCHEDULE", "now and then"),
     "E011": ("DOWNLOAD_TEMPLATE", "missing.html"),
+    "E013": ("MAY_START", "shop.missing"),
+    "E014": ("RESCUE", "now and then"),
+    "E016": ("NOTIFY_AFTER", 300),
+    "E017": ("SITE_URL", "shop.example.org"),
+    "E019": ("AUDIT", "now and then"),
+    "E020": ("AUDIT_ADDRESS", "shop.missing"),
+    "E021": ("METRICS", "statsd"),
+    "E024": ("MEMBERS", "shop.missing"),
 }
 
 
@@ -67,6 +75,7 @@ def test_the_named_checks_exist() -> None:
         "MAX_ACTIVE",
         "MAX_ROWS",
         "MAX_BYTES",
+        "STUCK_AFTER",
         "IN_MEMORY_MAX_SIZE_BYTES",
     ],
 )
@@ -77,7 +86,9 @@ def test_a_number_out_of_range_has_the_check_that_the_page_names(settings: Any, 
     assert found == documented_checks(name) == {"E003"}
 
 
-@pytest.mark.parametrize("name", ["TIMEOUT", "MAX_ACTIVE", "MAX_ROWS", "MAX_BYTES"])
+@pytest.mark.parametrize(
+    "name", ["TIMEOUT", "MAX_ACTIVE", "MAX_ROWS", "MAX_BYTES", "NOTIFY_AFTER", "STUCK_AFTER"]
+)
 def test_none_is_accepted_where_the_page_says_so(settings: Any, name: str) -> None:
     setattr(settings, f"ASYNC_DOWNLOADS_{name}", None)
     assert "E003" not in {str(each.id)[-4:] for each in run_checks(tags=["async_downloads"])}

@@ -10,7 +10,11 @@ from django.test import Client
 
 from async_downloads import cache, signals, store
 from async_downloads.models import Download
+from async_downloads.shortcuts import start_download
+from async_downloads.testing.performing import perform
+from tests.attempts import long_ago
 from tests.docs.helpers import rows_of
+from tests.factories import DownloadFactory
 from tests.snippets import PAGES
 
 pytestmark = pytest.mark.any_database
@@ -60,6 +64,10 @@ def live(user: Any, client: Client) -> None:
     cache.set_error(key, "It failed.")
     _, key = cache.init_download(user, "cancelled.csv")
     store.purge(Download.objects.filter(pk=key))
+    store.claim(DownloadFactory(running=True, heard_at=long_ago()).download_key)
+    _, key = start_download(perform, user, "requeued.csv", args=[[]])
+    cache.set_error(key, "It failed.")
+    store.retry(Download.objects.select_related("collection__user").get(pk=key))
 
 
 def test_the_table_has_each_signal() -> None:

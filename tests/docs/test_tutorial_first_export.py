@@ -1,6 +1,6 @@
 """The tutorial ends with the site of the quick start, and quotes what people read.
 
-tests/faults/test_quick_start.py follows all of it on a new site.
+tests/faults/test_tutorial.py follows all of it on a new site.
 """
 
 from pathlib import Path
@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from async_downloads import cache
+from async_downloads import store
 from async_downloads.models import Download
+from async_downloads.shortcuts import start_download
+from tests import queues
 from tests.docs.helpers import content, executed
 from tests.factories import OrderFactory
-from tests.faults import test_quick_start
+from tests.faults import followed, test_tutorial
 from tests.snippets import PAGES, QUICK_START, Block, file_after
 
 pytestmark = pytest.mark.any_database
@@ -39,10 +41,10 @@ COVERED = {
 
 
 def test_the_tutorial_is_followed() -> None:
-    assert test_quick_start.test_the_tutorial_watches_cancels_and_fails
+    assert test_tutorial.test_the_tutorial_watches_cancels_and_fails
     assert [block for block in TUTORIAL.blocks if not (block.in_the_site or block.terminal)] == []
     chapters = list(dict.fromkeys(block.chapter for block in TUTORIAL.blocks))
-    assert chapters == [*test_quick_start.SETTING_UP, *test_quick_start.BREAKING]
+    assert chapters == [*followed.SETTING_UP, *followed.BREAKING]
 
 
 def settings_of(folder: Path, blocks: list[Block]) -> dict[str, Any]:
@@ -74,12 +76,33 @@ def test_each_version_of_the_task_ends_as_it_says(
     tasks = [block for block in TUTORIAL.blocks if block.file == "orders/tasks.py"]
     ends = []
     for block in tasks:
-        _, key = cache.init_download(user, "orders.csv")
-        quick_start("orders.tasks", block.body).export_orders(key, "open")
+        task = quick_start("orders.tasks", block.body).export_orders
+        _, key = start_download(task, user, "orders.csv", "Open orders", args=["open"])
+        queues.run_waiting()
         ends.append(Download.objects.get(pk=key))
     first, broken, explained, last = ends
     assert content(first) == content(last)
     assert content(last) == "Reference,Customer,Total\nR199,Ada,19.90\nR200,Ada,19.90\n"
-    assert f"> {broken.error_text}" in TUTORIAL.text
-    assert f"> {explained.error_text}" in TUTORIAL.text
+    assert f"> {broken.error_text}\n" in TUTORIAL.text
+    assert f"> {explained.error_text}\n" in TUTORIAL.text
     assert broken.error_detail.strip().splitlines()[-1] in TUTORIAL.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_failed_export_is_built_with_the_corrected_task(
+    user: Any, quick_start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    OrderFactory(reference="R200", status="open", customer__name="Ada")
+    _, broken, _, corrected = (
+        block.body for block in TUTORIAL.blocks if block.file == "orders/tasks.py"
+    )
+    task = quick_start("orders.tasks", broken).export_orders
+    start_download(task, user, "orders.csv", "Open orders", args=["open"])
+    queues.run_waiting()
+    download = Download.objects.select_related("collection__user").get()
+    assert download.failed
+    quick_start("orders.tasks", corrected)
+    assert store.retry(download)
+    queues.run_waiting()
+    assert content(Download.objects.get()) == "Reference,Customer,Total\nR200,Ada,19.90\n"

@@ -1,4 +1,4 @@
-"""The periodic clean-up as a schedule of django-q2."""
+"""The periodic jobs as schedules of django-q2."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ from django_q.scheduler import scheduler
 from async_downloads.executors import django_q_schedule
 from async_downloads.models import Download
 from tests import queues
+from tests.attempts import long_ago
 from tests.factories import DownloadFactory
 from tests.pace import LONGEST_WAIT
 
@@ -26,7 +27,7 @@ RACERS = 8
 
 @pytest.fixture(autouse=True)
 def as_migrate_leaves_it() -> Iterator[None]:
-    """Begin with one schedule, as every site does, and restore it for the next test."""
+    """Begin with one schedule of each job, as every site does, and restore both at the end."""
     Schedule.objects.all().delete()
     django_q_schedule.install("default")
     yield
@@ -34,8 +35,17 @@ def as_migrate_leaves_it() -> Iterator[None]:
     django_q_schedule.install("default")
 
 
-def ours() -> Any:
-    return Schedule.objects.filter(func=django_q_schedule.CLEANUP_PATH)
+#: The settings of both jobs, and a name and a path of each.
+JOBS = {
+    "clean-up": ("CLEANUP_SCHEDULE", django_q_schedule.CLEANUP_PATH),
+    "rescue": ("RESCUE", django_q_schedule.RESCUE_PATH),
+}
+
+each_job = pytest.mark.parametrize("job", JOBS)
+
+
+def ours(job: str = "clean-up") -> Any:
+    return Schedule.objects.filter(func=JOBS[job][1])
 
 
 def migrate() -> None:
@@ -45,11 +55,34 @@ def migrate() -> None:
 # Once
 
 
-def test_migrate_installs_it_once() -> None:
+def test_migrate_installs_each_once() -> None:
     Schedule.objects.all().delete()
     for _ in range(3):
         migrate()
-        assert ours().count() == 1
+        assert [ours(job).count() for job in JOBS] == [1, 1]
+
+
+def test_the_rescue_runs_every_minute_first_in_a_minute() -> None:
+    schedule = ours("rescue").get()
+    assert schedule.name == "async_downloads: rescue stalled downloads, every minute"
+    assert (schedule.schedule_type, schedule.minutes) == (Schedule.MINUTES, 1)
+    assert schedule.repeats == -1
+    assert timedelta() < schedule.next_run - timezone.now() <= timedelta(minutes=1)
+    schedule.full_clean()
+
+
+def test_django_q_runs_the_rescue_and_keeps_no_result_of_it() -> None:
+    """A result each minute would push out the results of the site's own tasks."""
+    download = DownloadFactory(running=True, recorded=True, heard_at=long_ago())
+    ours("rescue").update(next_run=timezone.now() - timedelta(seconds=1))
+    scheduler()
+    (done,) = queues.run_waiting()
+    assert (done["success"], done["result"], done["save"]) == (True, None, False)
+    download.refresh_from_db()
+    assert download.state == "pending"
+    assert ours("rescue").get().next_run > timezone.now()
+    (queued,) = queues.waiting()
+    assert download.download_key in queued["args"]
 
 
 def test_it_runs_every_hour_first_in_an_hour() -> None:
@@ -80,6 +113,7 @@ EDITS = [
     {"name": "Nightly"},
     {"name": None},
     {"minutes": 5},
+    {"kwargs": "q_options={'save': True}"},
     {"repeats": 0},
     {"repeats": 7},
     {"schedule_type": Schedule.DAILY, "minutes": None},
@@ -91,26 +125,46 @@ EDITS = [
 ]
 
 
+# The tests below try most edits on each database.
+@pytest.mark.any_database
+@each_job
 @pytest.mark.parametrize("edit", EDITS, ids=str)
-def test_an_edited_row_stays(edit: dict[str, Any]) -> None:
-    pk = ours().get().pk
-    Schedule.objects.filter(pk=pk).update(**edit)
-    before = Schedule.objects.filter(pk=pk).values().get()
+def test_an_edited_row_stays(edit: dict[str, Any], job: str) -> None:
+    ours(job).update(**edit)
+    before = ours(job).values().get()
     migrate()
-    assert list(Schedule.objects.values()) == [before]
+    assert list(ours(job).values()) == [before]
 
 
 # An edit of next_run alone does not count: django-q2 changes it after each run.
 @pytest.mark.parametrize("edit", EDITS[:-1], ids=str)
-@pytest.mark.parametrize("value", [30, "0 3 * * *", None])
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(30, marks=pytest.mark.any_database),
+        "0 3 * * *",
+        pytest.param(None, marks=pytest.mark.any_database),
+    ],
+)
 def test_an_edited_row_stays_when_the_setting_changes(
     settings: Any, edit: dict[str, Any], value: Any
 ) -> None:
     ours().update(**edit)
-    before = Schedule.objects.values().get()
+    before = ours().values().get()
     settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = value
     django_q_schedule.install("default")
-    assert list(Schedule.objects.values()) == [before]
+    assert list(ours().values()) == [before]
+
+
+@pytest.mark.parametrize("edit", EDITS[:-1], ids=str)
+def test_an_edited_rescue_stays_when_it_is_switched_off(
+    settings: Any, edit: dict[str, Any]
+) -> None:
+    ours("rescue").update(**edit)
+    before = ours("rescue").values().get()
+    settings.ASYNC_DOWNLOADS_RESCUE = False
+    django_q_schedule.install("default")
+    assert list(ours("rescue").values()) == [before]
 
 
 # The setting
@@ -169,20 +223,33 @@ def test_an_unedited_row_follows_the_setting(settings: Any, value: int | str) ->
     assert (ours().get().minutes, ours().get().cron) == (60, None)
 
 
-def test_an_unchanged_setting_keeps_the_next_run() -> None:
-    before = Schedule.objects.values().get()
+@each_job
+def test_an_unchanged_setting_keeps_the_next_run(job: str) -> None:
+    before = ours(job).values().get()
     django_q_schedule.install("default")
-    assert Schedule.objects.values().get() == before
+    assert ours(job).values().get() == before
 
 
-def test_none_inserts_no_row_and_deletes_an_unedited_one(settings: Any) -> None:
-    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = None
+@pytest.mark.parametrize(("job", "off", "on"), [("clean-up", None, 60), ("rescue", False, True)])
+def test_a_job_that_is_off_has_no_row_and_loses_an_unedited_one(
+    settings: Any, job: str, off: Any, on: Any
+) -> None:
+    setattr(settings, f"ASYNC_DOWNLOADS_{JOBS[job][0]}", off)
     for _ in range(2):
         migrate()
-        assert not Schedule.objects.exists()
-    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = 60
+        assert not ours(job).exists()
+        assert Schedule.objects.count() == 1
+    setattr(settings, f"ASYNC_DOWNLOADS_{JOBS[job][0]}", on)
     migrate()
-    assert ours().count() == 1
+    assert ours(job).count() == 1
+
+
+def test_a_rescue_that_an_admin_has_saved_unchanged_can_be_switched_off(settings: Any) -> None:
+    # The form saves empty texts.
+    ours("rescue").update(task="an id", hook="", args="", next_run=timezone.now())
+    settings.ASYNC_DOWNLOADS_RESCUE = False
+    django_q_schedule.install("default")
+    assert not ours("rescue").exists()
 
 
 def test_a_row_whose_name_lacks_its_interval_counts_as_edited(settings: Any) -> None:
@@ -197,39 +264,50 @@ def test_a_row_whose_name_lacks_its_interval_counts_as_edited(settings: Any) -> 
     assert ours().get().cron == text
 
 
-@pytest.mark.parametrize("value", ["every day", "0 3 31 2 *", 0, 5.5])
+@pytest.mark.parametrize(
+    ("job", "value"),
+    [
+        *(("clean-up", value) for value in ("every day", "0 3 31 2 *", 0, 5.5)),
+        *(("rescue", value) for value in ("off", 0, None)),
+    ],
+)
 def test_an_invalid_setting_is_logged_and_changes_nothing(
-    settings: Any, caplog: pytest.LogCaptureFixture, value: Any
+    settings: Any, caplog: pytest.LogCaptureFixture, job: str, value: Any
 ) -> None:
-    before = Schedule.objects.values().get()
-    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = value
+    name = f"ASYNC_DOWNLOADS_{JOBS[job][0]}"
+    before = ours(job).values().get()
+    setattr(settings, name, value)
     django_q_schedule.install("default")
-    assert Schedule.objects.values().get() == before
+    assert ours(job).values().get() == before
     Schedule.objects.all().delete()
     django_q_schedule.install("default")
-    assert not Schedule.objects.exists()
-    assert f"ASYNC_DOWNLOADS_CLEANUP_SCHEDULE is {value!r}." in caplog.text
+    assert not ours(job).exists()
+    # The other job is scheduled all the same.
+    assert Schedule.objects.count() == 1
+    assert f"{name} is {value!r}." in caplog.text
 
 
-def test_an_edit_at_the_same_moment_stays(settings: Any) -> None:
-    settings.ASYNC_DOWNLOADS_CLEANUP_SCHEDULE = 30
+@pytest.mark.parametrize(("job", "value"), [("clean-up", 30), ("rescue", False)])
+def test_an_edit_at_the_same_moment_stays(settings: Any, job: str, value: Any) -> None:
+    setattr(settings, f"ASYNC_DOWNLOADS_{JOBS[job][0]}", value)
 
     def edit_first(execute: Any, sql: str, *args: Any) -> Any:
-        if sql.startswith("UPDATE") and not edited:
+        if sql.startswith(("UPDATE", "DELETE")) and not edited:
             edited.append(True)
-            ours().update(minutes=7)
+            ours(job).update(minutes=7)
         return execute(sql, *args)
 
     edited: list[bool] = []
     with connection.execute_wrapper(edit_first):
         django_q_schedule.install("default")
-    assert (edited, ours().get().minutes) == ([True], 7)
+    assert (edited, ours(job).get().minutes) == ([True], 7)
 
 
-def test_several_rows_of_an_admin_stay() -> None:
-    Schedule.objects.create(func=django_q_schedule.CLEANUP_PATH, name="Another", minutes=5)
+@each_job
+def test_several_rows_of_an_admin_stay(job: str) -> None:
+    Schedule.objects.create(func=JOBS[job][1], name="Another", minutes=5)
     migrate()
-    assert ours().count() == 2
+    assert ours(job).count() == 2
 
 
 def test_other_schedules_stay() -> None:
@@ -239,6 +317,7 @@ def test_other_schedules_stay() -> None:
     assert set(Schedule.objects.values_list("func", flat=True)) == {
         "site.tasks.report",
         django_q_schedule.CLEANUP_PATH,
+        django_q_schedule.RESCUE_PATH,
     }
 
 
@@ -271,16 +350,18 @@ def in_threads(work: Callable[[], None], count: int) -> None:
 def test_concurrent_installs_end_with_one_row(attempt: int) -> None:
     Schedule.objects.all().delete()
     in_threads(lambda: django_q_schedule.install("default"), RACERS)
-    assert ours().count() == 1
+    assert [ours(job).count() for job in JOBS] == [1, 1]
 
 
-def test_concurrent_installs_keep_an_existing_row() -> None:
-    before = ours().values().get()
+@each_job
+def test_concurrent_installs_keep_an_existing_row(job: str) -> None:
+    before = ours(job).values().get()
     in_threads(lambda: django_q_schedule.install("default"), RACERS)
-    assert ours().values().get() == before
+    assert ours(job).values().get() == before
 
 
-def test_an_older_row_that_is_committed_late_is_not_lost() -> None:
+@each_job
+def test_an_older_row_that_is_committed_late_is_not_lost(job: str) -> None:
     """Let two installs meet at the worst moment.
 
     The first takes the lower primary key but commits only after the second has
@@ -288,7 +369,7 @@ def test_an_older_row_that_is_committed_late_is_not_lost() -> None:
     """
     if connection.vendor == "sqlite":
         pytest.skip("SQLite allows one writer at a time")
-    Schedule.objects.all().delete()
+    ours(job).delete()
     first_holds, second_looked, first_is_done = (threading.Event() for _ in range(3))
 
     def hold_the_insert(execute: Any, sql: str, *args: Any) -> Any:
@@ -318,7 +399,7 @@ def test_an_older_row_that_is_committed_late_is_not_lost() -> None:
 
     todo = [first, second]
     in_threads(lambda: todo.pop()(), 2)
-    assert ours().count() == 1
+    assert ours(job).count() == 1
 
 
 def test_concurrent_installs_with_different_settings_end_with_one_row(settings: Any) -> None:
@@ -327,6 +408,8 @@ def test_concurrent_installs_with_different_settings_end_with_one_row(settings: 
     values = [30, 60, "0 3 * * *", 30, 60, "0 3 * * *"]
 
     class Settings:
+        RESCUE = True
+
         def __getattr__(self, name: str) -> Any:
             return values[hash(threading.current_thread().name) % len(values)]
 
@@ -379,7 +462,6 @@ def test_it_is_installed_only_in_the_database_that_django_q_reads(settings: Any)
     for using in ("default", "elsewhere", "default"):
         django_q_schedule.install(using)
     settings.DATABASE_ROUTERS = []
-    assert (
-        Schedule.objects.using("elsewhere").filter(func=django_q_schedule.CLEANUP_PATH).count() == 1
-    )
+    installed = Schedule.objects.using("elsewhere").values_list("func", flat=True)
+    assert sorted(installed) == [path for _, path in JOBS.values()]
     assert not Schedule.objects.using("default").exists()

@@ -68,11 +68,8 @@ def key(transactional_db: None) -> str:
 
 
 def test_a_celery_task_goes_to_celery_eagerly_or_not() -> None:
-    jobs.celery_app.conf.task_always_eager = True
-    try:
+    with jobs.eager_celery():
         enqueuer_for(jobs.celery_remember)("key", 1, period="2026")
-    finally:
-        jobs.celery_app.conf.task_always_eager = False
     assert jobs.calls == [(("key", 1), {"period": "2026"})]
 
 
@@ -126,8 +123,8 @@ def test_the_error_of_a_thread_is_recorded_and_in_its_future(user: Any) -> None:
     assert Download.objects.get().failed
 
 
-@pytest.mark.parametrize("function", [jobs.coroutine, jobs.generator, 5])
-def test_a_thread_task_must_be_a_plain_function(function: Any) -> None:
+@pytest.mark.parametrize("function", [jobs.async_generator, jobs.generator, 5])
+def test_a_thread_task_must_be_a_function_that_runs(function: Any) -> None:
     with pytest.raises(TypeError):
         thread_task(function)
 
@@ -162,8 +159,8 @@ def test_the_group_in_django_q_is_the_path() -> None:
     [
         (lambda key: None, ValueError, "<lambda>.*module level"),
         (no_module_level(), ValueError, "<locals>.*module level"),
-        (jobs.coroutine, TypeError, "coroutine"),
-        ("tests.jobs.coroutine", TypeError, "coroutine"),
+        (jobs.async_generator, TypeError, "generator"),
+        ("tests.jobs.async_generator", TypeError, "generator"),
         (jobs.generator, TypeError, "generator"),
         ("tests.jobs.not_callable", TypeError, "not callable"),
         ("tests.jobs", TypeError, "not callable"),
@@ -207,11 +204,6 @@ def test_a_function_with_the_name_of_another_is_refused() -> None:
     # A worker would import the other function.
     with pytest.raises(ValueError, match=r"tests\.jobs\.remember is not the function"):
         enqueuer_for(wrapper)
-
-
-def test_a_coroutine_function_that_is_wrapped_is_refused() -> None:
-    with pytest.raises(TypeError):
-        enqueuer_for(functools.partial(jobs.coroutine))
 
 
 # Arguments

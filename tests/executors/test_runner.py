@@ -19,7 +19,7 @@ from async_downloads.executors.runner import supervise
 from async_downloads.models import Download
 from async_downloads.store import claiming
 from tests import pace
-from tests.attempts import stall_all
+from tests.attempts import now, stall_all
 from tests.factories import DownloadFactory
 from tests.store.test_claiming import closing
 from tests.test_cache import stored_names
@@ -34,10 +34,6 @@ pytestmark = [
 @pytest.fixture
 def key() -> str:
     return DownloadFactory().download_key
-
-
-def now() -> Download:
-    return Download.objects.get()
 
 
 def run(key: str, body: Callable[[], object], *, makes_file: bool = True) -> None:

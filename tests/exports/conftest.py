@@ -17,3 +17,9 @@ def change_admin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             monkeypatch.setattr(OrderAdmin, name, value)
 
     return change
+
+
+@pytest.fixture
+def one_click(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the button and the action for orders start exports without a page."""
+    monkeypatch.setattr(OrderAdmin, "export_without_asking", True)

@@ -98,7 +98,7 @@ def test_the_checkbox_is_not_a_column() -> None:
 def test_a_column_of_the_model_keeps_its_type(user: Any) -> None:
     user.last_login = None
     row = columns(type(user), "id", "username", "is_staff", "last_login").row(user)
-    assert row == [user.pk, "ada", False, ""]
+    assert row == [user.pk, "ada", False, None]
     assert order_cell("total", Order(total=Decimal("1234.50"))) == Decimal("1234.50")
 
 
@@ -121,7 +121,7 @@ def test_a_related_object_is_written_as_text() -> None:
     order = OrderFactory(customer__name="Ada & Co")
     assert columns(Order, "customer").row(order) == ["Ada & Co"]
     collection = DownloadCollectionFactory(user=None, label="team")
-    assert columns(type(collection), "user").row(collection) == [""]
+    assert columns(type(collection), "user").row(collection) == [None]
 
 
 @isolate_apps("tests.shop")
@@ -140,6 +140,18 @@ def test_other_kinds_of_columns() -> None:
     cells = columns(Oddity, "data", "file", "sizes", "length").row(oddity)
     assert cells == ['{"ä": 1}', "a/b.csv", "one", timedelta(hours=30)]
     assert columns(Oddity, "data", "file").row(Oddity(data=None)) == ["", ""]
+
+
+def test_a_column_has_its_field_where_the_cells_are_the_values_of_the_field() -> None:
+    names = ["total", "reference", "customer", "customer__name", "is_open"]
+    described = columns(Order, *names, is_open=returning(True)).described
+    total, reference = (Order._meta.get_field(name) for name in names[:2])
+    assert [column.field for column in described] == [total, reference, None, None, None]
+    assert [column.name for column in described] == names
+    (labelled,) = columns(Download, "state").described
+    assert labelled.field is None
+    (with_a_text,) = columns(Order, "total", empty_value_display="n/a").described
+    assert with_a_text.field is None
 
 
 # Everything else
@@ -179,7 +191,7 @@ def test_each_kind_of_column_has_its_value(name: Any, expected: Any) -> None:
         (datetime(2026, 1, 31, 9, 5), datetime(2026, 1, 31, 9, 5)),  # noqa: DTZ001 (a naive one)
         (["a", 1], "a, 1"),
         ([], ""),
-        (None, ""),
+        (None, None),
         ("  ", ""),
         ("<b>not markup</b>", "<b>not markup</b>"),
         (gettext_lazy("date"), "date"),
@@ -191,7 +203,7 @@ def test_the_value_of_a_callable_keeps_its_type_and_loses_its_markup(value: Any,
     assert (made, type(made)) == (cell, type(cell))
 
 
-@pytest.mark.parametrize(("value", "cell"), [(True, True), (1, True), (False, False), (None, "")])
+@pytest.mark.parametrize(("value", "cell"), [(True, True), (1, True), (False, False), (None, None)])
 def test_a_value_shown_as_an_icon_becomes_a_bool(value: Any, cell: Any) -> None:
     assert order_cell(returning(value, boolean=True)) is cell
 
@@ -216,7 +228,7 @@ def test_a_missing_object_or_attribute_is_an_empty_cell(missing: type[Exception]
     def column(order: Order) -> str:
         raise missing
 
-    assert order_cell(column) == ""
+    assert order_cell(column) is None
 
 
 def test_other_errors_of_a_column_are_raised() -> None:
@@ -226,7 +238,7 @@ def test_other_errors_of_a_column_are_raised() -> None:
 
 def test_djangos_dash_is_an_empty_cell_and_another_empty_value_is_written() -> None:
     nothing: Callable[..., Any] = returning(None)
-    assert order_cell(nothing) == ""
+    assert order_cell(nothing) is None
     assert order_cell(nothing, empty_value_display="n/a") == "n/a"
     assert order_cell(returning(None, empty_value="unknown")) == "unknown"
     assert order_cell(returning("", empty_value="-")) == "-"
@@ -395,8 +407,8 @@ def test_a_field_with_the_name_of_an_admin_attribute_is_a_column() -> None:
 
 @pytest.mark.django_db
 def test_the_key_of_a_deleted_row_is_an_empty_cell() -> None:
-    assert order_cell("customer", Order(customer_id=999)) == ""
-    assert order_cell("customer__name", Order(customer_id=999)) == ""
+    assert order_cell("customer", Order(customer_id=999)) is None
+    assert order_cell("customer__name", Order(customer_id=999)) is None
 
 
 @pytest.mark.django_db

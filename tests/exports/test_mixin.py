@@ -1,4 +1,4 @@
-"""A ModelAdmin with exports: its page, and the start of an export."""
+"""A ModelAdmin with exports: its list, and the start of an export by one click."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from tests.factories import OrderFactory, UserFactory
 from tests.shop.admin import OrderAdmin
 from tests.shop.models import Order
 
-pytestmark = pytest.mark.any_database
+pytestmark = [pytest.mark.any_database, pytest.mark.usefixtures("one_click")]
 
 LIST = "/admin/shop/order/"
 EXPORT = "/admin/shop/order/export-in-background/"
@@ -80,7 +80,7 @@ def test_the_list_has_a_button_and_an_action(client: Client) -> None:
     assert BUTTON in page
     assert "Add order" in page
     assert "css/async_downloads_export.css" in page
-    assert '<option value="export_in_background">Export selected orders as CSV in the' in page
+    assert '<option value="export_in_background">Export selected orders in the' in page
 
 
 def test_the_button_posts_the_filters_the_search_and_the_order(client: Client) -> None:

@@ -1,8 +1,15 @@
 """Exports of Resources of django-import-export."""
 
+import csv
+import gzip
+import io
+import json
 import sys
 import tracemalloc
+import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,16 +20,19 @@ from django.http import HttpRequest
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import path
+from django.utils import timezone
 from import_export import fields, resources
 from import_export.admin import ExportMixin
+from openpyxl import load_workbook
 
+from async_downloads import cache
 from async_downloads.exports import ExportInBackgroundMixin, export_resource
 from async_downloads.files import storage
 from async_downloads.models import Download
 from tests import queues
 from tests.factories import CustomerFactory, DownloadFactory, OrderFactory
 from tests.shop.admin import OrderAdmin
-from tests.shop.models import Customer, Order
+from tests.shop.models import Customer, Order, Specimen
 
 pytestmark = pytest.mark.any_database
 
@@ -98,6 +108,95 @@ def test_the_objects_may_be_chosen(key: str) -> None:
     some_orders()
     export_resource(key, OrderResource, Order.objects.filter(status="shipped"))
     assert content(key) == f"{HEADER}19.90,R2,Ada\n"
+
+
+def typed_values() -> dict[str, Any]:
+    return {
+        "integer": 7,
+        "amount": Decimal("19.90"),
+        "flag": True,
+        "day": date(2026, 1, 31),
+        "moment": datetime(2026, 1, 31, 23, 30, tzinfo=UTC),
+        "clock": time(9, 5),
+        "text": "0012",
+    }
+
+
+class SpecimenResource(resources.ModelResource):
+    """Values of several types."""
+
+    class Meta:
+        model = Specimen
+        fields = tuple(typed_values())
+        export_order = fields
+
+
+@pytest.fixture
+def specimen(db: None) -> Specimen:
+    return Specimen.objects.create(**typed_values())
+
+
+def test_a_format_with_types_gets_numbers_dates_and_truth_values(
+    key: str, specimen: Specimen
+) -> None:
+    with timezone.override("Europe/Berlin"):
+        export_resource(key, SpecimenResource, format="xlsx")
+    with storage.storage().open(Download.objects.get().filepath) as stored:
+        _, row = load_workbook(stored).active.values
+    assert row == (
+        *(7, 19.9, True, datetime(2026, 1, 31)),  # noqa: DTZ001 (a sheet has no zones)
+        *(datetime(2026, 2, 1, 0, 30), time(9, 5), "0012"),  # noqa: DTZ001
+    )
+    assert Download.objects.get().filename.endswith(".xlsx")
+
+
+def test_a_format_with_zones_keeps_that_of_a_time(key: str, specimen: Specimen) -> None:
+    with timezone.override("Europe/Berlin"):
+        export_resource(key, SpecimenResource, format="jsonl")
+    assert json.loads(content(key)) == {
+        "integer": 7,
+        "amount": "19.90",
+        "flag": True,
+        "day": "2026-01-31",
+        "moment": "2026-02-01T00:30:00+01:00",
+        "clock": "09:05:00",
+        "text": "0012",
+    }
+
+
+def test_a_format_with_types_gets_no_empty_text_for_nothing(key: str, db: None) -> None:
+    Specimen.objects.create()
+    export_resource(key, SpecimenResource, format="jsonl")
+    assert set(json.loads(content(key)).values()) == {None}
+
+
+@pytest.mark.parametrize("format_name", ["csv", "tsv", "csv.gz", "zip"])
+def test_a_text_format_has_the_texts_of_the_resource(
+    key: str, specimen: Specimen, format_name: str
+) -> None:
+    (row,) = SpecimenResource().export().dict
+    export_resource(key, SpecimenResource, format=format_name)
+    with storage.storage().open(Download.objects.get().filepath) as stored:
+        data = stored.read()
+    if format_name == "zip":
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            data = archive.read(archive.namelist()[0])
+    text = gzip.decompress(data).decode() if format_name == "csv.gz" else data.decode()
+    delimiter = "\t" if format_name == "tsv" else ","
+    assert next(csv.DictReader(io.StringIO(text), delimiter=delimiter)) == row
+    assert row["flag"] == "1"
+
+
+def test_the_file_name_decides_the_format_as_well(user: Any, specimen: Specimen) -> None:
+    _, key = cache.init_download(user, "specimens.jsonl")
+    export_resource(key, SpecimenResource)
+    assert json.loads(content(key))["flag"] is True
+
+
+def test_an_unknown_format_is_an_error_before_the_download_is_claimed(key: str) -> None:
+    with pytest.raises(ValueError, match="The format 'xls' is unknown"):
+        export_resource(key, OrderResource, format="xls")
+    assert Download.objects.get().attempts == 0
 
 
 def test_they_need_not_be_a_queryset(key: str) -> None:
@@ -269,12 +368,39 @@ def test_without_the_extra_the_error_names_it(key: str, monkeypatch: pytest.Monk
 def test_a_changelist_may_be_exported_by_a_resource(
     client: Client, staff_user: Any, changed: Any
 ) -> None:
-    changed(export_resource_class=OrderResource)
+    changed(export_resource_class=OrderResource, export_without_asking=True)
     some_orders()
     client.force_login(staff_user)
     client.post(f"{EXPORT}?status=shipped")
     queues.run_waiting()
     assert content(Download.objects.get().download_key) == f"{HEADER}19.90,R2,Ada\n"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("own", ["rows", "table"])
+def test_the_page_offers_the_columns_of_the_resource(
+    client: Client, staff_user: Any, changed: Any, own: str
+) -> None:
+    class Whole(OrderResource):
+        def after_export(self, queryset: Any, dataset: Any, **kwargs: Any) -> None:
+            """Have the library make the whole table."""
+
+    changed(export_resource_class=OrderResource if own == "rows" else Whole)
+    some_orders()
+    client.force_login(staff_user)
+    rows = client.get(EXPORT).context["form"].rows
+    assert [(row["key"], row["label"], row["ticked"]) for row in rows] == [
+        ("total", "total", True),
+        ("reference", "reference", True),
+        ("customer", "Who", True),
+    ]
+    columns = ["customer", "total"]
+    data = {"format": "jsonl", "encoding": "utf-8", "order": columns, "columns": columns}
+    client.post(f"{EXPORT}?o=1", data)
+    queues.run_waiting()
+    first = json.loads(content(Download.objects.get().download_key).splitlines()[0])
+    assert list(first.items()) == [("Who", "Ada"), ("total", "19.90")]
+    assert client.post(EXPORT, {**data, "columns": ["status"]}).context["form"].errors
 
 
 class Both(ExportInBackgroundMixin, ExportMixin, admin.ModelAdmin):
@@ -332,5 +458,5 @@ def test_both_buttons_are_on_the_page(
     settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": patterns})
     client.force_login(staff_user)
     page = client.get("/admin/shop/order/").content.decode()
-    assert "Export all matching as CSV" in page
+    assert "Export all matching…" in page
     assert "/admin/shop/order/export/" in page

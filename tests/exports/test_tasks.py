@@ -1,5 +1,6 @@
 """The worker's part of an export from the admin."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,18 +15,22 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import get_script_prefix, reverse, set_script_prefix
 from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy
+from django_q.models import OrmQ
+from openpyxl import load_workbook
 
 from async_downloads import cache
 from async_downloads.exports import ExportInBackgroundMixin
 from async_downloads.exports.changelist_request import Selection
+from async_downloads.exports.choices import Choices
 from async_downloads.exports.tasks import export_changelist
 from async_downloads.files import storage
+from async_downloads.formats import Format, Options, registry
 from async_downloads.models import Download
 from tests import jobs, queues
 from tests.factories import CustomerFactory, DownloadFactory, OrderFactory, UserFactory
 from tests.shop.models import Order
 
-pytestmark = pytest.mark.any_database
+pytestmark = [pytest.mark.any_database, pytest.mark.usefixtures("one_click")]
 
 EXPORT = "/admin/shop/order/export-in-background/"
 HEADER = "Reference,Customer,Total,Still open\n"
@@ -111,6 +116,58 @@ def test_the_site_may_use_its_own_task(client: Client, staff_user: Any, change_a
     client.post(EXPORT)
     (task,) = queues.waiting()
     assert task["args"][:2] == ("tests.jobs.remember", Download.objects.get().download_key)
+
+
+# Built again
+
+
+def retry(client: Client, download: Download) -> Download:
+    answer = client.post(reverse("async_downloads:retry"), {"download_key": str(download.pk)})
+    assert answer.status_code == 200
+    queues.run_waiting()
+    return Download.objects.latest("timestamp")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("ticked", [True, False], ids=["action", "button"])
+def test_the_call_of_an_export_is_recorded_and_makes_the_same_file(
+    client: Client, ticked: bool
+) -> None:
+    person = staff_user_with("view_order")
+    client.force_login(person)
+    orders = OrderFactory.create_batch(3, status="open")
+    OrderFactory(status="shipped")
+    if ticked:
+        keys = [order.pk for order in orders[:2]]
+        data = {"action": "export_in_background", "_selected_action": keys}
+        client.post("/admin/shop/order/?status=open", data)
+    else:
+        client.post(f"{EXPORT}?status=open&o=-1")
+    download = Download.objects.get()
+    assert download.call is not None
+    assert download.call.task == "async_downloads.exports.tasks.export_changelist"
+    (values,) = download.call.args
+    assert Selection(**values).find_user() == person
+    queues.run_waiting()
+    download.refresh_from_db()
+    again = retry(client, download)
+    assert again != download
+    assert content(again) == content(download)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_worker_asks_the_permissions_of_the_person_again_at_a_retry(client: Client) -> None:
+    person = staff_user_with("view_order")
+    client.force_login(person)
+    OrderFactory(reference="R1")
+    client.post(EXPORT)
+    Download.objects.update(state="failed", errors="It stopped responding.")
+    OrmQ.objects.all().delete()
+    person.user_permissions.clear()
+    download = retry(client, Download.objects.get())
+    assert (download.failed, download.errors) == (True, "You may no longer export this list.")
+    person.user_permissions.set(Permission.objects.filter(codename="view_order"))
+    assert references(content(retry(client, download))) == ["R1"]
 
 
 # Which rows, and in which order
@@ -303,6 +360,154 @@ def test_the_state_of_the_site_is_restored(staff_user: Any, change_admin: Any) -
     OrderFactory(reference="theirs")
     OrderFactory(reference="ours", customer__name="us")
     assert references(exported(staff_user, state={"tenant": "us"})) == ["ours"]
+
+
+# The choices of a person
+
+CHOICES = {"columns": ["total", "reference"], "format": "csv", "encoding": "utf-8"}
+
+
+def chosen(user: Any, query: str = "", **choices: Any) -> Download:
+    """Export with choices; the file gets the extension of its format in the end."""
+    values = Choices(**{**CHOICES, **choices})
+    return export(selection(user, query).with_choices(values), user)
+
+
+@pytest.mark.django_db
+def test_the_file_has_the_chosen_columns_in_the_chosen_order(
+    staff_user: Any, change_admin: Any
+) -> None:
+    change_admin(export_fields=["customer__*", "status"])
+    OrderFactory(reference="R1", customer__name="Ada")
+    download = chosen(staff_user, columns=["customer__name", "total", "status", "reference"])
+    assert content(download) == "Customer name,Total,Status,Reference\nAda,19.90,open,R1\n"
+
+
+@pytest.mark.django_db
+def test_the_chosen_format_has_real_types(staff_user: Any) -> None:
+    OrderFactory(reference="0012", total="1234.50", status="open")
+    download = chosen(staff_user, format="xlsx", columns=["reference", "total", "is_open"])
+    assert download.complete
+    assert download.filename == "orders.xlsx"
+    with storage.storage().open(download.filepath) as stored:
+        rows = list(load_workbook(stored).active.values)
+    assert rows == [("Reference", "Total", "Still open"), ("0012", 1234.5, True)]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", [each.name for each in registry.installed()])
+def test_each_installed_format_takes_a_list_with_gaps(
+    staff_user: Any, change_admin: Any, name: str
+) -> None:
+    def moment(order: Order) -> datetime | None:
+        late = order.reference == "R2"
+        return datetime(2026, 1, 31, 23, 30, tzinfo=UTC) if late else None
+
+    change_admin(export_fields=[moment, "status"])
+    for reference in ("R1", "R2"):
+        OrderFactory(reference=reference)
+    columns = ["moment", "total", "customer", "is_open", "status"]
+    download = chosen(staff_user, format=name, columns=columns)
+    assert download.complete, download.error_detail
+    assert download.rows_written == 2
+    assert download.filename == f"orders{registry.named(name).extensions[0]}"
+
+
+@pytest.mark.django_db
+def test_nothing_has_no_text_in_a_format_with_types(staff_user: Any, change_admin: Any) -> None:
+    def nothing(order: Order) -> None:
+        return None
+
+    change_admin(export_fields=[nothing])
+    OrderFactory(status="")
+    download = chosen(staff_user, format="jsonl", columns=["nothing", "customer"])
+    assert json.loads(content(download))["Nothing"] is None
+    assert content(chosen(staff_user, columns=["nothing", "total"])) == "Nothing,Total\n,19.90\n"
+
+
+@pytest.mark.django_db
+def test_a_format_with_types_gets_the_fields_of_the_columns(
+    staff_user: Any, change_admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(rows: Any, stream: Any, options: Options) -> int:
+        stream.write(repr([column.field for column in options.columns]).encode())
+        return len(list(rows))
+
+    monkeypatch.setitem(registry._formats, "kinds", Format("kinds", (".kinds",), "a/b", write))
+    download = chosen(staff_user, format="kinds", columns=["total", "customer"])
+    total = Order._meta.get_field("total")
+    assert content(download) == repr([total, None])
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("format_name", "encoding", "data"),
+    [
+        ("csv", "utf-8", "Reference\nä\n".encode()),
+        ("csv", "excel", "\ufeffReference\r\nä\r\n".encode()),
+        ("tsv", "utf-8", "Reference\nä\n".encode()),
+        ("tsv", "excel", "\ufeffReference\nä\n".encode()),
+        ("jsonl", "excel", '{"Reference":"ä"}\n'.encode()),
+    ],
+)
+def test_text_for_excel_has_a_byte_order_mark(
+    staff_user: Any, format_name: str, encoding: str, data: bytes
+) -> None:
+    OrderFactory(reference="ä")
+    download = chosen(staff_user, columns=["reference"], format=format_name, encoding=encoding)
+    with storage.storage().open(download.filepath) as stored:
+        assert stored.read() == data
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("zone", "cell"), [("site", "2026-02-01 00:30:00+01:00"), ("utc", "2026-01-31 23:30:00+00:00")]
+)
+def test_times_are_in_the_chosen_time_zone(
+    staff_user: Any, change_admin: Any, zone: str, cell: str
+) -> None:
+    def moment(order: Order) -> datetime:
+        return datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
+
+    change_admin(export_fields=[moment])
+    OrderFactory()
+    with timezone.override("Europe/Berlin"):
+        download = chosen(staff_user, columns=["moment"], time_zone=zone)
+    assert content(download) == f"Moment\n{cell}\n"
+
+
+@pytest.mark.django_db
+def test_the_worker_refuses_a_column_that_the_person_may_not_see(change_admin: Any) -> None:
+    change_admin(list_display=["reference"], export_fields=["customer__name"])
+    person = staff_user_with("view_order", "view_customer")
+    OrderFactory(customer__name="secret")
+    columns = ["reference", "customer__name"]
+    assert "secret" in content(chosen(person, columns=columns))
+    person.user_permissions.set(Permission.objects.filter(codename="view_order"))
+    download = chosen(person, columns=columns)
+    assert download.failed
+    assert download.errors == (
+        "One of the columns is no longer available to you. Choose them again."
+    )
+    assert not storage.storage().exists(download.filepath)
+    assert chosen(person, columns=["reference"]).complete
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["customer__name", "customer__orders__reference", "status"])
+def test_the_worker_takes_no_path_that_the_site_does_not_offer(staff_user: Any, name: str) -> None:
+    download = chosen(staff_user, columns=["reference", name])
+    assert download.errors.startswith("One of the columns is no longer available")
+
+
+@pytest.mark.django_db
+def test_a_selection_of_an_earlier_version_has_no_choices(staff_user: Any) -> None:
+    values = selection(staff_user).as_values()
+    del values["choices"]
+    OrderFactory(reference="R1")
+    _, key = cache.init_download(staff_user, "orders.csv")
+    export_changelist(key, values)
+    assert references(content(Download.objects.get(pk=key))) == ["R1"]
 
 
 # Changes between the request and the attempt

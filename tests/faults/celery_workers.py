@@ -16,10 +16,12 @@ CAREFUL: Final[dict[str, Any]] = {
 }
 
 
-def start_celery(site: Site, *, processes: int = 1) -> Child:
-    """Start a worker, and wait until it is ready."""
+def start_celery(site: Site, *, processes: int = 1, beat: bool = False) -> Child:
+    """Start a worker, with or without the beat that runs periodic tasks, until it is ready."""
     app, count = "tests.faults.site.celery_app", str(processes)
     options = ["-c", count, "-P", "prefork", "--without-mingle", "-l", "info"]
+    if beat:
+        options += ["--beat", "--schedule", str(site.folder / "beat")]
     worker = site.start(
         f"""
         import sys

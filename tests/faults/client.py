@@ -76,8 +76,8 @@ class Client:
         return self.get(f"/async_downloads/ajax_update/?version={version}", HX_Request="true")
 
     def version(self) -> str:
-        """Return the version of the list, which a page sends when it polls."""
-        (version,) = re.findall(r'"version": "([^"]+)"', self.poll().text)
+        """Return the version of the list, which an open menu sends when it polls."""
+        (version,) = re.findall(r'fragment" data-version="([^"]+)"', self.poll().text)
         return str(version)
 
     def shown(self) -> dict[str, str]:

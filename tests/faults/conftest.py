@@ -1,5 +1,6 @@
 """Fixtures of the fault tests. A test is skipped if the machine lacks a part that it needs."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ import pytest
 
 from tests.faults.database_servers import SERVERS, DatabaseServer
 from tests.faults.databases import Database
+from tests.faults.followed import Readers
 from tests.faults.harness import NewSite, RedisServer, Site, missing
 
 if TYPE_CHECKING:
@@ -50,6 +52,15 @@ def new_site() -> Iterator[NewSite]:
             return stack.enter_context(Site(database, **options))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def readers(tmp_path_factory: pytest.TempPathFactory) -> Readers:
+    """Readers of the documentation, for all processes of the tests."""
+    needs("proc")
+    folder = tmp_path_factory.getbasetemp()
+    # Below the folder of the whole run, each process of pytest-xdist has one of its own.
+    return Readers(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
 
 
 @pytest.fixture

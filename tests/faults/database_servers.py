@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, Self
 
 from tests.faults.databases import Database, Mariadb, Postgres
 from tests.faults.processes import eventually, free_port
+from tests.pace import LONGEST_WAIT
 
 __all__ = ["SERVERS", "DatabaseServer", "MariadbServer", "PostgresServer"]
 
@@ -80,7 +81,7 @@ class DatabaseServer:
         """End the server at once, as ``-m immediate`` or a power failure do."""
         if self._process is not None:
             self._process.send_signal(self.abort)
-            self._process.wait(30)
+            self._process.wait(LONGEST_WAIT)
             self._process = None
 
     abort: ClassVar[int]
@@ -89,7 +90,7 @@ class DatabaseServer:
         """Shut the server down; it ends all connections first."""
         assert self._process is not None, "It is not running."
         self._process.send_signal(self.orderly)
-        self._process.wait(30)
+        self._process.wait(LONGEST_WAIT)
         self._process = None
 
     orderly: ClassVar[int]

@@ -24,7 +24,9 @@ Exports
     ``begin(task)`` makes a download, queues the task, and returns the download
     key; ``begin_each(task, task, ...)`` returns the key of each task; ``init()`` only
     makes a download, ``enqueue(task, key)`` only queues. Tasks are functions of
-    ``tests/faults/site/tasks.py``, by name. ``starts(key)`` returns their starts.
+    ``tests/faults/site/tasks.py``, by name; none of these downloads records its task.
+    ``begin_path(path)`` starts a task of any executor, and records it. ``starts(key)``
+    returns their starts.
 
 Steering
     ``go(name)`` sets a flag that tasks and storages of the site wait for. They
@@ -62,6 +64,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
@@ -305,6 +308,17 @@ class Site:
         )
         return dict(zip(tasks, self.run(code).split(), strict=True))
 
+    def begin_path(self, path: str, count: int = 1) -> list[str]:
+        """Start a task by its dotted path, so often, and return the download keys."""
+        code = f"""
+            from django.contrib.auth import get_user_model
+            from async_downloads.shortcuts import start_download
+            user, _ = get_user_model().objects.get_or_create(username="ada")
+            for _ in range({count}):
+                print(start_download({path!r}, user, "orders.csv")[1])
+        """
+        return self.run(code).split()
+
     def go(self, name: str = "go") -> None:
         """Set a flag that tasks or storages of the site wait for."""
         (self.steering / name).touch()
@@ -360,6 +374,11 @@ class Site:
         """Return the row of a download; an empty dictionary if there is none."""
         return next((row for row in self.rows() if row["id"] == key), {})
 
+    def heard_at(self, key: str) -> datetime:
+        """Return the time of the last heartbeat on the row of a download."""
+        heard_at = self.row(key)["heard_at"]
+        return datetime.fromisoformat(heard_at) if isinstance(heard_at, str) else heard_at
+
     def until(self, key: str, **values: Any) -> dict[str, Any]:
         """Wait until the row of a download has these values, and return it."""
 
@@ -413,8 +432,13 @@ class Site:
         self.run(
             """
             from django.core.management import call_command
+            from datetime import timedelta
+            from django.utils import timezone
+            from django_q.models import Schedule
             call_command("migrate", verbosity=0)
             call_command("createcachetable", verbosity=0)
+            # A job runs in a test only if the test wants it.
+            Schedule.objects.update(next_run=timezone.now() + timedelta(days=1))
             """,
             DATABASES={"default": database},
         )

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import re
 import shutil
@@ -40,7 +41,7 @@ class Reader:
         self.folder = folder
         self._port = port
         self._state = folder / ".terminal"
-        self._state.mkdir()
+        self._state.mkdir(exist_ok=True)
         # Nothing is downloaded: pip finds only the packages that these tests run with.
         self._outside = {
             **{
@@ -67,6 +68,20 @@ class Reader:
         # A virtual environment works only at the path where it was made.
         (folder / "venv").symlink_to(self._inside["VIRTUAL_ENV"])
         return other
+
+    def save(self) -> None:
+        """Save what another process needs to continue: see ``saved``."""
+        state = [str(self.folder), self._port, self._outside["PIP_FIND_LINKS"], self._inside]
+        (self._state / "reader.json").write_text(json.dumps(state))
+
+    @classmethod
+    def saved(cls, folder: Path) -> Self:
+        """Return the reader that was saved in a folder."""
+        state = json.loads((folder / ".terminal/reader.json").read_text())
+        current, port, wheels, inside = state
+        reader = cls(folder, port, Path(wheels))
+        reader.folder, reader._inside = Path(current), inside
+        return reader
 
     def follow(self, blocks: Iterable[Block]) -> str:
         """Put blocks into their files and type them into the first terminal.

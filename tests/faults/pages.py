@@ -13,11 +13,11 @@ __all__ = ["Page", "Poll", "version_of"]
 #: Seconds between two polls.
 POLL_SECONDS: Final = 0.3
 
-_VERSION: Final = re.compile(r'"version": "([^"]+)"')
+_VERSION: Final = re.compile(r'fragment" data-version="([^"]+)"')
 
 
 def version_of(html: str) -> str:
-    """Return the version in the HTML of a list; an empty text if it polls no more."""
+    """Return the version in the HTML of a list; an empty text if it has none."""
     return next(iter(_VERSION.findall(html)), "")
 
 

@@ -15,7 +15,12 @@ OLD_ASGI: Final = "tests.faults.site.old_asgi:application"
 ASGI_WITHOUT_ROUTE: Final = "tests.faults.site.old_asgi:without_route"
 
 #: Programs that tests start, and how a skipped test calls them.
-PROGRAMS: Final = {"nginx": "nginx", "apache": "Apache with mod_xsendfile"}
+PROGRAMS: Final = {
+    "nginx": "nginx",
+    "apache": "Apache with mod_xsendfile",
+    "faketime": "libfaketime",
+    "prometheus": "Prometheus",
+}
 
 #: The arguments of Python that start each kind of web server.
 SERVERS: Final = {

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,6 +16,9 @@ from tests.pace import LONGEST_WAIT
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PROC: Final = Path("/proc")
+
+#: Ports below those that systems assign to connections and to servers on port 0.
+PORTS: Final = range(20_000, 32_000)
 
 T = TypeVar("T")
 
@@ -75,9 +79,9 @@ class Child:
         """Return the lines of the log that contain all of these words."""
         return [line for line in self.log.splitlines() if all(word in line for word in words)]
 
-    def wait(self) -> int:
+    def wait(self, seconds: float = LONGEST_WAIT) -> int:
         """Wait until the process ends by itself, and return its exit code."""
-        return self._popen.wait(LONGEST_WAIT)
+        return self._popen.wait(seconds)
 
     def terminate(self) -> None:
         """Send SIGTERM to the process."""
@@ -174,7 +178,13 @@ def children(pid: int) -> list[int]:
 
 def members(group: int) -> list[int]:
     """Return the processes of a group that are alive."""
-    return [pid for pid in _pids() if alive(pid) and _stat(pid)[2] == str(group)]
+    try:
+        # Most groups are empty, and all processes of the machine are many.
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return []
+    stats = ((pid, _stat(pid)) for pid in _pids())
+    return [pid for pid, stat in stats if stat[2] == str(group) and stat[0] not in "ZX"]
 
 
 def open_files(pid: int) -> list[str]:
@@ -198,10 +208,17 @@ def peak_bytes(text: str) -> int:
 
 
 def free_port() -> int:
-    """Return a port of this machine that no process listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Return a port of this machine that no process listens on.
+
+    The system assigns it to no other process, also while a server is restarted: it assigns
+    higher ones.
+    """
+    while True:
+        # Not from ``random``, which gives all processes of the tests the same numbers.
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def _pids() -> list[int]:

@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.faults.processes import eventually, free_port
+from tests.pace import LONGEST_WAIT
 
 __all__ = ["RedisServer"]
 
@@ -49,16 +50,16 @@ class RedisServer:
     def answers(self) -> bool:
         """Whether it answers within two seconds."""
         try:
-            with self.client() as client:
+            with self.client(timeout=2) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False
 
-    def client(self) -> "redis.Redis":
-        """Return a client with a short timeout; close it, or use it in ``with``."""
+    def client(self, timeout: float = LONGEST_WAIT) -> "redis.Redis":
+        """Return a client that does not try again; close it, or use it in ``with``."""
         no_retry = Retry(NoBackoff(), 0)
         return redis.Redis.from_url(
-            self.url, socket_timeout=2, socket_connect_timeout=2, retry=no_retry
+            self.url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=no_retry
         )
 
     def start(self) -> None:

@@ -197,10 +197,10 @@ def test_a_poisoned_lock_does_not_stop_the_clean_up(
         cache_entries._breakers.clear()
         poisoner.clear()
         with monkeypatch.context() as patch:
-            patch.setattr(cache_entries, "end_cleanup", lambda *arguments: None)
+            patch.setattr(cache_entries, "end_job", lambda *arguments: None)
             tasks.cleanup_expired_downloads()
         # The lock, and the time of the last clean-up.
-        assert poisoner.spoil_like("cleanup", poison) == 2
+        assert poisoner.spoil_like("async_downloads:job:", poison) == 2
         DownloadFactory(complete=True, expired=True)
         tasks.cleanup_expired_downloads()
         if Download.objects.exists():

@@ -346,7 +346,7 @@ def test_only_one_of_thirty_one_clean_ups_works_at_a_time(
     if shared_by == "redis":
         # The lock expires, in case its process is killed.
         with redis_server.client() as client:
-            (key,) = client.scan_iter(match="*cleanup*")
+            (key,) = client.scan_iter(match="*:job:*")
             assert 0 < client.ttl(key) <= 60
     site.go("release")
     assert first.wait() == 0, first.log

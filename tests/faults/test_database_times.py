@@ -21,7 +21,7 @@ print(store.clean_up().downloads)
 """
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.parametrize("database", ["sqlite", "postgres", "mariadb"])
 def test_without_time_zones_downloads_expire_and_stall_in_time(database: str) -> None:
     """With ``USE_TZ = False``, neither earlier nor later."""
     with run_site(

@@ -1,4 +1,4 @@
-"""The schedule of the clean-up: how it is made, and clean-ups that it starts at once."""
+"""The schedules of the periodic jobs: how they are made, and clean-ups that start at once."""
 
 from typing import Any
 
@@ -36,8 +36,13 @@ EXPIRED = """
 """
 
 
-def schedules(site: Site) -> list[dict[str, Any]]:
-    return site.query("SELECT * FROM django_q_schedule ORDER BY id")
+CLEANUP = "async_downloads.tasks.cleanup_expired_downloads"
+RESCUE = "async_downloads.tasks.rescue_stalled_downloads"
+
+
+def schedules(site: Site, path: str = CLEANUP) -> list[dict[str, Any]]:
+    rows = site.query("SELECT * FROM django_q_schedule ORDER BY id")
+    return [row for row in rows if row["func"] == path]
 
 
 def race(site: Site, **settings: Any) -> None:
@@ -52,24 +57,24 @@ def race(site: Site, **settings: Any) -> None:
 
 
 @pytest.mark.parametrize("database", ["postgres", "sqlite"])
-def test_processes_that_migrate_an_empty_database_leave_one_schedule(
+def test_processes_that_migrate_an_empty_database_leave_one_schedule_of_each_job(
     new_site: NewSite, database: str
 ) -> None:
     """All of them start on a database without tables."""
     site = new_site(database, migrated=False)
     race(site)
-    assert len(schedules(site)) == 1
+    assert [len(schedules(site, path)) for path in (CLEANUP, RESCUE)] == [1, 1]
 
 
 @pytest.mark.parametrize("database", ["postgres", "sqlite", "mariadb"])
-def test_processes_that_migrate_at_once_make_one_missing_schedule(
+def test_processes_that_migrate_at_once_make_one_missing_schedule_of_each_job(
     new_site: NewSite, database: str
 ) -> None:
-    """As in an upgrade on several machines: only the schedule is missing."""
+    """As in an upgrade on several machines: only the schedules are missing."""
     site = new_site(database)
     site.query("DELETE FROM django_q_schedule")
     race(site)
-    assert len(schedules(site)) == 1
+    assert [len(schedules(site, path)) for path in (CLEANUP, RESCUE)] == [1, 1]
 
 
 def test_the_setting_changes_the_schedule_until_an_admin_edits_it(
@@ -77,7 +82,7 @@ def test_the_setting_changes_the_schedule_until_an_admin_edits_it(
 ) -> None:
     """After that, its name, its interval and its pause survive every deployment."""
     site = new_site("postgres")
-    (before,) = schedules(site)
+    (before,), (rescue,) = schedules(site), schedules(site, RESCUE)
     race(site, ASYNC_DOWNLOADS_CLEANUP_SCHEDULE=30)
     (after,) = schedules(site)
     assert (after["id"], after["minutes"]) == (before["id"], 30)
@@ -85,6 +90,10 @@ def test_the_setting_changes_the_schedule_until_an_admin_edits_it(
     edited = schedules(site)
     race(site, ASYNC_DOWNLOADS_CLEANUP_SCHEDULE=45)
     assert schedules(site) == edited
+    # The same edit of the other job.
+    race(site, ASYNC_DOWNLOADS_RESCUE=False)
+    (still,) = schedules(site, RESCUE)
+    assert (still["id"], still["minutes"]) == (rescue["id"], 7)
 
 
 @pytest.mark.parametrize("cache", ["file", "locmem"])

@@ -11,6 +11,7 @@ import pytest
 from tests import s3
 from tests.faults.conftest import needs
 from tests.faults.harness import NewSite, Server, Site, storages
+from tests.pace import LONGEST_WAIT
 
 WRONG: Final = "Something went wrong while creating the file. Please request it again."
 
@@ -91,14 +92,16 @@ def small_disk(folder: Path) -> Iterator[Path]:
     needs("root")
     folder.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, timeout=30, check=False)
+    mounted = subprocess.run(
+        mount, capture_output=True, text=True, timeout=LONGEST_WAIT, check=False
+    )
     if mounted.returncode:
         pytest.skip(f"a disk cannot be mounted: {mounted.stderr.strip()}")
     try:
         yield folder
     finally:
         # Lazily, as a process may still have a file open.
-        subprocess.run(["umount", "--lazy", str(folder)], timeout=30, check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], timeout=LONGEST_WAIT, check=True)
 
 
 def fill(disk: Path) -> Path:

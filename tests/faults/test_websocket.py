@@ -1,10 +1,13 @@
-"""Which handshakes a real server accepts."""
+"""Which handshakes a real server accepts, and how it ends."""
 
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from tests.faults.conftest import needs
 from tests.faults.harness import Server, Site
@@ -62,3 +65,27 @@ def test_the_name_of_another_user_in_the_path_is_refused(server: Server, cookie:
 
 def test_a_visitor_is_refused(server: Server) -> None:
     assert handshake(server, Origin=server.address) == 403
+
+
+@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
+def test_a_server_ends_by_sigterm_while_sockets_are_open(kind: str) -> None:
+    needs("proc")
+    layer = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    settings = {"ASYNC_DOWNLOADS_WS_MODE": True, "CHANNEL_LAYERS": layer}
+    with Site(**settings) as site, site.server(kind=kind) as server, ExitStack() as stack:
+        cookie = f"sessionid={server.client('ada').cookie('sessionid')}"
+        address = f"{server.address.replace('http', 'ws')}/ws/downloads/"
+        sockets = [
+            stack.enter_context(connect(address, additional_headers={"Cookie": cookie}))
+            for _ in range(20)
+        ]
+        for each in sockets:
+            assert 'data-count="0"' in str(each.recv(LONGEST_WAIT))
+        server.terminate()
+        server.wait()
+        for each in sockets:
+            with pytest.raises(ConnectionClosed):
+                each.recv(LONGEST_WAIT)
+        # Daphne ends without a word.
+        assert {each.close_code for each in sockets} == {1012 if kind == "uvicorn" else 1006}
+        assert "Traceback" not in server.log

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.any_database
 COUNT: Final = 1000
 
 #: A local S3 takes about 20 ms for each name; TEST_NAMES_ON_S3=1000 tries all.
-COUNT_ON_S3: Final = int(os.environ.get("TEST_NAMES_ON_S3", "150"))
+COUNT_ON_S3: Final = int(os.environ.get("TEST_NAMES_ON_S3", "30"))
 
 CONTENT: Final = cycle([b"", b"a,b\n", bytes(range(256))])
 

@@ -34,15 +34,12 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def on_s3(server: str, settings: Any) -> Iterator[Any]:
-    """Store the files in an empty bucket; yield boto's client."""
+def on_s3(server: str, settings: Any) -> Any:
+    """Store the files in an empty bucket; return boto's client."""
     settings.STORAGES = s3.storages(server)
     settings.ASYNC_DOWNLOADS_STORAGE = "s3"
     settings.ASYNC_DOWNLOADS_SERVE = "redirect"
-    client = s3.client(server)
-    yield client
-    for key in keys(client):
-        client.delete_object(Bucket=s3.BUCKET, Key=key)
+    return s3.empty(server)
 
 
 def keys(client: Any) -> list[str]:

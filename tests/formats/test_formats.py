@@ -276,7 +276,9 @@ def test_a_format_of_a_site(user: Any, signed_in: Client, monkeypatch: pytest.Mo
     response = signed_in.get(download.url)
     assert (response["Content-Type"], response.getvalue()) == ("text/x-marks", b"xx")
     assert download.rows_written == 2
-    assert options_seen == [Options("a.marks", ["id"], "latin-1", escape_formulas=False)]
+    assert options_seen == [
+        Options("a.marks", ["id"], "latin-1", title="a", creator=user.get_username())
+    ]
 
 
 def test_the_attempt_has_heartbeats_while_the_end_of_the_file_is_written(

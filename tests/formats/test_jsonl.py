@@ -1,5 +1,6 @@
 """JSON Lines."""
 
+import csv as python_csv
 import errno
 import io
 import json
@@ -12,13 +13,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext_lazy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from async_downloads.exceptions import DownloadError
-from async_downloads.formats import Options
+from async_downloads.formats import Options, csv
 from async_downloads.formats.jsonl import write
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -46,7 +46,6 @@ def written(rows: Iterable[Iterable[Any]], **options: Any) -> str:
     return stream.getvalue().decode(options.get("encoding", "utf-8"))
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(CELLS, max_size=4), max_size=4))
 def test_what_is_read_is_what_was_written(rows: list[list[Any]]) -> None:
     lines = written(rows).split("\n")
@@ -54,9 +53,17 @@ def test_what_is_read_is_what_was_written(rows: list[list[Any]]) -> None:
     assert [json.loads(line) for line in lines] == rows
 
 
-def test_cells_are_written_as_django_does() -> None:
+def test_a_cell_for_which_json_has_no_type_is_the_text_of_csv() -> None:
     (line,) = written([TYPED]).splitlines()
-    assert json.loads(line) == json.loads(json.dumps(TYPED, cls=DjangoJSONEncoder))
+    stream = io.BytesIO()
+    csv.write([[each] for each in TYPED], stream)
+    texts = [row[0] for row in python_csv.reader(io.StringIO(stream.getvalue().decode()))]
+    for cell, value, text in zip(TYPED, json.loads(line), texts, strict=True):
+        if isinstance(cell, (str, Decimal, date, time, timedelta, uuid.UUID)):
+            # ISO 8601 has a T between date and time.
+            assert value == (cell.isoformat() if isinstance(cell, datetime) else text)
+        else:
+            assert value == cell
 
 
 def test_the_header_names_the_members_of_objects() -> None:

@@ -208,7 +208,9 @@ def test_a_file_gets_the_extension_of_its_format(filename: str, wanted: str, giv
 
 @pytest.mark.parametrize("name", ["", "pdf", "CSV", ".csv", "gz", ".gz", "csv.gz.gz", "csv.bz2"])
 def test_an_unknown_name_is_refused_with_the_known_names(name: str) -> None:
-    with pytest.raises(ValueError, match=r"is unknown\. .*csv, tsv, csv-excel, jsonl, xlsx, zip"):
+    with pytest.raises(
+        ValueError, match=r"is unknown\. .*csv, tsv, csv-excel, jsonl, xlsx, ods, parquet, zip"
+    ):
         registry.named(name)
 
 

@@ -5,12 +5,10 @@ from typing import Any, Final
 
 from tests.lifecycle.world import MAX_ATTEMPTS, STALLED_AFTER, TIMEOUT
 
-GIVEN_UP: Final = (
-    "Given up: the worker stopped responding each time. Please contact an administrator."
-)
-NOT_STARTED: Final = "No worker started it in time. Please request it again."
+GIVEN_UP: Final = "Given up: it stopped responding each time. Please contact an administrator."
+NOT_STARTED: Final = "It was not started in time. Please request it again."
 NO_FILE: Final = "The task ended without a file. Please request it again."
-NOT_FINISHED: Final = "The worker stopped responding. Please request it again."
+NOT_FINISHED: Final = "It stopped responding. Please request it again."
 
 #: Seconds after which an attempt gives a heartbeat between two rows.
 HEARTBEAT: Final = 2

@@ -46,7 +46,7 @@ class NothingToDo(Exception):  # noqa: N818 (not an error)
 FAILURES: Final[dict[type[BaseException], str]] = {
     RuntimeError: "Something went wrong while creating the file. Please request it again.",
     DownloadError: "The month is not closed.",
-    SystemExit: "It took too long, or the worker was stopped. Please request it again.",
+    SystemExit: "It took too long, or was stopped. Please request it again.",
 }
 
 #: Values under the key of a cache entry that are not one.

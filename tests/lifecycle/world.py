@@ -22,7 +22,8 @@ from async_downloads import cache
 from async_downloads.building import progress
 from async_downloads.formats import rows as format_rows
 from async_downloads.models import Download, DownloadCollection
-from async_downloads.store import attempt, cache_entries
+from async_downloads.models.timing import DatabaseNow
+from async_downloads.store import attempt, cache_entries, heartbeats
 from tests.lifecycle.actors import Clock, OfThisProcess, ParkingStorage, Process
 
 #: No sum of the times below is close to it, so no attempt stalls by a hair's breadth.
@@ -31,7 +32,7 @@ TIMEOUT: Final = 24 * 60 * 60
 MAX_ATTEMPTS: Final = 3
 
 #: Longer than a version token lives.
-MOMENT: Final = 7
+MOMENT: Final = 31
 
 #: Longer than ``STALLED_AFTER``.
 LONG: Final = 130
@@ -96,6 +97,11 @@ class World(RuleBasedStateMachine):
         )
         for module, name in ((attempt, "_attempts"), (progress, "_steps")):
             self._end.enter_context(mock.patch.object(module, name, OfThisProcess()))
+        # The database has a clock of its own, which does not follow the test's.
+        for vendor in ("as_postgresql", "as_mysql"):
+            self._end.enter_context(mock.patch.object(DatabaseNow, vendor, DatabaseNow.as_sql))
+        # A process that does not move is silent, and all of them are threads of this one.
+        self._end.enter_context(mock.patch.object(heartbeats, "_thread", mock.Mock()))
         # The model expects that any row may come with a heartbeat.
         self._end.enter_context(mock.patch.object(format_rows, "MAX_UNTIMED_ROWS", 1))
         cache_entries._breakers.clear()

@@ -2,8 +2,9 @@
 
 import json
 import sys
+import uuid
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from django.utils import timezone
 
 from async_downloads import cache
 from async_downloads.files import storage
-from async_downloads.models import Download
+from async_downloads.models import Download, FetchRecord
 from async_downloads.store import cache_entries
 from tests.attempts import long_ago
 from tests.factories import DownloadFactory, UserFactory
@@ -283,6 +284,7 @@ def test_json_is_one_object_and_the_question_goes_to_stderr(answers: Any) -> Non
         "bytes": 4,
         "collections": 1,
         "left": 0,
+        "held": 0,
     }
     assert "Type" in errors.getvalue()
     found = json.loads(run("--json", "--dry-run", "--state=failed"))
@@ -319,3 +321,30 @@ def test_a_download_that_is_being_written_is_left_and_counted() -> None:
         "Removed 0 downloads (0 bytes).\n"
         "Left 1 download that is being written, is locked or has changed meanwhile.\n"
     )
+
+
+# The ledger
+
+
+def record(age: timedelta) -> None:
+    FetchRecord(fetched_at=timezone.now() - age, download_key=uuid.uuid4(), size=1).save()
+
+
+def test_it_deletes_fetch_records_by_their_age_and_only_then() -> None:
+    record(timedelta(days=2))
+    record(timedelta(0))
+    before = (timezone.now() - timedelta(days=1)).isoformat()
+    assert "fetch record" not in run()
+    assert "Would remove 1 fetch record.\n" in run("--dry-run", "--ledger-before", before)
+    assert FetchRecord.objects.count() == 2
+    assert json.loads(run("--json", "--ledger-before", before))["records"] == 1
+    assert "Removed 0 fetch records.\n" in run("--ledger-before", before)
+    assert FetchRecord.objects.count() == 1
+    assert "records" not in json.loads(run("--json"))
+
+
+def test_a_wrong_date_deletes_no_fetch_record() -> None:
+    record(timedelta(days=2))
+    with pytest.raises(CommandError):
+        run("--ledger-before", "last year")
+    assert FetchRecord.objects.count() == 1

@@ -42,6 +42,7 @@ def test_a_healthy_site_exits_with_zero() -> None:
         "failed             0  0 bytes",
         "expired            1  1.0 KB, 1 minute",
         "stalled            0",
+        "stuck              0",
         "Longest wait for a worker: nothing waits.",
         "Last clean-up: not known.",
     ]
@@ -72,6 +73,18 @@ def test_problems_are_printed_with_the_exit_code() -> None:
     assert "failed" not in error
     # The numbers are printed all the same.
     assert "stalled            1" in printed
+
+
+def test_a_download_that_does_not_move_is_counted_without_an_error(settings: Any) -> None:
+    DownloadFactory(running=True, moved_at=long_ago())
+    assert json.loads(run("--json")[0])["stuck"] == 0
+    settings.ASYNC_DOWNLOADS_STUCK_AFTER = 600
+    DownloadFactory(running=True)
+    DownloadFactory(running=True, heard_at=long_ago(), moved_at=long_ago())
+    printed, code, _ = run("--max-stalled=1")
+    assert code == 0
+    assert "stuck              1" in printed
+    assert json.loads(run("--json", "--max-stalled=1")[0])["stuck"] == 1
 
 
 @pytest.mark.parametrize(
@@ -113,6 +126,7 @@ def test_json_is_one_object() -> None:
             "failed": {"downloads": 1, "bytes": 0},
         },
         "stalled": 0,
+        "stuck": 0,
         "oldest_pending": {"at": waits.timestamp.isoformat()},
         "expired": {"downloads": 1, "bytes": 0, "oldest": {"at": expired.expires_at.isoformat()}},
     }
@@ -131,6 +145,7 @@ def test_invalid_thresholds_are_refused(arguments: tuple[str, ...]) -> None:
         call_command("downloads_status", *arguments)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["downloads_status", "cleanup_downloads"])
 def test_a_database_that_does_not_answer_is_one_line_and_an_exit_code(
     tmp_path: Path, command: str

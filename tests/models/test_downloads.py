@@ -11,6 +11,7 @@ from django.utils import timezone, translation
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.utils import error_text
 from tests.factories import DownloadCollectionFactory, DownloadFactory
+from tests.recorded_calls import recorded
 
 pytestmark = pytest.mark.django_db
 
@@ -23,6 +24,31 @@ def ago(**kwargs: float) -> Any:
 
 
 @pytest.mark.parametrize(
+    ("values", "retryable", "repeatable", "rescuable"),
+    [
+        ({}, False, False, False),
+        ({"running": True}, False, False, False),
+        ({"complete": True}, False, True, False),
+        ({"failed": True}, True, False, False),
+        ({"heard_at": ago(hours=1)}, True, False, True),
+        # Its task has run, and has left the file to another one.
+        ({"heard_at": ago(hours=1), "started_at": ago(hours=1)}, True, False, False),
+        ({"running": True, "heard_at": ago(hours=1)}, True, False, True),
+        ({"running": True, "heard_at": ago(hours=1), "attempts": 3}, True, False, False),
+    ],
+)
+def test_what_may_follow_if_the_call_is_recorded(
+    settings: Any, values: Any, retryable: bool, repeatable: bool, rescuable: bool
+) -> None:
+    without, download = DownloadFactory(**values), DownloadFactory(**values, recorded=True)
+    assert not any((without.retryable, without.repeatable, without.rescuable))
+    assert (download.retryable, download.repeatable) == (retryable, repeatable)
+    assert download.rescuable is rescuable
+    settings.ASYNC_DOWNLOADS_RESCUE = False
+    assert not download.rescuable
+
+
+@pytest.mark.parametrize(
     ("values", "in_progress", "stalled", "text"),
     [
         ({}, True, False, "Waiting"),
@@ -30,7 +56,7 @@ def ago(**kwargs: float) -> Any:
         ({"running": True}, True, False, "In progress"),
         ({"complete": True}, False, False, "Complete"),
         ({"failed": True}, False, False, "Failed"),
-        ({"heard_at": ago(hours=1)}, False, True, "no worker has started it"),
+        ({"heard_at": ago(hours=1)}, False, True, "nothing has started it"),
         ({"running": True, "heard_at": ago(hours=1)}, False, True, "stopped responding"),
         ({"complete": True, "heard_at": ago(hours=1)}, False, False, "Complete"),
         ({"failed": True, "heard_at": ago(hours=1)}, False, False, "Failed"),
@@ -41,6 +67,22 @@ def test_the_state_in_words(values: Any, in_progress: bool, stalled: bool, text:
     assert (download.in_progress, download.stalled) == (in_progress, stalled)
     assert text in download.status_text
     assert Download.objects.stalled().filter(pk=download.pk).exists() is stalled
+
+
+@pytest.mark.parametrize(
+    ("rescue", "attempts", "text"),
+    [
+        (True, 1, "Interrupted: it stopped responding. It starts again by itself."),
+        (True, 3, "Stalled: it stopped responding. Wait, or try again."),
+        (False, 1, "Stalled: it stopped responding. Wait, or try again."),
+    ],
+)
+def test_a_stalled_attempt_says_what_follows(
+    settings: Any, rescue: bool, attempts: int, text: str
+) -> None:
+    settings.ASYNC_DOWNLOADS_RESCUE = rescue
+    values = {"running": True, "heard_at": ago(hours=1), "attempts": attempts}
+    assert DownloadFactory(**values, **recorded()).status_text == text
 
 
 def test_stalled_follows_the_setting(settings: Any) -> None:
@@ -66,6 +108,43 @@ def test_a_download_is_either_active_or_expired() -> None:
     active |= {DownloadFactory(expired=True), DownloadFactory(running=True, expired=True)}
     assert set(Download.objects.active()) == active
     assert set(Download.objects.expired()) == expired
+
+
+@pytest.mark.parametrize(
+    ("values", "stuck"),
+    [
+        ({"running": True, "moved_at": ago(hours=1)}, True),
+        ({"running": True}, False),
+        ({"running": True, "moved_at": ago(hours=1), "heard_at": ago(hours=1)}, False),
+        ({"moved_at": ago(hours=1)}, False),
+        ({"complete": True, "moved_at": ago(hours=1)}, False),
+    ],
+    # The processes of xdist need the same names.
+    ids=["not moving", "moving", "stalled", "pending", "complete"],
+)
+def test_a_download_is_stuck_if_its_process_is_alive_and_its_work_does_not_move(
+    values: Any, stuck: bool, settings: Any
+) -> None:
+    download = DownloadFactory(**values)
+    assert not download.stuck
+    assert not Download.objects.stuck().exists()
+    settings.ASYNC_DOWNLOADS_STUCK_AFTER = 600
+    assert download.stuck == stuck
+    assert Download.objects.stuck().exists() == stuck
+    assert not download.rescuable
+    assert Download.objects.rescue() == 0
+
+
+def test_a_row_that_was_read_with_the_clock_of_the_database_is_judged_by_it() -> None:
+    download = DownloadFactory(running=True)
+    read = Download.objects.with_database_clock().get()
+    assert abs(read.clock_difference) < timedelta(minutes=1)
+    assert not read.stalled
+    # As if the clock of this process were an hour behind.
+    read._read_at = timezone.now() + timedelta(hours=1)
+    assert abs(read.database_time() - timezone.now() - timedelta(hours=1)) < timedelta(minutes=1)
+    assert read.stalled
+    assert not download.stalled
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils import timezone
 
-from async_downloads.models import timing
+from async_downloads.models import Download, timing
 from async_downloads.models.timing import expiry, stalled_before
+from tests.factories import DownloadFactory
 
 HOUR = timedelta(hours=1)
 
@@ -62,3 +64,42 @@ def test_a_clock_that_is_put_forward_stalls_nothing_early(
     monkeypatch.setattr(timing.timezone, "now", lambda: after)
     # A minute ago it was 1:59:30.
     assert stalled_before() < datetime(2026, 3, 29, 1, 59, 30)  # noqa: DTZ001
+
+
+@pytest.fixture
+def times_of_berlin(db: None) -> Iterator[None]:
+    """Store times in the time zone of Berlin, as ``TIME_ZONE`` of a database says."""
+    # Not the proxy of the same name, which does not have the cached zone.
+    default = connections[DEFAULT_DB_ALIAS]
+    name = default.settings_dict["TIME_ZONE"]
+
+    def set_zone(zone: str | None) -> None:
+        default.settings_dict["TIME_ZONE"] = zone
+        for cached in ("timezone", "timezone_name"):
+            vars(default).pop(cached, None)
+        default.ensure_timezone()
+
+    set_zone("Europe/Berlin")
+    yield
+    set_zone(name)
+
+
+def _check_clock() -> None:
+    now = timezone.now()
+    Download.objects.filter(pk=DownloadFactory(running=True).pk).update(**timing.alive_columns())
+    (row,) = Download.objects.in_progress().with_database_clock()
+    assert abs(row.clock_difference) < timedelta(minutes=1)
+    assert abs(row.heard_at - now) < timedelta(minutes=1)
+    assert not Download.objects.stalled().exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_a_row_knows_the_time_with_and_without_time_zones(settings: Any, use_tz: bool) -> None:
+    settings.USE_TZ = use_tz
+    _check_clock()
+
+
+@pytest.mark.usefixtures("times_of_berlin")
+def test_a_row_knows_the_time_if_the_database_stores_times_of_another_zone() -> None:
+    _check_clock()

@@ -1,21 +1,34 @@
 """Pages with the download centre in their navigation bar."""
 
 import json
+import mimetypes
+import re
+from pathlib import Path
 from typing import Any
 
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.contrib.staticfiles import finders
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.templatetags.static import static
+from django.urls import reverse
+from django.utils import translation
+from django.utils._os import safe_join
 from django.utils.html import format_html_join
 from django.views.decorators.http import require_POST
-from django.views.static import serve
 
 from async_downloads import cache
 from async_downloads.shortcuts import wake_menu
 from tests import services
 
 #: By user name, how a page configures htmx: its ``version``, whether it is ``compatible`` with 2,
-#: attributes of the ``body``, and ``config``. Tests set it, as the server is in their process.
+#: attributes of ``html`` and ``body``, and ``config``. Tests set it, as the server is in their
+#: process.
 HTMX_CONFIGS: dict[str, dict[str, Any]] = {}
+
+STYLESHEET = "css/async_downloads.css"
+
+#: CSS that no browser knew when all of them learned the popover.
+NEWEST = re.compile(r"light-dark(?=\()|anchor-(?=name|scope)|position-(?=anchor|area|try)")
 
 #: The policy of a careful site: nothing from other hosts, nothing inline.
 STRICT_CSP = "default-src 'self'"
@@ -59,9 +72,15 @@ def start(request: HttpRequest) -> HttpResponse:
     return redirect("home")
 
 
-def node_module(request: HttpRequest, path: str) -> FileResponse | HttpResponse:
+def node_module(request: HttpRequest, path: str) -> HttpResponse:
     """Send a file of an npm package."""
-    return serve(request, path, document_root=services.node_modules())
+    return file_response(Path(safe_join(services.node_modules(), path)))
+
+
+def file_response(path: Path) -> HttpResponse:
+    """Send a whole file: Django's ``FileResponse`` warns under ASGI."""
+    content_type = mimetypes.guess_type(path)[0]
+    return HttpResponse(path.read_bytes(), content_type=content_type)
 
 
 def as_0_6(request: HttpRequest) -> HttpResponse:
@@ -81,6 +100,56 @@ def page(
     response = render(request, template, context)
     response["Content-Security-Policy"] = STRICT_CSP
     return response
+
+
+def in_an_engine(
+    request: HttpRequest, version: int = 2, direction: str = "ltr", css: str = "new"
+) -> HttpResponse:
+    """Show the page on which the engines of browsers are compared.
+
+    Args:
+        request: The request.
+        version: The version of htmx.
+        direction: ``ltr`` or ``rtl``.
+        css: ``old`` for a browser without the newest CSS.
+    """
+    stylesheet = reverse("old_css") if css == "old" else static(STYLESHEET)
+    context = {"version": version, "direction": direction, "stylesheet": stylesheet}
+    return page(request, "in_an_engine.html", context)
+
+
+def in_a_framework(request: HttpRequest, framework: str) -> HttpResponse:
+    """Show a page that goes on to the next one without a navigation, or that is kept.
+
+    Args:
+        request: The request, which may name a ``language``.
+        framework: ``htmx``, ``turbo``, ``unpoly``, ``kept`` by a service worker, ``cached`` by
+            the browser, or ``none``.
+    """
+    with translation.override(request.GET.get("language", "en")):
+        response = render(request, "in_a_framework.html", {"framework": framework})
+    if framework == "cached":
+        response["Cache-Control"] = "private, max-age=600"
+    return response
+
+
+def two_centres(request: HttpRequest) -> HttpResponse:
+    """Show a page with two download centres."""
+    return page(request, "two_centres.html")
+
+
+def worker(request: HttpRequest) -> HttpResponse:
+    """Send the service worker, whose scope is the folder of its URL."""
+    path = finders.find("shop/worker.js")
+    assert path
+    return file_response(Path(path))
+
+
+def old_css(request: HttpRequest) -> HttpResponse:
+    """Send the stylesheet to a browser that does not know the newest CSS."""
+    path = finders.find(STYLESHEET)
+    assert path
+    return HttpResponse(NEWEST.sub("unknown-", Path(path).read_text()), content_type="text/css")
 
 
 def favicon(request: HttpRequest) -> HttpResponse:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from async_downloads import cache, store
@@ -11,9 +12,18 @@ from async_downloads.exceptions import DownloadCancelled
 from async_downloads.files import storage
 from async_downloads.models import Download, DownloadState
 from async_downloads.shortcuts import download_task
-from async_downloads.signals import download_cancelled, download_changed, download_failed
+from async_downloads.signals import (
+    download_cancelled,
+    download_changed,
+    download_failed,
+    download_requeued,
+)
 from async_downloads.store import attempt, cache_entries
+from tests import queues
+from tests.attempts import long_ago
+from tests.clocks import put_database_ahead
 from tests.factories import DownloadCollectionFactory, DownloadFactory
+from tests.recorded_calls import download as recorded_download
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,7 +38,11 @@ def sent_signals() -> Any:
 
     receivers = {
         signal: remember(name)
-        for name, signal in {"failed": download_failed, "cancelled": download_cancelled}.items()
+        for name, signal in {
+            "failed": download_failed,
+            "cancelled": download_cancelled,
+            "requeued": download_requeued,
+        }.items()
     }
     for signal, receiver in receivers.items():
         signal.connect(receiver)
@@ -154,6 +168,50 @@ def test_another_delivery_may_still_finish_it(user: Any) -> None:
     assert download.errors == ""
 
 
+def everything(download: Download) -> bool:
+    return True
+
+
+def test_failed_and_stalled_downloads_with_a_call_wait_for_a_first_attempt_again(
+    user: Any, sent_signals: list[Any]
+) -> None:
+    failed = recorded_download(user, failed=True, attempts=3, name="failed")
+    stalled = recorded_download(user, running=True, heard_at=long_ago(), name="stalled")
+    others = [
+        recorded_download(user, complete=True),
+        recorded_download(user, running=True),
+        recorded_download(user),
+        DownloadFactory(failed=True),
+    ]
+    before = list(Download.objects.filter(pk__in=[row.pk for row in others]).values())
+    assert store.run_again(Download.objects.all(), may_start=everything) == 2
+    for row in (failed, stalled):
+        claim = row.claim
+        row.refresh_from_db()
+        assert (row.state, row.attempts, row.errors) == (DownloadState.PENDING, 0, "")
+        assert row.claim not in (None, claim)
+    assert list(Download.objects.filter(pk__in=[row.pk for row in others]).values()) == before
+    assert sorted(sent_signals) == [("requeued", "failed"), ("requeued", "stalled")]
+    assert len(queues.waiting()) == 2
+
+
+def test_more_than_a_batch_is_run_again(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("async_downloads.store.removal.BATCH_SIZE", 3)
+    refused = [recorded_download(user, failed=True).pk for _ in range(7)][::2]
+    count = store.run_again(Download.objects.all(), may_start=lambda row: row.pk not in refused)
+    assert count == 3
+    assert {row.pk for row in Download.objects.filter(state=DownloadState.FAILED)} == {*refused}
+
+
+def test_an_attempt_that_lives_in_the_cache_alone_is_not_run_again(
+    user: Any, shared_cache: str
+) -> None:
+    row = recorded_download(user, running=True, heard_at=long_ago())
+    with transaction.atomic():
+        cache.set_percentage(row.download_key, 40)
+    assert store.run_again(Download.objects.all(), may_start=everything) == 0
+
+
 def test_finished_downloads_are_kept_for_longer() -> None:
     now = timezone.now()
     until = now + timedelta(days=7)
@@ -198,3 +256,12 @@ def test_an_extended_download_is_back_in_the_list_of_its_owner(user: Any) -> Non
     listing = store.read_changes(owner, seen.version)
     assert listing is not None
     assert list(listing.downloads) == [download]
+
+
+def test_the_clock_of_the_database_says_what_is_run_again(
+    user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_database_ahead(monkeypatch, 600)
+    # By the clock of this process, its heartbeat is yet to come.
+    recorded_download(user, running=True, heard_at=timezone.now() + timedelta(seconds=400))
+    assert store.run_again(Download.objects.all(), may_start=lambda row: True) == 1

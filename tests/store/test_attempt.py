@@ -21,6 +21,7 @@ from async_downloads.signals import download_changed
 from async_downloads.store import cache_entries
 from tests.attempts import claimed, long_ago, stall_all
 from tests.factories import DownloadFactory, OrderFactory
+from tests.recorded_calls import recorded
 from tests.shop.models import Order
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
@@ -128,6 +129,33 @@ class TestAttempt:
         loser.abandon()
         with default_storage.open(Download.objects.get().filepath) as file:
             assert file.read() == b"winner"
+
+    @pytest.mark.parametrize("way", ["rescued", "tried again", "failed by staff"])
+    def test_a_late_attempt_leaves_the_file_of_the_next_one_on_a_storage_that_overwrites(
+        self, settings: Any, way: str
+    ) -> None:
+        options = {"BACKEND": "tests.storages.OverwritingStorage"}
+        settings.STORAGES = {**settings.STORAGES, "default": options}
+        download = DownloadFactory(**recorded())
+        loser = claimed(download)
+        stall_all()
+        if way == "rescued":
+            assert Download.objects.rescue() == 1
+        elif way == "tried again":
+            assert Download.objects.retry() == 1
+        else:
+            assert Download.objects.stop("Stopped.") == 1
+        winner = claimed(download)
+        # The process of the first one goes on, inside the storage.
+        with winner:
+            winner.complete(storage.save(winner.output.path, ContentFile(b"winner")))
+        with pytest.raises(DownloadCancelled), loser:
+            loser.complete(storage.save(loser.output.path, ContentFile(b"loser")))
+        row = Download.objects.get()
+        with default_storage.open(row.filepath) as file:
+            assert file.read() == b"winner"
+        folder = row.filepath.rpartition("/")[0]
+        assert len(default_storage.listdir(folder)[1]) == 1
 
     @pytest.mark.parametrize("text", ["half a pair: \udc80", "a zero: \x00"], ids=["half", "zero"])
     def test_any_text_of_a_failure_is_recorded(

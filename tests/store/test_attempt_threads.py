@@ -124,7 +124,7 @@ def test_two_deliveries_without_heartbeats_take_turns_and_never_show_as_failed(
 
     def body() -> None:
         begun.append(len(begun))
-        assert go[begun[-1]].wait(timeout=60)
+        assert go[begun[-1]].wait(timeout=LONGEST_WAIT)
         cache.save_download(key, [[f"attempt {threading.get_ident()}"]])
 
     def deliver() -> None:
@@ -132,7 +132,7 @@ def test_two_deliveries_without_heartbeats_take_turns_and_never_show_as_failed(
             supervise(key, body, makes_file=True)
 
     def until_begun(number: int) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + LONGEST_WAIT
         while len(begun) < number and time.monotonic() < deadline:
             stall_all()
             time.sleep(0.05)
@@ -151,6 +151,6 @@ def test_two_deliveries_without_heartbeats_take_turns_and_never_show_as_failed(
         second.join(timeout=0.05)
     assert Download.objects.get().state == "running"
     go[2].set()
-    first.join(timeout=60)
+    first.join(timeout=LONGEST_WAIT)
     download = Download.objects.get()
     assert (download.state, download.attempts, failures) == ("complete", 3, [])

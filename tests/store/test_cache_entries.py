@@ -8,7 +8,9 @@ from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import transaction
+from django.utils import timezone
 
+from async_downloads.models.lifetime import MAX_SECONDS
 from async_downloads.store import cache_entries
 from async_downloads.store.cache_entries import DownloadEntry
 from async_downloads.utils import circuit_breaker
@@ -147,29 +149,104 @@ class TestVersions:
         assert first != cache_entries.get_version("collection")
 
     def test_a_readers_token_does_not_replace_a_writers(self, shared_cache: str) -> None:
-        cache_entries.add_version("collection", "of a page")
-        assert cache_entries.get_version("collection") == "of a page"
+        cache_entries.add_version("collection", "abc.def")
+        assert cache_entries.get_version("collection") == "abc.def"
         cache_entries.renew_version("collection")
         written = cache_entries.get_version("collection")
-        cache_entries.add_version("collection", "of a page")
+        cache_entries.add_version("collection", "abc.def")
         assert cache_entries.get_version("collection") == written
 
-    def test_they_live_for_seconds(
+    def test_many_are_read_together(self, shared_cache: str) -> None:
+        keys = [f"collection{number}" for number in range(cache_entries.VERSIONS_AT_ONCE + 2)]
+        written = [keys[0], keys[1], keys[-1]]
+        for key in written:
+            cache_entries.renew_version(key)
+        tokens = {key: cache_entries.get_version(key) for key in written}
+        assert cache_entries.get_versions(keys) == tokens
+
+    def test_those_of_a_cache_that_is_not_shared_are_not_read(self) -> None:
+        cache_entries.renew_version("collection")
+        assert cache_entries.get_versions(["collection"]) == {}
+
+    def test_a_check_holds_for_seconds(
         self, shared_cache: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         timeouts: list[Any] = []
         monkeypatch.setattr(caches["file"], "set", lambda *args: timeouts.append(args[2]))
-        monkeypatch.setattr(caches["file"], "add", lambda *args: timeouts.append(args[2]))
+        for seconds in (12.4, 0.2, -5):
+            cache_entries.record_check("collection", "abc.def", seconds)
+        assert timeouts == [12, 1, 1]
+
+    def test_a_check_is_of_one_version(self, shared_cache: str) -> None:
         cache_entries.renew_version("collection")
-        cache_entries.add_version("collection", "of a page")
-        assert all(0 < timeout <= 10 for timeout in timeouts)
+        token = cache_entries.get_version("collection")
+        cache_entries.record_check("collection", "abc.def", 60)
+        assert cache_entries.get_version_and_check("collection", "abc.def") == (token, True)
+        assert cache_entries.get_version_and_check("collection", "abc.xyz") == (token, False)
+        assert cache_entries.get_version_and_check("other", "abc.def") == (None, False)
+
+    def test_the_versions_of_a_page_take_few_entries_of_the_cache(self) -> None:
+        keys = {cache_entries._checked_key("collection", f"{n}.a") for n in range(1000)}
+        assert len(keys) == cache_entries.CHECKS
+
+    def test_a_token_that_could_not_be_renewed_is_renewed_later(
+        self, shared_cache: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(circuit_breaker, "RECOVERY_SECONDS", 0.0)
+        monkeypatch.setattr(circuit_breaker, "BACKOFF", 0)
+        cache_entries.renew_version("collection")
+        before = cache_entries.get_version("collection")
+
+        def fail(*args: Any) -> None:
+            raise ConnectionError
+
+        with monkeypatch.context() as outage:
+            outage.setattr(caches["file"], "set", fail)
+            cache_entries.renew_version("collection")
+            assert cache_entries.get_version("collection") == before
+        # Any call that reaches the cache will do.
+        cache_entries.touch_entry(KEY)
+        assert cache_entries.get_version("collection") not in (before, None)
+
+    def test_many_are_renewed_in_one_round_trip(
+        self, shared_cache: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cache_entries, "VERSIONS_AT_ONCE", 90)
+        keys = [f"collection {number}" for number in range(200)]
+        many: list[int] = []
+        real = caches["file"].set_many
+
+        def set_many(data: dict[str, Any], *args: Any) -> list[str]:
+            many.append(len(data))
+            return real(data, *args)
+
+        monkeypatch.setattr(caches["file"], "set_many", set_many)
+        cache_entries.renew_versions(keys)
+        assert len(many) == 3
+        assert sum(many) == 200
+        assert len(set(cache_entries.get_versions(keys).values())) == 200
+        assert not cache_entries._unrenewed["file"]
+
+    def test_those_that_could_not_be_renewed_are_renewed_later(
+        self, shared_cache: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(circuit_breaker, "RECOVERY_SECONDS", 0.0)
+        monkeypatch.setattr(circuit_breaker, "BACKOFF", 0)
+        keys = ["first", "second"]
+        cache_entries.renew_versions(keys)
+        before = cache_entries.get_versions(keys)
+        with monkeypatch.context() as outage:
+            outage.setattr(caches["file"], "set_many", lambda data, *args: list(data))
+            cache_entries.renew_versions(keys)
+        cache_entries.touch_entry(KEY)
+        assert set(before.values()).isdisjoint(cache_entries.get_versions(keys).values())
 
     def test_a_value_of_0_6_under_the_key_is_a_miss_and_stays(self, shared_cache: str) -> None:
         # The list of a user called "1", which has yet to be adopted.
         caches["file"].set("async_downloads/1", [KEY])
         assert cache_entries.get_version("async_downloads/1") is None
         cache_entries.renew_version("async_downloads/1")
-        cache_entries.add_version("async_downloads/1", "of a page")
+        cache_entries.add_version("async_downloads/1", "abc.def")
         assert caches["file"].get("async_downloads/1") == [KEY]
 
     @pytest.mark.parametrize("key", ["async_downloads/" + "ü" * 300, "with spaces", "x" * 500])
@@ -182,6 +259,24 @@ class TestVersions:
         assert len(used[0]) <= 200
         assert used[0].isascii()
         assert " " not in used[0]
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"), [(None, None), (60.0, 60), (MAX_SECONDS, 365 * 24 * 60 * 60)]
+)
+def test_memcached_accepts_the_timeout_of_each_lifetime(
+    timeout: float | None,
+    seconds: float | None,
+    shared_cache: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: list[Any] = []
+    file = caches["file"]
+    monkeypatch.setattr(file, "set", lambda key, value, timeout: used.append(timeout))
+    monkeypatch.setattr(file, "set_many", lambda values, timeout: used.append(timeout) or [])
+    cache_entries.set_entry(ENTRY, timeout)
+    cache_entries.set_entries([ENTRY], timeout)
+    assert used == [seconds, seconds]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -204,9 +299,9 @@ def test_without_keys_the_cache_is_not_called(broken: type[BrokenCache]) -> None
 def test_a_cache_that_fails_marks_nothing_and_delays_no_clean_up(broken: type[BrokenCache]) -> None:
     assert not cache_entries.mark_cleared([KEY])
     assert not cache_entries.is_cleared(KEY)
-    assert cache_entries.start_cleanup("here")
-    cache_entries.renew_cleanup("here")
-    cache_entries.end_cleanup("here")
+    assert cache_entries.start_job("here")
+    cache_entries.renew_job("here")
+    cache_entries.end_job("here")
 
 
 @pytest.mark.parametrize("uses_zones", [True, False])
@@ -214,6 +309,6 @@ def test_a_stamp_counts_only_if_it_can_be_compared_with_now(
     uses_zones: bool, settings: Any
 ) -> None:
     settings.USE_TZ = uses_zones
-    assert (cache_entries.stamp_of(ENTRY) is not None) == uses_zones
+    assert (cache_entries.stamp_of(ENTRY, now=timezone.now()) is not None) == uses_zones
     naive: DownloadEntry = {**ENTRY, "stamp": "2026-01-31T09:05:01"}
-    assert (cache_entries.stamp_of(naive) is None) == uses_zones
+    assert (cache_entries.stamp_of(naive, now=timezone.now()) is None) == uses_zones

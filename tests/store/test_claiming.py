@@ -49,7 +49,7 @@ def test_a_claim_waits_for_the_end_of_a_live_attempt(
     end: str, attempts: int, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes over after a release or a death, and leaves any other end as it is."""
-    settings.ASYNC_DOWNLOADS_STALLED_AFTER = 1
+    settings.ASYNC_DOWNLOADS_STALLED_AFTER = 1 if end == "die" else LONGEST_WAIT
     download = DownloadFactory()
     first = claimed(download)
     ends: dict[str, Callable[[], object]] = {
@@ -65,7 +65,7 @@ def test_a_claim_waits_for_the_end_of_a_live_attempt(
         pauses.append(seconds)
         if len(pauses) == 2:
             ends[end]()
-        time_sleep(0.3)
+        time_sleep(0.05)
 
     time_sleep = time.sleep
     monkeypatch.setattr(claiming.time, "sleep", pause)
@@ -87,7 +87,7 @@ def test_a_claim_raises_while_another_attempt_is_alive(monkeypatch: pytest.Monke
 
 
 def test_one_of_two_simultaneous_claims_wins(settings: Any) -> None:
-    settings.ASYNC_DOWNLOADS_STALLED_AFTER = 4
+    settings.ASYNC_DOWNLOADS_STALLED_AFTER = LONGEST_WAIT
     download = DownloadFactory()
     barrier = threading.Barrier(2)
     won: list[int] = []
@@ -199,11 +199,14 @@ def test_too_many_attempts_end_in_failure_without_an_exception(settings: Any) ->
     cache.save_download(download.download_key, [["never"]])
     download.refresh_from_db()
     assert download.state == "failed"
-    assert download.errors.startswith("Given up: the worker stopped responding")
+    assert download.errors.startswith("Given up: it stopped responding")
     assert "Attempts: 2" in download.error_detail
 
 
-def test_a_worker_waits_for_a_row_that_is_not_committed(shared_cache: str) -> None:
+def test_a_worker_waits_for_a_row_that_is_not_committed(
+    shared_cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "ROW_WAIT_SECONDS", LONGEST_WAIT)
     user = UserFactory()
     created = threading.Event()
     keys: list[str] = []

@@ -12,7 +12,7 @@ from django.utils import timezone
 from async_downloads import cache, owners, store, tasks
 from async_downloads.files import storage
 from async_downloads.models import Download, DownloadCollection
-from async_downloads.store import cache_entries, cleanup
+from async_downloads.store import cache_entries, cleanup, jobs
 from tests.attempts import long_ago
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
@@ -41,6 +41,22 @@ class TestCleanUp:
         expired = DownloadFactory(complete=True, expired=True)
         assert store.clean_up(dry_run=True).downloads == 1
         assert exists(expired)
+
+    def test_what_never_expires_goes_once_it_is_marked_as_cleared(
+        self, shared_cache: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cleanup, "FIRST_BATCH", 2)
+        rows = DownloadFactory.create_batch(5, complete=True, expires_at=None)
+        held = DownloadFactory(complete=True, expires_at=None, held=True)
+        # Their rows were locked when their owners cleared them.
+        cleared = {rows[1], rows[3]}
+        assert cache_entries.mark_cleared(row.download_key for row in {*cleared, held})
+        assert store.clean_up(dry_run=True).downloads == 2
+        done = store.clean_up()
+        assert (done.downloads, done.size, done.left) == (2, 8, 0)
+        assert set(Download.objects.all()) == {held, *rows} - cleared
+        assert not any(map(exists, cleared))
+        assert store.clean_up().downloads == 0
 
     def test_it_works_in_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cleanup, "FIRST_BATCH", 3)
@@ -72,8 +88,8 @@ class TestCleanUp:
         done = store.clean_up()
         assert (done.downloads, done.failed, done.left) == (0, 3, 0)
         reasons = {
-            waiting: "No worker started it in time. Please request it again.",
-            running: "The worker stopped responding. Please request it again.",
+            waiting: "It was not started in time. Please request it again.",
+            running: "It stopped responding. Please request it again.",
             ended: "The task ended without a file. Please request it again.",
         }
         for download, reason in reasons.items():
@@ -203,13 +219,13 @@ class TestCollections:
 class TestAlone:
     def test_a_second_clean_up_does_not_start_beside_the_first(self, shared_cache: str) -> None:
         DownloadFactory(failed=True, expired=True)
-        assert cache_entries.start_cleanup(cleanup._scope())
+        assert cache_entries.start_job(jobs.name_of("cleanup"))
         assert store.clean_up_alone() is None
         tasks.cleanup_expired_downloads()
         assert Download.objects.count() == 1
 
     def test_another_site_on_the_same_cache_can_clean_up(self, shared_cache: str) -> None:
-        assert cache_entries.start_cleanup("the database of another site")
+        assert cache_entries.start_job("the database of another site")
         assert store.clean_up_alone() is not None
 
     def test_the_next_clean_up_starts_after_the_first(self, shared_cache: str) -> None:
@@ -227,5 +243,5 @@ class TestAlone:
         assert store.clean_up_alone() is not None
 
     def test_without_a_shared_cache_a_clean_up_always_starts(self) -> None:
-        assert cache_entries.start_cleanup(cleanup._scope())
+        assert cache_entries.start_job(jobs.name_of("cleanup"))
         assert store.clean_up_alone() is not None

@@ -1,8 +1,9 @@
-"""A caller's transaction with an old snapshot: a download cleared meanwhile leaves no file."""
+"""Transactions with a snapshot: they do not see what others have cleared or requested since."""
 
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -11,11 +12,13 @@ from django.core.files.storage import FileSystemStorage
 from django.db import DatabaseError, connection, transaction
 
 from async_downloads import cache, store
-from async_downloads.exceptions import DownloadCancelled
+from async_downloads.exceptions import DownloadCancelled, TooManyDownloadsError
 from async_downloads.models import Download, DownloadCollection
-from async_downloads.shortcuts import download_task
+from async_downloads.shortcuts import download_task, start_download, start_downloads
 from async_downloads.store import cache_entries
+from tests import jobs
 from tests.factories import DownloadFactory
+from tests.locks import giving_up_at_once
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -54,7 +57,7 @@ def elsewhere(work: Callable[[], object]) -> None:
     def work_and_close() -> None:
         try:
             # A row that the transaction has locked is marked as cleared instead.
-            with suppress(DatabaseError):
+            with suppress(DatabaseError), giving_up_at_once():
                 work()
         finally:
             connection.close()
@@ -205,3 +208,72 @@ def test_the_first_downloads_of_an_owner_can_begin_at_the_same_time(
             thread.join()
         assert raised == []
         assert Download.objects.count() == 4
+
+
+@pytest.fixture
+def repeatable_read() -> Iterator[None]:
+    """Let every transaction have a snapshot."""
+    options = connection.settings_dict["OPTIONS"]
+    before = dict(options)
+    if connection.vendor == "postgresql":
+        from django.db.backends.postgresql.psycopg_any import IsolationLevel
+
+        options["isolation_level"] = IsolationLevel.REPEATABLE_READ
+    else:
+        options["isolation_level"] = "repeatable read"
+    connection.close()
+    yield
+    options.clear()
+    options.update(before)
+    connection.close()
+
+
+def request(user: Any) -> str:
+    return start_download(jobs.export, user, "orders.csv", join=True)[1]
+
+
+@pytest.mark.usefixtures("repeatable_read")
+def test_a_start_for_many_skips_what_the_snapshot_does_not_show(user: Any) -> None:
+    cache.init_download(user, "other.csv")
+    with transaction.atomic():
+        Download.objects.count()
+        elsewhere(lambda: request(user))
+        outcome = start_downloads(jobs.export, [user, "team north"], "orders.csv")
+    assert (len(outcome.skipped), len(outcome.started)) == (1, 1)
+    assert Download.objects.count() == 3
+
+
+@pytest.mark.usefixtures("repeatable_read")
+def test_a_request_that_the_snapshot_does_not_show_is_joined(user: Any) -> None:
+    cache.init_download(user, "other.csv")
+    keys = []
+    with transaction.atomic():
+        Download.objects.count()
+        elsewhere(lambda: keys.append(request(user)))
+        keys.append(request(user))
+    assert len(set(keys)) == 1
+    assert Download.objects.count() == 2
+
+
+@pytest.mark.usefixtures("repeatable_read")
+@pytest.mark.parametrize("joins", [True, False])
+def test_of_many_requests_at_once_each_sees_the_others(
+    user: Any, settings: Any, joins: bool
+) -> None:
+    settings.ASYNC_DOWNLOADS_MAX_ACTIVE = 2
+    cache.init_download(user, "other.csv")
+
+    def start(_: int) -> None:
+        try:
+            if joins:
+                request(user)
+            else:
+                cache.init_download(user, "orders.csv")
+        except TooManyDownloadsError:
+            pass
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(start, range(24)))
+    assert Download.objects.count() == 2

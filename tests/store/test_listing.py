@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
-from django.core.cache.backends.base import BaseCache
 from django.utils import timezone
 
-from async_downloads import cache, owners, store
-from async_downloads.models import Download, DownloadCollection
+from async_downloads import cache, intervals, owners, store
+from async_downloads.models import Download, DownloadCollection, DownloadState
 from async_downloads.owners import Owner
-from async_downloads.store import Version, cache_entries
+from async_downloads.store import Version, cache_entries, queue_position
 from tests.factories import DownloadFactory
+from tests.pace import LONGEST_WAIT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,47 +27,41 @@ def key(user: Any) -> str:
     return cache.init_download(user, "orders.csv")[1]
 
 
-@pytest.fixture
-def round_trips(shared_cache: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Record each call to the cache."""
-    calls: list[str] = []
-    backend: BaseCache = caches[shared_cache]
-
-    def spy(name: str) -> None:
-        real = getattr(backend, name)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            calls.append(name)
-            # A call inside a call (some backends build get_many() from get()) is one trip.
-            before = len(calls)
-            answer = real(*args, **kwargs)
-            del calls[before:]
-            return answer
-
-        monkeypatch.setattr(backend, name, call)
-
-    for name in ("get", "get_many", "set", "add", "delete"):
-        spy(name)
-    return calls
-
-
 @pytest.fixture(params=[1, 100])
 def number(request: pytest.FixtureRequest, user: Any, key: str) -> int:
-    """Return the number of the user's downloads."""
+    """Return the number of the user's downloads, of which none waits for a worker."""
     collection = DownloadCollection.objects.get(user=user)
     for _ in range(request.param - 1):
         DownloadFactory(collection=collection)
+    Download.objects.update(state=DownloadState.RUNNING)
     return int(request.param)
 
 
 class TestCost:
-    def test_a_listing_is_one_query_and_two_round_trips(
+    def test_a_listing_is_one_query_and_three_round_trips(
         self, number: int, owner: Owner, round_trips: list[str], django_assert_num_queries: Any
     ) -> None:
         round_trips.clear()
         with django_assert_num_queries(1):
             assert len(store.read_listing(owner).downloads) == number
-        assert round_trips == ["get", "get_many"]
+        assert round_trips == ["get", "get_many", "set"]
+
+    def test_a_listing_with_one_that_waits_is_one_more_query_every_two_seconds(
+        self,
+        number: int,
+        owner: Owner,
+        django_assert_num_queries: Any,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        Download.objects.update(state=DownloadState.PENDING)
+        with django_assert_num_queries(2):
+            assert len(store.read_listing(owner).downloads) == number
+        # The answer serves every owner who waits.
+        other = DownloadFactory().collection.owner
+        monkeypatch.setattr(queue_position, "QUEUE_SECONDS", LONGEST_WAIT)
+        for each in (owner, other):
+            with django_assert_num_queries(1):
+                store.read_listing(each)
 
     @pytest.mark.usefixtures("number")
     def test_an_unchanged_listing_is_one_round_trip_without_a_query(
@@ -78,10 +72,10 @@ class TestCost:
         round_trips.clear()
         with django_assert_num_queries(0):
             assert store.read_changes(owner, seen) is None
-        assert round_trips == ["get"]
+        assert round_trips == ["get_many"]
 
     @pytest.mark.usefixtures("number")
-    def test_a_changed_listing_is_one_query_and_two_round_trips(
+    def test_a_changed_listing_is_one_query_and_three_round_trips(
         self, owner: Owner, key: str, round_trips: list[str], django_assert_num_queries: Any
     ) -> None:
         seen = store.read_listing(owner).version
@@ -90,7 +84,7 @@ class TestCost:
         with django_assert_num_queries(1):
             changes = store.read_changes(owner, seen)
         assert changes is not None
-        assert round_trips == ["get", "get_many"]
+        assert round_trips == ["get_many", "get_many", "set"]
 
     def test_an_expired_token_is_replaced_by_that_of_a_current_page(
         self, owner: Owner, key: str, round_trips: list[str], django_assert_num_queries: Any
@@ -101,9 +95,18 @@ class TestCost:
         round_trips.clear()
         with django_assert_num_queries(1):
             assert store.read_changes(owner, seen) is None
-        assert round_trips == ["get", "get_many", "add"]
+        assert round_trips == ["get_many", "get_many", "add", "set"]
         with django_assert_num_queries(0):
             assert store.read_changes(owner, seen) is None
+
+    def test_without_a_token_the_cache_takes_that_of_a_new_page(
+        self, owner: Owner, shared_cache: str, django_assert_num_queries: Any
+    ) -> None:
+        with django_assert_num_queries(1):
+            changes = store.read_changes(owner, None)
+        assert changes is not None
+        with django_assert_num_queries(0):
+            assert store.read_changes(owner, changes.version) is None
 
     @pytest.mark.parametrize("alias", ["default", "dummy"])
     def test_a_cache_that_is_not_shared_is_not_read_for_a_token(
@@ -237,3 +240,31 @@ def test_a_page_with_an_old_download_polls_at_a_longer_interval(owner: Owner, ke
         assert changed.polling_tier == polling_tier
         listing = changed
         assert store.read_changes(owner, listing.version) is None
+
+
+class TestChangesAfter:
+    """When a list changes though nothing is written."""
+
+    def test_never_while_nothing_expires_or_stalls(self, owner: Owner, user: Any) -> None:
+        assert store.read_listing(owner).changes_after is None
+        DownloadFactory(collection__user=user, complete=True, expires_at=None)
+        assert store.read_listing(owner).changes_after is None
+
+    def test_at_the_first_expiry_of_what_is_finished(self, owner: Owner, user: Any) -> None:
+        now = timezone.now()
+        for hours, state in ((3, "complete"), (2, "failed"), (1, "running")):
+            expires_at = now + timedelta(hours=hours)
+            DownloadFactory(collection__user=user, expires_at=expires_at, **{state: True})
+        Download.objects.filter(state="running").update(heard_at=now + timedelta(days=1))
+        listing = store.read_listing(owner)
+        assert listing.changes_after is not None
+        assert timedelta(hours=1.9).total_seconds() < listing.changes_after <= 2 * 60 * 60
+        assert listing.recheck_after == intervals.RECHECK
+
+    def test_when_the_first_download_would_stall(
+        self, owner: Owner, key: str, settings: Any
+    ) -> None:
+        settings.ASYNC_DOWNLOADS_STALLED_AFTER = 1000
+        listing = store.read_listing(owner)
+        assert listing.changes_after is not None
+        assert 0 < listing.changes_after <= 1000

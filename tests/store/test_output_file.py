@@ -51,6 +51,16 @@ def test_an_attempt_that_takes_over_writes_beside_the_other_under_any_name() -> 
     assert (output.path, output.changed_names) == ("downloads/key/a_0b6a1f2e.csv", {})
 
 
+def test_an_attempt_after_a_rescue_or_a_retry_writes_beside_the_one_before() -> None:
+    output = output_file(state="pending", claim=uuid.uuid4())
+    assert output.path == "downloads/key/a_0b6a1f2e.csv"
+
+
+def test_the_path_does_not_grow_with_the_attempts() -> None:
+    output = output_file(claim=uuid.uuid4(), filepath="downloads/key/a_12345678.csv")
+    assert output.path == "downloads/key/a_0b6a1f2e.csv"
+
+
 def test_an_attempt_without_a_claim_uses_the_name_itself() -> None:
     """Inside a caller's transaction no claim is written."""
     assert output_file(None, state="running").path == "downloads/key/a.csv"

@@ -21,7 +21,7 @@ from tests.store.test_transactions import locked_elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOT_STARTED = "No worker started it in time. Please request it again."
+NOT_STARTED = "It was not started in time. Please request it again."
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -227,6 +227,21 @@ class TestEveryWayOfDeleting:
         download = DownloadFactory(complete=True)
         default_storage.delete(download.filepath)
         assert store.purge(Download.objects.all()) == 1
+
+    def test_a_purge_is_repeated_if_the_database_aborts_it_to_resolve_a_deadlock(self) -> None:
+        download = DownloadFactory(complete=True)
+        aborted = []
+
+        def abort_the_first(execute: Any, sql: str, *arguments: Any) -> Any:
+            if sql.startswith("DELETE") and not aborted:
+                aborted.append(sql)
+                raise OperationalError("Deadlock found when trying to get lock")
+            return execute(sql, *arguments)
+
+        with connection.execute_wrapper(abort_the_first):
+            assert store.purge(Download.objects.all()) == 1
+        assert aborted
+        assert not exists(download)
 
 
 @pytest.mark.parametrize("similar", ["REPORTS", "reports ", "réports"])

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from async_downloads import cache, store
 from async_downloads.models import Download
-from async_downloads.store import Tolerance, Total, cache_entries
-from tests.attempts import long_ago
+from async_downloads.store import Backlog, Tolerance, Total, cache_entries
+from tests.attempts import claimed, long_ago, stall_all
 from tests.factories import DownloadFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -112,7 +112,7 @@ def test_the_status_costs_one_query_and_another_if_something_looks_stalled() -> 
 def test_a_broken_time_of_the_last_clean_up_is_ignored(shared_cache: str, value: Any) -> None:
     cache_entries.record_cleanup("here")
     assert cache_entries.last_cleanup("here") is not None
-    caches[shared_cache].set(f"{cache_entries._cleanup_key('here')}:last", value)
+    caches[shared_cache].set(f"{cache_entries._job_key('here')}:last", value)
     assert cache_entries.last_cleanup("here") is None
     assert cache_entries.last_cleanup("elsewhere") is None
 
@@ -156,6 +156,43 @@ def test_only_the_given_downloads_are_counted() -> None:
     rows = Download.objects.unfinished().select_related("collection__user").newest_first()
     assert store.total_by_condition(rows) == [Total("pending", 1, 0)]
     assert store.total_by_condition(rows.none()) == []
+
+
+# The backlog
+
+
+def test_the_unfinished_are_counted_with_one_query() -> None:
+    assert store.read_backlog() == Backlog(0, 0, 0, 0.0)
+    DownloadFactory.create_batch(2, timestamp=timezone.now() - HOUR, heard_at=long_ago())
+    # It has reported progress, so it does not wait for a worker.
+    DownloadFactory(percentage=10, timestamp=timezone.now() - 2 * HOUR)
+    DownloadFactory.create_batch(3, running=True)
+    DownloadFactory(complete=True, timestamp=long_ago())
+    DownloadFactory(failed=True, timestamp=long_ago())
+    with CaptureQueriesContext(connection) as captured:
+        backlog = store.read_backlog()
+    assert len(captured) == 1
+    assert backlog.counts == {"waiting": 3, "running": 3, "stalled": 0}
+    assert HOUR <= timedelta(seconds=backlog.seconds_waiting) < 2 * HOUR
+
+
+def test_what_has_stalled_is_counted_apart() -> None:
+    DownloadFactory.create_batch(2, running=True, heard_at=long_ago())
+    # Its task has left the file to another one.
+    DownloadFactory(started_at=long_ago(), heard_at=long_ago())
+    DownloadFactory(running=True)
+    assert store.read_backlog().counts == {"waiting": 0, "running": 1, "stalled": 3}
+
+
+def test_an_attempt_with_heartbeats_in_the_cache_alone_is_running(shared_cache: str) -> None:
+    download = DownloadFactory()
+    with claimed(download):
+        stall_all()
+        assert store.read_backlog().counts == {"waiting": 0, "running": 0, "stalled": 1}
+        # As a task does inside its own transaction.
+        with transaction.atomic():
+            cache.set_percentage(download.download_key, 10)
+        assert store.read_backlog().counts == {"waiting": 0, "running": 1, "stalled": 0}
 
 
 # Problems

@@ -128,7 +128,7 @@ def test_the_settings_of_celery_are_restored(run_download: RunDownload) -> None:
 
 
 @pytest.mark.parametrize(
-    "task", [jobs.Backend(), 5, jobs.coroutine], ids=["a stranger", "5", "coroutine"]
+    "task", [jobs.Backend(), 5, jobs.generator], ids=["a stranger", "5", "generator"]
 )
 def test_another_object_than_a_task_is_an_error_before_anything_is_written(
     run_download: RunDownload, task: Any

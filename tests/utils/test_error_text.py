@@ -25,8 +25,7 @@ def test_the_owner_reads_that_the_worker_was_stopped(
     error: BaseException,
 ) -> None:
     assert (
-        error_text.for_owner(error)
-        == "It took too long, or the worker was stopped. Please request it again."
+        error_text.for_owner(error) == "It took too long, or was stopped. Please request it again."
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from async_downloads import cache
 from async_downloads.utils.log import get_logger
+from tests.factories import DownloadFactory
 
 KEY = "8f14e45f-ceea-467f-a8b2-000000000001"
 
@@ -44,3 +45,15 @@ def test_the_record_of_a_failure_has_the_download_key(caplog: pytest.LogCaptureF
     cache.set_error(key, "It broke.")
     (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert vars(record)["download_key"] == key
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_record_of_a_traceback_names_the_task_and_the_owner(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    download = DownloadFactory(recorded=True)
+    cache.save_download(download.download_key, ([1 / 0] for _ in range(1)))
+    (record,) = [each for each in caplog.records if each.name == "async_downloads.store.attempt"]
+    assert vars(record)["download_key"] == download.download_key
+    assert vars(record)["task"] == "tests.jobs.export"
+    assert vars(record)["collection_key"] == download.collection.key

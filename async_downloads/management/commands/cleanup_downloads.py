@@ -27,9 +27,12 @@ ORPHAN_HOURS: Final = 24.0
 EXPIRED: Final = store.Selection(states=frozenset({"expired"}))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
-    """The numbers of what was removed, or would be; ``collections`` is None if unknown."""
+    """The numbers of what was removed, or would be.
+
+    ``collections`` is None if unknown, and ``records`` without ``--ledger-before``.
+    """
 
     noun: str
     downloads: int
@@ -37,6 +40,8 @@ class Result:
     collections: int | None
     left: int = 0
     failed: int = 0
+    held: int = 0
+    records: int | None = None
 
 
 class Command(BaseCommand):
@@ -90,6 +95,12 @@ class Command(BaseCommand):
             "are named like a download are searched.",
         )
         parser.add_argument(
+            "--ledger-before",
+            type=moment,
+            metavar="TIME",
+            help="Also delete the records of files that were handed out before this time.",
+        )
+        parser.add_argument(
             "--min-age",
             type=number,
             default=ORPHAN_HOURS,
@@ -110,6 +121,8 @@ class Command(BaseCommand):
             if options["orphans"]:
                 age = timedelta(hours=options["min_age"])
                 orphans = store.remove_orphans(min_age=age, dry_run=dry_run)
+            if options["ledger_before"]:
+                result.records = store.age_out_ledger(options["ledger_before"], dry_run=dry_run)
             show = self._print_json if options["json"] else self._print
             show(result, orphans, dry_run=dry_run)
 
@@ -144,20 +157,28 @@ class Command(BaseCommand):
                 dry_run=dry_run, after_each=lambda done: progress.show(done.downloads)
             )
         return Result(
-            "expired download", done.downloads, done.size, done.collections, done.left, done.failed
+            "expired download",
+            done.downloads,
+            done.size,
+            done.collections,
+            done.left,
+            done.failed,
+            store.count_held(),
         )
 
     def _remove(self, selection: store.Selection, interactive: bool, *, dry_run: bool) -> Result:
         survey = store.survey(selection)
         if dry_run:
-            return Result("download", survey.downloads, survey.size, None)
+            return Result("download", survey.downloads, survey.size, None, held=survey.held)
         if interactive and survey.active:
             self._confirm(survey)
         with Progress(self.stderr, survey.downloads) as progress:
             done = store.remove_selected(
                 selection, after_each=lambda done: progress.show(done.downloads)
             )
-        return Result("download", done.downloads, done.size, done.collections, done.left)
+        return Result(
+            "download", done.downloads, done.size, done.collections, done.left, held=survey.held
+        )
 
     def _confirm(self, survey: store.Survey) -> None:
         """Ask whether to remove downloads that their owners still see.
@@ -193,11 +214,18 @@ class Command(BaseCommand):
                 f"{'Would leave' if dry_run else 'Left'} {counted(result.left, 'download')} that "
                 "is being written, is locked or has changed meanwhile."
             )
+        if result.held:
+            self.stdout.write(
+                f"{'Would keep' if dry_run else 'Kept'} {counted(result.held, 'download')} that "
+                "staff hold."
+            )
         if result.failed:
             failed = f"{'Would fail' if dry_run else 'Failed'} {counted(result.failed, 'download')}"
             self.stdout.write(f"{failed} that no worker has finished in time.")
         if result.collections:
             self.stdout.write(f"{verb} {counted(result.collections, 'empty collection')}.")
+        if result.records is not None:
+            self.stdout.write(f"{verb} {counted(result.records, 'fetch record')}.")
         if orphans is not None:
             count = 0
             for path in orphans:
@@ -206,13 +234,16 @@ class Command(BaseCommand):
             self.stdout.write(f"{verb} {counted(count, 'orphan file')}.")
 
     def _print_json(self, result: Result, orphans: Iterable[str] | None, *, dry_run: bool) -> None:
-        numbers = {
+        numbers: dict[str, int | None] = {
             "dry_run": dry_run,
             "downloads": result.downloads,
             "bytes": result.size,
             "collections": result.collections,
             "left": result.left,
+            "held": result.held,
         }
+        if result.records is not None:
+            numbers["records"] = result.records
         text = json.dumps(numbers)
         if orphans is None:
             self.stdout.write(text)

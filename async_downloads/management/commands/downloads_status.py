@@ -83,6 +83,7 @@ class Command(BaseCommand):
         oldest = _age(status, status.oldest_expired)
         self.stdout.write(f"{'expired':<10}{status.expired.count:>10}  {size}{oldest}")
         self.stdout.write(f"{'stalled':<10}{status.stalled:>10}")
+        self.stdout.write(f"{'stuck':<10}{status.stuck:>10}")
         waiting = _age(status, status.oldest_pending).removeprefix(", ") or "nothing waits"
         self.stdout.write(f"Longest wait for a worker: {waiting}.")
         cleaned = _age(status, status.last_cleanup).removeprefix(", ")
@@ -108,6 +109,7 @@ def _as_json(status: store.Status, problems: dict[str, str]) -> dict[str, Any]:
             for state, total in status.states.items()
         },
         "stalled": status.stalled,
+        "stuck": status.stuck,
         "oldest_pending": since(status.oldest_pending),
         "expired": {
             "downloads": status.expired.count,

@@ -1,496 +1,412 @@
-// The script of the download centre. It loads htmx if the site does not, and shows changes: in
-// the count on the button, in a toast, in the document's title. htmx does the rest.
+// The script of the download centre. The page carries a button with its count; this requests the
+// list when the menu opens, and shows changes: in the count, in toasts, in the document's title.
 (() => {
   if (window.asyncDownloadsCentre) return;
-  window.asyncDownloadsCentre = true;
+  // What the script of lists uses; it replaces swap, and sets hasList.
+  const app = (window.asyncDownloadsCentre = { swap: (target, content) => target.replaceChildren(content) });
 
-  const SEEN = "async-downloads-seen";
   const TOAST_MILLISECONDS = 10_000;
-  const MIN_POLL_MILLISECONDS = 5_000;
+  const MAX_TOASTS = 3;
+  const RETRY_MILLISECONDS = 1_000;
+  const STALE_MILLISECONDS = 5_000;
   const REQUEST_MILLISECONDS = 30_000;
 
-  // The events of htmx 2, with the equivalents of htmx 4, which have colons in their names
-  const BEFORE_SWAP = ["htmx:beforeSwap", "htmx:oobBeforeSwap", "htmx:before:swap"];
-  const AFTER_SWAP = ["htmx:afterSettle", "htmx:oobAfterSwap", "htmx:after:settle"];
-  const AFTER_REQUEST = ["htmx:afterRequest", "htmx:after:request"];
-  const ERRORS = [
-    ...["htmx:sendError", "htmx:timeout", "htmx:responseError"],
-    ...["htmx:error", "htmx:response:error"],
-  ];
-
-  const ROOTS = "#async-downloads, .async-downloads";
+  const CENTRE = ".async-downloads-centre";
+  const MENU = ".async-downloads-menu";
+  const ALL = ".async-downloads";
+  const ROOTS = `${CENTRE}, ${ALL}`;
 
   const script = document.currentScript;
 
-  const byId = (id) => document.getElementById(id);
-  // The character between the words of htmx 4's names; a page may choose another one.
-  const meta = () => window.htmx?.config.metaCharacter || ":";
-  const on = (names, listener) => {
-    for (const name of names) document.addEventListener(name.replaceAll(":", meta()), listener);
-  };
-  const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  const centres = () => [...document.querySelectorAll(CENTRE)];
+  // A page may have one for phones and another one for wide screens.
+  const shownCentre = () => centres().find((each) => each.getClientRects().length) ?? centres()[0];
+  const part = (centre, name) => centre?.querySelector(`.async-downloads-${name}`);
+  // A menu of a site's own that is not a popover counts as open.
+  const isOpen = (menu) => !menu.hasAttribute("popover") || menu.matches(":popover-open");
+  const openMenu = () => [...document.querySelectorAll(MENU)].find(isOpen);
+  const updateUrl = () => centres()[0]?.dataset.url;
 
+  // Requests, by the htmx of the page or by ours. Each has an element of its own, in a shadow tree
+  // beside <body>: it inherits nothing from the page, and no handler of the page finds its target.
+
+  const append = (name, properties) => document.head.append(Object.assign(document.createElement(name), properties));
   const load = (src) =>
     new Promise((resolve, reject) => {
-      const element = document.createElement("script");
-      Object.assign(element, { src, nonce: script.nonce, onload: resolve, onerror: reject });
-      document.head.append(element);
+      append("script", { src, nonce: script.nonce, onload: resolve, onerror: reject });
+    });
+  // What a page needs only with a list; the page of all downloads includes it.
+  let list = null;
+  const loadList = () => {
+    if (!app.hasList && script.dataset.list) list ??= load(script.dataset.list).catch(() => (list = null));
+    return list;
+  };
+  let htmx = null;
+  const loadHtmx = () => {
+    if (!document.querySelector('meta[name="htmx-config"]')) {
+      // Both would need exceptions in a strict content security policy.
+      const content = JSON.stringify({ allowEval: false, includeIndicatorStyles: false });
+      append("meta", { name: "htmx-config", content });
+    }
+    return load(script.dataset.htmx);
+  };
+
+  const send = (verb, url, values) =>
+    new Promise((resolve, reject) => {
+      const [host, source] = [document.createElement("div"), document.createElement("div")];
+      host.attachShadow({ mode: "open" }).append(source);
+      source.setAttribute("hx-request", JSON.stringify({ timeout: REQUEST_MILLISECONDS, credentials: false }));
+      document.documentElement.append(host);
+      // The names of events in htmx 2, and in htmx 4, where a page may choose another character.
+      const on = (names, listener) => {
+        const colon = window.htmx.config.metaCharacter || ":";
+        for (const name of names) source.addEventListener(name.replaceAll(":", colon), listener);
+      };
+      on(["htmx:configRequest", "htmx:config:request"], ({ detail }) => {
+        if (detail.ctx) detail.ctx.request.timeout = REQUEST_MILLISECONDS;
+        else detail.useUrlParams = verb === "GET";
+      });
+      on(["htmx:beforeSwap", "htmx:before:swap"], (event) => {
+        event.preventDefault();
+        const { xhr, ctx } = event.detail;
+        if (ctx) return resolve({ status: ctx.response.status, text: ctx.text, url: ctx.response.raw.url });
+        return resolve({ status: xhr.status, text: xhr.response, url: xhr.responseURL });
+      });
+      const options = { source, target: source, swap: "innerHTML", values };
+      window.htmx.ajax(verb, url, options).catch(() => {}).finally(() => {
+        host.remove();
+        reject(new Error(`${url} does not respond.`));
+      });
     });
 
-  const configure = () => {
-    if (document.querySelector('meta[name="htmx-config"]')) return;
-    const meta = document.createElement("meta");
-    meta.name = "htmx-config";
-    // Both would need exceptions in a strict content security policy.
-    meta.content = JSON.stringify({ allowEval: false, includeIndicatorStyles: false });
-    document.head.append(meta);
-  };
-
-  // Isolation: what a page sets for htmx, on <body> or in its configuration, must not reach the
-  // download centre
-
-  const isHtmx4 = () => window.htmx?.version.startsWith("4") ?? false;
-  const sourceOf = ({ target, detail }) =>
-    detail?.requestConfig?.elt ?? detail?.ctx?.sourceElement ?? target;
-  const isFromCentre = (event) => sourceOf(event)?.closest?.(ROOTS) != null;
-
-  const ancestors = (root) => {
-    const elements = [];
-    for (let element = root.parentElement; element; element = element.parentElement) {
-      elements.push(element);
+  const pathOf = (url) => new URL(url, document.baseURI).pathname;
+  const request = async (verb, url, values) => {
+    let response = { status: 0 };
+    try {
+      if (!window.htmx) await (htmx ??= loadHtmx());
+      response = await send(verb, url, values);
+    } catch {
+      htmx = null;
     }
-    return elements;
+    const isFailed = !response.status || response.status >= 400;
+    app.setFailed(isFailed, verb === "POST");
+    if (isFailed) return null;
+    // The package's views do not redirect htmx: this is the site's sign-in page.
+    const isRedirected = pathOf(response.url) !== pathOf(url);
+    if (isRedirected) showSignIn();
+    return isRedirected || response.status >= 300 || response.status === 204 ? "" : response.text;
   };
 
-  // In htmx 2 the markup ends all inheritance except that of extensions: each is ignored by name.
-  const ignoreExtensions = (root) => {
-    const extensions = (element) =>
-      ["hx-ext", "data-hx-ext"].flatMap((name) => element.getAttribute(name)?.split(",") ?? []);
-    const names = ancestors(root).flatMap(extensions).map((name) => name.trim());
-    const ignored = names.filter((name) => !name.startsWith("ignore:")).map((name) => `ignore:${name}`);
-    const all = new Set([...extensions(root), ...ignored]);
-    if (all.size) root.setAttribute("hx-ext", [...all].join(","));
+  // A navigation ends requests, also one that becomes a download: a single failure says little
+  let retry = 0;
+  let failures = 0;
+  app.setFailed = (isFailed, isCertain = false) => {
+    // Those that fail together are one failure.
+    if (isFailed && retry && !isCertain) return;
+    clearTimeout(retry);
+    retry = 0;
+    failures = isFailed ? failures + 1 + isCertain : 0;
+    const isLost = failures > 1;
+    for (const centre of centres()) centre.classList.toggle("is-lost", isLost);
+    if (isFailed) retry = setTimeout(poll, isLost ? STALE_MILLISECONDS : RETRY_MILLISECONDS);
   };
 
-  // In htmx 4 only a nearer value ends inheritance, and an empty value has no effect. These would
-  // have one even if empty: a verb makes an element send requests, and the others act on it.
-  const ACTS_IF_EMPTY = /^hx-(get|post|put|patch|delete|action|ignore|on|preserve|history-elt|swap-oob|morph|ws|sse)/;
-  const endInheritance = (root) => {
-    const prefix = window.htmx.config.prefix || "hx-";
-    for (const name of ancestors(root).flatMap((element) => element.getAttributeNames())) {
-      const own = name.startsWith(prefix) ? `hx-${name.slice(prefix.length)}` : name;
-      const base = ["append", "inherited"].reduce(
-        (left, word) => (left.endsWith(meta() + word) ? left.slice(0, -word.length - 1) : left),
-        own,
-      );
-      if (!base.startsWith("hx-") || ACTS_IF_EMPTY.test(base)) continue;
-      for (const empty of [base, `${base}${meta()}inherited`]) {
-        if (!root.hasAttribute(empty)) root.setAttribute(empty, "");
+  const showSignIn = () => {
+    for (const centre of centres()) {
+      const link = document.createElement("a");
+      Object.assign(link, { href: window.location.href, textContent: centre.dataset.signIn });
+      part(centre, "menu")?.replaceChildren(link);
+    }
+    showState({});
+  };
+
+  // Between the press and the release of a pointer, nothing moves
+  let isPressed = false;
+  const waiting = new Map();
+  const release = () => {
+    isPressed = false;
+    // After the click.
+    setTimeout(() => {
+      const responses = [...waiting];
+      waiting.clear();
+      for (const [target, [number, html]] of responses) receive(target, number, html);
+    });
+  };
+
+  // A response has the summary for the buttons, the list, or both. One that arrives after the
+  // response to a later request is out of date
+  let sent = 0;
+  const received = new WeakMap();
+  const update = (app.update = async (target, url, values, verb = "GET") => {
+    const number = ++sent;
+    const [html] = await Promise.all([request(verb, url, values), values.summary || loadList()]);
+    if (html !== null) receive(target, number, html);
+    return html;
+  });
+  const receive = (target, number, html) => {
+    if (!target || number < (received.get(target) ?? 0)) return;
+    received.set(target, number);
+    if (!html) return;
+    if (isPressed) {
+      waiting.set(target, [number, html]);
+      return;
+    }
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    const summary = template.content.querySelector(".async-downloads-summary");
+    summary?.remove();
+    if (template.content.firstElementChild) app.swap(target, template.content);
+    if (target.matches(ALL)) return;
+    if (summary) showSummary(summary);
+    else if (!part(target, "fragment")) showState({});
+    document.body.dispatchEvent(new Event("async-downloads:changed"));
+  };
+
+  // The buttons, and the toasts
+
+  let state = {};
+  const showState = (fresh) => {
+    state = { ...fresh };
+    const count = Number(state.count ?? 0);
+    for (const centre of centres()) {
+      centre.classList.toggle("in-progress", state.state === "in-progress");
+      centre.classList.toggle("has-new", state.state === "has-new");
+      const [button, number] = [part(centre, "button"), part(centre, "count")];
+      const label = state.label ?? button?.title;
+      if (label) button?.setAttribute("aria-label", label);
+      if (number) Object.assign(number, { textContent: count, hidden: !count });
+      part(centre, "ring")?.firstElementChild.setAttribute("stroke-dasharray", `${state.percentage} 100`);
+      if ("titleCount" in centre.dataset) {
+        const title = document.title.replace(/^\(\d+\) /, "");
+        document.title = count ? `(${count}) ${title}` : title;
       }
     }
+    schedule();
   };
 
-  const isolate = () => {
-    if (!window.htmx) return;
-    document.querySelectorAll(ROOTS).forEach(isHtmx4() ? endInheritance : ignoreExtensions);
-  };
-
-  // In htmx 4 a verb that the page sets wins over an element's own verb, unless hx-action and
-  // hx-method name the latter. Also, attributes further up in the download centre are not inherited.
-  const VERBS = ["get", "post", "put", "patch", "delete"];
-  const setOwnAttributes = ({ target }) => {
-    const verb = VERBS.find((name) => target.hasAttribute?.(`hx-${name}`));
-    const root = verb && target.closest(ROOTS);
-    if (!root) return;
-    const attributes = { "hx-action": target.getAttribute(`hx-${verb}`), "hx-method": verb };
-    for (const name of ["hx-target", "hx-swap", "hx-headers"]) {
-      const nearest = target.closest(`[${name}]`);
-      if (root.contains(nearest)) attributes[name] = nearest.getAttribute(name);
-    }
-    for (const [name, value] of Object.entries(attributes)) {
-      if (!target.hasAttribute(name)) target.setAttribute(name, value);
-    }
-  };
-
-  // htmx 2 collects values from all ancestors, and no markup can end that.
-  const VALUES = ["hx-vals", "data-hx-vals", "hx-vars", "data-hx-vars"];
-  const namesIn = (element) =>
-    VALUES.flatMap((name) =>
-      [...(element.getAttribute(name) ?? "").matchAll(/([\w-]+)["']?\s*:/g)].map((match) => match[1]),
-    );
-  const dropForeignValues = ({ elt, parameters }) => {
-    const root = elt.closest(ROOTS);
-    const outside = ancestors(root);
-    const inside = [elt, ...ancestors(elt)].filter((element) => !outside.includes(element));
-    const own = new Set(inside.flatMap(namesIn));
-    const form = elt.matches("form") ? new FormData(elt) : new FormData();
-    for (const name of outside.flatMap(namesIn)) {
-      if (own.has(name)) continue;
-      if (form.has(name)) parameters[name] = form.getAll(name);
-      else delete parameters[name];
-    }
-  };
-
-  const configureRequest = (event) => {
-    if (!isFromCentre(event)) return;
-    const { detail } = event;
-    if (detail.ctx) {
-      detail.ctx.request.timeout ??= REQUEST_MILLISECONDS;
-    } else {
-      detail.useUrlParams = detail.verb === "get";
-      dropForeignValues(detail);
-    }
-  };
-
-  // Swap in a list and nothing else, at its own place, whatever the page's handlers decided.
-  const configureSwap = ({ detail }) => {
-    for (const { swapSpec } of detail.tasks ?? []) swapSpec.focusScroll ??= false;
-    if (!detail.xhr) return;
-    const header = (name) => detail.xhr.getResponseHeader(name);
-    const { status } = detail.xhr;
-    Object.assign(detail, {
-      shouldSwap: status >= 200 && status < 300 && status !== 204,
-      isError: status >= 400,
-      selectOverride: undefined,
-      swapOverride: header("HX-Reswap"),
-      target: header("HX-Retarget") ? detail.target : detail.requestConfig.target,
-    });
-  };
-
-  // The list
-
-  const items = () => {
-    const nodes = document.querySelectorAll("#downloads-dropdown .download-container[data-state]");
-    return new Map([...nodes].map((item) => [item.id, item]));
-  };
-  const isFinished = (item) => ["complete", "failed"].includes(item.dataset.state);
-  const isOpen = () => byId("downloads-dropdown")?.matches(":popover-open") ?? false;
-
-  // Which finished downloads the person has seen in the open menu, on any page of the site
-
-  const readSeen = () => {
-    try {
-      return new Set(JSON.parse(localStorage.getItem(SEEN)));
-    } catch {
-      return new Set();
-    }
-  };
-
-  const saveSeen = (ids) => {
-    try {
-      localStorage.setItem(SEEN, JSON.stringify(ids));
-    } catch {
-      // A browser without storage shows them as new again.
-    }
-  };
-
-  const updateCount = () => {
-    const centre = byId("async-downloads");
-    const button = byId("navbarDropdownAsyncDownloads");
-    const count = byId("async-downloads-count");
-    if (!centre) return;
-    const fragment = centre.querySelector(".async-downloads-fragment");
-    const running = Number(fragment?.dataset.running ?? 0);
-    centre.classList.toggle("in-progress", fragment?.hasAttribute("data-in-progress") ?? false);
-    const finished = [...items().values()].filter(isFinished).map((item) => item.id);
-    const seen = readSeen();
-    if (isOpen()) saveSeen(finished);
-    const fresh = isOpen() ? 0 : finished.filter((id) => !seen.has(id)).length;
-    if (!button || !count) return;
-    const number = running || fresh;
-    count.textContent = number;
-    count.hidden = !number;
-    centre.classList.toggle("has-new", !running && fresh > 0);
-    const label = running ? button.dataset.running : fresh ? button.dataset.new : button.dataset.label;
-    button.setAttribute("aria-label", fill(label, { count: number }));
-    if ("titleCount" in centre.dataset) {
-      const title = document.title.replace(/^\(\d+\) /, "");
-      document.title = number ? `(${number}) ${title}` : title;
-    }
-  };
-
-  // A finished download appears in a toast; if the menu is open, only a screen reader hears of it
-
-  const nameOf = (item) => item.querySelector(".download-name")?.textContent ?? "";
-
-  const messageFor = (item, text) => fill(text.dataset[item.dataset.state], { name: nameOf(item) });
-
-  const announce = (finished) => {
-    const announcer = byId("async-downloads-announcer");
-    const text = byId("async-downloads-toast")?.content.querySelector("p");
-    if (!announcer || !text || !finished.length) return;
-    announcer.textContent = finished.map((item) => messageFor(item, text)).join(" ");
+  const showSummary = (summary) => {
+    showState(summary.dataset);
+    if (!Number(state.unseen)) hideToasts("[data-download]");
+    const menu = openMenu();
+    const announcer = menu && part(menu.closest(CENTRE), "announcer");
+    const toasts = [...summary.children];
+    const silent = announcer ? toasts.filter((toast) => !toast.hasAttribute("data-refused")) : [];
+    toasts.filter((toast) => !silent.includes(toast)).forEach(showToast);
+    // In the open menu, only a screen reader needs to hear of what has finished.
+    const textOf = (toast) => (toast.querySelector(".download-name") ?? toast).textContent.trim();
+    if (silent.length) announcer.textContent = silent.map(textOf).join(" ");
   };
 
   const dismiss = (toast) => {
     const hadFocus = toast.contains(document.activeElement);
+    const region = toast.parentElement;
     toast.remove();
-    if (hadFocus) byId("navbarDropdownAsyncDownloads")?.focus();
-    const toasts = byId("async-downloads-toasts");
-    if (toasts && !toasts.children.length) toasts.hidePopover();
+    if (hadFocus) part(shownCentre(), "button")?.focus();
+    if (region && !region.children.length) region.hidePopover();
   };
-
-  const showToast = (item) => {
-    const toasts = byId("async-downloads-toasts");
-    const template = byId("async-downloads-toast");
-    if (!toasts || !template) return;
-    if (!toasts.matches(":popover-open")) toasts.showPopover();
-    const toast = template.content.firstElementChild.cloneNode(true);
-    const [text, link] = [toast.querySelector("p"), toast.querySelector("a")];
-    text.textContent = messageFor(item, text);
-    if (item.dataset.url) link.href = item.dataset.url;
-    else link.remove();
+  const hideToasts = (selector) => {
+    document.querySelectorAll(`.async-downloads-toast${selector}`).forEach(dismiss);
+  };
+  const showToast = (toast) => {
+    const region = part(shownCentre(), "toasts");
+    // Two polls at once bring the same toast.
+    if (!region || region.querySelector(`[data-download="${toast.dataset.download}"]`)) return;
+    if (!region.matches(":popover-open")) region.showPopover();
+    while (region.children.length >= MAX_TOASTS) region.firstElementChild.remove();
     let timer = 0;
+    // It stays while it has the pointer or the focus.
     const startTimer = () => {
       clearTimeout(timer);
-      if (!toast.isConnected || toast.matches(":hover, :focus-within")) return;
-      timer = setTimeout(() => dismiss(toast), TOAST_MILLISECONDS);
+      timer = setTimeout(() => toast.matches(":hover, :focus-within") || dismiss(toast), TOAST_MILLISECONDS);
     };
-    // It stays while it has the pointer or the focus.
-    for (const name of ["pointerenter", "focusin"]) {
-      toast.addEventListener(name, () => clearTimeout(timer));
-    }
-    for (const name of ["pointerleave", "focusout"]) {
-      // Only after the event does the page know what has the pointer and the focus now.
-      toast.addEventListener(name, () => setTimeout(startTimer));
-    }
-    toast.addEventListener("click", (event) => event.target.closest("a, button") && dismiss(toast));
-    toasts.append(toast);
+    for (const name of ["pointerleave", "focusout"]) toast.addEventListener(name, startTimer);
+    region.append(toast);
     startTimer();
   };
 
-  let states = new Map();
-  const showChanges = () => {
-    const current = items();
-    const finished = [...current.values()].filter((item) => {
-      const before = states.get(item.id);
-      return before !== undefined && before !== item.dataset.state && isFinished(item);
-    });
-    if (isOpen()) announce(finished);
-    else finished.forEach(showToast);
-    states = new Map([...current].map(([id, item]) => [id, item.dataset.state]));
-    updateCount();
-  };
+  // Polls: of the summary, or of the list in an open menu
 
-  // The focus stays in the menu when a swap removes the button that had it
-
-  let focusIndex = -1;
-  const focusable = () => [...byId("downloads-dropdown").querySelectorAll("a[href], button")];
-  const saveFocus = () => {
-    focusIndex = isOpen() ? focusable().indexOf(document.activeElement) : -1;
+  const prefetches = new WeakMap();
+  // The menus that have opened, until the server knows that a person sees their lists.
+  const opened = new WeakSet();
+  const requestList = async (menu) => {
+    // The list may be on its way.
+    await prefetches.get(menu)?.response;
+    const values = { since: state.since ?? "", version: part(menu, "fragment")?.dataset.version ?? "" };
+    if (opened.has(menu)) values.opened = 1;
+    if (await update(menu, updateUrl(), values)) opened.delete(menu);
   };
-  const restoreFocus = () => {
-    if (focusIndex < 0 || document.activeElement !== document.body) return;
-    const candidates = focusable();
-    (candidates[Math.min(focusIndex, candidates.length - 1)] ?? byId("downloads-dropdown")).focus();
-    focusIndex = -1;
+  const requestSummary = ([centre]) => {
+    const { version = "", since = "" } = state;
+    return centre && update(part(centre, "menu"), updateUrl(), { summary: 1, version, since });
   };
-
-  // Polls out of turn: when the page is shown again, or when a site's own script requests one
 
   let polledAt = Date.now();
-  const publish = (name) => document.body.dispatchEvent(new Event(name));
-  const pollNow = () => {
+  let timer = 0;
+  const poll = () => {
     polledAt = Date.now();
-    publish("async-downloads:look");
+    clearTimeout(retry);
+    retry = 0;
+    schedule();
+    const menu = openMenu();
+    return menu ? requestList(menu) : requestSummary(centres());
+  };
+  const schedule = () => {
+    clearTimeout(timer);
+    const seconds = Number(state.poll ?? 0);
+    if (seconds && !isPushed) timer = setTimeout(poll, 1_000 * seconds);
   };
   const pollIfStale = () => {
-    if (Date.now() - polledAt >= MIN_POLL_MILLISECONDS) pollNow();
+    if (Date.now() - polledAt >= STALE_MILLISECONDS) poll();
   };
 
-  // The connection to the server, and the person's session
-
-  let retry = 0;
-  const setLost = (lost) => {
-    byId("async-downloads")?.classList.toggle("is-lost", lost);
-    clearTimeout(retry);
-    if (lost) retry = setTimeout(pollNow, MIN_POLL_MILLISECONDS);
+  let pageTimer = 0;
+  const pollPage = async () => {
+    const root = document.querySelector(ALL);
+    const dataset = () => (root && part(root, "poll")?.dataset) ?? {};
+    const { url, version } = dataset();
+    if (url) await update(root, url, { version });
+    clearTimeout(pageTimer);
+    const seconds = Number(dataset().poll ?? 0);
+    if (seconds) pageTimer = setTimeout(pollPage, 1_000 * seconds);
   };
 
-  // The package's views for htmx do not redirect, so this is a redirect to the site's sign-in page.
-  const wasRedirected = ({ xhr, requestConfig, ctx }) => {
-    if (ctx) return ctx.response?.raw.redirected ?? false;
-    if (!xhr?.responseURL || !requestConfig) return false;
-    const path = (url) => new URL(url, document.baseURI).pathname;
-    return path(xhr.responseURL) !== path(requestConfig.path);
+  // The list is there before the click, if the pointer or the focus comes first
+  const prefetch = ({ target, type }) => {
+    // After a click on a toast the focus comes too, and a download would end the request.
+    if (type === "focusin" && !target.matches(":focus-visible")) return;
+    const menu = target.closest?.(".async-downloads-button") && part(target.closest(CENTRE), "menu");
+    const isStale = menu && Date.now() - (prefetches.get(menu)?.at ?? 0) >= STALE_MILLISECONDS;
+    if (!isStale || isOpen(menu)) return;
+    const version = part(menu, "fragment")?.dataset.version ?? "";
+    prefetches.set(menu, { at: Date.now(), response: update(menu, updateUrl(), { version, prefetch: 1 }) });
+  };
+  const onToggle = ({ target, newState }) => {
+    if (newState !== "open" || !target.matches?.(MENU)) return;
+    hideToasts("");
+    opened.add(target);
+    poll();
+    // Safari does not focus a button that is clicked; the Tab key would pass over the menu.
+    if (document.activeElement === document.body) target.focus();
   };
 
-  const refuseSwap = (event) => {
-    if (!isFromCentre(event)) return;
-    configureSwap(event);
-    const redirected = wasRedirected(event.detail);
-    // By default, htmx 4 also swaps in pages of errors and responses without content.
-    const status = event.detail.ctx?.response?.status ?? 200;
-    if (!redirected && status >= 200 && status < 300 && status !== 204) return;
-    event.preventDefault();
-    const text = byId("async-downloads-signed-out");
-    if (!redirected || !text) return;
-    byId("downloads-dropdown")?.replaceChildren(text.content.cloneNode(true));
-    showChanges();
-  };
-
-  // The websocket sends changes. The page polls while it has none
+  // The websocket sends summaries. The page polls while it has none
 
   const SIGNED_OUT = 4401;
-  const RECONNECTED_BY_HTMX = [1006, 1011, 1012, 1013];
-  const CONNECT_MILLISECONDS = 3_000;
   const LONGEST_PAUSE_MILLISECONDS = 300_000;
-  const NEVER = 2 ** 31 - 1;
 
-  const fragment = () => document.querySelector("#async-downloads .async-downloads-fragment");
-  // Exponential backoff with jitter: after a restart of the server, pages come back one by one.
-  const pause = (tries) =>
-    (0.5 + Math.random() / 2) * Math.min(1_000 * 2 ** tries, LONGEST_PAUSE_MILLISECONDS);
-
+  let socket = null;
   let isPushed = false;
-  let isSignedOut = false;
-  let isReported = false;
-  let failures = 0;
-  let fallback = 0;
-  const pollInstead = (milliseconds, isForced) => {
-    clearTimeout(fallback);
-    fallback = setTimeout(() => {
-      const poll = fragment()?.querySelector(".async-downloads-poll");
-      const seconds = Number(poll?.dataset.pollSeconds ?? 0);
-      if (seconds || isForced) pollNow();
-      pollInstead(1_000 * (seconds || 1), false);
-    }, milliseconds);
-  };
-
-  const onMessage = (event) => {
-    if (!isFromCentre(event)) return;
-    clearTimeout(fallback);
-    [isPushed, isReported, failures] = [true, true, 0];
-    setLost(false);
-  };
-
-  const onClose = (event) => {
-    if (!isFromCentre(event)) return;
-    const code = event.detail.event?.code ?? event.detail.code;
-    // The list may have changed in the meantime, or the session may have ended.
-    if (isPushed) pollInstead(1_000 * Math.random(), true);
+  let closed = 0;
+  const connect = () => {
+    const address = centres().find((each) => each.dataset.wsConnect)?.dataset.wsConnect;
+    // The page may go on in another language.
+    if (!address || socket?.address === address) return;
+    socket?.close();
     isPushed = false;
-    isSignedOut = code === SIGNED_OUT;
-    if (!isReported && !isSignedOut && fragment()) {
-      isReported = true;
-      const url = byId("async-downloads").dataset.wsConnect;
-      console.warn(`async_downloads: no websocket opens at ${url}, so this page polls. See the check W012.`);
-    }
-    // htmx 4 always reconnects by itself; htmx 2 does so after these codes.
-    const { socketWrapper } = event.detail;
-    if (!socketWrapper || isSignedOut || RECONNECTED_BY_HTMX.includes(code)) return;
-    failures += 1;
-    setTimeout(() => socketWrapper.reconnect(), pause(failures));
-  };
-
-  // A person who is signed out cannot connect, so another attempt would be in vain.
-  const refuseConnection = (event) => {
-    if (isFromCentre(event) && (isSignedOut || !fragment())) event.preventDefault();
-  };
-
-  const attachWithHtmx4 = async (centre) => {
-    on(["htmx:before:ws:connection"], refuseConnection);
-    if (!window.htmx.ext?.ws) await load(script.dataset.htmx4Ws);
-    const ws = {
-      pauseOnBackground: false,
-      reconnect: true,
-      reconnectDelay: 1_000,
-      reconnectMaxDelay: LONGEST_PAUSE_MILLISECONDS,
+    const url = new URL(address, document.baseURI);
+    url.protocol = url.protocol.replace("http", "ws");
+    url.searchParams.set("since", state.since ?? "");
+    const fresh = Object.assign(new WebSocket(url), { address });
+    socket = fresh;
+    socket.onmessage = ({ data }) => {
+      [isPushed, closed] = [true, 0];
+      app.setFailed(false);
+      const menu = openMenu();
+      receive(part(centres()[0], "menu"), ++sent, data);
+      return menu && requestList(menu);
     };
-    centre.setAttribute("hx-config", JSON.stringify({ ws }));
-    centre.setAttribute(`hx-ws${meta()}connect`, centre.dataset.wsConnect);
+    socket.onclose = ({ code }) => {
+      if (socket !== fresh) return;
+      if (!isPushed && !closed && code !== SIGNED_OUT) {
+        console.warn(`async_downloads: no websocket opens at ${url}, so this page polls. See the check W012.`);
+      }
+      // The list may have changed in the meantime, or the session may have ended.
+      if (isPushed) setTimeout(poll, 1_000 * Math.random());
+      [socket, isPushed] = [null, false];
+      schedule();
+      if (code === SIGNED_OUT) return;
+      closed += 1;
+      // After a restart of the server, pages come back one by one.
+      const pause = Math.min(1_000 * 2 ** closed, LONGEST_PAUSE_MILLISECONDS);
+      setTimeout(connect, pause * (0.5 + Math.random() / 2));
+    };
   };
 
-  const attachWithHtmx2 = async (centre) => {
-    if (!window.htmx.createWebSocket) {
-      await load(script.dataset.htmxWs);
-      window.htmx.config.wsReconnectDelay = (tries) => (fragment() ? pause(tries) : NEVER);
+  // Download centres come with the page, and with each page that Turbo, Unpoly or htmx puts in
+
+  const LEGACY_IDS = {
+    centre: "async-downloads",
+    menu: "downloads-dropdown",
+    button: "navbarDropdownAsyncDownloads",
+    count: "async-downloads-count",
+  };
+  // A page from the history, from a service worker or from a cache may be of any age.
+  const isOld = () => {
+    const [{ type, workerStart, transferSize } = {}] = performance.getEntriesByType("navigation");
+    return type === "back_forward" || workerStart > 0 || transferSize === 0;
+  };
+  const adopted = new WeakSet();
+  const adopt = () => {
+    for (const [name, id] of Object.entries(LEGACY_IDS)) {
+      document.getElementById(id)?.classList.add(`async-downloads-${name}`);
     }
-    centre.setAttribute("hx-ext", ["ws", centre.getAttribute("hx-ext")].filter(Boolean).join(","));
-    centre.setAttribute("ws-connect", centre.dataset.wsConnect);
-  };
-
-  let connected = null;
-  const connect = async () => {
-    const centre = byId("async-downloads");
-    // A boosted page replaces the download centre, and the old one's websocket closes.
-    if (!centre?.dataset.wsConnect || !script.dataset.htmxWs || centre === connected) return;
-    if (!connected) {
-      on(["htmx:wsAfterMessage", "htmx:after:ws:message"], onMessage);
-      on(["htmx:wsClose", "htmx:ws:close"], onClose);
+    const root = document.querySelector(ALL);
+    if (root && !adopted.has(root)) {
+      adopted.add(root);
+      Object.assign(root.dataset, { turbo: "false", turboPrefetch: "false" });
+      pollPage();
     }
-    connected = centre;
-    pollInstead(CONNECT_MILLISECONDS, false);
-    // htmx processes an element again only if its attributes have changed, so they are set
-    // here, after the extension that reads them has loaded.
-    await (isHtmx4() ? attachWithHtmx4 : attachWithHtmx2)(centre);
-    window.htmx.process(centre);
+    const fresh = centres().filter((centre) => !adopted.has(centre));
+    if (!fresh.length) return;
+    // Turbo, Unpoly and htmx copy pages that a person leaves, and show the copies again.
+    const isCopy = fresh.some((centre) => "adopted" in centre.dataset);
+    for (const centre of fresh) {
+      adopted.add(centre);
+      // Otherwise Turbo would request a file when the pointer is on its link.
+      Object.assign(centre.dataset, { adopted: "", turbo: "false", turboPrefetch: "false" });
+    }
+    state = { ...fresh[0].dataset };
+    schedule();
+    if (!state.version || isCopy || isOld()) poll();
+    connect();
   };
 
-  const listen = () => {
-    on(BEFORE_SWAP, (event) => {
-      refuseSwap(event);
-      saveFocus();
-    });
-    on(["htmx:configRequest", "htmx:config:request"], configureRequest);
-    on(["htmx:before:init"], setOwnAttributes);
-    on(AFTER_SWAP, (event) => {
-      isolate();
-      showChanges();
-      if (event.target.closest?.("#downloads-dropdown")) publish("async-downloads:changed");
-      restoreFocus();
-      if (connected) connect().catch(() => {});
-    });
-    on(ERRORS, (event) => isFromCentre(event) && setLost(true));
-    on(AFTER_REQUEST, (event) => {
-      const { successful, ctx } = event.detail;
-      if (isFromCentre(event) && (successful ?? ctx?.response?.status < 400)) setLost(false);
-    });
-    document.addEventListener("htmx:historyRestore", () => {
-      byId("async-downloads-toasts")?.replaceChildren();
-    });
-    document.addEventListener("visibilitychange", () => {
-      if (document.visibilityState === "visible") pollIfStale();
-    });
+  const show = () => {
+    const menu = part(shownCentre(), "menu");
+    if (menu && !isOpen(menu)) menu.showPopover();
+  };
+  const onClick = (event) => {
+    const link = event.target.closest?.("a, button");
+    // Without this script, the button leads to the page of all downloads.
+    if (link?.matches(".async-downloads-button")) link.setAttribute("type", "button");
+    if (link?.matches(".async-downloads-show")) show();
+    // Boosted links and Unpoly would request a file as a page.
+    if (link?.matches("a:is(.download-get, .download-name)")) event.stopPropagation();
+    const toast = link?.closest(".async-downloads-toast");
+    if (toast) dismiss(toast);
+  };
+
+  const start = () => {
+    adopt();
+    new MutationObserver(adopt).observe(document.documentElement, { childList: true, subtree: true });
+    const listen = (name, listener) => document.addEventListener(name, listener, true);
+    listen("async-downloads:look", poll);
+    for (const name of ["async-downloads:look", "async-downloads:changed"]) listen(name, pollPage);
+    listen("async-downloads:show", show);
+    listen("click", onClick);
+    listen("toggle", onToggle);
+    for (const name of ["pointerover", "focusin"]) listen(name, prefetch);
+    listen("pointerdown", ({ target }) => (isPressed = target.closest?.(ROOTS) != null));
+    for (const name of ["pointerup", "pointercancel"]) listen(name, release);
+    listen("visibilitychange", () => document.hidden || pollIfStale());
     window.addEventListener("focus", pollIfStale);
-    window.addEventListener("online", pollNow);
-    window.addEventListener("storage", (event) => event.key === SEEN && updateCount());
-    const isMenu = (event) => event.target.id === "downloads-dropdown";
-    // Captured, because "toggle" does not bubble and a boosted page replaces the menu.
-    document.addEventListener("toggle", (event) => isMenu(event) && updateCount(), true);
-  };
-
-  // Run this as soon as the page's htmx, if any, has loaded: at best before htmx processes the
-  // page. If it already has, it processes the download centre once more.
-  let isPrepared = false;
-  const prepare = () => {
-    if (isPrepared) return;
-    isPrepared = true;
-    isolate();
-    listen();
-    if (!isHtmx4()) return;
-    for (const root of document.querySelectorAll(ROOTS)) {
-      if (root.querySelector("[data-htmx-powered]")) window.htmx.process(root, true);
-    }
-  };
-
-  const start = async () => {
-    prepare();
-    showChanges();
-    if (!window.htmx) {
-      configure();
-      await load(script.dataset.htmx);
-      isolate();
-    }
-    // If the script of the websocket does not load, the page polls.
-    await connect().catch(() => {});
+    window.addEventListener("online", poll);
+    window.addEventListener("pageshow", ({ persisted }) => persisted && [poll(), pollPage(), connect()]);
     document.dispatchEvent(new Event("async-downloads:ready"));
   };
 
-  if (window.htmx) prepare();
-  else window.addEventListener("DOMContentLoaded", prepare, true);
-  // At "load" the site's own htmx, if any, is there. An htmx that is loaded between "interactive"
-  // and "complete" would wait for an event that has already fired.
+  // At "load" the site's own htmx, if any, is there.
   if (document.readyState === "complete") start();
   else window.addEventListener("load", start);
 })();

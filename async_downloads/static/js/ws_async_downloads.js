@@ -1,6 +1,6 @@
 // Deprecated, for sites that include this script as django-async-downloads 0.6 documented it:
 // <script src=".../ws_async_downloads.js" id="async-downloads-script" data-url="http://...">
-// It passes the URL to htmx's websocket extension. New sites need only the download centre.
+// It passes the URL to the download centre's script. New sites need only the download centre.
 (() => {
   const script = document.currentScript || document.getElementById("async-downloads-script");
 

@@ -1,6 +1,7 @@
 """The settings of the measured site; the environment chooses version, database and cache."""
 
 import os
+from pathlib import Path
 from urllib.parse import urlsplit
 
 FOLDER = os.environ["BENCH_FOLDER"]
@@ -13,7 +14,7 @@ ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "bench_urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+STATIC_URL = "/static/"
 MEDIA_ROOT = f"{FOLDER}/media-{os.environ['BENCH_PACKAGE']}"
 MEDIA_URL = "/media/"
 
@@ -21,16 +22,19 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
+    "django.contrib.staticfiles",
     "async_downloads",
     "orders",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
 if OURS:
-    INSTALLED_APPS += ["django_htmx"]
-    MIDDLEWARE += ["django_htmx.middleware.HtmxMiddleware"]
+    INSTALLED_APPS += ["django_htmx", "django_q"]
+    Q_CLUSTER = {"name": "bench", "orm": "default", "log_level": "WARNING"}
 else:
     # The list template of 0.6 loads their tags.
     INSTALLED_APPS += ["sekizai", "django.contrib.humanize"]
@@ -38,6 +42,7 @@ else:
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [Path(__file__).parent / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -58,6 +63,8 @@ if os.environ["BENCH_DATABASE"] == "postgres":
             "PORT": _url.port or "",
             "USER": _url.username or "",
             "PASSWORD": _url.password or "",
+            # A connection for each request would hide what else a request costs.
+            "CONN_MAX_AGE": None,
         }
     }
 else:
@@ -65,6 +72,7 @@ else:
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": f"{FOLDER}/db.sqlite3",
+            "CONN_MAX_AGE": None,
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",

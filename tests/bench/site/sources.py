@@ -1,6 +1,8 @@
 """The rows that all subjects export."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from orders.models import Order
@@ -20,6 +22,19 @@ def generated(rows: int) -> Iterator[list[Any]]:
     """Yield constant rows, which take no time to make."""
     for number in range(rows):
         yield [number, "R1234567", "Ada Lovelace", "Teapot, blue", 3, "19.90", "shipped"]
+
+
+def typed(rows: int) -> Iterator[list[Any]]:
+    """Yield rows with numbers and times, which take no time to make."""
+    moment, price = datetime(2026, 1, 31, 18, 30, tzinfo=UTC), Decimal("19.90")
+    for number in range(rows):
+        yield [number, "R1234567", moment, "Ada Lovelace", 3, price, "shipped"]
+
+
+async def generated_async(rows: int) -> AsyncIterator[list[Any]]:
+    """Yield the same rows from an async generator."""
+    for row in generated(rows):
+        yield row
 
 
 def orders(rows: int) -> Any:
@@ -43,3 +58,7 @@ def row(order: Any) -> list[Any]:
         order.unit_price,
         order.status,
     ]
+
+
+def export(download_key: str) -> None:
+    """Be a task that is queued and never run."""

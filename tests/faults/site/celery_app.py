@@ -17,7 +17,12 @@ def task_options() -> dict[str, Any]:
     return options
 
 
-app = Celery("faults", broker=settings.CELERY_BROKER, set_as_current=False)
+app = Celery(
+    "faults",
+    broker=settings.CELERY_BROKER,
+    set_as_current=False,
+    include=["async_downloads.tasks", "tests.faults.site.celery_tasks"],
+)
 app.conf.update(
     task_ignore_result=True,
     worker_prefetch_multiplier=1,

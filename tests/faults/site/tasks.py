@@ -4,9 +4,10 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.db import connection, transaction
 
 from async_downloads import cache
@@ -17,9 +18,11 @@ from tests.faults.site import steering
 HEADER = ["id", "name"]
 
 
-def rows(download_key: str, count: int = 3, pause: float = 0.0) -> None:
-    """Write rows with progress, and pause before each."""
+def rows(download_key: str, count: int = 3, pause: float = 0.0, go: str = "") -> None:
+    """Write rows with progress, and pause before each; wait for the flag first if there is one."""
     steering.record_start(download_key)
+    if go:
+        steering.wait_for(go)
 
     def lines() -> Iterator[list[Any]]:
         yield HEADER
@@ -50,6 +53,26 @@ def steady(download_key: str, go: str = "go") -> None:
     cache.save_download(download_key, lines())
 
 
+def third(download_key: str, go: str = "go") -> None:
+    """Write rows up to 30 %, and then a row every 20 ms until the test sets the flag."""
+    steering.record_start(download_key)
+
+    def lines() -> Iterator[list[Any]]:
+        yield HEADER
+        cache.set_percentage(download_key, 30)
+        while not steering.is_set(go):
+            time.sleep(0.02)
+            yield [0, "waiting"]
+        yield [1, "end"]
+
+    cache.save_download(download_key, lines())
+
+
+def brief(download_key: str) -> None:
+    """Write ten rows in half a second, once the test has set the flag."""
+    rows(download_key, count=10, pause=0.05, go="go")
+
+
 def winner(download_key: str) -> None:
     """Write a row every 20 ms until the test sets ``win``."""
     steady(download_key, go="win")
@@ -60,6 +83,12 @@ def silent(download_key: str, go: str = "go") -> None:
     steering.record_start(download_key)
     steering.wait_for(go)
     cache.save_download(download_key, [HEADER, [1, "end"]])
+
+
+def silent_in_transaction(download_key: str) -> None:
+    """Do the same inside a transaction."""
+    with transaction.atomic():
+        silent(download_key)
 
 
 def silent_within(download_key: str, go: str = "go") -> None:
@@ -144,9 +173,30 @@ def unpicklable(download_key: str) -> object:
 
 
 async def coroutine(download_key: str) -> None:
-    """Look like a task, and do nothing when called."""
-    steering.record_start(download_key)
-    await asyncio.sleep(0)
+    """Write rows that are awaited."""
+    await steady_coroutine(download_key, waits=False)
+
+
+async def steady_coroutine(download_key: str, go: str = "go", *, waits: bool = True) -> None:
+    """Write a row every 20 ms until the test sets the flag."""
+    await sync_to_async(steering.record_start)(download_key)
+
+    async def lines() -> AsyncIterator[list[Any]]:
+        yield HEADER
+        while waits and not await asyncio.to_thread(steering.is_set, go):
+            await asyncio.sleep(0.02)
+            yield [0, "waiting"]
+        yield [1, "end"]
+
+    await cache.asave_download(download_key, lines())
+
+
+async def silent_coroutine(download_key: str, go: str = "go") -> None:
+    """Wait before ``asave_download`` until the test sets the flag."""
+    await sync_to_async(steering.record_start)(download_key)
+    while not await asyncio.to_thread(steering.is_set, go):
+        await asyncio.sleep(0.02)
+    await cache.asave_download(download_key, [HEADER, [1, "end"]])
 
 
 def makes_coroutine(download_key: str) -> Coroutine[Any, Any, None]:
@@ -157,6 +207,12 @@ def makes_coroutine(download_key: str) -> Coroutine[Any, Any, None]:
 def generator(download_key: str) -> Iterator[int]:
     """Look like a task, and do nothing when called."""
     steering.record_start(download_key)
+    yield 1
+
+
+async def async_generator(download_key: str) -> AsyncIterator[int]:
+    """Look like a task, and do nothing when called."""
+    await sync_to_async(steering.record_start)(download_key)
     yield 1
 
 
@@ -174,5 +230,8 @@ def leave_within(download_key: str) -> None:
 #: The same tasks wrapped by ``download_task``, for any executor.
 supervised: dict[str, Callable[..., None]] = {
     task.__name__: download_task(task)
-    for task in (rows, plain, steady, silent, fail, fail_for_people, leave, leave_within, forget)
+    for task in (
+        *(rows, plain, steady, silent, fail, fail_for_people, leave, leave_within, forget),
+        *(steady_coroutine, silent_coroutine),
+    )
 }

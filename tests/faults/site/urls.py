@@ -10,5 +10,6 @@ urlpatterns = [
     path("async_downloads/", include("async_downloads.urls")),
     path("sign-in/<str:username>/", views.sign_in),
     path("start/<str:task>/", views.start),
+    path("start-path/<str:path>/", views.start_path),
     path("", views.home),
 ]

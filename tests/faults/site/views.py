@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
 
-from async_downloads.shortcuts import init_generic_csv_download
+from async_downloads.shortcuts import init_generic_csv_download, start_download
 
 
 def sign_in(request: HttpRequest, username: str) -> HttpResponse:
@@ -36,6 +36,13 @@ def start(request: HttpRequest, task: str) -> JsonResponse:
     time.sleep(linger)
     if broken:
         raise RuntimeError(broken)
+    return JsonResponse({"download_key": key})
+
+
+@login_required
+def start_path(request: HttpRequest, path: str) -> JsonResponse:
+    """Start a task by its dotted path."""
+    _, key = start_download(path, request.user, "orders.csv")
     return JsonResponse({"download_key": key})
 
 

@@ -21,7 +21,7 @@ class Order(models.Model):
     product = models.CharField(max_length=100)
     quantity = models.PositiveSmallIntegerField()
     unit_price = models.DecimalField(max_digits=8, decimal_places=2)
-    status = models.CharField(max_length=12)
+    status = models.CharField(max_length=12, choices=[("new", "New"), ("shipped", "On its way")])
 
     def __str__(self) -> str:
         return self.reference

@@ -1,5 +1,6 @@
 """Cases that are the same code for both versions of the package."""
 
+import itertools
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from django.conf import settings
 
 from async_downloads import cache
 from async_downloads.shortcuts import queryset_to_csv
-from subjects.polls import user_named
+from subjects.people import user_named
 
 Body = Callable[[], int | None]
 
@@ -75,19 +76,20 @@ def init(size: int) -> Body:
     return body
 
 
-def user_with_downloads(size: int) -> Any:
-    """Return a user with complete downloads, and one that is running."""
-    user = user_named(f"poll-{uuid.uuid4()}")
+def downloads_of(user: Any, size: int, *, running: int = 0) -> list[str]:
+    """Make downloads of a user, the last of them running, and return their keys."""
+    keys = []
     for index in range(size):
         _, key = cache.init_download(user, f"orders{index}.csv")
-        if index:
+        if index < size - running:
             cache.save_download(key, [["a"]])
-    cache.set_percentage(key, 10)
-    return user
+        else:
+            cache.set_percentage(key, 1)
+        keys.append(key)
+    return keys
 
 
-def begin_twenty(user: Any) -> None:
-    """Make 20 downloads of a user, one of which has progress."""
-    for index in range(20):
-        _, key = cache.init_download(user, f"orders{index}.csv")
-    cache.set_percentage(key, 10)
+def progress_of(key: str) -> Callable[[], None]:
+    """Return a function that reports the next percentage of a download, round and round."""
+    percentages = itertools.cycle(range(1, 100))
+    return lambda: cache.set_percentage(key, next(percentages))

@@ -1,8 +1,10 @@
 """The least cost: the same exports without any package."""
 
 import csv
+import json
 import tempfile
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -45,16 +47,66 @@ def row_function(size: int) -> Body:
     return body
 
 
+def tsv(size: int) -> Body:
+    def body() -> None:
+        with _target() as file:
+            writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+            writer.writerow(sources.COLUMNS)
+            writer.writerows(sources.typed(size))
+
+    return body
+
+
+csv_excel = tsv
+
+
+def jsonl(size: int) -> Body:
+    encode = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":")).encode
+
+    def body() -> None:
+        with _target() as file:
+            for row in sources.typed(size):
+                file.write(encode(dict(zip(sources.COLUMNS, row, strict=True))) + "\n")
+
+    return body
+
+
 def xlsx(size: int) -> Body:
     import xlsxwriter
 
     def body() -> None:
         with tempfile.TemporaryFile() as file:
-            book = xlsxwriter.Workbook(file, {"constant_memory": True})
+            options = {"constant_memory": True, "remove_timezone": True}
+            book = xlsxwriter.Workbook(file, options)
             sheet = book.add_worksheet()
-            for index, row in enumerate(sources.generated(size)):
+            moment = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+            price = book.add_format({"num_format": "0.00"})
+            sheet.set_column(2, 2, 19, moment)
+            sheet.set_column(5, 5, 17, price)
+            sheet.write_row(0, 0, sources.COLUMNS)
+            for index, row in enumerate(sources.typed(size), 1):
                 sheet.write_row(index, 0, row)
             book.close()
+
+    return body
+
+
+def parquet(size: int) -> Body:
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    kinds = (
+        *(pyarrow.int64(), pyarrow.string(), pyarrow.timestamp("us", "UTC"), pyarrow.string()),
+        *(pyarrow.int64(), pyarrow.decimal128(38, 2), pyarrow.string()),
+    )
+    schema = pyarrow.schema(list(zip(sources.COLUMNS, kinds, strict=True)))
+
+    def body() -> None:
+        rows = sources.typed(size)
+        with tempfile.TemporaryFile() as file, ParquetWriter(file, schema) as writer:
+            while group := list(islice(rows, 1 << 17)):
+                columns = [list(column) for column in zip(*group, strict=True)]
+                writer.write_table(pyarrow.table(columns, schema=schema))
 
     return body
 

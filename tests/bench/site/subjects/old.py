@@ -3,19 +3,22 @@
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import sources
 from django.conf import settings
 from django.core.cache import cache as entries
+from django.urls import reverse
 
-from async_downloads import cache, tasks, views
+from async_downloads import cache, tasks
 from async_downloads.shortcuts import queryset_to_csv
 from subjects import both
-from subjects.crowds import crowd_of
-from subjects.polls import polls, user_named
+from subjects.exchanges import Browser, Exchange
+from subjects.people import Person, session_cookie, user_named
 
 Body = Callable[[], int | None]
+
+#: The poll of the list; the page sends nothing that says what it shows.
+POLL = reverse("async_downloads:ajax_update")
 
 rows = both.rows
 row_function = both.row_function
@@ -33,14 +36,6 @@ def columns(size: int) -> Body:
     return body
 
 
-def poll_unchanged(size: int) -> Body:
-    return polls(both.user_with_downloads(size), views.ajax_update, dict)
-
-
-#: The answer is the same, whether a download has changed or not.
-poll_changed = poll_unchanged
-
-
 def cleanup(size: int) -> Body:
     for _ in range(size):
         path = Path(settings.MEDIA_ROOT, f"downloads/{uuid.uuid4()}/orders.csv")
@@ -55,11 +50,23 @@ def cleanup(size: int) -> Body:
     return body
 
 
-def crowd(size: int) -> Body:
-    people: list[tuple[Any, dict[str, str]]] = []
+def exchanges() -> dict[str, Exchange]:
+    """Return the same requests as of this version; a poll is the same for all purposes."""
+    made = {"page": Exchange(Browser(user_named("page")), "/page/")}
+    for size in (1, 100):
+        user = user_named(f"poll-{size}")
+        *_, running = both.downloads_of(user, size, running=1)
+        change = both.progress_of(running)
+        made[f"poll_{size}"] = Exchange(Browser(user), POLL, change=change)
+    return made
+
+
+def crowd(size: int) -> list[Person]:
+    """Make users with one running download each."""
+    people = []
     for number in range(size):
         user = user_named(f"crowd-{number}")
         entries.delete(cache.get_collection_key(user))
-        both.begin_twenty(user)
-        people.append((user, {}))
-    return crowd_of(people)
+        (key,) = both.downloads_of(user, 1, running=1)
+        people.append(Person(session_cookie(user), POLL, key))
+    return people

@@ -6,24 +6,29 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sources
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.cache import cache as django_cache
 from django.db import connection
+from django.db.models import QuerySet
+from django.urls import reverse
 from django.utils import timezone
 
-from async_downloads import cache, tasks, views
+from async_downloads import cache, tasks
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.owners import resolve
+from async_downloads.shortcuts import start_download, start_downloads
 from subjects import both
-from subjects.crowds import crowd_of
-from subjects.polls import polls, user_named
+from subjects.exchanges import Browser, Exchange
+from subjects.people import Person, user_named
 
 Body = Callable[[], int | None]
 
-HTMX = {"HX-Request": "true"}
-
+#: Where a page polls.
+POLL = reverse("async_downloads:ajax_update")
 
 rows = both.rows
 row_function = both.row_function
@@ -41,38 +46,97 @@ def columns(size: int) -> Body:
     return body
 
 
-def xlsx(size: int) -> Body:
-    key = both.new_key("orders.xlsx")
+def async_rows(size: int) -> Body:
+    key = both.new_key()
 
     def body() -> None:
-        cache.save_download(key, sources.generated(size))
+        cache.save_download(key, sources.generated_async(size))
         both.check_complete(key)
 
     return body
 
 
-def _version(user: Any) -> str:
-    from django.test import RequestFactory
+def labels(size: int) -> Body:
+    key = both.new_key()
 
-    request = RequestFactory().get("/", headers=HTMX)
-    request.user = user
-    page = views.ajax_update(request).content.decode()
-    match = re.search(r'"version": "([^"]+)"', page)
-    assert match
-    return match[1]
+    def body() -> None:
+        cache.save_download(key, sources.columns(size), labels=True)
+        both.check_complete(key)
 
-
-def poll_unchanged(size: int) -> Body:
-    user = both.user_with_downloads(size)
-    version = _version(user)
-    return polls(user, views.ajax_update, lambda: {"data": {"version": version}, "headers": HTMX})
+    return body
 
 
-def poll_changed(size: int) -> Body:
-    user = both.user_with_downloads(size)
-    # The answer to a page with another version contains the whole list.
-    stale = {"version": "0.0"}
-    return polls(user, views.ajax_update, lambda: {"data": stale, "headers": HTMX})
+def _typed(size: int, format_name: str) -> Body:
+    key = both.new_key()
+
+    def body() -> None:
+        cache.save_download(key, sources.typed(size), format=format_name, header=sources.COLUMNS)
+        both.check_complete(key)
+
+    return body
+
+
+def xlsx(size: int) -> Body:
+    return _typed(size, "xlsx")
+
+
+def ods(size: int) -> Body:
+    return _typed(size, "ods")
+
+
+def parquet(size: int) -> Body:
+    return _typed(size, "parquet")
+
+
+def jsonl(size: int) -> Body:
+    return _typed(size, "jsonl")
+
+
+def tsv(size: int) -> Body:
+    return _typed(size, "tsv")
+
+
+def csv_excel(size: int) -> Body:
+    return _typed(size, "csv-excel")
+
+
+def closed_poll(browser: Browser) -> str:
+    """Return the URL that a page with a closed menu polls."""
+    return shown(f"{POLL}?summary=1&version=&since=", browser.get("/page/"))
+
+
+def open_poll(browser: Browser) -> str:
+    """Return the URL that a page with an open menu polls, once the list has been opened."""
+    return shown(f"{POLL}?version=&since=", browser.get(POLL))
+
+
+def shown(url: str, markup: str) -> str:
+    """Return the URL of the next poll, which says what the page shows since a response."""
+    for name, value in re.findall(r'data-(version|since)="([^"]+)"', markup):
+        url = re.sub(rf"(?<={name}=)[^&]*", quote(value), url)
+    return url
+
+
+def exchanges() -> dict[str, Exchange]:
+    """Return page views and polls, with different numbers of downloads."""
+    browser = Browser(user_named("page-0"))
+    made = {"bare": Exchange(browser, "/bare/"), "key": Exchange(browser, "/key/")}
+    django_cache.set("bench", "a short text", None)
+    for size in (0, 1, 20, 100):
+        user = user_named(f"page-{size}")
+        both.downloads_of(user, size)
+        made[f"page_{size}"] = Exchange(Browser(user), "/page/")
+    for size in (1, 100):
+        user = user_named(f"poll-{size}")
+        *_, running = both.downloads_of(user, size, running=1)
+        change = both.progress_of(running)
+        made[f"page_running_{size}"] = Exchange(Browser(user), "/page/")
+        made[f"page_changed_{size}"] = Exchange(Browser(user), "/page/", change=change)
+        browser = Browser(user, HTTP_HX_REQUEST="true")
+        for kind, url in (("closed", closed_poll(browser)), ("open", open_poll(browser))):
+            made[f"{kind}_unchanged_{size}"] = Exchange(browser, url, next_url=shown)
+            made[f"{kind}_changed_{size}"] = Exchange(browser, url, change=change, next_url=shown)
+    return made
 
 
 def cleanup(size: int) -> Body:
@@ -112,14 +176,46 @@ def cleanup(size: int) -> Body:
     return body
 
 
-def crowd(size: int) -> Body:
-    people: list[tuple[Any, dict[str, str]]] = []
+def many(size: int) -> Body:
+    people = _people(size)
+
+    def body() -> None:
+        outcome = start_downloads("sources.export", people, "orders.csv", "Orders")
+        assert len(outcome.started) == size
+
+    return body
+
+
+def each(size: int) -> Body:
+    people = _people(size)
+
+    def body() -> None:
+        for user in people.iterator():
+            start_download("sources.export", user, "orders.csv", "Orders", join=True)
+
+    return body
+
+
+def _people(size: int) -> QuerySet[Any]:
+    """Make users without collections, and empty the queue."""
+    from django_q.models import OrmQ
+
+    OrmQ.objects.all().delete()
+    users, run = get_user_model(), uuid.uuid4().hex
+    users.objects.bulk_create(users(username=f"{run}-{number}") for number in range(size))
+    return users.objects.filter(username__startswith=run)
+
+
+def crowd(size: int) -> list[Person]:
+    """Make users with one running download each, whose menus are closed."""
+    people = []
     for number in range(size):
         user = user_named(f"crowd-{number}")
         Download.objects.for_user(user.pk).delete()
-        both.begin_twenty(user)
-        people.append((user, {"version": _version(user)}))
-    return crowd_of(people)
+        (key,) = both.downloads_of(user, 1, running=1)
+        browser = Browser(user)
+        people.append(Person(browser.cookies, closed_poll(browser), key))
+    return people
 
 
 def prepare(size: int) -> Body:

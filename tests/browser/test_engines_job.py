@@ -1,0 +1,60 @@
+"""In each engine, a person starts an export, watches it, fetches its file and clears it."""
+
+import pytest
+
+from async_downloads import cache
+from async_downloads.models import Download
+from tests.browser.conftest import BUTTON, MENU, SHOWS, TOASTS, Visit
+from tests.browser.engines import Engine
+from tests.faults.processes import eventually
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
+
+
+def only_key() -> str:
+    """Return the download key of the only download."""
+    return str(Download.objects.get().pk)
+
+
+def fetch(engine: Engine, place: str, key: str) -> None:
+    """Wait for the link to the file of a download, and click it."""
+    link = f"{place} a.download-get[href='{Download.objects.get(pk=key).url}']"
+    engine.wait_for(SHOWS, link)
+    # Firefox and WebKit end the requests of a page when a download begins.
+    engine.wait_for("() => !recorded.pending")
+    engine.click(link)
+
+
+@pytest.mark.parametrize(
+    ("transport", "version"), [("polled", 2), ("pushed", 4)], indirect=["transport"]
+)
+@pytest.mark.usefixtures("transport")
+def test_a_person_exports_watches_fetches_and_clears(
+    engine: Engine, visit: Visit, version: int
+) -> None:
+    visit(version=version)
+    # Starts: the button counts it.
+    engine.click("main form[hx-post] button")
+    engine.wait_for(SHOWS, "#async-downloads-count", "1")
+    key = only_key()
+    # Watches, with the menu open.
+    engine.click(BUTTON)
+    for percentage in (30, 60):
+        cache.set_percentage(key, percentage)
+        engine.wait_for(SHOWS, f"{MENU} progress[value='{percentage}']")
+    cache.save_download(key, [["reference"], ["R1"]])
+    # Fetches by the link that has appeared.
+    fetch(engine, MENU, key)
+    assert engine.downloaded("orders.csv") == b"reference\nR1\n"
+    # Clears it, and leaves before the time to undo that is over.
+    engine.click(f"{MENU} .download-clear")
+    engine.wait_for(SHOWS, f"{MENU} .download-removed button")
+    visit(version=version)
+    eventually(lambda: not Download.objects.exists(), why="the download is cleared")
+    # Another ends while the menu is closed: a toast has its file.
+    engine.click("main form[hx-post] button")
+    engine.wait_for(SHOWS, "#async-downloads-count", "1")
+    key = only_key()
+    cache.save_download(key, [["reference"], ["R2"]])
+    fetch(engine, TOASTS, key)
+    assert engine.downloaded("orders.csv") == b"reference\nR2\n"

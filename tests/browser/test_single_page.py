@@ -1,0 +1,215 @@
+"""The page of the demo that uses the downloads by JSON alone, against the demo itself."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Response, expect
+
+from tests import services
+from tests.browser.conftest import SHOTS, assert_accessible, new_context, take_picture
+from tests.demo.commands import run
+from tests.faults.processes import ROOT, Child, eventually, free_port
+
+#: A download whose worker has stopped responding, and whose call is not recorded.
+STALLED: Final = """
+import django; django.setup()
+from datetime import timedelta
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+from async_downloads import cache
+from async_downloads.models import Download
+from async_downloads.store import cache_entries
+_, key = cache.init_download(get_user_model().objects.get(username="ada"), "old.csv", "Old report")
+Download.objects.filter(pk=key).update(
+    state="running", percentage=40, heard_at=timezone.now() - timedelta(hours=1)
+)
+cache_entries.delete_entry(key)
+"""
+
+
+class Shop:
+    """The demo in processes of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environ = {
+            "DEMO_VAR": str(folder),
+            "DEMO_ORDERS": "2000",
+            "DJANGO_SETTINGS_MODULE": "demo.settings",
+        }
+        self.port = free_port()
+        command = [sys.executable, "-m", "demo", "--port", str(self.port)]
+        clean = {name: text for name, text in os.environ.items() if not name.startswith("DJANGO_")}
+        environ = {**clean, **self.environ, "PYTHONPATH": str(ROOT)}
+        self.process = Child(command, env=environ, log=folder / "demo.log")
+
+    @property
+    def address(self) -> str:
+        """The address of the shop; empty until it is open."""
+        assert self.process.alive, self.process.log
+        found = re.search(r"The shop is open at (\S+)", self.process.log)
+        return found[1] if found else ""
+
+    def execute(self, code: str) -> None:
+        """Run Python with the shop's settings."""
+        result = run("-c", code, **self.environ)
+        assert result.returncode == 0, result.stderr
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    shop = Shop(tmp_path_factory.mktemp("shop"))
+    try:
+        eventually(lambda: shop.address, why="the shop is open")
+        yield shop
+    finally:
+        # It stops its own processes, which are in groups of their own.
+        shop.process.terminate()
+        shop.process.wait()
+        shop.process.close()
+
+
+@pytest.fixture
+def responses() -> list[Response]:
+    """Return the responses to the page so far."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, shop: Shop, responses: list[Response]) -> Iterator[Page]:
+    """Return the page, signed in; a script or a style that the policy refuses fails the test."""
+    errors: list[str] = []
+    with new_context(browser) as context:
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                "Content Security Policy" in message.text and errors.append(message.text)
+            ),
+        )
+        page.on("response", lambda response: responses.append(response))
+        page.goto(f"{shop.address}sign-in/?next=/spa/")
+        page.get_by_role("button", name="Sign in as ada").click()
+        expect(page.get_by_role("heading", name="Exports by JSON")).to_be_visible()
+        yield page
+    assert errors == []
+
+
+def item(page: Page, name: str) -> Locator:
+    return page.locator("li", has_text=name)
+
+
+def start(page: Page, title: str) -> None:
+    page.get_by_role("button", name=title, exact=True).click()
+
+
+def statuses(responses: list[Response], part: str) -> list[int]:
+    return [response.status for response in responses if part in response.url]
+
+
+def test_the_whole_job(page: Page, shop: Shop, responses: list[Response]) -> None:
+    policy = page.evaluate("fetch(location).then((r) => r.headers.get('content-security-policy'))")
+    assert policy.startswith("default-src 'self';")
+    expect(page.get_by_text("None so far.")).to_be_visible()
+
+    # A file, from the button to the disk.
+    start(page, "A file of any kind")
+    name = item(page, "Price list").get_by_role("link")
+    expect(name).to_have_attribute("href", re.compile(r"/download/"))
+    with page.expect_download() as fetched:
+        name.click()
+    assert Path(fetched.value.path()).read_text().startswith("<!doctype html>")
+    assert 202 in statuses(responses, "/spa/exports/price-list/")
+
+    # Progress, with unchanged polls between two steps of it, and a cancellation.
+    start(page, "You change your mind")
+    archive = item(page, "Invoice archive")
+    expect(archive).to_contain_text(re.compile(r"[1-9]\d* %"))
+    expect(archive.get_by_role("progressbar")).to_be_visible()
+    expect(page.get_by_text("requests, of which unchanged")).to_contain_text(
+        re.compile("unchanged: [3-9]")
+    )
+    counted = statuses(responses, "/ajax_update/")
+    assert counted.count(304) >= 3
+    assert set(counted) == {200, 304}
+    take_picture(page, SHOTS / "single-page.png")
+    archive.get_by_role("button", name="Cancel: Invoice archive").click()
+    expect(archive).to_have_count(0)
+    assert 204 in statuses(responses, "/ajax_clear_download/")
+
+    # A failure, and its cure.
+    start(page, "It fails, until you try again")
+    audit = item(page, "Stock audit")
+    expect(audit).to_contain_text("The warehouse stopped answering")
+    expect(audit.get_by_role("link")).to_have_count(0)
+    audit.get_by_role("button", name="Try again: Stock audit").press("Enter")
+    expect(audit.get_by_role("link")).to_be_visible()
+    expect(audit).not_to_contain_text("The warehouse")
+    assert 202 in statuses(responses, "/retry/")
+
+    # A worker that has died.
+    shop.execute(STALLED)
+    page.reload()
+    stalled = item(page, "Old report")
+    expect(stalled).to_contain_text("Stalled:")
+    expect(stalled).to_have_attribute("data-state", "stalled")
+    stalled.get_by_role("button", name="Cancel: Old report").click()
+    expect(stalled).to_have_count(0)
+
+    if services.available("front-end"):
+        assert_accessible(page, "main")
+    page.get_by_role("button", name="Clear finished").click()
+    expect(page.get_by_text("None so far.")).to_be_visible()
+    assert max(statuses(responses, "/async_downloads/")) < 400
+
+
+def test_a_finished_list_is_not_polled(page: Page, responses: list[Response]) -> None:
+    expect(page.get_by_text("None so far.")).to_be_visible()
+    page.clock.install()
+    page.clock.run_for(120_000)
+    assert statuses(responses, "/ajax_update/") == [200]
+
+
+def test_the_focus_stays_on_what_is_updated_and_leaves_what_is_gone(page: Page) -> None:
+    start(page, "You change your mind")
+    cancel = page.get_by_role("button", name="Cancel: Invoice archive")
+    cancel.focus()
+    expect(item(page, "Invoice archive")).to_contain_text(re.compile(r"[1-9]\d* %"))
+    expect(cancel).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=re.compile("Downloads"))).to_be_focused()
+
+
+def test_a_refusal_is_shown(page: Page) -> None:
+    """The shop allows five at a time."""
+    for title in ("You change your mind", "It takes a while"):
+        start(page, title)
+    page.route(
+        "**/spa/exports/stock-audit/",
+        lambda route: route.fulfill(status=409, json={"detail": "You have 5 in progress."}),
+    )
+    start(page, "It fails, until you try again")
+    expect(page.get_by_role("alert")).to_have_text("You have 5 in progress.")
+    for name in ("Invoice archive", "Sales report"):
+        page.get_by_role("button", name=f"Cancel: {name}").click()
+        expect(item(page, name)).to_have_count(0)
+
+
+def test_a_lost_connection_and_an_ended_session_are_shown(page: Page) -> None:
+    start(page, "You change your mind")
+    expect(item(page, "Invoice archive")).to_be_visible()
+    page.route("**/ajax_update/**", lambda route: route.abort())
+    lost = page.get_by_text("The connection is lost.")
+    expect(lost).to_be_visible()
+    page.unroute("**/ajax_update/**")
+    expect(lost).to_be_hidden()
+    page.get_by_role("button", name="Cancel: Invoice archive").click()
+    expect(item(page, "Invoice archive")).to_have_count(0)
+    page.context.clear_cookies()
+    start(page, "A file of any kind")
+    expect(page.get_by_role("link", name="Sign in")).to_be_visible()

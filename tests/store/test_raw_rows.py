@@ -1,0 +1,71 @@
+"""The list is read in SQL, and each database returns the values that Django reads."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models import Count, Window
+from django.utils import timezone
+
+from async_downloads.models.conditions import is_in_progress
+from async_downloads.owners import Owner, resolve
+from async_downloads.store import raw_rows
+from async_downloads.store.listing import mine
+from tests.attempts import long_ago
+from tests.factories import DownloadCollectionFactory, DownloadFactory
+
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
+
+
+@pytest.fixture(params=[True, False], ids=["aware", "naive"], autouse=True)
+def times(request: pytest.FixtureRequest, settings: Any) -> Iterator[None]:
+    """Read times with time zones, and without."""
+    settings.USE_TZ = request.param
+    # The conversions of the columns depend on it.
+    raw_rows.columns_of.cache_clear()
+    yield
+    raw_rows.columns_of.cache_clear()
+
+
+@pytest.fixture
+def owner() -> Owner:
+    """Return the owner of downloads in each state, among those of others."""
+    collection = DownloadCollectionFactory(seen_at=timezone.now())
+    DownloadFactory(running=True)
+    DownloadFactory(collection=collection)
+    DownloadFactory(collection=collection, running=True, percentage=30, rows_written=7)
+    DownloadFactory(collection=collection, running=True, heard_at=long_ago())
+    DownloadFactory(collection=collection, complete=True, name="Größe, No. 1")
+    DownloadFactory(collection=collection, complete=True, expired=True)
+    DownloadFactory(collection=collection, failed=True, expires_at=None)
+    DownloadFactory(collection=collection, complete=True, timestamp=long_ago())
+    return resolve(collection.user)
+
+
+@pytest.mark.parametrize(
+    ("offset", "end"), [(0, None), (0, 3), (0, 20), (2, 4), (3, None), (9, None), (0, 0)]
+)
+def test_the_rows_are_those_that_django_reads(owner: Owner, offset: int, end: int | None) -> None:
+    counts = {
+        "total": Window(Count("pk")),
+        "running": Window(Count("pk", filter=is_in_progress())),
+    }
+    expected: list[Any] = list(mine(owner).annotate(**counts)[offset:end])
+    rows, total, running = raw_rows.read_list(owner, offset, end)
+    if expected:
+        assert (total, running) == (expected[0].total, expected[0].running) == (6, 2)
+    for row, other in zip(rows, expected, strict=True):
+        values = dict(vars(other))
+        difference = row.clock_difference - values.pop("clock_difference")
+        assert abs(difference) < timedelta(minutes=1)
+        for name in ("_state", "total", "running"):
+            del values[name]
+        assert {name: vars(row)[name] for name in values} == values
+        assert row.get_deferred_fields() == other.get_deferred_fields()
+        assert (row._state.db, row._state.adding) == (other._state.db, False)
+
+
+def test_an_owner_who_is_not_a_user_has_no_list() -> None:
+    DownloadFactory(collection=DownloadCollectionFactory(user=None, label="Grace"))
+    assert raw_rows.read_list(Owner(None, "Grace"), 0, None) == ([], 0, 0)

@@ -1,0 +1,90 @@
+"""The exceptions of time limits, which queues raise by signal handlers."""
+
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from async_downloads.models import DownloadCollection
+from async_downloads.signals import download_changed
+from async_downloads.store.write_through import publish_change, run_all
+from async_downloads.utils.circuit_breaker import CircuitBreaker
+from async_downloads.utils.time_limits import time_limit_in
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="the system has no signals")
+
+
+class SoftTimeLimitError(Exception):
+    """The exception of a queue, which is not a server's."""
+
+
+@pytest.fixture
+def time_limit() -> Iterator[Callable[[], None]]:
+    """Return a function during which the time limit is reached."""
+
+    def handler(*_: object) -> None:
+        raise SoftTimeLimitError
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    yield lambda: signal.raise_signal(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_time_limit_during_a_call_of_a_server_is_not_a_failure_of_the_server(
+    time_limit: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    breaker = CircuitBreaker("It")
+    with pytest.raises(SoftTimeLimitError):
+        breaker.call(time_limit, None)
+    assert caplog.records == []
+    assert breaker.call(lambda: "an answer", "default") == "an answer"
+
+
+def test_a_time_limit_is_found_behind_the_error_of_a_client(
+    time_limit: Callable[[], None],
+) -> None:
+    def call() -> None:
+        try:
+            time_limit()
+        except SoftTimeLimitError:
+            raise ConnectionError("interrupted") from None
+
+    with pytest.raises(SoftTimeLimitError):
+        CircuitBreaker("It").call(call, None)
+
+
+def test_a_time_limit_is_raised_after_the_last_step_of_a_change(
+    time_limit: Callable[[], None],
+) -> None:
+    steps: list[str] = []
+    with pytest.raises(SoftTimeLimitError):
+        run_all(time_limit, lambda: steps.append("the next"))
+    assert steps == ["the next"]
+
+
+def test_a_time_limit_in_a_receiver_is_raised_after_the_last_receiver(
+    time_limit: Callable[[], None],
+) -> None:
+    received: list[str] = []
+
+    def reach(**_: object) -> None:
+        time_limit()
+
+    def note(change: str, **_: object) -> None:
+        received.append(change)
+
+    download_changed.connect(reach)
+    download_changed.connect(note)
+    try:
+        with pytest.raises(SoftTimeLimitError):
+            publish_change(DownloadCollection(key="ada"), "progressed")
+    finally:
+        download_changed.disconnect(reach)
+        download_changed.disconnect(note)
+    assert received == ["progressed"]
+
+
+def test_an_error_of_a_server_is_not_a_time_limit(time_limit: Callable[[], None]) -> None:
+    with pytest.raises(ConnectionError) as raised:
+        raise ConnectionError("no route")
+    assert time_limit_in(raised.value) is None
