@@ -174,10 +174,12 @@ def test_menu_page_and_toast_are_whole_at_each_size(
     assert box["height"] < 140
     assert (box["left"] > 640) == (direction == "ltr")
     assert box["width"] < 640
+    assert_accessible(engine, TOASTS)
 
     engine.open(f"{server}/async_downloads/list/")
     engine.evaluate("(direction) => (document.documentElement.dir = direction)", direction)
     assert broken(engine, "body", "page", *look) == {}
+    assert_accessible(engine, "body")
 
 
 @pytest.mark.parametrize("direction", ["ltr", "rtl"])
