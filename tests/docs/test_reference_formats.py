@@ -29,7 +29,7 @@ HEADER = "| type | Python | CSV, TSV | JSON Lines | spreadsheets | Parquet |"
 CELLS = rows_of(TEXT, HEADER)
 
 #: What the page calls the type of a cell, by that of openpyxl.
-SHEET_TYPES = {"s": "text", "inlineStr": "text", "n": "number", "b": "truth value", "d": "date"}
+SHEET_TYPES = {"s": "text", "inlineStr": "text", "n": "number", "b": "boolean", "d": "date"}
 
 
 def example(expression: str) -> Any:
@@ -88,7 +88,7 @@ DOCUMENT_TYPES = {
     None: {"blank"},
     "string": {"text"},
     "float": {"number"},
-    "boolean": {"truth value"},
+    "boolean": {"boolean"},
     "date": {"date"},
     "time": {"date", "duration"},
 }
@@ -109,7 +109,7 @@ COLUMN_TYPES = {
     "int64": "integer",
     "double": "float",
     "decimal128": "decimal",
-    "bool": "truth value",
+    "bool": "boolean",
     "date32": "date",
     "timestamp[us]": "timestamp",
     "timestamp[us, tz": "timestamp with a zone",
