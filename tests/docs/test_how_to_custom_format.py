@@ -48,7 +48,7 @@ def test_a_format_of_your_own(user: Any, signed_in: Client, arguments: dict[str,
 
 
 def test_the_options_are_those_of_the_page(page: Page) -> None:
-    said = page.text.partition("- `options`:")[2].partition("\n")[0]
+    said = page.text.partition("- `options`:")[2].partition("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", said)) - {"None"} == set(Options.__dataclass_fields__)
 
 
