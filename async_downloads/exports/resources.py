@@ -36,7 +36,7 @@ def export_resource(
     table, makes the whole table first.
 
     CSV has the texts of the Resource. A format with types, such as XLSX or JSON Lines, gets
-    numbers, dates and truth values.
+    numbers, dates and booleans.
 
     Args:
         download_key: The key that ``init_download`` returned.
