@@ -3,8 +3,9 @@
 import re
 import uuid
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from django.core.files.storage import default_storage
@@ -490,8 +491,17 @@ class TestClearFinished:
         later = DownloadFactory(collection=mine.collection, failed=True)
         signed_in.post("/async_downloads/clear_finished/", {"until": until})
         assert list(Download.objects.all()) == [later]
-        signed_in.post("/async_downloads/clear_finished/", {"until": "not a time"})
-        assert not Download.objects.exists()
+
+    @pytest.mark.parametrize("until", ["not a time", "2026-11-29", "0001-01-01T00:00:00+14:00"])
+    def test_nothing_is_cleared_until_a_text_that_is_no_time(
+        self, signed_in: Client, mine: Download, until: str
+    ) -> None:
+        for data, query in (({"until": until}, {}), ({}, {"until": until})):
+            url = f"/async_downloads/clear_finished/?{urlencode(query)}"
+            answer = signed_in.post(url, data)
+            assert answer.status_code == HTTPStatus.BAD_REQUEST
+            assert f"not {until!r}" in answer.text
+        assert Download.objects.exists()
 
 
 @pytest.mark.parametrize("name", ["ajax_update", "download_list", "download"])

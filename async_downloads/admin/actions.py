@@ -13,7 +13,6 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext, ngettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -23,6 +22,7 @@ from async_downloads.executors import starting
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
 from async_downloads.models.labels import grouped
 from async_downloads.utils.model_admins import ModelAdminMixin
+from async_downloads.utils.moments import parse_moment
 
 __all__ = ["ACTION_LIMIT", "LISTED", "BulkAction", "CollectionActions", "DownloadActions"]
 
@@ -219,13 +219,8 @@ def _may_run_again(user: Any, download: Download) -> bool:
 def _shown_at(request: HttpRequest) -> datetime:
     """Return when the confirmation page was shown; now if it has not been shown yet."""
     now = timezone.now()
-    try:
-        shown = parse_datetime(request.POST.get("shown_at", "")) or now
-        # Every database can compare with a moment in these limits.
-        return max(min(shown, now), now - MAX_PAGE_AGE)
-    except (TypeError, ValueError):
-        # The text is not a moment, or it is aware on a site without time zones (or not).
-        return now
+    shown = parse_moment(request.POST.get("shown_at", "")) or now
+    return max(min(shown, now), now - MAX_PAGE_AGE)
 
 
 def _held_text(count: int) -> str:

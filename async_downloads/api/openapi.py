@@ -146,7 +146,14 @@ def _paths() -> "Mapping[str, Any]":
         "clearFinishedDownloads",
         "Clear all downloads that are complete or have failed",
         {204: {"description": "They are gone."}},
-        refused=(*POST_REFUSED, 503),
+        refused=(400, *POST_REFUSED, 503),
+        parameters=[
+            _query(
+                "until",
+                {"type": "string", "format": "date-time"},
+                "Keeps what has finished later.",
+            ),
+        ],
     )
     retry = _operation(
         "retryDownload",

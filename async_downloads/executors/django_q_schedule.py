@@ -50,7 +50,7 @@ class Job(NamedTuple):
     Attributes:
         path: The dotted path of its task.
         name: The name of its schedule, without the interval.
-        interval: Returns its setting: minutes, a cron text, or None for no schedule.
+        interval: Returns its setting: minutes, a cron expression, or None for no schedule.
         problem: Returns why the setting is invalid.
         kwargs: The options of its task, as django-q2 reads them.
     """
@@ -128,7 +128,7 @@ def cleanup_problem() -> Problem:
         return None
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         return message, (
-            f"It must be an int, in minutes, from 1 to {MAX_MINUTES}, a cron text of at most "
+            f"It must be an int, in minutes, from 1 to {MAX_MINUTES}, a cron expression of at most "
             f'{MAX_TEXT} characters such as "0 3 * * *", or None for no schedule.'
         )
     if not apps.is_installed("django_q"):
@@ -138,10 +138,10 @@ def cleanup_problem() -> Problem:
         _next_run(_timing(value))
     except ImportError:
         return message, (
-            'django-q2 reads a cron text with croniter: pip install "django-async-downloads[cron]".'
+            'django-q2 reads a cron expression with croniter: pip install "django-async-downloads[cron]".'
         )
     except ValueError as error:
-        return message, f'It must be a valid cron text, such as "0 3 * * *": {error}'
+        return message, f'It must be a valid cron expression, such as "0 3 * * *": {error}'
     return None
 
 
@@ -172,8 +172,8 @@ def _next_run(columns: dict[str, Any]) -> datetime:
     """Return the time of the first run of a new schedule.
 
     Raises:
-        ImportError: It is a cron text, and croniter is not installed.
-        ValueError: The cron text is invalid, or its time never comes.
+        ImportError: It is a cron expression, and croniter is not installed.
+        ValueError: The cron expression is invalid, or its time never comes.
     """
     from django_q.models import Schedule, validate_cron
 

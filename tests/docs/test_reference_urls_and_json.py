@@ -123,6 +123,7 @@ def test_the_statuses_of_json(client: Client, user: Any) -> None:
     client.force_login(user)
     download = DownloadFactory(collection__user=user, failed=True, recorded=True)
     assert client.get(address("ajax_update"), {"page": "x"}).status_code == 400
+    assert client.post(address("clear_finished"), {"until": "x"}).status_code == 400
     assert client.get(address("ajax_update"), {"page": 2}).status_code == 404
     for name, arguments in {"ajax_update": [], "detail": [download.download_key]}.items():
         url = address(name, *arguments)
@@ -132,7 +133,7 @@ def test_the_statuses_of_json(client: Client, user: Any) -> None:
     retried = client.post(address("retry"), {"download_key": download.pk}, headers=JSON)
     assert retried.status_code == 202
     assert retried["Location"] == address("detail", download.download_key)
-    assert (statuses(400), statuses(202)) == ({"ajax_update"}, {"retry"})
+    assert (statuses(400), statuses(202)) == ({"ajax_update", "clear_finished"}, {"retry"})
     assert statuses(401) == {"openapi", "script"}  # all but these
 
 

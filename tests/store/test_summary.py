@@ -123,7 +123,9 @@ def test_the_newly_finished_are_those_after_the_stamp_that_were_not_seen(
     assert finished("") == names[::-1]
     assert finished("", 3) == names[:0:-1]
     assert finished((now + timedelta(seconds=1)).isoformat()) == ["fourth", "third"]
-    assert finished(newest) == finished("nonsense") == []
+    for text in ("nonsense", "0001-01-01T00:00:00+14:00"):
+        assert finished(text) == []
+    assert finished(newest) == []
     assert finished("2020-01-01T00:00:00") == []
     see(owner)
     assert finished("") == []
