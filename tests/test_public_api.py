@@ -28,6 +28,7 @@ from async_downloads import (
     settings,
     shortcuts,
     signals,
+    store,
     tasks,
 )
 from async_downloads.formats import registry
@@ -273,6 +274,13 @@ def test_each_function_documents_each_of_its_arguments() -> None:
             function = getattr(module, name)
             for argument in inspect.signature(function).parameters:
                 assert f"{argument}:" in (inspect.getdoc(function) or ""), f"{name}: {argument}"
+
+
+@pytest.mark.parametrize("function", [store.hold, store.end_hold])
+def test_the_functions_of_the_store(function: Any) -> None:
+    # The others are internal.
+    assert signature(function) == f"{function.__name__}(queryset)"
+    assert "queryset:" in (inspect.getdoc(function) or "")
 
 
 def test_the_exports() -> None:

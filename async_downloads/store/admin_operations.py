@@ -100,6 +100,9 @@ def extend_expiry(queryset: DownloadQuerySet, until: datetime) -> int:
 def hold(queryset: DownloadQuerySet) -> int:
     """Keep downloads in any state from being removed: by the clean-up, their owner or staff.
 
+    Args:
+        queryset: The downloads. Those that are held already stay so.
+
     Returns:
         The number of downloads that this call holds.
     """
@@ -108,6 +111,9 @@ def hold(queryset: DownloadQuerySet) -> int:
 
 def end_hold(queryset: DownloadQuerySet) -> int:
     """End the hold on downloads, which expire as if there had been none.
+
+    Args:
+        queryset: The downloads. Those that are not held stay as they are.
 
     Returns:
         The number of downloads that are no longer held.
