@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from async_downloads import settings
 from async_downloads.utils.circuit_breaker import CircuitBreaker
+from async_downloads.utils.coroutines import in_event_loop
 
 __all__ = ["HINT", "SIGNED_OUT", "group_name", "hint", "hint_team", "team_group_name"]
 
@@ -68,9 +69,7 @@ def hint(user_id: Any, kind: str = HINT) -> None:
 
 
 def _send_soon(group: str, kind: str) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not in_event_loop():
         _send_or_log(group, kind)
         return
     # A running event loop must not be blocked and may end first, so a thread sends the hint.
