@@ -1,4 +1,4 @@
-"""Base classes of the two model admins."""
+"""Base classes of the admins of rows that only the code edits."""
 
 from typing import Any, ClassVar, Final
 
@@ -8,6 +8,7 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from async_downloads.admin.dates import hierarchy
 from async_downloads.models import Download, DownloadCollection
 
 __all__ = ["COUNTED", "BoundedPaginator", "KeyedChangeList", "ReadOnlyAdmin"]
@@ -63,6 +64,11 @@ class KeyedChangeList(ChangeList):
     def rows_with(self, keys: list[Any]) -> Any:
         """Return the rows with these primary keys, as one page shows them."""
         return self.apply_select_related(self.root_queryset.filter(pk__in=keys).order_by())
+
+    @property
+    def dates(self) -> dict[str, Any]:
+        """The context of Django's template for the date hierarchy, if the list has one."""
+        return hierarchy(self)
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # it takes none at run time
