@@ -22,9 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from async_downloads import cache, signals
 from async_downloads import metrics as package_metrics
-from async_downloads.metrics import recording
+from async_downloads.metrics import MULTIPROC_DIR, recording
 from async_downloads.metrics.instruments import COUNTERS, HISTOGRAMS, OLDEST_WAITING, UNFINISHED
-from async_downloads.metrics.prometheus import FOLDER
 from async_downloads.models import Download
 from tests.docs.helpers import ROOT, executed, problems
 from tests.docs.times import an_hour_ago
@@ -55,8 +54,8 @@ def shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The folder in which processes share their numbers."""
     folder = tmp_path / "metrics"
     folder.mkdir()
-    assert f"`{FOLDER}`" in MONITORING.text
-    monkeypatch.setenv(FOLDER, str(folder))
+    assert f"`{MULTIPROC_DIR}`" in MONITORING.text
+    monkeypatch.setenv(MULTIPROC_DIR, str(folder))
     return folder
 
 
