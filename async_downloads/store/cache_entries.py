@@ -151,7 +151,7 @@ def get_entries_and_marks(
     return {key: values[key] for key in keys if _is_entry(values.get(key))}, cleared
 
 
-def set_entries(entries: Iterable[DownloadEntry], timeout: Timeout = "default") -> None:
+def set_entries(entries: Iterable[DownloadEntry], timeout: Timeout) -> None:
     """Set the entries of downloads that live equally long, in one round trip."""
     values = {entry["download_key"]: dict(entry) for entry in entries}
     _call(lambda cache: cache.set_many(values, _seconds(timeout)), [])

@@ -104,7 +104,7 @@ class RequestedFile(NamedTuple):
         return cls(owner, download.filename, download.name, download.call, download.lifetime)
 
 
-def requested_names(filename: object, name: object = None) -> tuple[str, str]:
+def requested_names(filename: object, name: object) -> tuple[str, str]:
     """Return the name that a file is saved under, and the name in the list.
 
     Raises:
