@@ -37,7 +37,7 @@ KEYS: Final = "keys"
 
 #: The buttons that show the page again instead of starting the export.
 MOVE: Final = {"_up": -1, "_down": 1}
-AGAIN: Final = frozenset({*MOVE, "_all", "_none", "_use"})
+REDISPLAY: Final = frozenset({*MOVE, "_all", "_none", "_use"})
 SAVE: Final = "_save"
 
 
@@ -85,7 +85,7 @@ class ExportPage:
             None if the page is to be shown, for the first time or again.
         """
         data = self._request.POST
-        if self._request.method != "POST" or not AGAIN.isdisjoint(data):
+        if self._request.method != "POST" or not REDISPLAY.isdisjoint(data):
             return None
         self.form = self._form(data)
         if not self.form.is_valid() or not self._save_preset(required=SAVE in data):

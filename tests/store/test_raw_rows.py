@@ -11,7 +11,7 @@ from django.utils import timezone
 from async_downloads.models.conditions import is_in_progress
 from async_downloads.owners import Owner, resolve
 from async_downloads.store import raw_rows
-from async_downloads.store.listing import mine
+from async_downloads.store.listing import visible_downloads
 from tests.attempts import long_ago
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
@@ -51,7 +51,7 @@ def test_the_rows_are_those_that_django_reads(owner: Owner, offset: int, end: in
         "total": Window(Count("pk")),
         "running": Window(Count("pk", filter=is_in_progress())),
     }
-    expected: list[Any] = list(mine(owner).annotate(**counts)[offset:end])
+    expected: list[Any] = list(visible_downloads(owner).annotate(**counts)[offset:end])
     rows, total, running = raw_rows.read_list(owner, offset, end)
     if expected:
         assert (total, running) == (expected[0].total, expected[0].running) == (6, 2)

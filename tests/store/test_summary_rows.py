@@ -10,7 +10,7 @@ from django.utils import timezone
 from async_downloads.models import DownloadState
 from async_downloads.owners import resolve
 from async_downloads.store import raw_rows, summary
-from async_downloads.store.listing import mine
+from async_downloads.store.listing import visible_downloads
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = pytest.mark.django_db
@@ -39,7 +39,7 @@ def test_the_rows_are_those_that_django_reads() -> None:
             rows_expected=number or None,
         )
     owner = resolve(collection.user)
-    expected = list(mine(owner).unfinished()[: summary.MAX_ROWS])
+    expected = list(visible_downloads(owner).unfinished()[: summary.MAX_ROWS])
     _, rows = summary._read_rows(owner)
     assert {row.state for row in rows} == {DownloadState.PENDING, DownloadState.RUNNING}
     for row, other in zip(rows, expected, strict=True):
