@@ -19,7 +19,7 @@ from async_downloads.shortcuts import start_downloads as start_for_all
 from async_downloads.signals import download_changed, download_created
 from async_downloads.store import cache_entries, cleanup
 from tests import jobs, queues
-from tests.attempts import stall_all
+from tests.attempts import closing_connections, stall_all
 from tests.executors.test_starting import NOT_QUEUED
 from tests.factories import CustomerFactory, UserFactory
 from tests.shop.models import Customer
@@ -477,15 +477,12 @@ def in_threads(*works: Callable[[], Any]) -> list[Any]:
     """Work in threads that begin together, and return the results."""
     barrier = threading.Barrier(len(works))
 
-    def closing(work: Callable[[], Any]) -> Any:
-        try:
-            barrier.wait()
-            return work()
-        finally:
-            connection.close()
+    def together(work: Callable[[], Any]) -> Any:
+        barrier.wait()
+        return closing_connections(work)
 
     with ThreadPoolExecutor(max_workers=len(works)) as pool:
-        return list(pool.map(closing, works))
+        return list(pool.map(together, works))
 
 
 @pytest.mark.parametrize("limit", [None, 3])
