@@ -1,6 +1,5 @@
 """The list is read in SQL, and each database returns the values that Django reads."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,17 +14,11 @@ from async_downloads.store.listing import visible_downloads
 from tests.attempts import long_ago
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
-pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
-
-
-@pytest.fixture(params=[True, False], ids=["aware", "naive"], autouse=True)
-def times(request: pytest.FixtureRequest, settings: Any) -> Iterator[None]:
-    """Read times with time zones, and without."""
-    settings.USE_TZ = request.param
-    # The conversions of the columns depend on it.
-    raw_rows.columns_of.cache_clear()
-    yield
-    raw_rows.columns_of.cache_clear()
+pytestmark = [
+    pytest.mark.any_database,
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("aware_or_naive"),
+]
 
 
 @pytest.fixture
