@@ -42,11 +42,7 @@ class SocketWatcher:
     """
 
     def __init__(self, layer: Any) -> None:
-        """Begin to work.
-
-        Args:
-            layer: The channel layer.
-        """
+        """Begin to work."""
         self._feeds: dict[str, Feed] = {}
         #: The feeds of the members of each team, by the groups of both.
         self._members: dict[str, set[str]] = {}

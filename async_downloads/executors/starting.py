@@ -98,9 +98,6 @@ def can_queue(download: Download) -> bool:
     """Return whether the task of a download can still be queued, and log why not.
 
     The site may have been deployed anew since: its task may be gone, or take other arguments.
-
-    Args:
-        download: The row.
     """
     call = download.call
     if call is None:
@@ -187,9 +184,6 @@ def queue_again(download: Download) -> None:
 
     If the queue cannot be reached, the next rescue tries again. Without rescues, the
     download is failed and says so.
-
-    Args:
-        download: The row.
     """
     call = download.call
     if call is None:

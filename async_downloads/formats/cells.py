@@ -66,9 +66,6 @@ _encode_densely: Final = json.JSONEncoder(
 def flat(cell: Any) -> Any:
     """Return a cell for a format without structures, which become JSON text.
 
-    Args:
-        cell: Any value.
-
     Raises:
         CellError: It cannot be written.
     """
@@ -78,9 +75,6 @@ def flat(cell: Any) -> Any:
 
 def tree(cell: Any) -> Any:
     """Return a cell for a format with structures: lists, and dictionaries with keys of text.
-
-    Args:
-        cell: Any value.
 
     Raises:
         CellError: It cannot be written.
