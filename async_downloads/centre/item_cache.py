@@ -64,10 +64,6 @@ def render_item(download: Download, context: Context) -> SafeString:
 
     A site's own template may show anything, so only items of the package's template
     are kept, and none while ``DEBUG`` is on.
-
-    Args:
-        download: The download.
-        context: The context of the list's template.
     """
     engine = context.template.engine if context.template else None
     if engine is None:
@@ -83,10 +79,6 @@ def render_item(download: Download, context: Context) -> SafeString:
 
 def render_items(downloads: Iterable[Download], request: HttpRequest) -> SafeString | None:
     """Render the items of the list, with no template around them.
-
-    Args:
-        downloads: The downloads.
-        request: The request, for the context processors.
 
     Returns:
         The items; None if a template is not the package's, or ``DEBUG`` is on.

@@ -59,10 +59,6 @@ def hint(user_id: Any, kind: str = HINT) -> None:
     """Send a hint to a user's open pages, if ``WS_MODE`` is on.
 
     Errors do not reach the caller: the export continues, and the page polls.
-
-    Args:
-        user_id: The primary key of the user.
-        kind: The type of the message.
     """
     if settings.WS_MODE:
         _send_soon(group_name(user_id), kind)

@@ -74,12 +74,7 @@ class SocketWatcher:
         return page
 
     def remove(self, owner: Owner, page: Page) -> bool:
-        """Forget a socket, and return whether it was the last one.
-
-        Args:
-            owner: The owner.
-            page: The page that ``add`` returned.
-        """
+        """Forget a socket, and return whether it was the last one."""
         group = push.group_name(owner.user_id)
         feed = self._feeds.get(group)
         if feed is not None:

@@ -79,12 +79,6 @@ def start(
 def check(task: Any, download_key: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Raise what would keep a task from being queued, before anything is queued.
 
-    Args:
-        task: The task, or its dotted path.
-        download_key: Its first argument.
-        args: Its other positional arguments.
-        kwargs: Its keyword arguments.
-
     Raises:
         Exception: The queue cannot carry the arguments, or they do not fit the task.
         TypeError: ``task`` is not a task.
@@ -153,12 +147,6 @@ def queue(task: Any, download_key: str, args: tuple[Any, ...], kwargs: Mapping[s
 
     If the queue cannot be reached, the download is failed and says so.
 
-    Args:
-        task: The task, or its dotted path.
-        download_key: Its first argument.
-        args: Its other positional arguments.
-        kwargs: Its keyword arguments.
-
     Raises:
         Exception: The queue cannot carry the arguments. After a later commit, the view may
             have returned, and only the log and the row have the error.
@@ -196,14 +184,7 @@ def queue_again(download: Download) -> None:
 def queue_at_once(
     task: Any, download_key: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Exception | None:
-    """Queue a task at once, and return why that has failed.
-
-    Args:
-        task: The task, or its dotted path.
-        download_key: Its first argument.
-        args: Its other positional arguments.
-        kwargs: Its keyword arguments.
-    """
+    """Queue a task at once, and return why that has failed."""
     enqueue = None
     try:
         enqueue = executors.enqueuer_for(task)

@@ -138,11 +138,6 @@ def signed_url(path: str, *, content_type: str, disposition: str) -> str:
     """Return a new URL of the storage for a file.
 
     S3 sends these headers with the file. Other storages send their own.
-
-    Args:
-        path: The file's path in the storage.
-        content_type: The header ``Content-Type``.
-        disposition: The header ``Content-Disposition``.
     """
     backend: Any = storage()
     if not is_s3(backend):

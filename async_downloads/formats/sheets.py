@@ -115,11 +115,7 @@ class Sheets(ABC):
     """
 
     def __init__(self, options: Options):
-        """Prepare the sheets.
-
-        Args:
-            options: The options of the writer.
-        """
+        """Prepare the sheets."""
         self.columns = MAX_COLUMNS
         self.written = 0
         self._name = options.name

@@ -289,12 +289,7 @@ def files_first() -> Iterator[None]:
 
 
 def discard(download: Download, *, using: str) -> None:
-    """Remove the file and the cache entry of a deleted row, once the deletion is committed.
-
-    Args:
-        download: The deleted row.
-        using: The database that it was deleted from.
-    """
+    """Remove the file and the cache entry of a deleted row, once the deletion is committed."""
     key, path = download.download_key, download.filepath
     expired = _files_first.get()
     change = "expired" if expired else "cancelled" if download.unfinished else "cleared"
