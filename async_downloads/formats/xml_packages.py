@@ -3,7 +3,6 @@
 import zipfile
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
-from types import TracebackType
 from typing import IO, ClassVar, Final, Self, cast
 from xml.sax.saxutils import escape
 
@@ -47,12 +46,7 @@ class XmlPackage:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         try:
             if error is None:
                 self._end()
