@@ -34,6 +34,7 @@ __all__ = [
     "MAX_PLACES",
     "MAX_WIDTH",
     "MILLISECONDS",
+    "UNNAMED",
     "Sheets",
     "letters_of",
     "milliseconds",
@@ -97,6 +98,9 @@ USUAL_WIDTH: Final = 8
 #: Rows, and characters of them, whose cells decide the width of the columns.
 SAMPLE_ROWS: Final = 500
 SAMPLE_SIZE: Final = 1 << 17
+
+#: The name of the sheet of rows without a name.
+UNNAMED: Final = "Sheet1"
 
 #: Characters that the name of a sheet cannot have, and its length in UTF-16 code units.
 _NOT_IN_TITLES: Final = re.compile(r"[\[\]:*?/\\\s]+")
