@@ -14,6 +14,7 @@ from django.utils import translation
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats import Options, registry, sheets
 from async_downloads.formats.sheets import sheet_title
+from tests.formats.streams import OneWay
 
 calamine = pytest.importorskip("python_calamine")
 
@@ -162,10 +163,6 @@ def test_later_rows_do_not_change_the_widths() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_file_need_not_be_seekable_and_is_the_same_each_time(kind: str) -> None:
-    class OneWay(io.BytesIO):
-        def seekable(self) -> bool:
-            return False
-
     streams = [OneWay(), io.BytesIO()]
     contents = []
     for stream in streams:

@@ -1,6 +1,5 @@
 """XLSX, as another library reads it."""
 
-import errno
 import io
 import itertools
 import math
@@ -28,6 +27,7 @@ from hypothesis import strategies as st
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats import Options, sheets
 from async_downloads.formats.xlsx import write
+from tests.formats.streams import FullStream, no_space
 
 NAIVE = datetime(2026, 1, 31, 9, 5)  # noqa: DTZ001 (what a site with USE_TZ=False has)
 
@@ -413,17 +413,11 @@ def test_an_error_of_the_rows_is_passed_on_and_leaves_nothing_on_disk() -> None:
 
 
 @pytest.mark.parametrize("room", [0, 1000, 3000])
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), DownloadError("too large")])
+@pytest.mark.parametrize("error", [no_space(), DownloadError("too large")])
 def test_the_error_of_a_stream_is_raised_and_leaves_nothing_on_disk(
     error: Exception, room: int
 ) -> None:
-    class Full(io.BytesIO):
-        def write(self, data: Any) -> int:
-            if self.tell() + len(data) > room:
-                raise error
-            return super().write(data)
-
-    stream = Full()
+    stream = FullStream(room, lambda: error)
     with pytest.raises(type(error)) as raised:
         write(([uuid.uuid4()] for _ in range(1000)), stream, Options())
     assert raised.value is error
