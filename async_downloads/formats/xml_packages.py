@@ -83,8 +83,9 @@ class XmlPackage:
     def _end_part(self) -> None:
         self._flush()
         if self._part:
-            self._part.close()
-            self._part = None
+            # A part is closed once, even if that fails.
+            part, self._part = self._part, None
+            part.close()
 
     def _write_parts(self, parts: Mapping[str, str]) -> None:
         """Write parts that are small, by their names."""

@@ -14,7 +14,7 @@ from django.utils import translation
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats import Options, registry, sheets
 from async_downloads.formats.sheets import sheet_title
-from tests.formats.streams import OneWay
+from tests.formats.streams import FullStream, OneWay, no_space
 
 calamine = pytest.importorskip("python_calamine")
 
@@ -159,6 +159,16 @@ def test_later_rows_do_not_change_the_widths() -> None:
         yield ["b" * 40]
 
     assert widths(rows())[0] == USUAL
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_error_of_a_full_disk_is_raised_wherever_it_is_full(kind: str) -> None:
+    rows, whole = [[number] for number in range(30)], io.BytesIO()
+    write = registry.named(kind).write
+    write(rows, whole, Options())
+    for room in range(0, len(whole.getvalue()), 20):
+        with pytest.raises(OSError, match="No space left"):
+            write(rows, FullStream(room, no_space), Options())
 
 
 @pytest.mark.parametrize("kind", KINDS)
