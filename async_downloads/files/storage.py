@@ -224,7 +224,7 @@ def old_files(name: str, *, before: datetime) -> list[str]:
     try:
         inside, names = storage().listdir(folder)
         paths = [posixpath.join(folder, name) for name in names] or [folder] * bool(root())
-        return paths if not inside and all(_is_older(path, before) for path in paths) else []
+        return [] if inside or any(modified_at(path) >= before for path in paths) else paths
     except FileNotFoundError:
         # Another process has deleted it meanwhile.
         return []
@@ -245,10 +245,6 @@ def _is_link(path: str) -> bool:
     except NotImplementedError:
         # Only the file system has links.
         return False
-
-
-def _is_older(path: str, than: datetime) -> bool:
-    return modified_at(path) < than
 
 
 def names_in(folder: str) -> Iterator[str]:
