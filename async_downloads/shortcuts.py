@@ -8,7 +8,6 @@ from typing import Any, ParamSpec, TypeVar, overload
 from asgiref.sync import sync_to_async
 from django.db.models import Model, QuerySet
 from django.http import HttpResponseBase
-from django.utils import timezone
 from django_htmx.http import trigger_client_event
 
 from async_downloads import executors, store
@@ -16,6 +15,7 @@ from async_downloads.building.content import Table, save
 from async_downloads.executors import bulk_starting, starting
 from async_downloads.executors.bulk_starting import StartedDownloads
 from async_downloads.executors.runner import asupervise, check_function, supervise
+from async_downloads.files.names import dated_names
 from async_downloads.formats import registry
 from async_downloads.models import Call
 from async_downloads.models.lifetime import Timeout, lifetime_of
@@ -322,9 +322,7 @@ def init_generic_csv_download(
         ValueError: No worker could import the task, ``user`` cannot own downloads, or
             ``timeout`` is out of range.
     """
-    now = timezone.localtime() if timezone.is_aware(timezone.now()) else timezone.now()
-    filename = f"{name.replace(' ', '_')}_{now:%Y-%m-%d_%H-%M}.csv"
-    title = f"{name} {now:%Y-%m-%d}"
+    filename, title = dated_names(name, ".csv")
     timeout, task_kwargs = _timeout_and_kwargs(task, timeout, task_kwargs)
     return start_download(
         task, user, filename, title, args=task_args, kwargs=task_kwargs, timeout=timeout

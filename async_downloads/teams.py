@@ -16,7 +16,7 @@ from async_downloads.owners import Owner, Team
 from async_downloads.utils.log import get_logger
 from async_downloads.utils.site_functions import site_function
 
-__all__ = ["MAX_TEAMS", "PERMISSION", "Member", "again", "owner_of"]
+__all__ = ["MAX_TEAMS", "PERMISSION", "Member", "owner_of", "with_current_teams"]
 
 logger = get_logger(__name__)
 
@@ -27,7 +27,7 @@ MAX_TEAMS: Final = 50
 PERMISSION: Final = "clear_team_downloads"
 
 #: The attribute of a request that keeps its owner.
-_KEPT: Final = "_async_downloads_owner"
+_OWNER_ATTRIBUTE: Final = "_async_downloads_owner"
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,16 @@ def owner_of(request: HttpRequest | None, user: Any = None) -> Owner:
     user = getattr(request, "user", None) if user is None else user
     if not settings.MEMBERS:
         return owners.resolve(user)
-    kept: Owner | None = getattr(request, _KEPT, None)
+    kept: Owner | None = getattr(request, _OWNER_ATTRIBUTE, None)
     # A view may sign another user in.
     if kept is None or kept.user_id != user.pk:
         kept = _with_teams(user)
         if request is not None:
-            setattr(request, _KEPT, kept)
+            setattr(request, _OWNER_ATTRIBUTE, kept)
     return kept
 
 
-def again(owner: Owner) -> Owner:
+def with_current_teams(owner: Owner) -> Owner:
     """Return an owner with the teams that they have now: for sockets, which outlive a request.
 
     Args:

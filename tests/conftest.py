@@ -28,8 +28,6 @@ from tests.factories import UserFactory
 
 pytest_plugins = ["async_downloads.testing"]
 
-ANY_DATABASE = pytest.mark.any_database
-
 #: The kinds of cache that the package must work with.
 CACHES = ("default", "dummy", "database", "file", "redis")
 

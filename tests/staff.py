@@ -5,6 +5,7 @@ from html import unescape
 from typing import Any, Final
 
 from django.contrib.auth.models import Permission
+from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 
@@ -38,6 +39,11 @@ def text(client: Client, url: str, **query: Any) -> str:
     response = client.get(url, query)
     assert response.status_code == 200
     return response.content.decode()
+
+
+def messages_of(response: Any) -> list[tuple[str, str]]:
+    """Return the levels and the texts of the messages for the person."""
+    return [(each.level_tag, str(each)) for each in get_messages(response.wsgi_request)]
 
 
 def listed(client: Client, **query: Any) -> set[str]:

@@ -165,7 +165,7 @@ def test_views_read_rows_only_through_the_store() -> None:
             "async_downloads.models.Download",
         }, path
     for path, name in {
-        "store/listing.py": ["mine", "get_for_user"],
+        "store/listing.py": ["visible_downloads", "get_for_user"],
         "store/removal.py": ["clear", "clear_finished"],
     }.items():
         for function_name in name:

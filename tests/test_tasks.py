@@ -17,7 +17,7 @@ from async_downloads.executors import django_q_schedule
 from async_downloads.models import Download
 from async_downloads.store.jobs import alone as jobs_alone
 from tests import jobs, queues
-from tests.attempts import long_ago
+from tests.attempts import long_ago, stalled
 from tests.factories import DownloadFactory
 
 pytestmark = pytest.mark.any_database
@@ -206,13 +206,6 @@ def test_the_schedule_of_django_q_runs_the_clean_up() -> None:
 
 
 # rescue_stalled_downloads
-
-
-def stalled(**columns: Any) -> Download:
-    """Return a download whose attempt has stalled, with its call."""
-    state = {"running": True, "recorded": True, "heard_at": long_ago()}
-    download: Download = DownloadFactory(**state | columns)
-    return download
 
 
 @pytest.mark.django_db(transaction=True)

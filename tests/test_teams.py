@@ -155,7 +155,7 @@ def test_the_right_to_clear_is_read_only_when_needed(
         owner = teams.owner_of(request_of(user))
     assert owner.may_change_teams is False
     user.user_permissions.add(Permission.objects.get(codename=teams.PERMISSION))
-    assert teams.again(owner).may_change_teams is True
+    assert teams.with_current_teams(owner).may_change_teams is True
 
 
 def test_a_user_model_without_permissions_may_only_fetch(
@@ -170,10 +170,10 @@ def test_a_user_model_without_permissions_may_only_fetch(
 def test_the_teams_of_a_socket_are_those_of_the_moment(user: Any, settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_MEMBERS = GROUPS
     sales = team("Sales", user)
-    owner = teams.again(owners.resolve(user))
+    owner = teams.with_current_teams(owners.resolve(user))
     assert labels(owner) == [(f"auth.group:{sales.pk}", "Sales")]
     sales.user_set.remove(user)
-    assert teams.again(owner) == owners.resolve(user)
+    assert teams.with_current_teams(owner) == owners.resolve(user)
     sales.user_set.add(user)
     user.delete()
-    assert teams.again(owner).teams == ()
+    assert teams.with_current_teams(owner).teams == ()

@@ -24,7 +24,7 @@ from async_downloads.models.labels import grouped
 from async_downloads.utils.model_admins import ModelAdminMixin
 from async_downloads.utils.moments import parse_moment
 
-__all__ = ["ACTION_LIMIT", "LISTED", "BulkAction", "CollectionActions", "DownloadActions"]
+__all__ = ["ACTION_LIMIT", "MAX_LISTED", "BulkAction", "CollectionActions", "DownloadActions"]
 
 #: Downloads that one request may act on, so that it ends before a server's time limit.
 ACTION_LIMIT: Final = 10_000
@@ -33,7 +33,7 @@ ACTION_LIMIT: Final = 10_000
 MAX_PAGE_AGE: Final = timedelta(days=3650)
 
 #: Downloads that the confirmation page lists by name.
-LISTED: Final = 10
+MAX_LISTED: Final = 10
 
 
 class ExtendForm(forms.Form):
@@ -327,8 +327,8 @@ class ConfirmedActions(ModelAdminMixin):
             "totals": [(badge(total.condition), total) for total in totals],
             "count": count,
             "size": sum(total.size for total in totals),
-            "listed": listed[:LISTED],
-            "unlisted": max(0, count - LISTED),
+            "listed": listed[:MAX_LISTED],
+            "unlisted": max(0, count - MAX_LISTED),
             "collections": selection if self.model is DownloadCollection else None,
             "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
             "checkbox": ACTION_CHECKBOX_NAME,

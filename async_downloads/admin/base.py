@@ -1,4 +1,4 @@
-"""Base classes of the two model admins."""
+"""Base classes of the admins of rows that only the code edits."""
 
 from typing import Any, ClassVar, Final
 
@@ -8,16 +8,17 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from async_downloads.admin.dates import hierarchy
 from async_downloads.models import Download, DownloadCollection
 
-__all__ = ["COUNTED", "BoundedPaginator", "KeyedChangeList", "ReadOnlyAdmin"]
+__all__ = ["MAX_COUNTED", "BoundedPaginator", "KeyedChangeList", "ReadOnlyAdmin"]
 
 #: Rows that are counted at most: counting a million takes longer than showing a page.
-COUNTED: Final = 10_000
+MAX_COUNTED: Final = 10_000
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg] # it takes none at run time
-    """Pages of the first ``COUNTED`` rows; filters, dates and search find the others."""
+    """Pages of the first ``MAX_COUNTED`` rows; filters, dates and search find the others."""
 
     @cached_property
     def keys(self) -> list[Any]:
@@ -27,18 +28,18 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg] # it takes none at 
         reads the table once and a sort does not carry whole rows.
         """
         rows: Any = self.object_list
-        return list(rows.values_list("pk", flat=True)[: COUNTED + 1])
+        return list(rows.values_list("pk", flat=True)[: MAX_COUNTED + 1])
 
     # A cached property in Django too.
     @cached_property
     def count(self) -> int:
-        """The number of rows, at most ``COUNTED``."""
-        return min(len(self.keys), COUNTED)
+        """The number of rows, at most ``MAX_COUNTED``."""
+        return min(len(self.keys), MAX_COUNTED)
 
     @property
     def has_more(self) -> bool:
-        """Whether there are more than ``COUNTED`` rows."""
-        return len(self.keys) > COUNTED
+        """Whether there are more than ``MAX_COUNTED`` rows."""
+        return len(self.keys) > MAX_COUNTED
 
 
 class KeyedChangeList(ChangeList):
@@ -63,6 +64,11 @@ class KeyedChangeList(ChangeList):
     def rows_with(self, keys: list[Any]) -> Any:
         """Return the rows with these primary keys, as one page shows them."""
         return self.apply_select_related(self.root_queryset.filter(pk__in=keys).order_by())
+
+    @property
+    def dates(self) -> dict[str, Any]:
+        """The context of Django's template for the date hierarchy, if the list has one."""
+        return hierarchy(self)
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # it takes none at run time

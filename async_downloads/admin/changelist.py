@@ -6,7 +6,6 @@ from django.http import HttpRequest
 
 from async_downloads import store
 from async_downloads.admin.base import KeyedChangeList
-from async_downloads.admin.dates import hierarchy
 from async_downloads.models import LONG_COLUMNS
 
 __all__ = ["DownloadChangeList"]
@@ -25,8 +24,3 @@ class DownloadChangeList(KeyedChangeList):
     def rows_with(self, keys: list[Any]) -> Any:
         """Return the rows with these keys, which know the time of the database."""
         return super().rows_with(keys).with_database_clock()
-
-    @property
-    def dates(self) -> dict[str, Any]:
-        """The context of Django's template for the date hierarchy."""
-        return hierarchy(self)

@@ -10,7 +10,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext_lazy as _
 
 from async_downloads import store
-from async_downloads.admin.actions import LISTED, CollectionActions
+from async_downloads.admin.actions import MAX_LISTED, CollectionActions
 from async_downloads.admin.base import ReadOnlyAdmin
 from async_downloads.admin.links import may_view, page_of
 from async_downloads.models import Download, DownloadCollection
@@ -48,7 +48,7 @@ class DownloadCollectionAdmin(CollectionActions, ReadOnlyAdmin):
     def protected_rows(self, rows: list[Any]) -> list[str]:
         """Return some of the downloads that staff hold."""
         held: Any = Download.objects.filter(collection__in=rows)
-        return [str(row) for row in held.held_back().only("name")[:LISTED]]
+        return [str(row) for row in held.held_back().only("name")[:MAX_LISTED]]
 
     def delete_model(self, request: HttpRequest, obj: DownloadCollection) -> None:
         """Purge the downloads of a collection in batches, then delete it."""

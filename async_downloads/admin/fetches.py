@@ -9,8 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from async_downloads import settings
-from async_downloads.admin.base import KeyedChangeList, ReadOnlyAdmin
-from async_downloads.admin.dates import hierarchy
+from async_downloads.admin.base import ReadOnlyAdmin
 from async_downloads.admin.filters import TextFilter
 from async_downloads.exports import ExportInBackgroundMixin
 from async_downloads.models import FetchRecord
@@ -32,15 +31,6 @@ class UserFilter(TextFilter):
         return queryset.none() if "\0" in text else queryset.filter(user_name__icontains=text)
 
 
-class FetchRecordChangeList(KeyedChangeList):
-    """The list of fetch records."""
-
-    @property
-    def dates(self) -> dict[str, Any]:
-        """The context of Django's template for the date hierarchy."""
-        return hierarchy(self)
-
-
 @admin.register(FetchRecord)
 class FetchRecordAdmin(ExportInBackgroundMixin, ReadOnlyAdmin):
     """The files that were handed out; the index of the admin has it while ``AUDIT`` is on."""
@@ -53,10 +43,6 @@ class FetchRecordAdmin(ExportInBackgroundMixin, ReadOnlyAdmin):
     search_help_text = _(
         "Searches user, download, file name, owner and address, or finds a download key."
     )
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[FetchRecordChangeList]:
-        """Return a list with dates."""
-        return FetchRecordChangeList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -29,12 +29,7 @@ def wants_json(request: HttpRequest) -> bool:
 
 
 def problem(status: int, detail: str = "") -> JsonResponse:
-    """Return an error as JSON.
-
-    Args:
-        status: The status of the response.
-        detail: The reason, for a person.
-    """
+    """Return an error as JSON."""
     response = JsonResponse(_data(status, detail), status=status, content_type=PROBLEM_TYPE)
     patch_cache_control(response, private=True, no_store=True)
     return response

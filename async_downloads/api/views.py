@@ -96,12 +96,7 @@ def detail(request: HttpRequest, download_key: uuid.UUID) -> HttpResponse:
 
 
 def accepted(request: HttpRequest, download_key: uuid.UUID) -> HttpResponse:
-    """Return one of the user's downloads that is being built again, with its URL.
-
-    Args:
-        request: The request that has started it.
-        download_key: The download.
-    """
+    """Return one of the user's downloads that is being built again, with its URL."""
     response = current(request, download_key)
     if response.status_code == HTTPStatus.OK:
         response.status_code = HTTPStatus.ACCEPTED
@@ -110,12 +105,7 @@ def accepted(request: HttpRequest, download_key: uuid.UUID) -> HttpResponse:
 
 
 def current(request: HttpRequest, download_key: uuid.UUID) -> HttpResponse:
-    """Return one of the user's downloads as it is now.
-
-    Args:
-        request: The request that has changed it.
-        download_key: The download.
-    """
+    """Return one of the user's downloads as it is now."""
     return _one(request, store.read_one_change(teams.owner_of(request), download_key))
 
 

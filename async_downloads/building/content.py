@@ -67,10 +67,6 @@ class Content(Protocol):
 def save(download_key: str, content: Content) -> None:
     """Claim a download, build its file and finish it; see ``save_download``.
 
-    Args:
-        download_key: The key of the download.
-        content: The content of the file.
-
     Raises:
         DownloadBusy: Another attempt at the same download is alive.
         DownloadCancelled: The download was cleared, or taken over by another attempt.

@@ -30,7 +30,7 @@ from async_downloads.models import Download
 
 __all__ = [
     "forget",
-    "is_kept",
+    "is_cacheable",
     "remembered",
     "remembered_with",
     "render_frame",
@@ -64,16 +64,12 @@ def render_item(download: Download, context: Context) -> SafeString:
 
     A site's own template may show anything, so only items of the package's template
     are kept, and none while ``DEBUG`` is on.
-
-    Args:
-        download: The download.
-        context: The context of the list's template.
     """
     engine = context.template.engine if context.template else None
     if engine is None:
         raise RuntimeError("Render an item of the list by the tag download_item in a template.")
     template = engine.get_template(TEMPLATE)
-    if not is_kept(template.origin.name, TEMPLATE) or context.get("whole_page"):
+    if not is_cacheable(template.origin.name, TEMPLATE) or context.get("whole_page"):
         with context.push(download=download):
             return template.render(context)
     page = _page(getattr(context, "request", None))
@@ -84,21 +80,17 @@ def render_item(download: Download, context: Context) -> SafeString:
 def render_items(downloads: Iterable[Download], request: HttpRequest) -> SafeString | None:
     """Render the items of the list, with no template around them.
 
-    Args:
-        downloads: The downloads.
-        request: The request, for the context processors.
-
     Returns:
         The items; None if a template is not the package's, or ``DEBUG`` is on.
     """
     around = get_template(LIST_TEMPLATE)
-    if not isinstance(around, BackendTemplate) or not is_kept(
+    if not isinstance(around, BackendTemplate) or not is_cacheable(
         around.template.origin.name, LIST_TEMPLATE
     ):
         return None
     engine = around.template.engine
     template = engine.get_template(TEMPLATE)
-    if not is_kept(template.origin.name, TEMPLATE):
+    if not is_cacheable(template.origin.name, TEMPLATE):
         return None
     page = (*_page(request), engine.autoescape, None, None)
     with ExitStack() as stack:
@@ -126,7 +118,7 @@ def render_frame(
         request: The request, for the context processors.
     """
     template = get_template(name)
-    if not isinstance(template, BackendTemplate) or not is_kept(
+    if not isinstance(template, BackendTemplate) or not is_cacheable(
         template.template.origin.name, name
     ):
         return SafeString(template.render({**context, **slots}, request))
@@ -175,7 +167,7 @@ def remembered(key: tuple[Any, ...], render: Callable[[], SafeString]) -> SafeSt
     return markup
 
 
-def is_kept(path: str, name: str) -> bool:
+def is_cacheable(path: str, name: str) -> bool:
     """Return whether a file is the package's template of this name, and is not reloaded."""
     return not project_settings.DEBUG and path == f"{_FOLDER}{name}"
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from async_downloads import settings
 from async_downloads.utils.circuit_breaker import CircuitBreaker
+from async_downloads.utils.coroutines import in_event_loop
 
 __all__ = ["HINT", "SIGNED_OUT", "group_name", "hint", "hint_team", "team_group_name"]
 
@@ -58,19 +59,13 @@ def hint(user_id: Any, kind: str = HINT) -> None:
     """Send a hint to a user's open pages, if ``WS_MODE`` is on.
 
     Errors do not reach the caller: the export continues, and the page polls.
-
-    Args:
-        user_id: The primary key of the user.
-        kind: The type of the message.
     """
     if settings.WS_MODE:
         _send_soon(group_name(user_id), kind)
 
 
 def _send_soon(group: str, kind: str) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not in_event_loop():
         _send_or_log(group, kind)
         return
     # A running event loop must not be blocked and may end first, so a thread sends the hint.

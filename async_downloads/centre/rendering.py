@@ -172,12 +172,7 @@ def with_refusal(response: HttpResponse, text: str) -> HttpResponse:
 
 
 def render_signed_out(request: HttpRequest, sign_in_url: str) -> SafeString:
-    """Render the fragment after the end of a session; it does not poll.
-
-    Args:
-        request: The request, for the context processors.
-        sign_in_url: The URL of the site's sign-in page.
-    """
+    """Render the fragment after the end of a session; it does not poll."""
     return render_to_string(SIGNED_OUT_TEMPLATE, {"sign_in_url": sign_in_url}, request)
 
 

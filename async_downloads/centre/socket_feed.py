@@ -214,7 +214,7 @@ class Feed:
 
         The teams are those at this moment: one that the owner has left sends nothing more.
         """
-        owner = teams.again(self.owner)
+        owner = teams.with_current_teams(self.owner)
         summary = store.read_summary(owner)
         behind = [page for page in pages if page.seen != summary.version]
         finished = {

@@ -25,11 +25,7 @@ class SocketThreads:
     """Run functions, the oldest first, a few at a time."""
 
     def __init__(self, count: int) -> None:
-        """Start no thread yet.
-
-        Args:
-            count: The number of threads.
-        """
+        """Start no thread yet."""
         self._count = count
         self._threads: list[Thread] = []
         self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()

@@ -42,11 +42,7 @@ class SocketWatcher:
     """
 
     def __init__(self, layer: Any) -> None:
-        """Begin to work.
-
-        Args:
-            layer: The channel layer.
-        """
+        """Begin to work."""
         self._feeds: dict[str, Feed] = {}
         #: The feeds of the members of each team, by the groups of both.
         self._members: dict[str, set[str]] = {}
@@ -78,12 +74,7 @@ class SocketWatcher:
         return page
 
     def remove(self, owner: Owner, page: Page) -> bool:
-        """Forget a socket, and return whether it was the last one.
-
-        Args:
-            owner: The owner.
-            page: The page that ``add`` returned.
-        """
+        """Forget a socket, and return whether it was the last one."""
         group = push.group_name(owner.user_id)
         feed = self._feeds.get(group)
         if feed is not None:

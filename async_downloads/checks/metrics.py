@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 
 from async_downloads import settings
-from async_downloads.metrics import METERS
+from async_downloads.metrics import METERS, MULTIPROC_DIR
 
 __all__ = ["check_metrics", "check_metrics_are_shared"]
 
@@ -18,8 +18,6 @@ PACKAGES: Final = {
     "prometheus": "prometheus-client",
     "opentelemetry": "opentelemetry-sdk",
 }
-
-FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def check_metrics(**_: Any) -> Iterator[CheckMessage]:
@@ -51,11 +49,11 @@ def check_metrics(**_: Any) -> Iterator[CheckMessage]:
             id="async_downloads.E022",
         )
         return
-    folder = os.environ.get(FOLDER)
+    folder = os.environ.get(MULTIPROC_DIR)
     if chosen == "prometheus" and folder is not None and not _is_writable(folder):
         yield Error(
-            f"The environment variable {FOLDER} is {folder!r}, which is not a folder that this "
-            "process can write to, so that no metrics are recorded.",
+            f"The environment variable {MULTIPROC_DIR} is {folder!r}, which is not a folder that "
+            "this process can write to, so that no metrics are recorded.",
             hint="Create it before the processes start, writable for the web and the workers.",
             id="async_downloads.E023",
         )
@@ -63,10 +61,10 @@ def check_metrics(**_: Any) -> Iterator[CheckMessage]:
 
 def check_metrics_are_shared(**_: Any) -> Iterator[CheckMessage]:
     """W020: numbers that stay in the process that has counted them."""
-    if settings.METRICS == "prometheus" and FOLDER not in os.environ:
+    if settings.METRICS == "prometheus" and MULTIPROC_DIR not in os.environ:
         yield CheckWarning(
-            f"The environment variable {FOLDER} is not set, so that each process has metrics of "
-            "its own, and those of workers are never scraped.",
+            f"The environment variable {MULTIPROC_DIR} is not set, so that each process has "
+            "metrics of its own, and those of workers are never scraped.",
             hint="Set it to one folder for all processes of a machine. Silence this if each "
             "process serves its own metrics.",
             id="async_downloads.W020",

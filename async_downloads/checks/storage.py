@@ -28,10 +28,10 @@ def check_storage(**_: Any) -> Iterator[CheckMessage]:
         )
         return
     folder = storage.configured_root()
-    if settings.SERVE not in list(serving.WAYS):
+    if settings.SERVE not in list(serving.METHODS):
         yield Error(
             f"ASYNC_DOWNLOADS_SERVE is {settings.SERVE!r}.",
-            hint=f"It must be one of: {', '.join(serving.WAYS)}.",
+            hint=f"It must be one of: {', '.join(serving.METHODS)}.",
             id="async_downloads.E008",
         )
     elif problem := _serving_problem():

@@ -31,7 +31,7 @@ def writer_for(statement: Statement, escape_formulas: bool) -> WriteRows | None:
         # A union that is sorted by a column that is not selected has one column more.
         not statement.is_combined
         and not connection.in_atomic_block
-        and output.is_djangos(connection)
+        and output.is_builtin_backend(connection)
         and connection.get_autocommit()
         and not connection.execute_wrappers
         and connection.Database.__name__ == "MySQLdb"

@@ -13,7 +13,14 @@ from async_downloads.db_csv.dialect import Report
 from async_downloads.formats import csv
 from async_downloads.formats.text import detach, encoding_error, text_layer
 
-__all__ = ["BLOCK_ROWS", "FETCH_ROWS", "is_djangos", "report_beside", "write_blocks", "write_rows"]
+__all__ = [
+    "BLOCK_ROWS",
+    "FETCH_ROWS",
+    "is_builtin_backend",
+    "report_beside",
+    "write_blocks",
+    "write_rows",
+]
 
 #: Rows of text in a block. More would not stay in the processor's cache:
 #: a COPY in blocks of 1000 takes half as long again.
@@ -106,7 +113,7 @@ def write_rows(
     )
 
 
-def is_djangos(connection: BaseDatabaseWrapper) -> bool:
+def is_builtin_backend(connection: BaseDatabaseWrapper) -> bool:
     """Return whether the connection's class is Django's own.
 
     A new connection then sees the same rows. Other classes may set a schema or a tenant on

@@ -134,7 +134,7 @@ def _can_copy(connection: Any) -> bool:
         not connection.settings_dict.get("OPTIONS", {}).get("pool")
         and not connection.in_atomic_block
         and connection.get_autocommit()
-        and output.is_djangos(connection)
+        and output.is_builtin_backend(connection)
         and _is_like_a_new_session(connection)
     )
 

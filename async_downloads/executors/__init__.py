@@ -119,12 +119,7 @@ def dotted_path(task: Any) -> str:
 
 
 def has_parameter(task: Any, name: str) -> bool:
-    """Return whether a task declares a parameter of this name.
-
-    Args:
-        task: The task, or its dotted path.
-        name: The name.
-    """
+    """Return whether a task declares a parameter of this name."""
     with suppress(ImportError, TypeError, ValueError):
         target = _behind_proxy(_imported(task))
         # The function of a Celery task is ``run``, that of a Django task is ``func``.
@@ -153,9 +148,6 @@ def has_run(task: Any, error: BaseException) -> bool:
 
 def failure_of(result: Any) -> tuple[Any, str]:
     """Return the failure of a task that an eager queue has run without raising its exception.
-
-    Args:
-        result: The result that the queue has returned.
 
     Returns:
         The exception, if it is known, and its traceback; empty if the task has not failed.

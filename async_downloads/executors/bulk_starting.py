@@ -15,7 +15,6 @@ from django.db.models import QuerySet
 from async_downloads import executors, owners, store
 from async_downloads.executors import starting
 from async_downloads.models import Call, Download
-from async_downloads.owners import Owner
 from async_downloads.store import RequestedFile
 from async_downloads.utils import error_text
 
@@ -146,13 +145,9 @@ def _add(outcome: StartedDownloads, creation: store.Creation) -> None:
         (request.owner.collection_key, download.download_key)
         for download, request in creation.created
     ]
-    outcome.skipped += map(_key_of, creation.skipped)
-    outcome.at_limit += map(_key_of, creation.at_limit)
+    outcome.skipped += [owner.collection_key for owner in creation.skipped]
+    outcome.at_limit += [owner.collection_key for owner in creation.at_limit]
     outcome.unknown += [owner.user_id for owner in creation.unknown]
-
-
-def _key_of(owner: Owner) -> str:
-    return owner.collection_key
 
 
 class _NotQueuedError(Exception):

@@ -63,10 +63,6 @@ def batch() -> AbstractContextManager[Any]:
 def check(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Raise what django-q2 would raise for the arguments of a task.
 
-    Args:
-        args: The positional arguments.
-        kwargs: The keyword arguments.
-
     Raises:
         Exception: They cannot be pickled; each class raises errors of its own.
     """

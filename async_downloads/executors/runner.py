@@ -71,10 +71,6 @@ async def asupervise(download_key: str, body: Callable[[], object]) -> None:
 
     A coroutine that the body returns runs on this event loop, and all else in a new thread.
 
-    Args:
-        download_key: The key of the download.
-        body: Builds the file.
-
     Raises:
         BaseException: As for ``supervise``.
     """

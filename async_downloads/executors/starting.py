@@ -79,12 +79,6 @@ def start(
 def check(task: Any, download_key: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Raise what would keep a task from being queued, before anything is queued.
 
-    Args:
-        task: The task, or its dotted path.
-        download_key: Its first argument.
-        args: Its other positional arguments.
-        kwargs: Its keyword arguments.
-
     Raises:
         Exception: The queue cannot carry the arguments, or they do not fit the task.
         TypeError: ``task`` is not a task.
@@ -98,9 +92,6 @@ def can_queue(download: Download) -> bool:
     """Return whether the task of a download can still be queued, and log why not.
 
     The site may have been deployed anew since: its task may be gone, or take other arguments.
-
-    Args:
-        download: The row.
     """
     call = download.call
     if call is None:
@@ -156,12 +147,6 @@ def queue(task: Any, download_key: str, args: tuple[Any, ...], kwargs: Mapping[s
 
     If the queue cannot be reached, the download is failed and says so.
 
-    Args:
-        task: The task, or its dotted path.
-        download_key: Its first argument.
-        args: Its other positional arguments.
-        kwargs: Its keyword arguments.
-
     Raises:
         Exception: The queue cannot carry the arguments. After a later commit, the view may
             have returned, and only the log and the row have the error.
@@ -187,9 +172,6 @@ def queue_again(download: Download) -> None:
 
     If the queue cannot be reached, the next rescue tries again. Without rescues, the
     download is failed and says so.
-
-    Args:
-        download: The row.
     """
     call = download.call
     if call is None:
@@ -202,14 +184,7 @@ def queue_again(download: Download) -> None:
 def queue_at_once(
     task: Any, download_key: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Exception | None:
-    """Queue a task at once, and return why that has failed.
-
-    Args:
-        task: The task, or its dotted path.
-        download_key: Its first argument.
-        args: Its other positional arguments.
-        kwargs: Its keyword arguments.
-    """
+    """Queue a task at once, and return why that has failed."""
     enqueue = None
     try:
         enqueue = executors.enqueuer_for(task)

@@ -73,12 +73,7 @@ class Columns:
     """
 
     def __init__(self, model_admin: Any, names: Iterable[Any]):
-        """Prepare the columns once for all rows.
-
-        Args:
-            model_admin: The ModelAdmin.
-            names: As in ``list_display``.
-        """
+        """Prepare the columns once for all rows."""
         self._admin = model_admin
         self._opts = model_admin.opts
         self._empty = _chosen(model_admin.get_empty_value_display())

@@ -46,8 +46,8 @@ class ExportForm(forms.Form):
         *,
         offers: Mapping[str, Offer],
         choices: Choices,
-        order: Iterable[str] = (),
-        may_share: bool = False,
+        order: Iterable[str],
+        may_share: bool,
     ):
         """Prepare the fields.
 
@@ -55,8 +55,8 @@ class ExportForm(forms.Form):
             data: The posted data; None to show the choices.
             offers: The columns that the person may choose.
             choices: The choices that the page begins with.
-            order: The keys of all columns in the order of the page; by default, the chosen
-                ones come first.
+            order: The keys of all columns in the order of the page; if empty, the chosen ones
+                come first.
             may_share: Whether the person may save presets.
         """
         super().__init__(data, initial=choices.as_values())

@@ -9,7 +9,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, path, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -22,6 +21,7 @@ from async_downloads.exports.choices import Choices
 from async_downloads.exports.offers import chosen_columns
 from async_downloads.exports.page import ExportPage, posted_keys
 from async_downloads.exports.resources import resource_from
+from async_downloads.files.names import dated_names
 from async_downloads.formats import registry
 from async_downloads.shortcuts import start_download
 from async_downloads.utils.model_admins import ModelAdminMixin, admin_url
@@ -257,11 +257,8 @@ class ExportInBackgroundMixin(ModelAdminMixin):
 
     def _names(self, choices: Choices | None) -> tuple[str, str]:
         """Return the name of the file, and that in the list of downloads."""
-        name = str(capfirst(self.opts.verbose_name_plural))
-        now = timezone.localtime() if timezone.is_aware(timezone.now()) else timezone.now()
         extension = registry.named(choices.format if choices else "csv").extensions[0]
-        filename = f"{name.replace(' ', '_')}_{now:%Y-%m-%d_%H-%M}{extension}"
-        return filename, f"{name} {now:%Y-%m-%d}"
+        return dated_names(str(capfirst(self.opts.verbose_name_plural)), extension)
 
     def _check(self, selection: Selection, user: Any) -> None:
         """Do the first steps of the worker, so that an error is raised in the request."""

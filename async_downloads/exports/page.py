@@ -10,7 +10,6 @@ from django.contrib.auth import get_permission_codename
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from async_downloads.exports import presets
@@ -25,6 +24,7 @@ from async_downloads.exports.forms import ExportForm
 from async_downloads.exports.offers import Offer, offered_columns
 from async_downloads.exports.wording import filters_of
 from async_downloads.models import ExportPreset
+from async_downloads.models.labels import grouped
 from async_downloads.utils.model_admins import admin_url
 
 __all__ = ["KEYS", "ExportPage", "posted_keys"]
@@ -37,7 +37,7 @@ KEYS: Final = "keys"
 
 #: The buttons that show the page again instead of starting the export.
 MOVE: Final = {"_up": -1, "_down": 1}
-AGAIN: Final = frozenset({*MOVE, "_all", "_none", "_use"})
+REDISPLAY: Final = frozenset({*MOVE, "_all", "_none", "_use"})
 SAVE: Final = "_save"
 
 
@@ -85,7 +85,7 @@ class ExportPage:
             None if the page is to be shown, for the first time or again.
         """
         data = self._request.POST
-        if self._request.method != "POST" or not AGAIN.isdisjoint(data):
+        if self._request.method != "POST" or not REDISPLAY.isdisjoint(data):
             return None
         self.form = self._form(data)
         if not self.form.is_valid() or not self._save_preset(required=SAVE in data):
@@ -120,7 +120,7 @@ class ExportPage:
             "chosen_preset": self._posted.get("preset", ""),
             "moved_up": self._posted.get("_up"),
             "moved_down": self._posted.get("_down"),
-            "count": number_format(count, force_grouping=True),
+            "count": grouped(count),
             "counted": model_ngettext(admin.opts, count),
             "described": self._described(bool(filters)),
             "filters": filters,

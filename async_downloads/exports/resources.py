@@ -183,7 +183,7 @@ class ResourceExport:
             # The Resource has an order of its own.
             own = [name for name in headings(self.resource) if name in self.columns]
             places = [own.index(name) for name in self.columns]
-        convert = _typed if typed else _itself
+        convert = _typed if typed else _identity
 
         def ordered(item: Any) -> list[Any]:
             row = make_row(item)
@@ -210,7 +210,7 @@ def _typed(cell: Any) -> Any:
     return timezone.make_aware(cell) if naive else cell
 
 
-def _itself(cell: Any) -> Any:
+def _identity(cell: Any) -> Any:
     return cell
 
 

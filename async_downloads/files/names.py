@@ -7,6 +7,7 @@ import uuid
 from functools import lru_cache
 from typing import Final
 
+from django.utils import timezone
 from pathvalidate import sanitize_filename
 
 from async_downloads import settings
@@ -14,6 +15,7 @@ from async_downloads import settings
 __all__ = [
     "FALLBACK_NAME",
     "beside",
+    "dated_names",
     "download_key_of",
     "path_for",
     "shortened",
@@ -35,6 +37,18 @@ FORBIDDEN: Final = re.compile(r'[/\\:*?"<>|]')
 WRAPPING: Final = {".gz", ".zip"}
 
 FALLBACK_NAME: Final = "download"
+
+
+def dated_names(subject: str, extension: str) -> tuple[str, str]:
+    """Return the name of a file with the date and time, and its name in the list with the date.
+
+    Args:
+        subject: The subject, such as "Open orders".
+        extension: The extension of the file, with its dot.
+    """
+    now = timezone.localtime() if timezone.is_aware(timezone.now()) else timezone.now()
+    filename = f"{subject.replace(' ', '_')}_{now:%Y-%m-%d_%H-%M}{extension}"
+    return filename, f"{subject} {now:%Y-%m-%d}"
 
 
 def shown_name(name: str) -> str:

@@ -138,11 +138,6 @@ def signed_url(path: str, *, content_type: str, disposition: str) -> str:
     """Return a new URL of the storage for a file.
 
     S3 sends these headers with the file. Other storages send their own.
-
-    Args:
-        path: The file's path in the storage.
-        content_type: The header ``Content-Type``.
-        disposition: The header ``Content-Disposition``.
     """
     backend: Any = storage()
     if not is_s3(backend):
@@ -229,7 +224,7 @@ def old_files(name: str, *, before: datetime) -> list[str]:
     try:
         inside, names = storage().listdir(folder)
         paths = [posixpath.join(folder, name) for name in names] or [folder] * bool(root())
-        return paths if not inside and all(_is_older(path, before) for path in paths) else []
+        return [] if inside or any(modified_at(path) >= before for path in paths) else paths
     except FileNotFoundError:
         # Another process has deleted it meanwhile.
         return []
@@ -250,10 +245,6 @@ def _is_link(path: str) -> bool:
     except NotImplementedError:
         # Only the file system has links.
         return False
-
-
-def _is_older(path: str, than: datetime) -> bool:
-    return modified_at(path) < than
 
 
 def names_in(folder: str) -> Iterator[str]:

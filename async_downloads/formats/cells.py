@@ -66,9 +66,6 @@ _encode_densely: Final = json.JSONEncoder(
 def flat(cell: Any) -> Any:
     """Return a cell for a format without structures, which become JSON text.
 
-    Args:
-        cell: Any value.
-
     Raises:
         CellError: It cannot be written.
     """
@@ -78,9 +75,6 @@ def flat(cell: Any) -> Any:
 
 def tree(cell: Any) -> Any:
     """Return a cell for a format with structures: lists, and dictionaries with keys of text.
-
-    Args:
-        cell: Any value.
 
     Raises:
         CellError: It cannot be written.
@@ -126,7 +120,7 @@ def _converter_of(kind: type) -> Converter:  # noqa: C901 (a table)
     if issubclass(kind, _BYTES):
         return lambda cell: base64.b64encode(bytes(cell)).decode("ascii")
     if issubclass(kind, _TYPED):
-        return _itself
+        return _identity
     if issubclass(kind, _QUERIES):
         return _refuse_queries
     if _library_of(kind).startswith("psycopg") and kind.__name__.endswith("ange"):
@@ -144,7 +138,7 @@ def _library_of(kind: type) -> str:
     return next((name for name in ("pandas", "numpy", "psycopg", "psycopg2") if name in names), "")
 
 
-def _itself(cell: Any) -> Any:
+def _identity(cell: Any) -> Any:
     return cell
 
 

@@ -24,9 +24,6 @@ def compressing(write: Writer) -> Writer:
     """Return a writer that compresses the bytes of another one.
 
     The file holds neither a time nor a name, so that the same rows are the same bytes.
-
-    Args:
-        write: The writer of the plain format.
     """
 
     def write_compressed(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:

@@ -170,10 +170,6 @@ def _with_options(
 def line(row: Iterable[Any], *, escape_formulas: bool = False) -> str:
     """Return a row as ``write`` prints it.
 
-    Args:
-        row: Any cells.
-        escape_formulas: As for ``write``.
-
     Raises:
         CellError: A cell cannot be written.
     """
@@ -226,11 +222,7 @@ def _escaped(row: Iterable[Any]) -> list[Any]:
 
 
 def escaped(cell: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula; only text is changed.
-
-    Args:
-        cell: Any value.
-    """
+    """Return a cell that no spreadsheet takes for a formula; only text is changed."""
     if isinstance(cell, localized.NumberText):
         return cell
     value = cells.flat(cell)

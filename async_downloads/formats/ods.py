@@ -10,7 +10,7 @@ from async_downloads.formats import opendocument
 from async_downloads.formats.base import Options
 from async_downloads.formats.opendocument import Document
 from async_downloads.formats.rows import Batches
-from async_downloads.formats.sheets import ILLEGAL, LATE, Sheets, milliseconds
+from async_downloads.formats.sheets import ILLEGAL, LATE, UNNAMED, Sheets, milliseconds
 
 __all__ = ["write"]
 
@@ -21,9 +21,6 @@ _ODD: Final = re.compile("[&<>\r\n\t\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufff
 _LINE_END: Final = re.compile("\r\n|\r|\n")
 
 _SPACES: Final = re.compile(" {2,}|^ +| +$")
-
-#: The name of the sheet of rows without a name.
-UNNAMED: Final = "Sheet1"
 
 _CELL: Final = "<table:table-cell"
 

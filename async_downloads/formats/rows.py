@@ -331,11 +331,11 @@ def _merged(*adjustments: Mapping[type, Converter]) -> dict[type, Converter]:
     merged: dict[type, Converter] = {}
     for each in adjustments:
         for kind, step in each.items():
-            merged[kind] = partial(_both, merged[kind], step) if kind in merged else step
+            merged[kind] = partial(_composed, merged[kind], step) if kind in merged else step
     return merged
 
 
-def _both(first: Converter, second: Converter, cell: Any) -> Any:
+def _composed(first: Converter, second: Converter, cell: Any) -> Any:
     return second(first(cell))
 
 

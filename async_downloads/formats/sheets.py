@@ -34,6 +34,7 @@ __all__ = [
     "MAX_PLACES",
     "MAX_WIDTH",
     "MILLISECONDS",
+    "UNNAMED",
     "Sheets",
     "letters_of",
     "milliseconds",
@@ -98,6 +99,9 @@ USUAL_WIDTH: Final = 8
 SAMPLE_ROWS: Final = 500
 SAMPLE_SIZE: Final = 1 << 17
 
+#: The name of the sheet of rows without a name.
+UNNAMED: Final = "Sheet1"
+
 #: Characters that the name of a sheet cannot have, and its length in UTF-16 code units.
 _NOT_IN_TITLES: Final = re.compile(r"[\[\]:*?/\\\s]+")
 MAX_TITLE: Final = 31
@@ -115,11 +119,7 @@ class Sheets(ABC):
     """
 
     def __init__(self, options: Options):
-        """Prepare the sheets.
-
-        Args:
-            options: The options of the writer.
-        """
+        """Prepare the sheets."""
         self.columns = MAX_COLUMNS
         self.written = 0
         self._name = options.name

@@ -23,6 +23,7 @@ class Sink(io.RawIOBase):
         super().__init__()
         self._stream = stream
         self._seekable = stream.seekable() if seekable is None else seekable
+        self._position = 0
         self.failure: BaseException | None = None
 
     def writable(self) -> bool:
@@ -51,13 +52,17 @@ class Sink(io.RawIOBase):
         """Do nothing: the sink has no buffer, and may be closed before its writer."""
 
     def tell(self) -> int:
-        """Return the position.
+        """Return the position; after a failure, the last one that was returned.
+
+        ``zipfile`` computes sizes from positions, and fails if one is before an earlier one.
 
         Raises:
             UnsupportedOperation: The sink cannot seek.
         """
         self._must_be_seekable()
-        return 0 if self.failure else self._stream.tell()
+        if self.failure is None:
+            self._position = self._stream.tell()
+        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a position.

@@ -14,6 +14,7 @@ from async_downloads.formats.sheets import (
     ILLEGAL,
     LATE,
     MILLISECONDS,
+    UNNAMED,
     Sheets,
     letters_of,
     milliseconds,
@@ -35,9 +36,6 @@ ODD: Final = re.compile("[&<>\r\n\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\u
 
 #: The beginning of text that Excel would read as a character code, such as "_x0041_".
 NUMBERED: Final = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
-
-#: The name of the sheet of rows without a name.
-UNNAMED: Final = "Sheet1"
 
 
 def write(rows: Iterable[Iterable[Any]], stream: IO[bytes], options: Options) -> int:

@@ -3,7 +3,6 @@
 import zipfile
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
-from types import TracebackType
 from typing import IO, ClassVar, Final, Self, cast
 from xml.sax.saxutils import escape
 
@@ -47,12 +46,7 @@ class XmlPackage:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         try:
             if error is None:
                 self._end()
@@ -89,8 +83,9 @@ class XmlPackage:
     def _end_part(self) -> None:
         self._flush()
         if self._part:
-            self._part.close()
-            self._part = None
+            # A part is closed once, even if that fails.
+            part, self._part = self._part, None
+            part.close()
 
     def _write_parts(self, parts: Mapping[str, str]) -> None:
         """Write parts that are small, by their names."""

@@ -18,9 +18,12 @@ from async_downloads.metrics import recording
 from async_downloads.metrics.recording import Meter
 from async_downloads.utils.log import get_logger
 
-__all__ = ["METERS", "connect"]
+__all__ = ["METERS", "MULTIPROC_DIR", "connect"]
 
 logger = get_logger(__name__)
+
+#: The environment variable of prometheus_client: the folder in which processes share numbers.
+MULTIPROC_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def _prometheus() -> Meter:

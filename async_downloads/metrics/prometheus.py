@@ -3,13 +3,12 @@
 import os
 from collections.abc import Iterator
 from functools import cache
-from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from async_downloads.metrics import backlog
+from async_downloads.metrics import MULTIPROC_DIR, backlog
 from async_downloads.metrics.instruments import (
     COUNTERS,
     HISTOGRAMS,
@@ -21,9 +20,6 @@ from async_downloads.metrics.recording import Meter
 
 __all__ = ["PrometheusMeter", "UnfinishedCollector", "meter", "registry"]
 
-#: The environment variable of prometheus_client: the folder in which processes share numbers.
-FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-
 
 def registry() -> CollectorRegistry:
     """Return what an endpoint of Prometheus serves.
@@ -34,7 +30,7 @@ def registry() -> CollectorRegistry:
     Raises:
         ValueError: ``PROMETHEUS_MULTIPROC_DIR`` is not a folder.
     """
-    if FOLDER not in os.environ:
+    if MULTIPROC_DIR not in os.environ:
         return REGISTRY
     shared = CollectorRegistry()
     MultiProcessCollector(shared)  # type: ignore[no-untyped-call]

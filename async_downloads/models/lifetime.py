@@ -132,9 +132,6 @@ def until_text(download: Any) -> str:
 
     The text stays true while a page is open: a time of day, the name of a day or a date, in
     the language and the time zone of the reader.
-
-    Args:
-        download: The row.
     """
     expires_at = download.expires_at
     if expires_at is None or download.held or not download.complete:
@@ -152,11 +149,7 @@ def until_text(download: Any) -> str:
 
 
 def menu_until_text(download: Any) -> str:
-    """Return the same for the menu, which is silent about a ``TIMEOUT`` that is far away.
-
-    Args:
-        download: The row.
-    """
+    """Return the same for the menu, which is silent about a ``TIMEOUT`` that is far away."""
     expires_at = download.expires_at
     if download.lifetime is None and (expires_at is None or expires_at - timezone.now() > SOON):
         return ""

@@ -31,9 +31,6 @@ def without_advice(errors: str) -> str:
     """Return a reason without the advice to request the file again.
 
     A text of the site, such as that of a ``DownloadError``, stays as it is.
-
-    Args:
-        errors: The text of the row.
     """
     for advice in ADVICE:
         reason = errors.removesuffix(advice)

@@ -15,10 +15,10 @@ from async_downloads.serving.handover import by_redirect, by_x_accel, by_x_sendf
 from async_downloads.serving.ranges import skips_the_beginning
 from async_downloads.serving.streaming import StoredFileResponse, stream
 
-__all__ = ["WAYS", "Attachment", "begins", "discard", "hands_out", "serve"]
+__all__ = ["METHODS", "Attachment", "begins", "discard", "hands_out", "serve"]
 
 #: The values of ``ASYNC_DOWNLOADS_SERVE``.
-WAYS = {
+METHODS = {
     "stream": stream,
     "x-accel": by_x_accel,
     "x-sendfile": by_x_sendfile,
@@ -39,7 +39,7 @@ def serve(request: HttpRequest, attachment: Attachment) -> HttpResponseBase:
     Raises:
         FileNotFoundError: The storage no longer has the file.
     """
-    return WAYS[settings.SERVE](request, attachment)
+    return METHODS[settings.SERVE](request, attachment)
 
 
 def discard(response: HttpResponseBase) -> None:

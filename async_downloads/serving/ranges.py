@@ -21,11 +21,6 @@ class UnsatisfiableRangeError(ValueError):
 def requested_range(request: HttpRequest, *, size: int, etag: str) -> range | None:
     """Return the positions of the requested bytes; None for the whole file.
 
-    Args:
-        request: The request.
-        size: The bytes of the whole file.
-        etag: Its strong entity tag.
-
     Raises:
         UnsatisfiableRangeError: The file does not have these bytes.
     """

@@ -101,7 +101,6 @@ from async_downloads.store.summary import (
 from async_downloads.store.team_downloads import collection_keys, get_of_teams
 from async_downloads.store.transactions import after_commit
 from async_downloads.store.updates import record_call, set_error, set_errors, set_percentage
-from async_downloads.store.write_through import cache_entry_of
 
 __all__ = [
     "SELECTABLE",
@@ -125,7 +124,6 @@ __all__ = [
     "age_out_ledger",
     "as_shown",
     "attachment_of",
-    "cache_entry_of",
     "cancel",
     "claim",
     "claim_mail",

@@ -35,7 +35,6 @@ __all__ = [
     "add_version",
     "delete_entry",
     "end_job",
-    "get_entries",
     "get_entries_and_marks",
     "get_entry",
     "get_joint_version_and_check",
@@ -131,16 +130,7 @@ class DownloadEntry(TypedDict):
 
 def get_entry(download_key: str) -> DownloadEntry | None:
     """Return a download's entry; None for a miss and for a value that is not an entry."""
-    return get_entries([download_key]).get(download_key)
-
-
-def get_entries(download_keys: Iterable[str]) -> dict[str, DownloadEntry]:
-    """Return the entries of these downloads, in one round trip."""
-    keys = list(download_keys)
-    if not keys:
-        return {}
-    values: dict[str, Any] = _call(lambda cache: cache.get_many(keys), {})
-    return {key: value for key, value in values.items() if _is_entry(value)}
+    return get_entries_and_marks([download_key], [])[0].get(download_key)
 
 
 def get_entries_and_marks(
@@ -161,7 +151,7 @@ def get_entries_and_marks(
     return {key: values[key] for key in keys if _is_entry(values.get(key))}, cleared
 
 
-def set_entries(entries: Iterable[DownloadEntry], timeout: Timeout = "default") -> None:
+def set_entries(entries: Iterable[DownloadEntry], timeout: Timeout) -> None:
     """Set the entries of downloads that live equally long, in one round trip."""
     values = {entry["download_key"]: dict(entry) for entry in entries}
     _call(lambda cache: cache.set_many(values, _seconds(timeout)), [])

@@ -57,7 +57,7 @@ FIRST_BATCH: Final = 100
 BATCH_SECONDS: Final = 0.5
 
 #: A method of the query set that selects the rows to clean up.
-Which = Callable[[DownloadQuerySet], DownloadQuerySet]
+Select = Callable[[DownloadQuerySet], DownloadQuerySet]
 
 
 @dataclass(slots=True)
@@ -171,10 +171,10 @@ class Pace:
 
 
 def _batches(
-    which: Which, collection: DownloadCollection | None, pace: Pace
+    select: Select, collection: DownloadCollection | None, pace: Pace
 ) -> Iterator[list[Download]]:
     """Yield rows a batch at a time, each row once, even if batches are deleted."""
-    rows = which(downloads()).order_by("expires_at", "pk").without_long_columns().defer("errors")
+    rows = select(downloads()).order_by("expires_at", "pk").without_long_columns().defer("errors")
     if collection is not None:
         rows = rows.filter(collection=collection)
     batch = list(rows[: pace.rows])
@@ -200,14 +200,16 @@ def _cleared_for_good(
         batch = list(rows.filter(pk__gt=batch[-1].pk)[: pace.rows])
 
 
-def _delete_at_pace(which: Which, sizes: dict[uuid.UUID, int], pace: Pace) -> dict[uuid.UUID, int]:
+def _delete_at_pace(
+    select: Select, sizes: dict[uuid.UUID, int], pace: Pace
+) -> dict[uuid.UUID, int]:
     with pace:
-        return retry_on_deadlock(partial(_delete, which, sizes))
+        return retry_on_deadlock(partial(_delete, select, sizes))
 
 
-def _delete(which: Which, sizes: dict[uuid.UUID, int]) -> dict[uuid.UUID, int]:
+def _delete(select: Select, sizes: dict[uuid.UUID, int]) -> dict[uuid.UUID, int]:
     """Delete the rows of a batch that still match, and return them."""
-    return delete_locked(which(downloads()), sizes, expired=which is DownloadQuerySet.expired)
+    return delete_locked(select(downloads()), sizes, expired=select is DownloadQuerySet.expired)
 
 
 def delete_locked(

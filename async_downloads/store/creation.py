@@ -46,12 +46,7 @@ from async_downloads.store.transactions import (
     on_separate_connection,
     retry_on_deadlock,
 )
-from async_downloads.store.write_through import (
-    cache_entry_of,
-    publish_change,
-    run_all,
-    send_signal,
-)
+from async_downloads.store.write_through import cache_entry_of, publish_created, run_all
 
 __all__ = [
     "RequestedFile",
@@ -104,7 +99,7 @@ class RequestedFile(NamedTuple):
         return cls(owner, download.filename, download.name, download.call, download.lifetime)
 
 
-def requested_names(filename: object, name: object = None) -> tuple[str, str]:
+def requested_names(filename: object, name: object) -> tuple[str, str]:
     """Return the name that a file is saved under, and the name in the list.
 
     Raises:
@@ -177,8 +172,6 @@ def _read_same(requested: RequestedFile, *, fresh_for: float) -> Download | None
 
     It is in progress, or has been complete for at most ``fresh_for`` seconds.
     """
-    if requested.call is None:
-        return None
     rows = with_calls([requested], is_in_progress(), fresh_for=fresh_for).newest_first()
     same = (row for row in with_live_progress(list(rows)) if is_same(row, requested))
     return next(same, None)
@@ -293,11 +286,10 @@ def _publish(requested: RequestedFile, download: Download) -> Download:
     """Publish a new row: its cache entry at once, all else once it is committed."""
     entry = cache_entry_of(download, user=requested.owner.name)
     run_all(lambda: cache_entries.set_entry(entry, download.timeout))
-    after_commit(
-        lambda: run_all(
-            lambda: remember(requested.owner),
-            lambda: publish_change(download.collection, "created", download.download_key),
-            lambda: send_signal(download, "created"),
-        )
-    )
+
+    def make_visible() -> None:
+        remember(requested.owner)
+        publish_created([download])
+
+    after_commit(make_visible)
     return download

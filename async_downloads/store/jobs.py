@@ -15,9 +15,6 @@ __all__ = ["alone", "name_of"]
 def alone(job: str) -> Iterator[Callable[[], None] | None]:
     """Do a job, unless another process does it.
 
-    Args:
-        job: What the job is.
-
     Yields:
         A function to call now and then, as a heartbeat of the job; None if another process
         does it.

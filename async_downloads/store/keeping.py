@@ -11,9 +11,6 @@ __all__ = ["keep"]
 def keep(download: Download) -> bool:
     """Keep a complete download for one more lifetime from now, at most ``MAX_LIFETIME``.
 
-    Args:
-        download: The row.
-
     Returns:
         Whether it expires later than before: not at the limit, nor if it is deleted by now.
     """

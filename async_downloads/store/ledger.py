@@ -86,10 +86,6 @@ def was_handed_out_lately(download: Download, user: Any) -> bool:
 def age_out_ledger(before: datetime, *, dry_run: bool = False) -> int:
     """Delete the records of files that were handed out before a time, and return how many.
 
-    Args:
-        before: The time.
-        dry_run: Only count.
-
     Raises:
         DatabaseError: The records of the last batch were not deleted; earlier ones were.
     """

@@ -34,11 +34,11 @@ __all__ = [
     "get_for_staff",
     "get_for_user",
     "is_unseen",
-    "mine",
     "read_changes",
     "read_listing",
     "read_one_change",
     "read_page_changes",
+    "visible_downloads",
 ]
 
 #: Downloads on one page of the full list.
@@ -232,7 +232,7 @@ def read_page_changes(
     def read() -> "tuple[Rows, _Page]":
         # One query counts them in all and by stage.
         counts, newest = downloads().visible_to(owner).active().stages()
-        paginator = Paginator(mine(owner).by_stage(), PAGE_SIZE)
+        paginator = Paginator(visible_downloads(owner).by_stage(), PAGE_SIZE)
         paginator.count = sum(counts.values())
         page = paginator.get_page(number)
         rows = with_teams(owner, list(page.object_list))
@@ -322,7 +322,7 @@ class Rows(NamedTuple):
 
     @classmethod
     def read_one(cls, owner: Owner, download_key: uuid.UUID) -> Self:
-        rows = with_teams(owner, list(mine(owner).filter(pk=download_key)))
+        rows = with_teams(owner, list(visible_downloads(owner).filter(pk=download_key)))
         shown = with_queue_positions(as_shown(rows))
         return cls(shown, len(shown), sum(row.in_progress for row in shown))
 
@@ -398,7 +398,7 @@ class Rows(NamedTuple):
         )
 
 
-def mine(owner: Owner) -> DownloadQuerySet:
+def visible_downloads(owner: Owner) -> DownloadQuerySet:
     """Return the downloads of the owner and their teams that have not expired, newest first."""
     # A traceback may be long, and is not for the owner.
     rows = downloads().visible_to(owner).active().newest_first()

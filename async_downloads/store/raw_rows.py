@@ -80,7 +80,7 @@ class Columns(NamedTuple):
 def read_list(owner: Owner, offset: int, end: int | None) -> tuple[list[Download], int, int]:
     """Return an owner's downloads, how many there are in all, and how many are in progress.
 
-    They are those of ``mine(owner)``.
+    They are those of ``visible_downloads(owner)``.
 
     Args:
         owner: The owner.

@@ -122,26 +122,14 @@ def _clear(mine: DownloadQuerySet, download_key: uuid.UUID | None, filepath: str
 
 
 def is_held(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str = "") -> bool:
-    """Return whether staff hold one of a user's own downloads, which thus cannot be cleared.
-
-    Args:
-        user_id: As for ``clear``.
-        download_key: As for ``clear``.
-        filepath: As for ``clear``.
-    """
+    """Return whether staff hold one of a user's own downloads, which thus cannot be cleared."""
     return _is_held(downloads().for_user(user_id), download_key, filepath)
 
 
 def is_held_of_teams(
     owner: Owner, *, download_key: uuid.UUID | None = None, filepath: str = ""
 ) -> bool:
-    """Return the same of a download of the owner's teams.
-
-    Args:
-        owner: The owner, with their teams.
-        download_key: As for ``clear``.
-        filepath: As for ``clear``.
-    """
+    """Return the same of a download of the owner's teams."""
     return _is_held(of_teams(owner), download_key, filepath)
 
 
@@ -301,12 +289,7 @@ def files_first() -> Iterator[None]:
 
 
 def discard(download: Download, *, using: str) -> None:
-    """Remove the file and the cache entry of a deleted row, once the deletion is committed.
-
-    Args:
-        download: The deleted row.
-        using: The database that it was deleted from.
-    """
+    """Remove the file and the cache entry of a deleted row, once the deletion is committed."""
     key, path = download.download_key, download.filepath
     expired = _files_first.get()
     change = "expired" if expired else "cancelled" if download.unfinished else "cleared"

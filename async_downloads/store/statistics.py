@@ -8,7 +8,13 @@ from django.db.models import Case, CharField, Count, F, Min, Q, QuerySet, Sum, V
 from django.utils import timezone
 
 from async_downloads.models import DownloadQuerySet, DownloadState
-from async_downloads.models.conditions import STALLED, has_expired, has_stalled, is_stuck
+from async_downloads.models.conditions import (
+    STALLED,
+    has_expired,
+    has_stalled,
+    is_stuck,
+    is_waiting,
+)
 from async_downloads.store.cleanup import last_cleanup
 from async_downloads.store.live_progress import with_live_progress
 from async_downloads.store.transactions import downloads
@@ -160,9 +166,7 @@ def read_status() -> Status:
     """
     now = timezone.now()
     expired = has_expired(now)
-    waiting = Q(state=DownloadState.PENDING, started_at__isnull=True)
-    # Without a worker, one that waits has not stalled: it only waits for long.
-    stalled = has_stalled() & ~waiting
+    stalled = _has_stalled_with_worker()
     rows: Any = downloads().order_by().values("state")  # an order would be grouped by as well
     groups: list[dict[str, Any]] = list(
         rows.annotate(
@@ -170,7 +174,7 @@ def read_status() -> Status:
             bytes=Sum("size", default=0),
             stalled=Count("pk", filter=stalled),
             stuck=Count("pk", filter=is_stuck()),
-            oldest_waiting=Min("timestamp", filter=waiting & Q(percentage=0)),
+            oldest_waiting=Min("timestamp", filter=is_waiting()),
             expired=Count("pk", filter=expired),
             expired_bytes=Sum("size", filter=expired, default=0),
             oldest_expired=Min("expires_at", filter=expired),
@@ -208,8 +212,7 @@ def read_backlog() -> Backlog:
     and a read of the cache, as with ``read_status``.
     """
     now = timezone.now()
-    unstarted = Q(state=DownloadState.PENDING, started_at__isnull=True)
-    stalled = has_stalled() & ~unstarted
+    stalled = _has_stalled_with_worker()
     numbers = (
         downloads()
         .unfinished()
@@ -218,7 +221,7 @@ def read_backlog() -> Backlog:
             pending=Count("pk", filter=Q(state=DownloadState.PENDING)),
             running_stalled=Count("pk", filter=stalled & Q(state=DownloadState.RUNNING)),
             pending_stalled=Count("pk", filter=stalled & Q(state=DownloadState.PENDING)),
-            oldest=Min("timestamp", filter=unstarted & Q(percentage=0)),
+            oldest=Min("timestamp", filter=is_waiting()),
         )
     )
     look_stalled = numbers["running_stalled"] + numbers["pending_stalled"]
@@ -231,6 +234,11 @@ def read_backlog() -> Backlog:
         stalled=stalled_number,
         seconds_waiting=0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0),
     )
+
+
+def _has_stalled_with_worker() -> Q:
+    # Without a worker, one that waits has not stalled: it only waits for long.
+    return has_stalled() & ~Q(state=DownloadState.PENDING, started_at__isnull=True)
 
 
 def _look_up(stalled: Q, count: int) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from async_downloads.models import Download, DownloadCollection
 from async_downloads.owners import Owner
 from async_downloads.store import cache_entries, raw_rows, team_downloads
 from async_downloads.store.collections import get_or_create_collection
-from async_downloads.store.listing import Listing, Rows, Version, as_shown, mine
+from async_downloads.store.listing import Listing, Rows, Version, as_shown, visible_downloads
 from async_downloads.store.live_progress import with_live_progress
 from async_downloads.store.queue_position import with_queue_positions
 from async_downloads.store.raw_rows import IS_ACTIVE, IS_IN_PROGRESS, UNFINISHED_STATES
@@ -156,7 +156,7 @@ class Summary(NamedTuple):
 
 
 #: The types of what is kept: the token, how often in a row a writer has kept it, the summary.
-_KEPT: Final = (str, int, *Summary.__annotations__.values())
+_CACHED_TYPES: Final = (str, int, *Summary.__annotations__.values())
 
 
 def read_summary(owner: Owner) -> Summary:
@@ -170,7 +170,7 @@ def read_summary(owner: Owner) -> Summary:
     # The token is taken before the rows, so that it can be too old but never too new.
     key = owner.collection_key
     known, kept = team_downloads.get_version_and_summary(owner)
-    if known is not None and _is_kept(kept) and kept[0] == known:
+    if known is not None and _is_cached_summary(kept) and kept[0] == known:
         return Summary(*kept[2:])
     token = cache_entries.new_version() if known is None else known.partition(".")[0]
     summary = _read(owner, token)
@@ -204,7 +204,7 @@ def renew_summary(owner: Owner) -> None:
     key = owner.collection_key
     # As above, the token comes first. It is that of the change, or of a later one.
     known, kept = cache_entries.get_version_and_summary(key)
-    if known is None or not _is_kept(kept) or kept[0] == known or kept[1] >= MAX_RENEWED:
+    if known is None or not _is_cached_summary(kept) or kept[0] == known or kept[1] >= MAX_RENEWED:
         return
     try:
         counts, rows = _read_rows(owner)
@@ -232,7 +232,8 @@ def read_newly_finished(
     """
     if since is None or since == newest:
         return []
-    rows = mine(owner).finished().filter(Q(seen_at=None) | Q(seen_at__lt=F("heard_at")))
+    unseen = Q(seen_at=None) | Q(seen_at__lt=F("heard_at"))
+    rows = visible_downloads(owner).finished().filter(unseen)
     if since:
         moment = parse_moment(since)
         if moment is None:
@@ -264,9 +265,9 @@ def mark_seen(owner: Owner, listing: Listing) -> None:
         cache_entries.renew_version(owner.collection_key)
 
 
-def _is_kept(value: object) -> TypeGuard[tuple[Any, ...]]:
+def _is_cached_summary(value: object) -> TypeGuard[tuple[Any, ...]]:
     """Return whether a value from the cache is a summary, behind its token and its turn."""
-    return isinstance(value, tuple) and tuple(map(type, value)) == _KEPT
+    return isinstance(value, tuple) and tuple(map(type, value)) == _CACHED_TYPES
 
 
 def _read(owner: Owner, token: str) -> Summary:

@@ -34,10 +34,6 @@ logger = get_logger(__name__)
 def set_percentage(download_key: str, percentage: int) -> None:
     """Record progress. An error of the database is logged, not raised.
 
-    Args:
-        download_key: Which download.
-        percentage: 0 to 100.
-
     Raises:
         DownloadCancelled: An attempt of this process has lost its claim on the download.
     """

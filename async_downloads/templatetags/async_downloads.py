@@ -93,7 +93,7 @@ class _Remembered(Node):
         # The state of the downloads and the socket's address differ from person to person.
         shown, socket, *same = centre["key"]
         key = (self, *same, bool(context.get("title_count")))
-        if not item_cache.is_kept(self.origin.name if self.origin else "", TEMPLATE):
+        if not item_cache.is_cacheable(self.origin.name if self.origin else "", TEMPLATE):
             key += (shown, socket)
             return item_cache.remembered(key, lambda: self.nodelist.render(context))
 

@@ -17,7 +17,7 @@ def pages(page: str) -> set[str]:
 
 
 def test_rows_are_counted_up_to_a_limit(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "COUNTED", 110)
+    monkeypatch.setattr(base, "MAX_COUNTED", 110)
     DownloadFactory.create_batch(110)
     whole = text(admin, LIST)
     assert re.search(r"110 downloads\s", whole)

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from async_downloads.checks.metrics import FOLDER, PACKAGES
-from async_downloads.metrics import METERS
+from async_downloads.checks.metrics import PACKAGES
+from async_downloads.metrics import METERS, MULTIPROC_DIR
 from tests.checks.test_checks import ids, messages
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that processes share."""
-    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv(MULTIPROC_DIR, str(tmp_path))
     return tmp_path
 
 
@@ -52,7 +52,7 @@ def test_e023_reports_a_folder_that_cannot_be_written_to(settings: Any, folder: 
 def test_w020_reports_that_processes_share_no_metrics(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(FOLDER)
+    monkeypatch.delenv(MULTIPROC_DIR)
     assert ids(deploy=True) == []
     settings.ASYNC_DOWNLOADS_METRICS = "prometheus"
     assert ids() == []

@@ -68,7 +68,7 @@ def test_an_unknown_way_of_serving_is_an_error(settings: Any, way: Any) -> None:
 def test_each_way_is_accepted_with_a_suitable_storage(
     settings: Any, keep_in_s3: Any, keep_in: Any
 ) -> None:
-    for way in serving.WAYS:
+    for way in serving.METHODS:
         settings.ASYNC_DOWNLOADS_SERVE = way
         keep_in_s3() if way == "redirect" else keep_in(FOLDER)
         assert ids() == [], way

@@ -28,24 +28,15 @@ class Flow:
     Attributes:
         parents: The modules in the order in which they are entered first, each with the
             module that enters it first.
-        calls: Each pair of modules of which the first one calls the second one.
     """
 
     parents: dict[str, str] = field(default_factory=dict)
-    calls: set[tuple[str, str]] = field(default_factory=set)
     _modules: dict[CodeType, str] = field(default_factory=dict)
 
     @property
     def modules(self) -> list[str]:
         """The modules in the order in which they are entered first."""
         return list(self.parents)
-
-    @property
-    def back_and_forth(self) -> list[tuple[str, str]]:
-        """Pairs of modules that call each other."""
-        return sorted(
-            (one, two) for one, two in self.calls if one < two and (two, one) in self.calls
-        )
 
     def drawing(self) -> str:
         """Return the modules, each indented below the one that enters it first."""
@@ -56,7 +47,6 @@ class Flow:
         module = self._module_of(frame) if event == "call" else ""
         caller = self._caller_of(frame) if module else ""
         if module and caller != module:
-            self.calls.add((caller, module))
             self.parents.setdefault(module, caller)
 
     def _caller_of(self, frame: FrameType) -> str:

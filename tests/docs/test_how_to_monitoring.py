@@ -22,12 +22,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from async_downloads import cache, signals
 from async_downloads import metrics as package_metrics
-from async_downloads.metrics import recording
+from async_downloads.metrics import MULTIPROC_DIR, recording
 from async_downloads.metrics.instruments import COUNTERS, HISTOGRAMS, OLDEST_WAITING, UNFINISHED
-from async_downloads.metrics.prometheus import FOLDER
 from async_downloads.models import Download
+from tests.attempts import long_ago
 from tests.docs.helpers import ROOT, executed, problems
-from tests.docs.times import an_hour_ago
 from tests.factories import DownloadFactory, OrderFactory
 from tests.snippets import PAGES
 
@@ -55,8 +54,8 @@ def shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The folder in which processes share their numbers."""
     folder = tmp_path / "metrics"
     folder.mkdir()
-    assert f"`{FOLDER}`" in MONITORING.text
-    monkeypatch.setenv(FOLDER, str(folder))
+    assert f"`{MULTIPROC_DIR}`" in MONITORING.text
+    monkeypatch.setenv(MULTIPROC_DIR, str(folder))
     return folder
 
 
@@ -99,8 +98,8 @@ def test_prometheus_reads_the_numbers(metrics: ModuleType, user: Any) -> None:
     before = read(metrics)
     _, key = cache.init_download(user, "orders.csv")
     cache.save_download(key, [["a"]])
-    DownloadFactory(timestamp=an_hour_ago(), heard_at=an_hour_ago())
-    DownloadFactory(running=True, heard_at=an_hour_ago())
+    DownloadFactory(timestamp=long_ago(), heard_at=long_ago())
+    DownloadFactory(running=True, heard_at=long_ago())
     numbers = read(metrics)
     name = "async_downloads_completed_totalunknown"
     assert numbers[name] == before.get(name, 0) + 1

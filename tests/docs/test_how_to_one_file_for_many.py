@@ -18,9 +18,9 @@ from django_q.models import OrmQ
 from async_downloads import cache, signals
 from async_downloads.models import Download
 from tests import queues
+from tests.attempts import long_ago
 from tests.docs.helpers import content
 from tests.docs.people import person_who_may_view_orders
-from tests.docs.times import an_hour_ago
 from tests.factories import OrderFactory, UserFactory
 from tests.snippets import PAGES
 
@@ -118,7 +118,7 @@ def test_other_people_do_not_get_it(rf: Any, views: Any, shared: Any, client: Cl
 def test_an_expired_report_is_not_served(rf: Any, views: Any, shared: Any) -> None:
     shared.build_shared_report()
     queues.run_waiting()
-    Download.objects.update(expires_at=an_hour_ago())
+    Download.objects.update(expires_at=long_ago())
     with pytest.raises(Http404):
         views.shared_report(request_of(rf, person_who_may_view_orders()))
 

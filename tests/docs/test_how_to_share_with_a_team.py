@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.test import Client
 
 from async_downloads import intervals, teams
 from async_downloads.models import Download
@@ -15,6 +14,7 @@ from tests import queues
 from tests.docs.helpers import executed, problems
 from tests.factories import OrderFactory, UserFactory
 from tests.snippets import PAGES, Page
+from tests.staff import client_of
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
@@ -38,12 +38,6 @@ def site(page: Page, settings: Any, quick_start: Any) -> Any:
         if name.isupper():
             setattr(settings, name, value)
     return quick_start("orders.team_reports", page.placed("def start_team_report"))
-
-
-def client_of(user: Any) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def test_the_settings_satisfy_the_checks(

@@ -62,7 +62,7 @@ def test_each_way_satisfies_the_checks(
 
 def test_the_table_lists_every_way() -> None:
     ways = [row[0].strip('`"') for row in rows_of(WEB_SERVER.text, "| value | who sends")]
-    assert ways == list(serving.WAYS)
+    assert ways == list(serving.METHODS)
 
 
 def test_nginx_has_the_location_that_is_the_default() -> None:

@@ -8,11 +8,12 @@ from django.core.files.storage import default_storage
 from django.test import Client
 from django.urls import reverse
 
-from async_downloads import cache, store, urls
+from async_downloads import cache, urls
 from async_downloads.api import DownloadData, DownloadListData, ProblemData
 from async_downloads.api.openapi import schema_of
 from async_downloads.models import Download
 from async_downloads.shortcuts import start_download
+from async_downloads.store import write_through
 from async_downloads.testing.performing import perform
 from tests.docs.helpers import rows_of
 from tests.factories import DownloadFactory
@@ -92,7 +93,7 @@ def test_the_json_has_the_keys_of_the_tables(signed_in: Client, user: Any) -> No
     assert entry == signed_in.get(entry["detail_url"]).json()
     assert list(entry) == list(DownloadData.__annotations__)
     assert "The first twelve keys are also the cache entry" in TEXT
-    assert store.cache_entry_of(download) == {key: entry[key] for key in list(entry)[:12]}
+    assert write_through.cache_entry_of(download) == {key: entry[key] for key in list(entry)[:12]}
 
 
 @pytest.mark.django_db

@@ -19,7 +19,7 @@ from async_downloads.shortcuts import start_downloads as start_for_all
 from async_downloads.signals import download_changed, download_created
 from async_downloads.store import cache_entries, cleanup
 from tests import jobs, queues
-from tests.attempts import stall_all
+from tests.attempts import closing_connections, stall_all
 from tests.executors.test_starting import NOT_QUEUED
 from tests.factories import CustomerFactory, UserFactory
 from tests.shop.models import Customer
@@ -372,8 +372,9 @@ class TestPublishing:
         try:
             with transaction.atomic():
                 started = start(people).started
-                entries = cache_entries.get_entries(key for _, key in started)
-                assert set(entries) == {key for _, key in started}
+                keys = {key for _, key in started}
+                entries, _ = cache_entries.get_entries_and_marks(keys, [])
+                assert set(entries) == keys
                 assert received == []
         finally:
             download_created.disconnect(created)
@@ -476,15 +477,12 @@ def in_threads(*works: Callable[[], Any]) -> list[Any]:
     """Work in threads that begin together, and return the results."""
     barrier = threading.Barrier(len(works))
 
-    def closing(work: Callable[[], Any]) -> Any:
-        try:
-            barrier.wait()
-            return work()
-        finally:
-            connection.close()
+    def together(work: Callable[[], Any]) -> Any:
+        barrier.wait()
+        return closing_connections(work)
 
     with ThreadPoolExecutor(max_workers=len(works)) as pool:
-        return list(pool.map(closing, works))
+        return list(pool.map(together, works))
 
 
 @pytest.mark.parametrize("limit", [None, 3])

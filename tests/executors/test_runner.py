@@ -19,9 +19,8 @@ from async_downloads.executors.runner import supervise
 from async_downloads.models import Download
 from async_downloads.store import claiming
 from tests import pace
-from tests.attempts import now, stall_all
+from tests.attempts import closing_connections, elsewhere, now, stall_all
 from tests.factories import DownloadFactory
-from tests.store.test_claiming import closing
 from tests.test_cache import stored_names
 
 pytestmark = [
@@ -73,7 +72,9 @@ class TestTheClaim:
 
     def test_another_thread_waits_for_its_turn(self, key: str, settings: Any) -> None:
         settings.ASYNC_DOWNLOADS_STALLED_AFTER = pace.whole(2)
-        second = threading.Thread(target=_closing(lambda: run(key, lambda: pytest.fail("It ran."))))
+        second = threading.Thread(
+            target=closing_connections, args=[lambda: run(key, lambda: pytest.fail("It ran."))]
+        )
 
         def body() -> None:
             second.start()
@@ -86,9 +87,7 @@ class TestTheClaim:
 
     def test_rows_that_a_helper_thread_saves_are_the_same_attempt(self, key: str) -> None:
         def body() -> None:
-            helper = threading.Thread(target=_closing(lambda: cache.save_download(key, [["row"]])))
-            helper.start()
-            helper.join()
+            elsewhere(lambda: cache.save_download(key, [["row"]]))
 
         run(key, body)
         assert (now().state, now().attempts) == ("complete", 1)
@@ -274,16 +273,6 @@ def test_a_body_that_raises_download_cancelled_has_failed(key: str) -> None:
     )
 
 
-def _closing(work: Callable[[], object]) -> Callable[[], None]:
-    def closing() -> None:
-        try:
-            work()
-        finally:
-            connection.close()
-
-    return closing
-
-
 def content() -> bytes:
     with default_storage.open(now().filepath) as file:
         return bytes(file.read())
@@ -306,7 +295,7 @@ class TestSavingTwice:
             cache.save_download(key, [["first"]])
             if from_a_thread:
                 with ThreadPoolExecutor() as thread:
-                    thread.submit(closing, save).result()
+                    thread.submit(closing_connections, save).result()
             else:
                 save()
 

@@ -1,10 +1,11 @@
 """Fixtures for the tests of exports from the admin."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests import jobs
 from tests.shop.admin import OrderAdmin
 
 
@@ -23,3 +24,10 @@ def change_admin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def one_click(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the button and the action for orders start exports without a page."""
     monkeypatch.setattr(OrderAdmin, "export_without_asking", True)
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Use a queue that keeps tasks, so that a test can read them."""
+    monkeypatch.setattr(OrderAdmin, "export_task", jobs.Backend())
+    yield from jobs.forget()

@@ -1,15 +1,12 @@
 """A ModelAdmin with exports: its list, and the start of an export by one click."""
 
 import json
-from collections.abc import Iterator
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission
-from django.contrib.messages import get_messages
 from django.db import connection
 from django.http import HttpRequest
 from django.test import Client
@@ -20,35 +17,20 @@ from django.utils import timezone, translation
 from async_downloads.exports import ExportInBackgroundMixin
 from async_downloads.models import Download
 from tests import jobs
-from tests.factories import OrderFactory, UserFactory
-from tests.shop.admin import OrderAdmin
+from tests.factories import OrderFactory
 from tests.shop.models import Order
+from tests.staff import messages_of, staff_with
 
-pytestmark = [pytest.mark.any_database, pytest.mark.usefixtures("one_click")]
+pytestmark = [pytest.mark.any_database, pytest.mark.usefixtures("one_click", "queue")]
 
 LIST = "/admin/shop/order/"
 EXPORT = "/admin/shop/order/export-in-background/"
 BUTTON = "Export all matching as CSV"
 
 
-@pytest.fixture(autouse=True)
-def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Use a queue that keeps tasks, so that a test can read them."""
-    monkeypatch.setattr(OrderAdmin, "export_task", jobs.Backend())
-    yield from jobs.forget()
-
-
 @pytest.fixture
 def client(client: Client, staff_user: Any) -> Client:
     client.force_login(staff_user)
-    return client
-
-
-def staff_with(*permissions: str) -> Client:
-    staff = UserFactory(is_staff=True)
-    staff.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(staff)
     return client
 
 
@@ -65,10 +47,6 @@ def queued_selection() -> dict[str, Any]:
 def tick(client: Client, *orders: Order, query: str = "", **data: Any) -> Any:
     ticked = {"_selected_action": [order.pk for order in orders]}
     return client.post(LIST + query, {"action": "export_in_background", **ticked, **data})
-
-
-def messages_of(response: Any) -> list[tuple[str, str]]:
-    return [(each.level_tag, str(each)) for each in get_messages(response.wsgi_request)]
 
 
 # The page

@@ -1,14 +1,12 @@
 """The page before an export: what it offers, what it keeps, and what it starts."""
 
 import json
-from collections.abc import Iterator
 from html import unescape
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
-from django.contrib.messages import get_messages
 from django.db import connection
 from django.http import HttpRequest
 from django.test import Client
@@ -21,11 +19,14 @@ from async_downloads.formats import Format, registry
 from async_downloads.models import Download, ExportPreset, LastExport
 from tests import jobs
 from tests.factories import CustomerFactory, OrderFactory, UserFactory
-from tests.shop.admin import OrderAdmin
 from tests.shop.models import Customer
-from tests.staff import client_of, staff_with, text
+from tests.staff import client_of, messages_of, staff_with, text
 
-pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
+pytestmark = [
+    pytest.mark.any_database,
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("queue"),
+]
 
 LIST = "/admin/shop/order/"
 PAGE = "/admin/shop/order/export-in-background/"
@@ -39,13 +40,6 @@ UNCHANGED: dict[str, Any] = {
     "order": LISTED,
     "columns": LISTED,
 }
-
-
-@pytest.fixture(autouse=True)
-def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Use a queue that keeps tasks, so that a test can read them."""
-    monkeypatch.setattr(OrderAdmin, "export_task", jobs.Backend())
-    yield from jobs.forget()
 
 
 @pytest.fixture
@@ -73,10 +67,6 @@ def labels(response: Any) -> list[str]:
 
 def keys(response: Any, *, ticked: bool = False) -> list[str]:
     return [row["key"] for row in form_of(response).rows if row["ticked"] or not ticked]
-
-
-def messages_of(response: Any) -> list[tuple[str, str]]:
-    return [(each.level_tag, str(each)) for each in get_messages(response.wsgi_request)]
 
 
 # What it says

@@ -7,7 +7,7 @@ import json
 import sys
 import tracemalloc
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -64,17 +64,6 @@ HEADER = "total,reference,Who\n"
 @pytest.fixture
 def key(db: None) -> str:
     return DownloadFactory().download_key
-
-
-@pytest.fixture
-def changed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Change the admin of orders."""
-
-    def change(**attributes: Any) -> None:
-        for name, value in attributes.items():
-            monkeypatch.setattr(OrderAdmin, name, value)
-
-    return change
 
 
 def content(key: str) -> str:
@@ -366,9 +355,9 @@ def test_without_the_extra_the_error_names_it(key: str, monkeypatch: pytest.Monk
 
 @pytest.mark.django_db(transaction=True)
 def test_a_changelist_may_be_exported_by_a_resource(
-    client: Client, staff_user: Any, changed: Any
+    client: Client, staff_user: Any, change_admin: Any
 ) -> None:
-    changed(export_resource_class=OrderResource, export_without_asking=True)
+    change_admin(export_resource_class=OrderResource, export_without_asking=True)
     some_orders()
     client.force_login(staff_user)
     client.post(f"{EXPORT}?status=shipped")
@@ -379,13 +368,13 @@ def test_a_changelist_may_be_exported_by_a_resource(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("own", ["rows", "table"])
 def test_the_page_offers_the_columns_of_the_resource(
-    client: Client, staff_user: Any, changed: Any, own: str
+    client: Client, staff_user: Any, change_admin: Any, own: str
 ) -> None:
     class Whole(OrderResource):
         def after_export(self, queryset: Any, dataset: Any, **kwargs: Any) -> None:
             """Have the library make the whole table."""
 
-    changed(export_resource_class=OrderResource if own == "rows" else Whole)
+    change_admin(export_resource_class=OrderResource if own == "rows" else Whole)
     some_orders()
     client.force_login(staff_user)
     rows = client.get(EXPORT).context["form"].rows

@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import errno
 import gc
 import io
 import itertools
@@ -30,6 +29,7 @@ from async_downloads.exceptions import DownloadError
 from async_downloads.formats import Options, registry
 from async_downloads.formats.csv import check_encoding, line, write
 from async_downloads.models import Download
+from tests.formats.streams import FullStream, no_space
 
 
 class Printed:
@@ -367,22 +367,11 @@ def test_a_spooled_file_may_roll_over_at_any_point(max_size: int, encoding: str)
         assert spool.read() == reference(rows, encoding)
 
 
-class FullDisk(io.BytesIO):
-    """A disk that is soon full."""
-
-    def write(self, data: Any) -> int:
-        if self.tell() + len(data) > 20_000:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return super().write(data)
-
-
 @pytest.mark.parametrize("count", [3000, 100_000])
 def test_the_error_of_a_full_disk_is_raised_and_leaves_nothing(count: int) -> None:
-    stream = FullDisk()
-    with pytest.raises(OSError, match="No space left") as raised:
+    stream = FullStream(20_000, no_space)
+    with pytest.raises(OSError, match="No space left"):
         write(([number, "abcdefgh"] for number in range(count)), stream)
-    assert raised.value.errno == errno.ENOSPC
-    del raised
     # The text layer must neither close the stream nor warn when it is garbage-collected:
     # warnings are errors here.
     gc.collect()

@@ -1,7 +1,6 @@
 """JSON Lines."""
 
 import csv as python_csv
-import errno
 import io
 import json
 import math
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats import Options, csv
 from async_downloads.formats.jsonl import write
+from tests.formats.streams import FullStream, no_space
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 
@@ -195,13 +195,8 @@ def test_a_cell_without_a_name_is_an_error(row: list[int]) -> None:
         write([[1, 2], row], stream, Options(header=["a", "b"]))
 
 
-class FullDisk(io.BytesIO):
-    def write(self, data: Any) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-
 def test_the_error_of_a_full_disk_is_raised_unchanged() -> None:
-    stream = FullDisk()
+    stream = FullStream(0, no_space)
     with pytest.raises(OSError, match="No space left"):
         write([["a"]], stream, Options())
     assert not stream.closed

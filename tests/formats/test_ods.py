@@ -6,7 +6,6 @@ import uuid
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -75,9 +74,3 @@ def test_a_cell_has_its_type_or_is_text(cell: Any, found: Any) -> None:
     value = read(cell)
     assert value == found
     assert type(value) is type(found)
-
-
-def test_a_moment_is_shown_in_the_time_zone_of_the_options() -> None:
-    moment = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
-    found = read(moment, time_zone=ZoneInfo("Europe/Berlin"))
-    assert found == datetime(2026, 7, 1, 14, 0)  # noqa: DTZ001

@@ -17,6 +17,7 @@ from async_downloads.files import storage
 from async_downloads.formats import Column, Options, parquet, registry
 from async_downloads.models import Download
 from tests.factories import DownloadFactory, OrderFactory
+from tests.formats.streams import FullStream, OneWay
 from tests.shop.models import Order, Specimen
 
 pyarrow = pytest.importorskip("pyarrow")
@@ -151,10 +152,6 @@ def test_rows_are_written_in_groups_as_they_come(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_stream_need_not_be_seekable() -> None:
-    class OneWay(io.BytesIO):
-        def seekable(self) -> bool:
-            return False
-
     stream = OneWay()
     assert parquet.write([[1]], stream, Options()) == 1
     assert pq.read_table(io.BytesIO(stream.getvalue())).to_pylist() == [{"column_1": 1}]
@@ -163,14 +160,7 @@ def test_the_stream_need_not_be_seekable() -> None:
 @pytest.mark.parametrize("room", [0, 10])
 def test_the_error_of_a_stream_is_raised(room: int) -> None:
     error = DownloadError("too large")
-
-    class Full(io.BytesIO):
-        def write(self, data: Any) -> int:
-            if self.tell() + len(data) > room:
-                raise error
-            return super().write(data)
-
-    stream = Full()
+    stream = FullStream(room, lambda: error)
     with pytest.raises(DownloadError) as raised:
         parquet.write([[1]], stream, Options())
     assert raised.value is error

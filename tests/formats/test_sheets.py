@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import openpyxl
 import pytest
@@ -13,6 +14,7 @@ from django.utils import translation
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats import Options, registry, sheets
 from async_downloads.formats.sheets import sheet_title
+from tests.formats.streams import FullStream, OneWay, no_space
 
 calamine = pytest.importorskip("python_calamine")
 
@@ -79,19 +81,24 @@ def test_more_rows_continue_below_the_same_header(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(sheets, "MAX_ROWS", 3)
-    assert rows_of(kind, [[n] for n in range(5)], header=["n"]) == [
+    rows = [[n] for n in range(5)]
+    assert rows_of(kind, rows, header=["n"]) == [
         [["n"], [0], [1]],
         [["n"], [2], [3]],
         [["n"], [4]],
     ]
+    assert rows_of(kind, rows) == [[[0], [1], [2]], [[3], [4]]]
+    # No sheet begins without a row.
+    assert len(rows_of(kind, rows[:3])) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("cells", "header"), [(4, None), (1, ["a"] * 4)])
+@pytest.mark.parametrize(("cells", "header"), [(4, None), (4, ["a"] * 3), (1, ["a"] * 4)])
 def test_a_row_with_too_many_cells_is_an_error(
     monkeypatch: pytest.MonkeyPatch, kind: str, cells: int, header: Any
 ) -> None:
     monkeypatch.setattr(sheets, "MAX_COLUMNS", 3)
+    assert rows_of(kind, [["a"] * 3]) == [[["a"] * 3]]
     with pytest.raises(DownloadError, match="more than 3 cells, the limit of a sheet"):
         book(kind, [["a"] * cells], header=header)
 
@@ -101,6 +108,13 @@ def test_no_text_is_a_formula(kind: str) -> None:
     stream = io.BytesIO()
     registry.named(kind).write([["=1+1", "{=1}"]], stream, Options(header=["=2"]))
     assert rows_of(kind, [["=1+1", "{=1}"]], header=["=2"]) == [[["=2", ""], ["=1+1", "{=1}"]]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_moment_is_shown_in_the_time_zone_of_the_options(kind: str) -> None:
+    moment = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+    (((found,),),) = rows_of(kind, [[moment]], time_zone=ZoneInfo("Europe/Berlin"))
+    assert found == datetime(2026, 7, 1, 14, 0)  # noqa: DTZ001
 
 
 #: What the library returns for a column without a width of its own.
@@ -120,7 +134,7 @@ def test_the_cells_of_the_first_rows_decide_the_widths() -> None:
         ["a" * 20, "a\n" + "b" * 30, "名" * 10, 123456789012345, "a" * 200, 1, None, True],
     ]
     assert widths(rows) == [21, 31, 21, 16, 50, *[USUAL] * 3]
-    assert widths([["a"]], header=["b" * 12])[:1] == [14]
+    assert widths([["a"] * 2], header=["b" * 12, "b" * 100])[:2] == [14, 50]
 
 
 @pytest.mark.parametrize(
@@ -148,11 +162,17 @@ def test_later_rows_do_not_change_the_widths() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_file_need_not_be_seekable_and_is_the_same_each_time(kind: str) -> None:
-    class OneWay(io.BytesIO):
-        def seekable(self) -> bool:
-            return False
+def test_the_error_of_a_full_disk_is_raised_wherever_it_is_full(kind: str) -> None:
+    rows, whole = [[number] for number in range(30)], io.BytesIO()
+    write = registry.named(kind).write
+    write(rows, whole, Options())
+    for room in range(0, len(whole.getvalue()), 20):
+        with pytest.raises(OSError, match="No space left"):
+            write(rows, FullStream(room, no_space), Options())
 
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_file_need_not_be_seekable_and_is_the_same_each_time(kind: str) -> None:
     streams = [OneWay(), io.BytesIO()]
     contents = []
     for stream in streams:

@@ -7,16 +7,7 @@ from typing import Any
 import pytest
 
 from async_downloads.formats.text import detach, text_layer
-
-
-class OneWay(io.BytesIO):
-    """A stream that is not seekable, such as a member of an archive."""
-
-    def seekable(self) -> bool:
-        return False
-
-    def tell(self) -> int:
-        raise io.UnsupportedOperation
+from tests.formats.streams import OneWay
 
 
 @pytest.mark.parametrize("kind", [io.BytesIO, OneWay])

@@ -1,6 +1,5 @@
 """XLSX, as another library reads it."""
 
-import errno
 import io
 import itertools
 import math
@@ -15,7 +14,6 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import openpyxl
 import pytest
@@ -29,6 +27,7 @@ from hypothesis import strategies as st
 from async_downloads.exceptions import DownloadError
 from async_downloads.formats import Options, sheets
 from async_downloads.formats.xlsx import write
+from tests.formats.streams import FullStream, no_space
 
 NAIVE = datetime(2026, 1, 31, 9, 5)  # noqa: DTZ001 (what a site with USE_TZ=False has)
 
@@ -331,31 +330,12 @@ def test_any_heading_is_written_unchanged(name: Any, found: Any) -> None:
         assert row == [1, 2]
 
 
-def test_more_rows_continue_on_the_next_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sheets, "MAX_ROWS", 3)
-    rows = [[number] for number in range(5)]
-    assert read_sheets(rows, header=["n"]) == [[["n"], [0], [1]], [["n"], [2], [3]], [["n"], [4]]]
-    assert read_sheets(rows) == [[[0], [1], [2]], [[3], [4]]]
-    # No sheet begins without a row.
-    assert len(read_sheets(rows[:3])) == 1
-
-
 def test_the_limits_are_those_of_excel() -> None:
     from xlsxwriter.worksheet import Worksheet
 
     limits = Worksheet()
     assert (limits.xls_rowmax, limits.xls_colmax) == (sheets.MAX_ROWS, sheets.MAX_COLUMNS)
     assert limits.xls_strmax == sheets.MAX_TEXT
-
-
-@pytest.mark.parametrize(("cells", "header"), [(4, None), (4, ["a"] * 3), (1, ["a"] * 4)])
-def test_a_row_with_too_many_cells_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, cells: int, header: Any
-) -> None:
-    monkeypatch.setattr(sheets, "MAX_COLUMNS", 3)
-    assert read_sheets([["a"] * 3]) == [[["a"] * 3]]
-    with pytest.raises(DownloadError, match="more than 3 cells"):
-        written([["a"] * cells], header=header)
 
 
 @pytest.mark.parametrize(
@@ -376,16 +356,6 @@ def test_text_that_is_too_long_is_truncated(
         "orders.xlsx has 1 texts that were truncated to 32767 characters, the first in row 2"
     ]
     assert [record.getMessage() for record in caplog.records] == (messages if cut != text else [])
-
-
-def test_columns_are_wide_enough_for_their_dates() -> None:
-    # A narrower column would show "####".
-    row = [NAIVE, date(2026, 1, 31), "text"]
-    sheet = openpyxl.load_workbook(written([row], header=["a", "b", "a" * 100])).worksheets[0]
-    widths = [sheet.column_dimensions[letter].width for letter in "ABC"]
-    assert widths[0] > 19
-    assert widths[1] > 10
-    assert 50 < widths[2] < 52
 
 
 @pytest.mark.parametrize(
@@ -433,17 +403,6 @@ def test_no_rows_are_a_workbook_with_an_empty_sheet() -> None:
     assert read_sheets([[], ["a"], []])[0][:2] == [[None], ["a"]]
 
 
-def test_the_stream_need_not_be_seekable() -> None:
-    class OneWay(io.BytesIO):
-        def seekable(self) -> bool:
-            return False
-
-    stream = OneWay()
-    write([["a", 1]], stream, Options())
-    sheet = openpyxl.load_workbook(io.BytesIO(stream.getvalue())).worksheets[0]
-    assert [[cell.value for cell in row] for row in sheet.rows] == [["a", 1]]
-
-
 def test_an_error_of_the_rows_is_passed_on_and_leaves_nothing_on_disk() -> None:
     def rows() -> Iterator[list[str]]:
         yield ["a"]
@@ -454,17 +413,11 @@ def test_an_error_of_the_rows_is_passed_on_and_leaves_nothing_on_disk() -> None:
 
 
 @pytest.mark.parametrize("room", [0, 1000, 3000])
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), DownloadError("too large")])
+@pytest.mark.parametrize("error", [no_space(), DownloadError("too large")])
 def test_the_error_of_a_stream_is_raised_and_leaves_nothing_on_disk(
     error: Exception, room: int
 ) -> None:
-    class Full(io.BytesIO):
-        def write(self, data: Any) -> int:
-            if self.tell() + len(data) > room:
-                raise error
-            return super().write(data)
-
-    stream = Full()
+    stream = FullStream(room, lambda: error)
     with pytest.raises(type(error)) as raised:
         write(([uuid.uuid4()] for _ in range(1000)), stream, Options())
     assert raised.value is error
@@ -521,9 +474,3 @@ def test_the_document_has_a_title_and_a_creator() -> None:
     properties = openpyxl.load_workbook(written([[1]], title="<Orders>", creator="Ada & Bob"))
     assert properties.properties.title == "<Orders>"
     assert properties.properties.creator == "Ada & Bob"
-
-
-def test_times_are_those_of_the_time_zone_of_the_options() -> None:
-    moment = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
-    book = openpyxl.load_workbook(written([[moment]], time_zone=ZoneInfo("Europe/Berlin")))
-    assert book.worksheets[0]["A1"].value == datetime(2026, 7, 1, 14, 0)  # noqa: DTZ001

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from async_downloads.formats import Options, registry, zipped
 from async_downloads.formats.zipped import Archive
+from tests.formats.streams import FullStream, no_space
 
 
 class OneWay(io.RawIOBase):
@@ -235,14 +236,10 @@ def test_an_error_is_raised_unchanged() -> None:
         raise ZeroDivisionError
 
 
-def test_the_error_of_a_full_disk_is_raised_unchanged() -> None:
-    class FullDisk(io.BytesIO):
-        def write(self, data: Any) -> int:
-            if self.tell() > 10_000:
-                raise OSError(28, "No space left on device")
-            return super().write(data)
-
-    stream = FullDisk()
+@pytest.mark.parametrize("room", range(10_000, 10_300, 10))
+def test_the_error_of_a_full_disk_is_raised_unchanged(room: int) -> None:
+    # Whether the data of a member, its header or the end of the file has no room.
+    stream = FullStream(room, no_space)
     with pytest.raises(OSError, match="No space left"), Archive(stream) as archive:
         for number in range(1000):
             with archive.member(f"{number}.txt") as member:

@@ -19,7 +19,7 @@ from django.utils import timezone
 from async_downloads import cache
 from async_downloads.files import storage
 from async_downloads.models import Download, FetchRecord
-from async_downloads.store import cache_entries
+from async_downloads.store import cache_entries, write_through
 from tests.attempts import long_ago
 from tests.factories import DownloadFactory, UserFactory
 from tests.management.test_console import Terminal
@@ -76,22 +76,8 @@ def test_a_large_size_is_printed_in_a_readable_unit() -> None:
 def test_an_export_with_heartbeats_in_the_cache_alone_stays() -> None:
     # One inside a transaction of the caller's, which does not touch its row.
     download = DownloadFactory(running=True, expired=True, heard_at=long_ago())
-    cache_entries.set_entry(
-        {
-            "download_key": download.download_key,
-            "user": "ada",
-            "name": download.name,
-            "timestamp": download.timestamp.isoformat(),
-            "filepath": download.filepath,
-            "url": "",
-            "state": "running",
-            "percentage": 40,
-            "complete": False,
-            "errors": "",
-            "css_class": None,
-            "stamp": timezone.now().isoformat(),
-        }
-    )
+    entry = write_through.cache_entry_of(download)
+    cache_entries.set_entry(entry | {"stamp": timezone.now().isoformat()})
     assert run("--dry-run") == "Would remove 0 expired downloads (0 bytes).\n"
     assert run() == "Removed 0 expired downloads (0 bytes).\n"
     assert Download.objects.get().state == "running"

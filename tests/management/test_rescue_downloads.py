@@ -9,21 +9,13 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
 from async_downloads import store
-from async_downloads.models import Download
 from async_downloads.store import rescue
 from async_downloads.store.jobs import alone
 from tests import queues
-from tests.attempts import long_ago
+from tests.attempts import stalled
 from tests.factories import DownloadFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def stalled(**columns: Any) -> Download:
-    """Return a download whose attempt has stalled, with its call."""
-    state = {"running": True, "recorded": True, "heard_at": long_ago()}
-    download: Download = DownloadFactory(**state | columns)
-    return download
 
 
 def run(*arguments: str) -> str:

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from async_downloads import cache, metrics, store
-from async_downloads.metrics import backlog, prometheus, recording
+from async_downloads.metrics import MULTIPROC_DIR, backlog, prometheus, recording
 from async_downloads.metrics.instruments import COUNTERS, HISTOGRAMS
 from tests.attempts import long_ago
 from tests.factories import DownloadFactory
@@ -38,7 +38,7 @@ def samples(registry: CollectorRegistry = REGISTRY) -> Samples:
 
 @pytest.fixture
 def _on(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv(prometheus.FOLDER, raising=False)
+    monkeypatch.delenv(MULTIPROC_DIR, raising=False)
     settings.ASYNC_DOWNLOADS_METRICS = "prometheus"
     metrics.connect()
     yield
@@ -149,7 +149,7 @@ def test_one_process_serves_the_numbers_of_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     DownloadFactory()
-    monkeypatch.setenv(prometheus.FOLDER, str(tmp_path))
+    monkeypatch.setenv(MULTIPROC_DIR, str(tmp_path))
     for _ in range(2):
         subprocess.run(
             [sys.executable, "-c", textwrap.dedent(WORKER)],
@@ -169,6 +169,6 @@ def test_one_process_serves_the_numbers_of_all(
 def test_a_folder_that_does_not_exist_is_an_error_at_the_scrape(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(prometheus.FOLDER, str(tmp_path / "missing"))
+    monkeypatch.setenv(MULTIPROC_DIR, str(tmp_path / "missing"))
     with pytest.raises(ValueError, match="not a directory"):
         prometheus.registry()

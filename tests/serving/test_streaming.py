@@ -103,7 +103,7 @@ def test_a_name_that_fits_a_file_system_is_not_shortened(path: str, filename: st
         assert header_name(response["Content-Disposition"]) == filename
 
 
-@pytest.mark.parametrize("way", serving.WAYS)
+@pytest.mark.parametrize("way", serving.METHODS)
 @pytest.mark.parametrize("char", ["x", '"', "\\", "é", "名", "👩", "e\u0301", "."])
 @pytest.mark.parametrize("extension", [".csv", ".csv.gz", ".xlsx.zip", "", "." + "y" * 3000])
 def test_no_name_makes_headers_too_long_for_a_web_server(
@@ -148,7 +148,7 @@ def test_the_headers_have_the_filename_and_not_the_path(path: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("way", serving.WAYS)
+@pytest.mark.parametrize("way", serving.METHODS)
 def test_a_file_that_is_missing_from_the_storage_raises_file_not_found(
     path: str, way: str, method: str, settings: Any
 ) -> None:

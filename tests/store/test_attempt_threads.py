@@ -2,27 +2,23 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from django.core.files.storage import FileSystemStorage
-from django.db import connections
 
 from async_downloads import cache, signals, store
 from async_downloads.exceptions import DownloadBusy
 from async_downloads.executors.runner import supervise
 from async_downloads.models import Download
 from async_downloads.store import claiming
-from tests.attempts import claimed, stall_all
+from tests.attempts import claimed, elsewhere, stall_all
 from tests.factories import DownloadFactory
 from tests.pace import LONGEST_WAIT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
-
-T = TypeVar("T")
 
 
 class WaitingStorage(FileSystemStorage):
@@ -35,19 +31,6 @@ class WaitingStorage(FileSystemStorage):
         self.entered.set()
         self.go.wait(timeout=LONGEST_WAIT)
         return super()._save(name, content)
-
-
-def elsewhere(work: Callable[[], T]) -> T:
-    """Return the result of work in another thread."""
-
-    def closing() -> T:
-        try:
-            return work()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(closing).result()
 
 
 @pytest.fixture

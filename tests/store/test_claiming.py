@@ -17,19 +17,11 @@ from async_downloads.files import storage
 from async_downloads.files.names import path_for
 from async_downloads.models import Download, DownloadQuerySet
 from async_downloads.store import cache_entries, claiming
-from tests.attempts import claimed, long_ago, stall_all
+from tests.attempts import claimed, closing_connections, long_ago, stall_all
 from tests.factories import DownloadFactory, UserFactory
 from tests.pace import LONGEST_WAIT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
-
-
-def closing(work: Callable[[], object]) -> object:
-    """Work in a thread, and close its connections."""
-    try:
-        return work()
-    finally:
-        connections.close_all()
 
 
 def test_a_claim_counts_the_attempt_and_starts_afresh() -> None:
@@ -189,7 +181,7 @@ def test_an_attempt_of_this_process_is_not_given_up(settings: Any) -> None:
     with claimed(Download.objects.get()):
         stall_all()
         with ThreadPoolExecutor() as thread, pytest.raises(DownloadBusy):
-            thread.submit(closing, lambda: store.claim(key)).result()
+            thread.submit(closing_connections, lambda: store.claim(key)).result()
         assert Download.objects.get().state == "running"
 
 

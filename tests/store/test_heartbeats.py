@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import FileSystemStorage
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.db.backends.signals import connection_created
 
 from async_downloads import cache, store
@@ -23,9 +23,10 @@ from async_downloads.signals import download_changed
 from async_downloads.store import cache_entries, heartbeats
 from async_downloads.store.heartbeats import THREAD_NAME, Heartbeats
 from async_downloads.store.live_progress import with_live_progress
-from tests.attempts import claimed, long_ago, stall_all
+from tests.attempts import claimed, closing_connections, elsewhere, long_ago, stall_all
 from tests.factories import DownloadFactory
 from tests.pace import LONGEST_WAIT, stretched
+from tests.store.test_isolation import isolated
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -66,20 +67,6 @@ def uploaded(key: str, go: threading.Event) -> None:
 BODIES: tuple[Callable[[str, threading.Event], None], ...] = (computed, late, uploaded)
 
 
-def closing(work: Callable[[], object]) -> object:
-    """Do some work in a thread, and close its connections."""
-    try:
-        return work()
-    finally:
-        connections.close_all()
-
-
-def elsewhere(work: Callable[[], object]) -> object:
-    """Do some work in another thread."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(closing, work).result()
-
-
 def requested(filename: str) -> str:
     """Return the key of a download whose call is recorded."""
     download = DownloadFactory(filename=filename, task="tests.jobs.build")
@@ -90,7 +77,7 @@ def requested(filename: str) -> str:
 
 def deliver(key: str, body: Callable[[], object]) -> None:
     """Run a task as a worker does."""
-    closing(lambda: supervise(key, body, makes_file=True))
+    closing_connections(lambda: supervise(key, body, makes_file=True))
 
 
 def until_silent_for(seconds: float) -> None:
@@ -148,7 +135,7 @@ def locked(download: Download) -> Iterator[None]:
             release.wait(LONGEST_WAIT)
 
     with ThreadPoolExecutor(max_workers=1) as thread:
-        lock = thread.submit(closing, hold)
+        lock = thread.submit(closing_connections, hold)
         try:
             assert held.wait(LONGEST_WAIT)
             yield
@@ -359,19 +346,11 @@ class TestTransaction:
         if connection.vendor == "sqlite":
             pytest.skip("SQLite has no levels of isolation to choose from")
         download = DownloadFactory()
-        with claimed(download) as attempt:
-            if connection.vendor == "mysql":
-                with connection.cursor() as cursor:
-                    cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
-            with transaction.atomic():
-                if connection.vendor == "postgresql":
-                    with connection.cursor() as cursor:
-                        cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
-                Download.objects.count()
-                for _ in range(3):
-                    attempt.heartbeats._seen -= quick
-                    assert given(attempt)
-                cache.save_download(download.download_key, [["row"]])
+        with claimed(download) as attempt, isolated(level):
+            for _ in range(3):
+                attempt.heartbeats._seen -= quick
+                assert given(attempt)
+            cache.save_download(download.download_key, [["row"]])
         assert Download.objects.get().state == "complete"
 
     def test_a_table_of_sqlite_is_left_to_the_transaction(self, settings: Any) -> None:

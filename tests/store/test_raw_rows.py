@@ -1,6 +1,5 @@
 """The list is read in SQL, and each database returns the values that Django reads."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,21 +10,15 @@ from django.utils import timezone
 from async_downloads.models.conditions import is_in_progress
 from async_downloads.owners import Owner, resolve
 from async_downloads.store import raw_rows
-from async_downloads.store.listing import mine
+from async_downloads.store.listing import visible_downloads
 from tests.attempts import long_ago
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
-pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
-
-
-@pytest.fixture(params=[True, False], ids=["aware", "naive"], autouse=True)
-def times(request: pytest.FixtureRequest, settings: Any) -> Iterator[None]:
-    """Read times with time zones, and without."""
-    settings.USE_TZ = request.param
-    # The conversions of the columns depend on it.
-    raw_rows.columns_of.cache_clear()
-    yield
-    raw_rows.columns_of.cache_clear()
+pytestmark = [
+    pytest.mark.any_database,
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("aware_or_naive"),
+]
 
 
 @pytest.fixture
@@ -51,7 +44,7 @@ def test_the_rows_are_those_that_django_reads(owner: Owner, offset: int, end: in
         "total": Window(Count("pk")),
         "running": Window(Count("pk", filter=is_in_progress())),
     }
-    expected: list[Any] = list(mine(owner).annotate(**counts)[offset:end])
+    expected: list[Any] = list(visible_downloads(owner).annotate(**counts)[offset:end])
     rows, total, running = raw_rows.read_list(owner, offset, end)
     if expected:
         assert (total, running) == (expected[0].total, expected[0].running) == (6, 2)

@@ -19,7 +19,7 @@ from async_downloads.store import cache_entries, queue_position, rescue
 from async_downloads.store.jobs import alone
 from async_downloads.store.overdue import GIVEN_UP
 from tests import jobs, queues
-from tests.attempts import claimed, long_ago, stall_all
+from tests.attempts import claimed, closing_connections, long_ago, stall_all, stalled
 from tests.factories import DownloadFactory
 from tests.pace import LONGEST_WAIT
 from tests.store.test_transactions import locked_elsewhere
@@ -27,13 +27,6 @@ from tests.store.test_transactions import locked_elsewhere
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NOTHING = store.Rescue()
-
-
-def stalled(**columns: Any) -> Download:
-    """Return a download whose attempt has stalled, with its call."""
-    state = {"running": True, "recorded": True, "heard_at": long_ago()}
-    download: Download = DownloadFactory(**state | columns)
-    return download
 
 
 def waiting(**columns: Any) -> Download:
@@ -171,10 +164,7 @@ class TestAttempts:
         download = stalled()
 
         def rescue_it(_: int) -> store.Rescue:
-            try:
-                return rescue._rescue_all([Download.objects.get(pk=download.pk)])
-            finally:
-                connection.close()
+            return closing_connections(lambda: rescue._rescue_all([row_of(download)]))
 
         with ThreadPoolExecutor(max_workers=8) as pool:
             done = list(pool.map(rescue_it, range(24)))
@@ -290,10 +280,7 @@ class TestLostMessages:
         download = waiting()
 
         def rescue_it(_: int) -> store.Rescue:
-            try:
-                return rescue._rescue_all([download])
-            finally:
-                connection.close()
+            return closing_connections(lambda: rescue._rescue_all([download]))
 
         with ThreadPoolExecutor(max_workers=8) as pool:
             done = list(pool.map(rescue_it, range(24)))

@@ -1,29 +1,17 @@
 """A summary is read in SQL, and each database returns the values that Django reads."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from async_downloads.models import DownloadState
 from async_downloads.owners import resolve
-from async_downloads.store import raw_rows, summary
-from async_downloads.store.listing import mine
+from async_downloads.store import summary
+from async_downloads.store.listing import visible_downloads
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(params=[True, False], ids=["aware", "naive"], autouse=True)
-def times(request: pytest.FixtureRequest, settings: Any) -> Iterator[None]:
-    """Read times with time zones, and without."""
-    settings.USE_TZ = request.param
-    # The conversions of the columns depend on it.
-    raw_rows.columns_of.cache_clear()
-    yield
-    raw_rows.columns_of.cache_clear()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("aware_or_naive")]
 
 
 def test_the_rows_are_those_that_django_reads() -> None:
@@ -39,7 +27,7 @@ def test_the_rows_are_those_that_django_reads() -> None:
             rows_expected=number or None,
         )
     owner = resolve(collection.user)
-    expected = list(mine(owner).unfinished()[: summary.MAX_ROWS])
+    expected = list(visible_downloads(owner).unfinished()[: summary.MAX_ROWS])
     _, rows = summary._read_rows(owner)
     assert {row.state for row in rows} == {DownloadState.PENDING, DownloadState.RUNNING}
     for row, other in zip(rows, expected, strict=True):

@@ -34,7 +34,7 @@ def sales(user: Any, other_user: Any) -> Group:
 
 
 def member(user: Any) -> Owner:
-    return teams.again(owners.resolve(user))
+    return teams.with_current_teams(owners.resolve(user))
 
 
 def version_in(markup: str) -> str:
