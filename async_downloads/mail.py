@@ -137,7 +137,7 @@ def _message(download: Download, address: str) -> Any:
 
 
 def _path(download: Download, site: str) -> str:
-    """Return the path of the file, or after a failure that of the page of all."""
+    """Return the path of the file, or after a failure that of the page of all downloads."""
     if download.complete:
         path = reverse("async_downloads:download", args=[download.pk])
     else:

@@ -39,7 +39,7 @@ LIST_TEMPLATE: Final = "async_downloads/list.html"
 REFUSAL_TEMPLATE: Final = "async_downloads/refusal.html"
 TOAST_TEMPLATE: Final = "async_downloads/toast.html"
 
-#: Downloads that the menu shows; the page of all shows the others.
+#: Downloads that the menu shows; the page of all downloads shows the others.
 MENU_SIZE: Final = 20
 
 #: Toasts that a page gets at once.

@@ -138,7 +138,7 @@ def cleanup_problem() -> Problem:
         _next_run(_timing(value))
     except ImportError:
         return message, (
-            'django-q2 reads a cron expression with croniter: pip install "django-async-downloads[cron]".'
+            'A cron expression needs croniter: pip install "django-async-downloads[cron]".'
         )
     except ValueError as error:
         return message, f'It must be a valid cron expression, such as "0 3 * * *": {error}'

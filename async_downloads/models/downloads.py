@@ -131,7 +131,7 @@ class DownloadQuerySet(models.QuerySet["Download"]):
         return self.order_by("-timestamp", "-pk")
 
     def by_stage(self) -> Self:
-        """Return the downloads in the order of the page of all: those in progress come first."""
+        """Return them as the page of all downloads shows them: those in progress come first."""
         stages = Case(
             When(state__in=UNFINISHED, then=0),
             When(state=DownloadState.COMPLETE, then=1),
@@ -660,7 +660,7 @@ class Download(models.Model):
 
     @property
     def stage(self) -> str:
-        """The section of the page of all: unfinished, complete or failed."""
+        """The section of the page of all downloads: unfinished, complete or failed."""
         return "unfinished" if self.unfinished else self.state
 
     @property

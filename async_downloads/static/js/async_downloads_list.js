@@ -1,6 +1,6 @@
-// The script of the list of downloads, in the menu and on the page of all: it swaps the list so
-// that a person notices nothing else, sends its forms, shows times in words, and lets a removal be
-// undone. The download centre's script loads it with the first list.
+// The script of the list of downloads, in the menu and on the page of all downloads: it swaps the
+// list so that a person notices nothing else, sends its forms, shows times in words, and lets a
+// removal be undone. The download centre's script loads it with the first list.
 (() => {
   const app = window.asyncDownloadsCentre;
   if (!app || app.hasList) return;
@@ -66,7 +66,7 @@
     }
   };
 
-  // The forms of the menu send requests; those of the page of all are plain forms
+  // The forms of the menu send requests; those of the page of all downloads are plain forms
 
   const pathOf = (url) => new URL(url, document.baseURI).pathname;
   const onSubmit = (event) => {
