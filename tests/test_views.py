@@ -493,7 +493,7 @@ class TestClearFinished:
         assert list(Download.objects.all()) == [later]
 
     @pytest.mark.parametrize("until", ["not a time", "2026-11-29", "0001-01-01T00:00:00+14:00"])
-    def test_nothing_is_cleared_until_a_text_that_is_no_time(
+    def test_a_time_that_cannot_be_read_clears_nothing(
         self, signed_in: Client, mine: Download, until: str
     ) -> None:
         for data, query in (({"until": until}, {}), ({}, {"until": until})):
