@@ -22,6 +22,7 @@ __all__ = [
     "all_users",
     "check_text",
     "deleted",
+    "name_of",
     "of_instance",
     "resolve",
     "resolve_all",
@@ -163,6 +164,12 @@ def deleted(owners: Iterable[Owner]) -> list[Owner]:
     return [owner for key, owner in users.items() if key not in present]
 
 
+def name_of(user: Any) -> str:
+    """Return the name of a user as text: user names may be numbers, or missing."""
+    name = user.get_username()
+    return "" if name is None else str(name)
+
+
 def of_instance(instance: Model) -> Owner:
     """Return the owner that a model instance other than a user stands for.
 
@@ -206,7 +213,7 @@ def all_users() -> "QuerySet[Any]":
 
 
 def _owner(user: Any) -> Owner:
-    return Owner(user.pk, user.get_username())
+    return Owner(user.pk, name_of(user))
 
 
 def _from_text(text: str) -> Owner:

@@ -23,7 +23,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from async_downloads import store, teams
+from async_downloads import owners, store, teams
 from async_downloads.api.conditional import Parameters, shown_version, tag
 from async_downloads.api.entries import as_data
 from async_downloads.api.openapi import describe
@@ -57,7 +57,7 @@ def list_downloads(request: HttpRequest) -> HttpResponse:
     if not listing.downloads and parameters.page > 1:
         raise Http404(_("This page does not exist."))
     data: DownloadListData = {
-        "downloads": as_data(listing.downloads, user=request.user.get_username()),
+        "downloads": as_data(listing.downloads, user=owners.name_of(request.user)),
         "total": listing.total,
         "page": parameters.page,
         "limit": parameters.limit,
@@ -130,7 +130,7 @@ def openapi(request: HttpRequest) -> HttpResponse:
 def _one(request: HttpRequest, listing: Listing | None) -> HttpResponse:
     """Return the download of a listing that has one at most."""
     downloads = listing.downloads if listing else ()
-    for data in as_data(downloads, user=request.user.get_username()):
+    for data in as_data(downloads, user=owners.name_of(request.user)):
         return JsonResponse(data)
     return problem(HTTPStatus.NOT_FOUND, _("This download does not exist."))
 
