@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from django.contrib.auth.decorators import login_not_required
-from django.db.transaction import non_atomic_requests
 from django.http import (
     Http404,
     HttpRequest,
@@ -31,6 +30,7 @@ from async_downloads.api.problems import errors_as_json, problem, unauthenticate
 from async_downloads.api.schemas import DownloadListData
 from async_downloads.centre import rendering
 from async_downloads.store import Listing, Version
+from async_downloads.utils.atomic_requests import outside_transactions
 
 __all__ = ["accepted", "current", "detail", "list_downloads", "openapi"]
 
@@ -77,7 +77,7 @@ def list_downloads(request: HttpRequest) -> HttpResponse:
 
 @errors_as_json
 @login_not_required
-@non_atomic_requests
+@outside_transactions
 @require_safe
 @vary_on_headers("Cookie")
 @cache_control(private=True, no_store=True)
@@ -120,6 +120,7 @@ def current(request: HttpRequest, download_key: uuid.UUID) -> HttpResponse:
 
 
 @login_not_required
+@outside_transactions
 @require_safe
 @cache_control(public=True, max_age=DESCRIPTION_SECONDS)
 def openapi(request: HttpRequest) -> HttpResponse:
