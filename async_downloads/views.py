@@ -7,7 +7,6 @@ second, which on SQLite waits for writers, and clearing would wait for a locked 
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
@@ -28,7 +27,6 @@ from django.http import (
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
 from django.utils.cache import patch_cache_control
-from django.utils.dateparse import parse_datetime
 from django.utils.encoding import iri_to_uri
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
@@ -47,6 +45,7 @@ from async_downloads.executors import starting
 from async_downloads.store import Summary, Version
 from async_downloads.utils.atomic_requests import outside_transactions
 from async_downloads.utils.log import get_logger
+from async_downloads.utils.moments import moment_of
 
 __all__ = [
     "ajax_clear_download",
@@ -177,7 +176,7 @@ def clear_finished(request: HttpRequest) -> HttpResponse:
     redirect to its page (``next``) or to the list of all downloads.
     """
     try:
-        store.clear_finished(request.user.pk, _moment(request.POST.get("until", "")))
+        store.clear_finished(request.user.pk, moment_of(request.POST.get("until", "")))
     except DatabaseError:
         logger.warning("The finished downloads could not be cleared", exc_info=True)
         return _busy()
@@ -487,14 +486,6 @@ def _list(request: HttpRequest) -> HttpResponse:
     if seen is not None and seen.digest == listing.version.digest:
         return HttpResponse(rendering.render_summary(Summary.of(listing), request, toasts))
     return HttpResponse(rendering.render(listing, request, toasts))
-
-
-def _moment(text: str) -> datetime | None:
-    """Return the moment that a form names; None if it names none."""
-    try:
-        return parse_datetime(text)
-    except ValueError:
-        return None
 
 
 def _key(request: HttpRequest) -> uuid.UUID | None:

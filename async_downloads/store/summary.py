@@ -11,7 +11,6 @@ from datetime import datetime
 from math import inf
 from typing import Any, Final, NamedTuple, Self, TypeGuard
 
-from django.conf import settings as project_settings
 from django.db import connections, transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -33,6 +32,7 @@ from async_downloads.store.transactions import (
     short_lock_timeout,
 )
 from async_downloads.utils.log import get_logger
+from async_downloads.utils.moments import moment_of
 
 __all__ = ["Summary", "mark_seen", "read_newly_finished", "read_summary", "renew_summary"]
 
@@ -234,7 +234,7 @@ def read_newly_finished(
         return []
     rows = mine(owner).finished().filter(Q(seen_at=None) | Q(seen_at__lt=F("heard_at")))
     if since:
-        moment = _parse(since)
+        moment = moment_of(since)
         if moment is None:
             return []
         rows = rows.filter(heard_at__gt=moment)
@@ -361,11 +361,3 @@ def _execute(owner: Owner, statement: str) -> tuple[_Counts, list[Download]]:
     counts = _Counts(total, unfinished, alive, unseen, newest, first_expiry)
     values = [row[_COUNTED:] for row in rows if unfinished and len(row) > _COUNTED]
     return counts, raw_rows.as_downloads(values, columns, connection)
-
-
-def _parse(text: str) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if timezone.is_aware(moment) == project_settings.USE_TZ else None

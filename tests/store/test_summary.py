@@ -124,7 +124,8 @@ def test_the_newly_finished_are_those_after_the_stamp_that_were_not_seen(
     assert finished("", 3) == names[:0:-1]
     assert finished((now + timedelta(seconds=1)).isoformat()) == ["fourth", "third"]
     assert finished(newest) == finished("nonsense") == []
-    assert finished("2020-01-01T00:00:00") == []
+    # The site may have had no time zones when the page was made.
+    assert finished("2020-01-01T00:00:00") == names[::-1]
     see(owner)
     assert finished("") == []
 
