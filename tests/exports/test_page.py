@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from html import unescape
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
 from django.contrib.messages import get_messages
-from django.db import connection
+from django.db import connection, models
 from django.http import HttpRequest
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -473,6 +474,38 @@ def test_a_preset_is_replaced_only_with_the_permission_to_change_it() -> None:
     assert ExportPreset.objects.get().choices == PRESET
     staff_with("view_order", "add_exportpreset", "change_exportpreset").post(PAGE, data)
     assert ExportPreset.objects.get().choices["columns"] == LISTED
+
+
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="PostgreSQL does not ignore case")
+@pytest.mark.django_db(transaction=True)
+def test_a_name_that_the_database_takes_for_another_one_is_taken() -> None:
+    """MySQL and MariaDB ignore case by default, and so does SQLite here."""
+    field = ExportPreset._meta.get_field("name")
+    ignoring_case = models.CharField(max_length=100, db_collation="NOCASE")
+    ignoring_case.set_attributes_from_name("name")
+    ignoring_case.model = ExportPreset
+    with altered(field, ignoring_case):
+        made = preset("Bookkeeping", choices={**PRESET, "columns": ["total"]})
+        data = {**UNCHANGED, "preset_name": "BOOKKEEPING", "_save": "1"}
+        refused = staff_with("view_order", "add_exportpreset").post(PAGE, data)
+        assert list(form_of(refused).errors) == ["preset_name"]
+        made.refresh_from_db()
+        assert made.choices["columns"] == ["total"]
+
+
+@contextmanager
+def altered(field: Any, other: Any) -> Iterator[None]:
+    """Give a field of presets other options for a while, on SQLite alone."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with connection.schema_editor() as editor:
+        editor.alter_field(ExportPreset, field, other)
+    try:
+        yield
+    finally:
+        with connection.schema_editor() as editor:
+            editor.alter_field(ExportPreset, other, field)
 
 
 def test_a_preset_needs_a_name(client: Client) -> None:
