@@ -20,7 +20,7 @@ from async_downloads import settings, store
 from async_downloads.models import Download
 from async_downloads.store.jobs import alone
 from async_downloads.utils.log import get_logger
-from async_downloads.utils.time_limits import time_limit_in
+from async_downloads.utils.time_limits import raise_time_limit
 
 __all__ = ["TEMPLATES", "email_of", "send", "send_due", "site_url"]
 
@@ -108,8 +108,7 @@ def _send(download: Download) -> bool | None:
     except Exception as error:
         again = "attempted again later" if download.mail_due_at else "not attempted again"
         logger.exception("The mail about download %s was not sent, and is %s", download.pk, again)
-        if time_limit := time_limit_in(error):
-            raise time_limit from None
+        raise_time_limit(error)
         return None
     store.settle_mail(download)
     return bool(address)

@@ -6,6 +6,7 @@ from async_downloads import settings
 from async_downloads.models import Download
 from async_downloads.utils.log import get_logger
 from async_downloads.utils.site_functions import site_function
+from async_downloads.utils.time_limits import raise_time_limit
 
 __all__ = ["may_fetch", "may_fetch_of_others", "may_start"]
 
@@ -60,6 +61,7 @@ def _site_permits(
         return bool(site_function(setting)(user, download))
     except passing:
         raise
-    except Exception:
+    except Exception as error:
+        raise_time_limit(error)
         logger.exception("Download %s is refused: ASYNC_DOWNLOADS_%s raised", download.pk, setting)
         return False

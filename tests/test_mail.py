@@ -588,7 +588,7 @@ def test_the_exception_of_a_time_limit_is_raised(
     server: MailServer, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = TimeoutError()
-    monkeypatch.setattr(mail, "time_limit_in", lambda _: error)
+    monkeypatch.setattr("async_downloads.utils.time_limits.time_limit_in", lambda _: error)
     monkeypatch.setattr("async_downloads.store.write_through.time_limit_in", lambda _: error)
     server.refusal = "451 try again later"
     key = failed(user)

@@ -12,6 +12,7 @@ from async_downloads.models import Call, Download
 from async_downloads.store import RequestedFile
 from async_downloads.utils import error_text
 from async_downloads.utils.log import get_logger
+from async_downloads.utils.time_limits import raise_time_limit
 
 __all__ = [
     "COULD_NOT_BE_QUEUED",
@@ -209,6 +210,9 @@ def queue_at_once(
         download_key: Its first argument.
         args: Its other positional arguments.
         kwargs: Its keyword arguments.
+
+    Raises:
+        Exception: A time limit was reached.
     """
     enqueue = None
     try:
@@ -217,6 +221,8 @@ def queue_at_once(
     except Exception as error:
         if enqueue is None or not executors.has_run(task, error):
             logger.exception("The task of download %s could not be queued", download_key)
+            # A rescue queues it.
+            raise_time_limit(error)
             return error
         logger.info("The task of download %s has failed in an eager queue", download_key)
         fail(download_key, error)
