@@ -22,6 +22,7 @@ __all__ = [
     "all_users",
     "check_text",
     "deleted",
+    "is_user",
     "name_of",
     "of_instance",
     "resolve",
@@ -114,7 +115,7 @@ def resolve(user: object) -> Owner:
     """
     if isinstance(user, AnonymousUser):
         raise ValueError("An anonymous user cannot own downloads; ask for a sign-in first.")
-    if _is_user(user):
+    if is_user(user):
         # A default makes a primary key before the row exists.
         if user.pk is None or (user._state.adding and user._meta.pk.has_default()):
             raise ValueError(f"{user!r} is not saved yet, so it cannot own downloads.")
@@ -149,7 +150,7 @@ def resolve_all(users: Sequence[object]) -> list[tuple[Owner, Any] | None]:
         if isinstance(user, str):
             meant = named.get(user)
             return (Owner(None, user), user) if meant is None else (_owner(meant), meant)
-        if _is_user(user) or isinstance(user, Model):
+        if is_user(user) or isinstance(user, Model):
             return resolve(user), user
         meant = with_keys.get(user) if _is_batched(user) else _user_with_primary_key(user)
         return None if meant is None else (_owner(meant), meant)
@@ -201,8 +202,11 @@ def check_text(text: str) -> None:
         raise ValueError(f"user has characters that no name has: {text!r}.")
 
 
-def _is_user(user: object) -> TypeGuard[AbstractBaseUser]:
-    # A site's own model need not be made of Django's.
+def is_user(user: object) -> TypeGuard[AbstractBaseUser]:
+    """Return whether an object is a user, perhaps anonymous.
+
+    A site's own model need not be made of Django's.
+    """
     return isinstance(user, (AbstractBaseUser, AnonymousUser, get_user_model()))
 
 
