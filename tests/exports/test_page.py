@@ -13,11 +13,12 @@ from django.contrib.messages import get_messages
 from django.db import connection, models
 from django.http import HttpRequest
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone, translation
 
 from async_downloads.exports import ExportInBackgroundMixin
-from async_downloads.exports.offers import offered_columns
+from async_downloads.exports import offers as offers_module
+from async_downloads.exports.offers import expanded, offered_columns
 from async_downloads.formats import Format, registry
 from async_downloads.models import Download, ExportPreset, LastExport
 from tests import jobs
@@ -215,6 +216,24 @@ def test_the_hash_of_a_password_is_not_one_of_all_fields(rf: Any, staff_user: An
     offers = offered_columns(GroupAdmin(Group, admin.site), request)
     assert {"user__username", "user__email"} <= offers.keys()
     assert not [key for key in offers if "password" in key]
+
+
+def test_so_it_is_with_a_user_model_that_is_not_made_of_djangos(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with isolate_apps("tests.shop"):
+
+        class Person(models.Model):  # noqa: DJ008 (no text of it is shown)
+            email = models.EmailField()
+            password = models.CharField(max_length=128)
+
+            class Meta:
+                app_label = "shop"
+
+    person_admin = admin.ModelAdmin(Person, admin.site)
+    assert list(expanded(person_admin, ["*"])) == ["id", "email", "password"]
+    monkeypatch.setattr(offers_module, "get_user_model", lambda: Person)
+    assert list(expanded(person_admin, ["*"])) == ["id", "email"]
 
 
 @pytest.mark.parametrize("permission", ["view_customer", "change_customer"])
