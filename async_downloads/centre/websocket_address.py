@@ -53,7 +53,7 @@ def address(user: AbstractBaseUser) -> str:
     """
     prefix = get_script_prefix()
     try:
-        path = path_of(_loaded(), name_of(user))
+        path = path_of(_loaded(), name_of(user) or ANY_NAME)
     except Exception:  # noqa: BLE001 (the objects are the site's)
         # A page must not fail for this. Check W012 reports the error.
         path = _default_path()
