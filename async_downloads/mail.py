@@ -12,7 +12,7 @@ from django.conf import settings as project_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix, reverse
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.encoding import punycode
 from django.utils.text import Truncator
 
@@ -115,13 +115,17 @@ def _send(download: Download) -> bool | None:
 
 
 def _message(download: Download, address: str) -> Any:
-    """Return the mail about a download, in the language in which it was requested."""
+    """Return the mail about a download, in the language in which it was requested.
+
+    Dates are in the time zone of the site: the task may have activated another one.
+    """
     # Sites without mails need not import it.
     from django.core.mail import EmailMultiAlternatives
 
     site = site_url()
     host = urlsplit(site).hostname or ""
-    with translation.override(download.language or project_settings.LANGUAGE_CODE):
+    language = download.language or project_settings.LANGUAGE_CODE
+    with translation.override(language), timezone.override(None):
         context = {
             "download": download,
             "user": download.collection.user,
