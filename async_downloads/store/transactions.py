@@ -103,7 +103,7 @@ def after_commit(callback: Callable[[], Any], *, using: str | None = None) -> No
     """Call back once the surrounding transaction has committed; at once if there is none.
 
     An exception of the callback is logged: it must not fail a transaction that has
-    succeeded. That of a time limit is raised as well, if there is no transaction. If the caller
+    succeeded. Outside a transaction, that of a time limit is raised as well. If the caller
     has switched autocommit off, the callback runs once the caller has committed and switched it
     on again.
 
