@@ -12,7 +12,7 @@ from django.conf import settings as project_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix, reverse
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.encoding import punycode
 from django.utils.text import Truncator
 
@@ -20,7 +20,7 @@ from async_downloads import settings, store
 from async_downloads.models import Download
 from async_downloads.store.jobs import alone
 from async_downloads.utils.log import get_logger
-from async_downloads.utils.time_limits import time_limit_in
+from async_downloads.utils.time_limits import raise_time_limit
 
 __all__ = ["TEMPLATES", "email_of", "send", "send_due", "site_url"]
 
@@ -108,21 +108,24 @@ def _send(download: Download) -> bool | None:
     except Exception as error:
         again = "attempted again later" if download.mail_due_at else "not attempted again"
         logger.exception("The mail about download %s was not sent, and is %s", download.pk, again)
-        if time_limit := time_limit_in(error):
-            raise time_limit from None
+        raise_time_limit(error)
         return None
     store.settle_mail(download)
     return bool(address)
 
 
 def _message(download: Download, address: str) -> Any:
-    """Return the mail about a download, in the language in which it was requested."""
+    """Return the mail about a download, in the language in which it was requested.
+
+    Dates are in the time zone of the site: the task may have activated another one.
+    """
     # Sites without mails need not import it.
     from django.core.mail import EmailMultiAlternatives
 
     site = site_url()
     host = urlsplit(site).hostname or ""
-    with translation.override(download.language or project_settings.LANGUAGE_CODE):
+    language = download.language or project_settings.LANGUAGE_CODE
+    with translation.override(language), timezone.override(None):
         context = {
             "download": download,
             "user": download.collection.user,

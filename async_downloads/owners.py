@@ -22,6 +22,8 @@ __all__ = [
     "all_users",
     "check_text",
     "deleted",
+    "is_user",
+    "name_of",
     "of_instance",
     "resolve",
     "resolve_all",
@@ -113,7 +115,7 @@ def resolve(user: object) -> Owner:
     """
     if isinstance(user, AnonymousUser):
         raise ValueError("An anonymous user cannot own downloads; ask for a sign-in first.")
-    if _is_user(user):
+    if is_user(user):
         # A default makes a primary key before the row exists.
         if user.pk is None or (user._state.adding and user._meta.pk.has_default()):
             raise ValueError(f"{user!r} is not saved yet, so it cannot own downloads.")
@@ -148,7 +150,7 @@ def resolve_all(users: Sequence[object]) -> list[tuple[Owner, Any] | None]:
         if isinstance(user, str):
             meant = named.get(user)
             return (Owner(None, user), user) if meant is None else (_owner(meant), meant)
-        if _is_user(user) or isinstance(user, Model):
+        if is_user(user) or isinstance(user, Model):
             return resolve(user), user
         meant = with_keys.get(user) if _is_batched(user) else _user_with_primary_key(user)
         return None if meant is None else (_owner(meant), meant)
@@ -161,6 +163,12 @@ def deleted(owners: Iterable[Owner]) -> list[Owner]:
     users = {owner.user_id: owner for owner in owners if owner.user_id is not None}
     present = set(all_users().filter(pk__in=users).values_list("pk", flat=True))
     return [owner for key, owner in users.items() if key not in present]
+
+
+def name_of(user: Any) -> str:
+    """Return the name of a user as text: user names may be numbers, or missing."""
+    name = user.get_username()
+    return "" if name is None else str(name)
 
 
 def of_instance(instance: Model) -> Owner:
@@ -194,8 +202,11 @@ def check_text(text: str) -> None:
         raise ValueError(f"user has characters that no name has: {text!r}.")
 
 
-def _is_user(user: object) -> TypeGuard[AbstractBaseUser]:
-    # A site's own model need not be made of Django's.
+def is_user(user: object) -> TypeGuard[AbstractBaseUser]:
+    """Return whether an object is a user, perhaps anonymous.
+
+    A site's own model need not be made of Django's.
+    """
     return isinstance(user, (AbstractBaseUser, AnonymousUser, get_user_model()))
 
 
@@ -206,7 +217,7 @@ def all_users() -> "QuerySet[Any]":
 
 
 def _owner(user: Any) -> Owner:
-    return Owner(user.pk, user.get_username())
+    return Owner(user.pk, name_of(user))
 
 
 def _from_text(text: str) -> Owner:

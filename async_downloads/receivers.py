@@ -1,8 +1,9 @@
 """The receivers of signals: of deleted rows, of changed downloads, of migrations."""
 
+from collections.abc import Iterator
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_out
 from django.core.signals import setting_changed
@@ -20,19 +21,36 @@ __all__ = ["connect"]
 
 def connect(app_config: AppConfig) -> None:
     """Connect all receivers, when the app is ready."""
-    pre_delete.connect(read_whole, sender=Download)
-    post_delete.connect(discard_deleted, sender=Download)
+    for model in _proxies_of(Download):
+        pre_delete.connect(read_whole, sender=model)
+        post_delete.connect(discard_deleted, sender=model)
     # Before the hint, after which sockets read the summary.
     download_changed.connect(renew_summary)
     download_changed.connect(push_hint)
     download_requeued.connect(queue_again)
     download_completed.connect(mail_the_owner)
     user_logged_out.connect(push_signed_out)
-    for signal in (post_save, post_delete):
-        signal.connect(push_user_change, sender=get_user_model())
+    for model in _family_of(get_user_model()):
+        for signal in (post_save, post_delete):
+            signal.connect(push_user_change, sender=model)
     setting_changed.connect(item_cache.forget)
     post_migrate.connect(install_schedules, sender=app_config)
     metrics.connect()
+
+
+def _proxies_of(model: Any) -> Iterator[Any]:
+    """Yield a model and its proxy models, each of which is the sender of its own signals."""
+    return (each for each in apps.get_models() if each._meta.concrete_model is model)
+
+
+def _family_of(model: Any) -> Iterator[Any]:
+    """Yield a model and those that inherit from it, or that it inherits from.
+
+    Whichever of them is saved, its columns may change, and no other one is the sender.
+    """
+    return (
+        each for each in apps.get_models() if issubclass(each, model) or issubclass(model, each)
+    )
 
 
 def read_whole(instance: Download, **_: Any) -> None:

@@ -17,7 +17,6 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
-from django.db.transaction import non_atomic_requests
 from django.http import (
     Http404,
     HttpRequest,
@@ -44,6 +43,7 @@ from async_downloads.centre import htmx_assets, rendering
 from async_downloads.exceptions import TooManyDownloadsError
 from async_downloads.executors import starting
 from async_downloads.store import Summary, Version
+from async_downloads.utils.atomic_requests import outside_transactions
 from async_downloads.utils.log import get_logger
 from async_downloads.utils.moments import parse_moment
 
@@ -111,7 +111,7 @@ def for_signed_in(view: View) -> View:
 
 
 @errors_as_json
-@non_atomic_requests
+@outside_transactions
 @require_GET
 @for_signed_in
 @vary_on_headers("HX-Request", "Cookie")
@@ -128,7 +128,7 @@ def ajax_update(request: HttpRequest) -> HttpResponse:
 
 
 @errors_as_json
-@non_atomic_requests
+@outside_transactions
 @require_POST
 @for_signed_in
 def ajax_clear_download(request: HttpRequest) -> HttpResponse:
@@ -164,7 +164,7 @@ def ajax_clear_download(request: HttpRequest) -> HttpResponse:
 
 
 @errors_as_json
-@non_atomic_requests
+@outside_transactions
 @require_POST
 @for_signed_in
 def clear_finished(request: HttpRequest) -> HttpResponse:
@@ -193,7 +193,7 @@ def clear_finished(request: HttpRequest) -> HttpResponse:
 
 
 @errors_as_json
-@non_atomic_requests
+@outside_transactions
 @require_POST
 @for_signed_in
 def retry(request: HttpRequest) -> HttpResponse:
@@ -227,7 +227,7 @@ def retry(request: HttpRequest) -> HttpResponse:
 
 
 @errors_as_json
-@non_atomic_requests
+@outside_transactions
 @require_POST
 @for_signed_in
 def keep(request: HttpRequest) -> HttpResponse:
@@ -258,7 +258,7 @@ def keep(request: HttpRequest) -> HttpResponse:
     return _back(request) or HttpResponse("")
 
 
-@non_atomic_requests
+@outside_transactions
 @require_safe
 @for_signed_in
 @vary_on_headers("HX-Request", "Cookie")
@@ -280,7 +280,7 @@ def download_list(request: HttpRequest) -> HttpResponse:
 
 
 @errors_as_json
-@non_atomic_requests
+@outside_transactions
 @require_safe
 @for_signed_in
 def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
@@ -307,6 +307,7 @@ def download(request: HttpRequest, download_key: uuid.UUID) -> HttpResponseBase:
 
 
 @login_not_required
+@outside_transactions
 @require_safe
 @cache_control(public=True, max_age=SCRIPT_SECONDS)
 @condition(etag_func=lambda request, name: htmx_assets.etag(name))

@@ -70,7 +70,7 @@ class DownloadsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc] # channel
         user = self.scope.get("user")
         named = self.scope["url_route"]["kwargs"].get("username")
         known = getattr(user, "is_authenticated", False) and (
-            named in (None, websocket_address.ANY_NAME, user.get_username())
+            named in (None, websocket_address.ANY_NAME, owners.name_of(user))
         )
         if not known or not websocket_request.is_same_site(self.scope) or self.layer is None:
             await self.close()

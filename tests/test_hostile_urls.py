@@ -27,6 +27,12 @@ TEXTS = [
     *("nan", "inf", "[", "http://[", "//[", "../..", "1_0", "a." * 3000, ",".join("9" * 500)),
 ]
 
+#: Moments at either end of the calendar, and without a time zone.
+MOMENTS = [
+    *("0001-01-01", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"),
+    *("2026-01-01T00:00:00", "2026-01-01T00:00:00Z", "2026-02-30T00:00:00"),
+]
+
 #: The texts that matter on this database.
 CHOSEN = TEXTS if connection.vendor == "sqlite" else TEXTS_IN_QUERIES
 
@@ -236,3 +242,18 @@ def test_other_wrong_parameters_of_the_admin_are_not_server_errors(
             assert client.post(LIST, {**confirm, name: value}).status_code < 500, (name, value[:50])
         key = value.replace("/", "").replace("?", "") or "x"
         assert client.get(detail(mine).replace(str(mine.pk), key)).status_code < 500
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+@pytest.mark.parametrize("use_tz", [True, False])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_no_moment_is_a_server_error(
+    client: Client, mine: Download, settings: Any, moment: str, use_tz: bool, zone: str
+) -> None:
+    settings.USE_TZ, settings.TIME_ZONE = use_tz, zone
+    for parameters in ({"since": moment}, {"since": moment, "summary": ""}):
+        url = reverse("async_downloads:ajax_update")
+        answer = client.get(url, parameters, headers={"HX-Request": "true"})
+        assert answer.status_code in (200, 204)
+    url = reverse("async_downloads:clear_finished")
+    assert client.post(url, {"until": moment}).status_code in (302, 400)

@@ -129,6 +129,26 @@ def test_the_link_leads_its_owner_through_the_sign_in_to_the_file(
 
 
 @pytest.mark.any_database
+def test_its_dates_are_in_the_time_zone_of_the_site(server: MailServer, user: Any) -> None:
+    """An export of the admin has the time zone of its page, or the one that the person chose."""
+    with timezone.override("Asia/Tokyo"):
+        download = completed(user)
+    (message,) = server.mails
+    for moment in (download.expires_at, download.timestamp):
+        assert f"{formats.date_format(moment, 'DATETIME_FORMAT')} (UTC)" in text_of(message)
+
+
+@pytest.mark.any_database
+def test_a_file_that_staff_hold_does_not_expire(server: MailServer, user: Any) -> None:
+    key = requested(user)
+    store.hold(Download.objects.filter(pk=key))
+    cache.save_download(key, [["a"]])
+    (message,) = server.mails
+    assert "is ready" in message["Subject"]
+    assert "expires" not in text_of(message) + text_of(message, "html")
+
+
+@pytest.mark.any_database
 def test_the_mail_is_in_the_language_in_which_the_file_was_requested(
     server: MailServer, user: Any
 ) -> None:
@@ -588,7 +608,7 @@ def test_the_exception_of_a_time_limit_is_raised(
     server: MailServer, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = TimeoutError()
-    monkeypatch.setattr(mail, "time_limit_in", lambda _: error)
+    monkeypatch.setattr("async_downloads.utils.time_limits.time_limit_in", lambda _: error)
     monkeypatch.setattr("async_downloads.store.write_through.time_limit_in", lambda _: error)
     server.refusal = "451 try again later"
     key = failed(user)

@@ -179,8 +179,8 @@ def member(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def test_a_text_is_a_primary_key_only_if_it_is_the_same_text(member: Any) -> None:
-    assert resolve("ada") == Owner("ada", 1815)
-    assert resolve("1815") == Owner("ada", 1815)
+    assert resolve("ada") == Owner("ada", "1815")
+    assert resolve("1815") == Owner("ada", "1815")
     for text in ("ADA", "ada ", "ädá", "1816", "18 15"):
         assert resolve(text) == Owner(None, text)
 

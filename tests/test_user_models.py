@@ -1,14 +1,19 @@
-"""Any user model works: without staff, without permissions, without passwords."""
+"""Any user model works: without staff, without permissions, without passwords, without names."""
 
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django.urls import reverse
 
 import async_downloads
+from async_downloads import cache
+from async_downloads.models import Download, FetchRecord
 from tests.pace import LONGEST_WAIT
 
 MODELS: Final = {
@@ -79,7 +84,8 @@ import django
 django.setup()
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.test import Client
+from django.template.loader import render_to_string
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from async_downloads import cache
 from async_downloads.models import Download
@@ -115,6 +121,10 @@ for who in (owner, other, None):
         status(client, "clear_finished", method="post"),
         Download.objects.filter(pk=key).exists(),
     )
+
+request = RequestFactory().get("/")
+request.user = owner
+print("data-version" in render_to_string("async_downloads/download_centre.html", {}, request))
 """
 
 
@@ -140,8 +150,37 @@ def test_the_urls_need_no_more_of_a_user_than_django(model: str, tmp_path: Path)
         env={"PYTHONPATH": f"{tmp_path}:{root}"},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-3:] == [
+    assert done.stdout.splitlines()[-4:] == [
         "404 200 200 200 200 200 302 False",
         "404 404 200 200 200 404 302 True",
         "302 302 302 302 200 302 302 True",
+        # The page has the menu.
+        "True",
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("name", "text"), [(491512345, "491512345"), (None, "")], ids=str)
+@pytest.mark.parametrize("filename", ["orders.xlsx", "orders.ods"])
+def test_the_name_of_a_user_may_be_a_number_or_missing(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    signed_in: Client,
+    user: Any,
+    name: Any,
+    text: str,
+    filename: str,
+) -> None:
+    """Workbooks and the ledger have the name as text."""
+    settings.ASYNC_DOWNLOADS_AUDIT = True
+    monkeypatch.setattr(get_user_model(), "get_username", lambda self: name)
+    assert cache.get_username(user) == text
+    _, key = cache.init_download(user, filename)
+    cache.save_download(key, [["a", 1]])
+    download = Download.objects.get()
+    assert download.complete, download.error_detail
+    [listed] = signed_in.get(reverse("async_downloads:ajax_update")).json()["downloads"]
+    assert listed["user"] == text
+    assert b"".join(signed_in.get(download.url))
+    record = FetchRecord.objects.get()
+    assert (record.user_name, record.owner) == (text, text)

@@ -92,16 +92,18 @@ def schema_of(kind: Any) -> dict[str, Any]:
         return schema_of(get_args(kind)[0])
     if hasattr(kind, "__metadata__"):
         note: Note = kind.__metadata__[0]
-        schema = schema_of(kind.__origin__)
-        return schema | {
-            "description": note.text,
-            **({"format": note.format} if note.format else {}),
-        }
+        return schema_of(kind.__origin__) | {"description": note.text, **_format(note.format)}
     if get_origin(kind) is Literal:
         return {"type": "string", "enum": list(get_args(kind))}
     if get_origin(kind) in (Union, types.UnionType):
         return {"type": [TYPES[each] for each in get_args(kind)]}
     return {"type": TYPES[kind]}
+
+
+def _format(name: str) -> dict[str, str]:
+    """Return the format of a text; none for times without a zone, as JSON Schema demands one."""
+    is_known = name and (name != "date-time" or project_settings.USE_TZ)
+    return {"format": name} if is_known else {}
 
 
 def _object(kind: Any) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from django.contrib.auth.decorators import login_not_required
-from django.db.transaction import non_atomic_requests
 from django.http import (
     Http404,
     HttpRequest,
@@ -23,7 +22,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from async_downloads import store, teams
+from async_downloads import owners, store, teams
 from async_downloads.api.conditional import Parameters, shown_version, tag
 from async_downloads.api.entries import as_data
 from async_downloads.api.openapi import describe
@@ -31,6 +30,7 @@ from async_downloads.api.problems import errors_as_json, problem, unauthenticate
 from async_downloads.api.schemas import DownloadListData
 from async_downloads.centre import rendering
 from async_downloads.store import Listing, Version
+from async_downloads.utils.atomic_requests import outside_transactions
 
 __all__ = ["accepted", "current", "detail", "list_downloads", "openapi"]
 
@@ -57,7 +57,7 @@ def list_downloads(request: HttpRequest) -> HttpResponse:
     if not listing.downloads and parameters.page > 1:
         raise Http404(_("This page does not exist."))
     data: DownloadListData = {
-        "downloads": as_data(listing.downloads, user=request.user.get_username()),
+        "downloads": as_data(listing.downloads, user=owners.name_of(request.user)),
         "total": listing.total,
         "page": parameters.page,
         "limit": parameters.limit,
@@ -77,7 +77,7 @@ def list_downloads(request: HttpRequest) -> HttpResponse:
 
 @errors_as_json
 @login_not_required
-@non_atomic_requests
+@outside_transactions
 @require_safe
 @vary_on_headers("Cookie")
 @cache_control(private=True, no_store=True)
@@ -110,6 +110,7 @@ def current(request: HttpRequest, download_key: uuid.UUID) -> HttpResponse:
 
 
 @login_not_required
+@outside_transactions
 @require_safe
 @cache_control(public=True, max_age=DESCRIPTION_SECONDS)
 def openapi(request: HttpRequest) -> HttpResponse:
@@ -120,7 +121,7 @@ def openapi(request: HttpRequest) -> HttpResponse:
 def _one(request: HttpRequest, listing: Listing | None) -> HttpResponse:
     """Return the download of a listing that has one at most."""
     downloads = listing.downloads if listing else ()
-    for data in as_data(downloads, user=request.user.get_username()):
+    for data in as_data(downloads, user=owners.name_of(request.user)):
         return JsonResponse(data)
     return problem(HTTPStatus.NOT_FOUND, _("This download does not exist."))
 

@@ -163,13 +163,5 @@ def _labelled(
     for row in rows:
         cells = copy_of(row)
         for place, text_of in labels.items():
-            cells[place] = _label(text_of, cells[place])
+            cells[place] = db_csv.label_of(text_of, cells[place])
         yield cells
-
-
-def _label(labels: Mapping[Any, str], value: Any) -> Any:
-    try:
-        return labels.get(value, value)
-    except TypeError:
-        # A list, or another value that cannot be hashed.
-        return labels.get(make_hashable(value), value)

@@ -189,7 +189,8 @@ class SocketWatcher:
 def _token_of(keys: list[str], tokens: Mapping[str, str]) -> str | None:
     """Return the version token of collections; None if there is none to trust."""
     known = {key: tokens[key] for key in keys if key in tokens}
-    if len(known) < len(keys):
+    # A team may have the key of a user whose primary key is its label.
+    if len(known) < len(set(keys)):
         return None
     return store.joint_version(known) if len(keys) > 1 else known[keys[0]]
 

@@ -22,6 +22,7 @@ from django.utils.regex_helper import normalize
 from django.utils.translation import get_language
 
 from async_downloads import settings
+from async_downloads.owners import name_of
 
 __all__ = ["ANY_NAME", "address", "path_of", "resolves"]
 
@@ -52,7 +53,7 @@ def address(user: AbstractBaseUser) -> str:
     """
     prefix = get_script_prefix()
     try:
-        path = path_of(_loaded(), user.get_username())
+        path = path_of(_loaded(), name_of(user) or ANY_NAME)
     except Exception:  # noqa: BLE001 (the objects are the site's)
         # A page must not fail for this. Check W012 reports the error.
         path = _default_path()

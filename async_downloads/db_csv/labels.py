@@ -1,15 +1,27 @@
 """Which values of a column have labels, as a database compares them."""
 
+from collections.abc import Mapping
 from typing import Any, Final
+
+from django.utils.hashable import make_hashable
 
 from async_downloads.db_csv.column_types import Kind
 from async_downloads.db_csv.dialect import Labels
 
-__all__ = ["known_labels"]
+__all__ = ["known_labels", "label_of"]
 
 #: No column has integers below or from here on.
 _LEAST: Final = -(1 << 63)
 _BEYOND: Final = 1 << 63
+
+
+def label_of(labels: Mapping[Any, str], value: Any) -> Any:
+    """Return the label of a value, or the value if it has none."""
+    try:
+        return labels.get(value, value)
+    except TypeError:
+        # A list, or another value that cannot be hashed.
+        return labels.get(make_hashable(value), value)
 
 
 def known_labels(labels: Labels, kind: Kind | None) -> dict[Any, str] | None:

@@ -10,6 +10,7 @@ from typing import IO, Any, Final
 
 from async_downloads.db_csv import output
 from async_downloads.db_csv.dialect import PLAIN_PLACES, Labels, Report, Statement, WriteRows
+from async_downloads.db_csv.labels import label_of
 
 __all__ = ["writer_for"]
 
@@ -134,7 +135,7 @@ def _label(labels: Labels, convert: Callable[[Any], Any] | None, value: Any) -> 
     """Return the label of a value, or the value if it has none."""
     if convert is not None:
         value = convert(value)
-    return labels.get(value, value)
+    return label_of(labels, value)
 
 
 def _constants(connection: Any) -> tuple[Any, Any]:

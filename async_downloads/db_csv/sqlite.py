@@ -19,7 +19,7 @@ from django.db.models.expressions import Col
 from async_downloads.db_csv import output
 from async_downloads.db_csv.column_types import Column, Kind, column_of
 from async_downloads.db_csv.dialect import PLAIN_PLACES, Labels, Report, Statement, WriteRows
-from async_downloads.db_csv.labels import known_labels
+from async_downloads.db_csv.labels import known_labels, label_of
 from async_downloads.formats.csv import FORMULA_STARTS, SEPARATORS, line
 
 __all__ = ["writer_for"]
@@ -293,7 +293,7 @@ def _write(
             value = _converted(statement, columns[number], number, value)
             labels = statement.labels[number]
             if labels is not None:
-                value = labels.get(value, value)
+                value = label_of(labels, value)
             return _printed(value, escape_formulas=escape_formulas)
         except Exception as error:
             raised.append(error)

@@ -12,6 +12,7 @@ from async_downloads.models import Call, Download
 from async_downloads.store import RequestedFile
 from async_downloads.utils import error_text
 from async_downloads.utils.log import get_logger
+from async_downloads.utils.time_limits import raise_time_limit
 
 __all__ = [
     "COULD_NOT_BE_QUEUED",
@@ -184,7 +185,11 @@ def queue_again(download: Download) -> None:
 def queue_at_once(
     task: Any, download_key: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Exception | None:
-    """Queue a task at once, and return why that has failed."""
+    """Queue a task at once, and return why that has failed.
+
+    Raises:
+        Exception: A time limit was reached.
+    """
     enqueue = None
     try:
         enqueue = executors.enqueuer_for(task)
@@ -192,6 +197,8 @@ def queue_at_once(
     except Exception as error:
         if enqueue is None or not executors.has_run(task, error):
             logger.exception("The task of download %s could not be queued", download_key)
+            # A rescue queues it.
+            raise_time_limit(error)
             return error
         logger.info("The task of download %s has failed in an eager queue", download_key)
         fail(download_key, error)

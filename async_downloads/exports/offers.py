@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from django.contrib.auth import get_permission_codename
+from django.contrib.auth import get_permission_codename, get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
@@ -123,8 +123,10 @@ def expanded(model_admin: Any, names: Iterable[Any]) -> Iterator[Any]:
         prefix, opts = name.removesuffix(ALL_FIELDS), model_admin.opts
         for part in prefix.split("__")[:-1]:
             opts = opts.get_field(part).related_model._meta
+        # A site's own model need not be made of Django's.
+        is_of_users = issubclass(opts.model, (AbstractBaseUser, get_user_model()))
         for field in opts.concrete_fields:
-            if field.name != "password" or not issubclass(opts.model, AbstractBaseUser):
+            if field.name != "password" or not is_of_users:
                 yield f"{prefix}{field.name}"
 
 

@@ -218,12 +218,10 @@ class ExportPage:
         if not name:
             self.form.add_error("preset_name", _("A preset needs a name."))
             return False
-        taken = any(preset.name == name for preset in self.presets.values())
-        if taken and not self._may("change"):
+        if presets.is_taken(self._changelist_key, name) and not self._may("change"):
             self.form.add_error("preset_name", _("There is a preset with this name already."))
             return False
         presets.save_preset(self._changelist_key, name, self.form.choices())
-        del self.presets
         text = _("The preset “%(name)s” has been saved.") % {"name": name}
         self._admin.message_user(self._request, text, messages.SUCCESS)
         return True

@@ -5,7 +5,14 @@ from typing import Any
 from async_downloads.exports.choices import Choices
 from async_downloads.models import ExportPreset, LastExport
 
-__all__ = ["changelist_key", "last_choices", "presets_of", "remember", "save_preset"]
+__all__ = [
+    "changelist_key",
+    "is_taken",
+    "last_choices",
+    "presets_of",
+    "remember",
+    "save_preset",
+]
 
 
 def changelist_key(model_admin: Any) -> str:
@@ -30,6 +37,11 @@ def presets_of(changelist: str) -> dict[str, ExportPreset]:
     """Return the presets of a changelist by their primary keys as text, in the order of names."""
     presets = ExportPreset.objects.filter(changelist=changelist).order_by("name")
     return {str(preset.pk): preset for preset in presets}
+
+
+def is_taken(changelist: str, name: str) -> bool:
+    """Return whether a changelist has a preset of a name, or one that its database takes for it."""
+    return ExportPreset.objects.filter(changelist=changelist, name=name).exists()
 
 
 def save_preset(changelist: str, name: str, choices: Choices) -> None:

@@ -178,11 +178,7 @@ class ResourceExport:
         typed: bool,
     ) -> Table:
         """Return a table with the columns in the chosen order, and cells for the format."""
-        places = list(range(len(header)))
-        if self.columns is not None:
-            # The Resource has an order of its own.
-            own = [name for name in headings(self.resource) if name in self.columns]
-            places = [own.index(name) for name in self.columns]
+        places = self._places(header)
         convert = _typed if typed else _identity
 
         def ordered(item: Any) -> list[Any]:
@@ -197,6 +193,25 @@ class ResourceExport:
             format=self.format,
             row_function=ordered,
         )
+
+    def _places(self, header: Sequence[Any]) -> list[int]:
+        """Return where the columns are in a table of the Resource, which has its own order.
+
+        A Resource that makes the table may add columns, which come last, and leave out others.
+
+        Args:
+            header: The header of the table.
+        """
+        if self.columns is None:
+            return list(range(len(header)))
+        labels = headings(self.resource)
+        own = [name for name in labels if name in self.columns]
+        if list(header) == [labels[name] for name in own] or _streams(self.resource):
+            return [own.index(name) for name in self.columns]
+        found = {label: place for place, label in reversed(list(enumerate(header)))}
+        chosen = [found[labels[name]] for name in self.columns if labels[name] in found]
+        known = set(labels.values())
+        return chosen + [place for place, label in enumerate(header) if label not in known]
 
 
 def _typed(cell: Any) -> Any:

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from async_downloads import settings
 from async_downloads.utils.log import get_logger
+from async_downloads.utils.time_limits import raise_time_limit
 
 __all__ = [
     "StoredFile",
@@ -171,14 +172,15 @@ def remove(path: str) -> None:
     """Delete one file, if it exists.
 
     An error of the storage is logged and not raised: the row decides what exists,
-    and a clean-up finds the file later.
+    and a clean-up finds the file later. That of a time limit is raised.
     """
     try:
         storage().delete(path)
     except FileNotFoundError:
         pass
-    except Exception:
+    except Exception as error:
         logger.exception("The storage could not delete %s", path)
+        raise_time_limit(error)
 
 
 def sweep(path: str, *, download_key: str, keep: str = "") -> None:
@@ -254,8 +256,9 @@ def names_in(folder: str) -> Iterator[str]:
     except (FileNotFoundError, NotADirectoryError, NotImplementedError):
         # A storage without folders, or without this one, has no further files.
         return
-    except Exception:
+    except Exception as error:
         logger.exception("The storage could not list %s", folder)
+        raise_time_limit(error)
         return
     for name in names:
         yield posixpath.join(folder, name)

@@ -39,7 +39,7 @@ def resolve_names(names: Iterable[str]) -> dict[str, Owner]:
     for user in owners.all_users().filter(**{f"{field}__in": wanted}):
         users.setdefault(getattr(user, field), []).append(user)
     resolved = {
-        name: Owner(named[0].pk, named[0].get_username())
+        name: Owner(named[0].pk, owners.name_of(named[0]))
         for name, named in users.items()
         if len(named) == 1 and name in wanted
     }

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from async_downloads.owners import MAX_LABEL_LENGTH, Owner
+from async_downloads.owners import MAX_LABEL_LENGTH, Owner, name_of
 
 __all__ = ["DownloadCollection", "DownloadCollectionQuerySet"]
 
@@ -139,5 +139,5 @@ class DownloadCollection(models.Model):
     def owner(self) -> Owner:
         """The user or the text that owns the collection."""
         if self.user is not None:
-            return Owner(self.user_id, self.user.get_username())
+            return Owner(self.user_id, name_of(self.user))
         return Owner(None, self.label)

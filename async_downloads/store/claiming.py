@@ -15,10 +15,11 @@ from async_downloads.models import Download, DownloadState
 from async_downloads.models.timing import stalled_before
 from async_downloads.store import cache_entries
 from async_downloads.store.attempt import Attempt, current_attempt
-from async_downloads.store.outages import retry_on_outage
+from async_downloads.store.outages import is_outage, retry_on_outage
 from async_downloads.store.overdue import GIVEN_UP, STOPPED_RESPONDING
 from async_downloads.store.removal import purge
 from async_downloads.store.transactions import (
+    DatabaseFault,
     canonical_key,
     downloads,
     in_transaction,
@@ -244,13 +245,27 @@ def _is_refused(download: Download, *, superseded: bool) -> bool:
 
 
 def _is_forbidden(download: Download) -> bool:
-    """Return whether its owner may not have it built, if its call asks for that first."""
+    """Return whether its owner may not have it built, if its call asks for that first.
+
+    Raises:
+        DatabaseFault: The site's function met an outage inside a caller's transaction.
+        DownloadUnavailable: It met one that was too long.
+    """
     # Most sites have no such function, and then the arguments need not be read.
     call = download.call if settings.MAY_START else None
     user = download.collection.user
     if call is None or not call.asks_first or user is None:
         return False
-    return not permissions.may_start(user, download)
+    try:
+        # An outage says nothing about the rights of a person.
+        return not retry_on_outage(
+            lambda: permissions.may_start(user, download, passing=(DatabaseFault,))
+        )
+    except DatabaseFault as error:
+        if is_outage(error):
+            raise
+        # A statement that the database refuses is an error like any other: it is logged.
+        return not permissions.may_start(user, download)
 
 
 def _forbid(download: Download) -> None:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from async_downloads.models import Download, FetchRecord, FetchRecordQuerySet
 from async_downloads.models.texts import write_text
+from async_downloads.owners import name_of
 from async_downloads.store.removal import BATCH_SIZE
 from async_downloads.store.transactions import short_lock_timeout
 
@@ -42,7 +43,7 @@ def write_fetch_record(download: Download, user: Any, address: str) -> FetchReco
     """
     texts = {
         "user_key": _key_of(user),
-        "user_name": user.get_username(),
+        "user_name": name_of(user),
         "download_name": download.name,
         "file_name": download.filename,
         "owner": download.collection.owner.name,

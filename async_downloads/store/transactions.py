@@ -16,6 +16,8 @@ from django.db import OperationalError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from async_downloads.models import Download, DownloadQuerySet
+from async_downloads.utils.log import get_logger
+from async_downloads.utils.time_limits import raise_time_limit
 
 __all__ = [
     "DatabaseFault",
@@ -36,6 +38,8 @@ __all__ = [
     "short_lock_timeout",
     "write_outside_transaction",
 ]
+
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -99,8 +103,9 @@ def after_commit(callback: Callable[[], Any], *, using: str | None = None) -> No
     """Call back once the surrounding transaction has committed; at once if there is none.
 
     An exception of the callback is logged: it must not fail a transaction that has
-    succeeded. If the caller has switched autocommit off, the callback runs once the caller
-    has committed and switched it on again.
+    succeeded. Outside a transaction, that of a time limit is raised as well. If the caller
+    has switched autocommit off, the callback runs once the caller has committed and switched it
+    on again.
 
     Args:
         callback: What to call.
@@ -108,10 +113,23 @@ def after_commit(callback: Callable[[], Any], *, using: str | None = None) -> No
     """
     using = using or database()
     connection = connections[using]
+    if not in_transaction(connection):
+        # Django would log the exception of a time limit, and the task would go on.
+        _call_back(callback)
+        return
     # Without autocommit, Django accepts callbacks inside an atomic block only, and keeps them.
     needs_block = _autocommit_is_off(connection) and not connection.in_atomic_block
     with transaction.atomic(using=using) if needs_block else nullcontext():
         transaction.on_commit(callback, using=using, robust=True)
+
+
+def _call_back(callback: Callable[[], Any]) -> None:
+    """Call back, log an exception, and raise that of a time limit."""
+    try:
+        callback()
+    except Exception as error:
+        logger.exception("A callback after a commit has failed")
+        raise_time_limit(error)
 
 
 def retry_on_new_connection(operation: Callable[[], T]) -> T:

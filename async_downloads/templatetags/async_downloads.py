@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from django import template
 from django.conf import settings as project_settings
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 from django.template.base import Node, NodeList, Parser, Token
 from django.template.context import Context
@@ -16,7 +15,7 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language, gettext
 
-from async_downloads import settings, store, teams
+from async_downloads import owners, settings, store, teams
 from async_downloads.centre import htmx_assets, item_cache, rendering, websocket_address
 
 __all__ = ["register"]
@@ -47,7 +46,7 @@ def download_centre(context: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     request: HttpRequest | None = context.get("request")
     user = getattr(request, "user", None) or context.get("user")
-    if not getattr(user, "is_authenticated", False) or not isinstance(user, AbstractBaseUser):
+    if not getattr(user, "is_authenticated", False) or not owners.is_user(user):
         return None
     state = rendering.state_of(store.read_summary(teams.owner_of(request, user)))
     socket = websocket_address.address(user) if settings.WS_MODE else ""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from async_downloads.utils.log import get_logger
-from async_downloads.utils.time_limits import time_limit_in
+from async_downloads.utils.time_limits import raise_time_limit
 
 __all__ = ["CircuitBreaker"]
 
@@ -47,8 +47,7 @@ class CircuitBreaker:
         try:
             result = operation()
         except Exception as error:  # noqa: BLE001 (each client has errors of its own)
-            if time_limit := time_limit_in(error):
-                raise time_limit from None
+            raise_time_limit(error)
             now = time.monotonic()
             self._resume_at = now + min(RECOVERY_SECONDS + BACKOFF * (now - began), LONGEST_SECONDS)
             if not self._failing:

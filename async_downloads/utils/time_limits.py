@@ -2,7 +2,7 @@
 
 import signal
 
-__all__ = ["time_limit_in"]
+__all__ = ["raise_time_limit", "time_limit_in"]
 
 
 def time_limit_in(error: BaseException) -> BaseException | None:
@@ -26,3 +26,9 @@ def time_limit_in(error: BaseException) -> BaseException | None:
             traceback = traceback.tb_next
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def raise_time_limit(error: BaseException) -> None:
+    """Raise the exception of a time limit, if that has caused an error which was handled."""
+    if time_limit := time_limit_in(error):
+        raise time_limit from None

@@ -138,3 +138,12 @@ def test_its_urls_are_those_of_the_site_and_anybody_may_read_it(client: Client) 
     assert "/async_downloads/detail/{download_key}/" in response.json()["paths"]
     assert response["Cache-Control"] == "public, max-age=3600"
     assert response.json()["openapi"] == "3.1.0"
+
+
+def test_times_have_the_format_with_a_zone_only_if_they_have_one(settings: Any) -> None:
+    def moment() -> Any:
+        return describe()["components"]["schemas"]["Download"]["properties"]["finished_at"]
+
+    assert moment()["format"] == "date-time"
+    settings.USE_TZ = False
+    assert "format" not in moment()

@@ -280,3 +280,10 @@ async def test_nothing_is_sent_after_a_minute_without_a_check_of_the_session(
     output = await page.receive_output()
     assert (output["type"], output["code"]) == ("websocket.close", socket_feed.SIGNED_OUT)
     await page.disconnect()
+
+
+def test_a_team_that_has_the_key_of_its_member_has_a_token_to_trust() -> None:
+    """The team "5" of the user with the primary key 5."""
+    token = socket_watcher._token_of(["downloads_5"] * 2, {"downloads_5": "a"})
+    assert token == cache_entries.joint_version({"downloads_5": "a"})
+    assert socket_watcher._token_of(["downloads_5", "downloads_6"], {"downloads_5": "a"}) is None

@@ -210,3 +210,8 @@ def test_the_setting_overrides_the_routes(
     settings.ASYNC_DOWNLOADS_WS_URL = value
     separator = "&" if "?" in value else "?"
     assert address("a/b@c") == f"{expected}{separator}language=en&prefix=%2Fshop%2F"
+
+
+def test_a_user_without_a_name_has_the_address_that_names_none(settings: Any) -> None:
+    settings.ASYNC_DOWNLOADS_WS_URL = "/live/{username}/"
+    assert address("") == f"/live/{websocket_address.ANY_NAME}/?language=en"

@@ -5,9 +5,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.utils.hashable import make_hashable
 
+from async_downloads.db_csv import mysql
 from async_downloads.db_csv.column_types import Kind
-from async_downloads.db_csv.labels import known_labels
+from async_downloads.db_csv.labels import known_labels, label_of
 from tests.shop.models import Specimen
 
 
@@ -41,3 +43,11 @@ def test_a_member_of_choices_is_its_value() -> None:
     choice = Specimen._meta.get_field("choice")
     labels = known_labels(dict(choice.flatchoices), Kind.TEXT)
     assert labels == {"a": "Apple", "b": "Pear"}
+
+
+def test_a_value_that_cannot_be_hashed_may_have_a_label() -> None:
+    """A JSON field may have choices, and MariaDB takes them for any column."""
+    labels = {make_hashable(["a", {"b": 1}]): "Both"}
+    for value, text in ((["a", {"b": 1}], "Both"), (["a"], ["a"])):
+        assert label_of(labels, value) == text
+        assert mysql._label(labels, None, value) == text

@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError, connection, transaction
+from django.db import (
+    DatabaseError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 from django.test.utils import CaptureQueriesContext
 from django_q.brokers.orm import ORM
 
 from async_downloads import cache, owners, store
+from async_downloads.exceptions import DownloadUnavailable
 from async_downloads.executors import bulk_starting
 from async_downloads.models import Call, Download, DownloadCollection
 from async_downloads.shortcuts import StartedDownloads, download_task, start_download
@@ -322,6 +329,43 @@ class TestRights:
         settings.ASYNC_DOWNLOADS_MAY_START = "tests.jobs.fail_for_people"
         start([user])
         queues.run_waiting()
+        assert Download.objects.get().errors == REFUSED
+
+    def test_they_are_checked_once_the_database_is_back(
+        self, user: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The function reads from it, and knows nothing of the person while it is away."""
+        faults = [OperationalError("the database system is starting up")] * 3
+
+        def may_start(user: Any, download: Download) -> bool:
+            if faults:
+                raise faults.pop()
+            return True
+
+        monkeypatch.setitem(globals(), "may_start", may_start)
+        start([user])
+        queues.run_waiting()
+        assert faults == []
+        assert Download.objects.get().complete
+
+    def test_a_database_that_stays_away_decides_nothing(
+        self, user: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.ASYNC_DOWNLOADS_DATABASE_WAIT = 0
+        raised: list[Exception] = [OperationalError("no route to host")]
+
+        def may_start(user: Any, download: Download) -> bool:
+            raise raised[0]
+
+        monkeypatch.setitem(globals(), "may_start", may_start)
+        ((_, key),) = start([user]).started
+        with pytest.raises(DownloadUnavailable):
+            store.claim(key)
+        with transaction.atomic(), pytest.raises(OperationalError):
+            store.claim(key)
+        assert Download.objects.get().state == "pending"
+        raised[0] = ProgrammingError("no such table")
+        assert store.claim(key) is None
         assert Download.objects.get().errors == REFUSED
 
     def test_a_label_has_none(self) -> None:

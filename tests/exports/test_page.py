@@ -1,20 +1,24 @@
 """The page before an export: what it offers, what it keeps, and what it starts."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import unescape
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
-from django.db import connection
+from django.contrib.messages import get_messages
+from django.db import connection, models
 from django.http import HttpRequest
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone, translation
 
 from async_downloads.exports import ExportInBackgroundMixin
-from async_downloads.exports.offers import offered_columns
+from async_downloads.exports import offers as offers_module
+from async_downloads.exports.offers import expanded, offered_columns
 from async_downloads.formats import Format, registry
 from async_downloads.models import Download, ExportPreset, LastExport
 from tests import jobs
@@ -204,6 +208,24 @@ def test_the_hash_of_a_password_is_not_one_of_all_fields(rf: Any, staff_user: An
     offers = offered_columns(GroupAdmin(Group, admin.site), request)
     assert {"user__username", "user__email"} <= offers.keys()
     assert not [key for key in offers if "password" in key]
+
+
+def test_so_it_is_with_a_user_model_that_is_not_made_of_djangos(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with isolate_apps("tests.shop"):
+
+        class Person(models.Model):  # noqa: DJ008 (no text of it is shown)
+            email = models.EmailField()
+            password = models.CharField(max_length=128)
+
+            class Meta:
+                app_label = "shop"
+
+    person_admin = admin.ModelAdmin(Person, admin.site)
+    assert list(expanded(person_admin, ["*"])) == ["id", "email", "password"]
+    monkeypatch.setattr(offers_module, "get_user_model", lambda: Person)
+    assert list(expanded(person_admin, ["*"])) == ["id", "email"]
 
 
 @pytest.mark.parametrize("permission", ["view_customer", "change_customer"])
@@ -463,6 +485,38 @@ def test_a_preset_is_replaced_only_with_the_permission_to_change_it() -> None:
     assert ExportPreset.objects.get().choices == PRESET
     staff_with("view_order", "add_exportpreset", "change_exportpreset").post(PAGE, data)
     assert ExportPreset.objects.get().choices["columns"] == LISTED
+
+
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="PostgreSQL does not ignore case")
+@pytest.mark.django_db(transaction=True)
+def test_a_name_that_the_database_takes_for_another_one_is_taken() -> None:
+    """MySQL and MariaDB ignore case by default, and so does SQLite here."""
+    field = ExportPreset._meta.get_field("name")
+    ignoring_case = models.CharField(max_length=100, db_collation="NOCASE")
+    ignoring_case.set_attributes_from_name("name")
+    ignoring_case.model = ExportPreset
+    with altered(field, ignoring_case):
+        made = preset("Bookkeeping", choices={**PRESET, "columns": ["total"]})
+        data = {**UNCHANGED, "preset_name": "BOOKKEEPING", "_save": "1"}
+        refused = staff_with("view_order", "add_exportpreset").post(PAGE, data)
+        assert list(form_of(refused).errors) == ["preset_name"]
+        made.refresh_from_db()
+        assert made.choices["columns"] == ["total"]
+
+
+@contextmanager
+def altered(field: Any, other: Any) -> Iterator[None]:
+    """Give a field of presets other options for a while, on SQLite alone."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with connection.schema_editor() as editor:
+        editor.alter_field(ExportPreset, field, other)
+    try:
+        yield
+    finally:
+        with connection.schema_editor() as editor:
+            editor.alter_field(ExportPreset, other, field)
 
 
 def test_a_preset_needs_a_name(client: Client) -> None:

@@ -26,7 +26,9 @@ from import_export.admin import ExportMixin
 from openpyxl import load_workbook
 
 from async_downloads import cache
+from async_downloads.building.content import save
 from async_downloads.exports import ExportInBackgroundMixin, export_resource
+from async_downloads.exports.resources import ResourceExport
 from async_downloads.files import storage
 from async_downloads.models import Download
 from tests import queues
@@ -390,6 +392,38 @@ def test_the_page_offers_the_columns_of_the_resource(
     first = json.loads(content(Download.objects.get().download_key).splitlines()[0])
     assert list(first.items()) == [("Who", "Ada"), ("total", "19.90")]
     assert client.post(EXPORT, {**data, "columns": ["status"]}).context["form"].errors
+
+
+@pytest.mark.parametrize(
+    ("own", "header"),
+    [
+        ("all columns", ["Who", "total"]),
+        ("one more", ["Who", "total", "Rank"]),
+        ("one before", ["Who", "total", "Rank"]),
+        ("one less", ["Who"]),
+    ],
+)
+def test_a_resource_that_makes_the_table_keeps_the_chosen_columns(
+    key: str, own: str, header: list[str]
+) -> None:
+    some_orders()
+
+    class Whole(OrderResource):
+        def export(self, queryset: Any = None, **kwargs: Any) -> Any:
+            if own == "all columns":
+                return super().export(queryset)
+            dataset = super().export(queryset, **kwargs)
+            if own == "one less":
+                del dataset["total"]
+            else:
+                place = 0 if own == "one before" else dataset.width
+                dataset.insert_col(place, ["1", "2"], header="Rank")
+            return dataset
+
+    save(key, ResourceExport(Whole(), None, ["customer", "total"]))
+    cells = {"Who": "Ada", "total": "19.90", "Rank": "1"}
+    lines = content(key).splitlines()
+    assert lines[:2] == [",".join(header), ",".join(cells[name] for name in header)]
 
 
 class Both(ExportInBackgroundMixin, ExportMixin, admin.ModelAdmin):

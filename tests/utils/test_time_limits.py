@@ -2,10 +2,16 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from async_downloads.models import DownloadCollection
+from async_downloads import cache, permissions
+from async_downloads.executors import starting
+from async_downloads.executors.runner import supervise
+from async_downloads.files import storage
+from async_downloads.models import Download, DownloadCollection
 from async_downloads.signals import download_changed
 from async_downloads.store.write_through import publish_change, run_all
 from async_downloads.utils.circuit_breaker import CircuitBreaker
@@ -88,3 +94,62 @@ def test_an_error_of_a_server_is_not_a_time_limit(time_limit: Callable[[], None]
     with pytest.raises(ConnectionError) as raised:
         raise ConnectionError("no route")
     assert time_limit_in(raised.value) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_time_limit_while_progress_is_published_ends_the_task(
+    user: Any, time_limit: Callable[[], None]
+) -> None:
+    """Django logs what a callback after a commit raises, and goes on."""
+
+    def reach(change: str, **_: object) -> None:
+        if change == "progressed":
+            time_limit()
+
+    def body() -> None:
+        download_changed.connect(reach)
+        try:
+            cache.set_percentage(key, 10)
+        finally:
+            download_changed.disconnect(reach)
+        cache.save_download(key, [["row"]])
+
+    _, key = cache.init_download(user, "orders.csv")
+    with pytest.raises(SoftTimeLimitError):
+        supervise(key, body, makes_file=True)
+    assert Download.objects.get().failed
+
+
+def test_a_time_limit_during_a_call_of_the_storage_is_raised(
+    time_limit: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(path: str) -> None:
+        time_limit()
+
+    slow = SimpleNamespace(delete=call, listdir=call)
+    monkeypatch.setattr(storage, "storage", lambda: slow)
+    with pytest.raises(SoftTimeLimitError):
+        storage.remove("orders.csv")
+    with pytest.raises(SoftTimeLimitError):
+        list(storage.names_in("downloads"))
+
+
+def test_a_time_limit_while_a_task_is_queued_is_raised(time_limit: Callable[[], None]) -> None:
+    def enqueue(download_key: str) -> None:
+        time_limit()
+
+    with pytest.raises(SoftTimeLimitError):
+        starting.queue_at_once(SimpleNamespace(enqueue=enqueue), "key", (), {})
+
+
+def test_a_time_limit_in_a_function_of_the_site_is_not_a_refusal(
+    time_limit: Callable[[], None], monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    def may_start(user: Any, download: Download) -> bool:
+        time_limit()
+        return True
+
+    settings.ASYNC_DOWNLOADS_MAY_START = "orders.rights.may_start"
+    monkeypatch.setattr(permissions, "site_function", lambda setting: may_start)
+    with pytest.raises(SoftTimeLimitError):
+        permissions.may_start(None, Download())
