@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+from django.conf import settings as project_settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.sql import Query
@@ -173,9 +174,14 @@ def as_downloads(
     return downloads
 
 
-@cache
 def columns_of(alias: str) -> Columns:
     """Return the columns of a row without those that are long."""
+    return _columns_of(alias, project_settings.USE_TZ)
+
+
+@cache
+def _columns_of(alias: str, _use_tz: bool) -> Columns:
+    # The conversions of Django depend on USE_TZ, which the tests of a site may override.
     connection = connections[alias]
     fields = [field for field in Download._meta.concrete_fields if field.name not in LONG_COLUMNS]
     conversions = {}
