@@ -119,8 +119,8 @@ def shown(url: str, markup: str) -> str:
 
 def exchanges() -> dict[str, Exchange]:
     """Return page views and polls, with different numbers of downloads."""
-    browser = Browser(user_named("page-0"))
-    made = {"bare": Exchange(browser, "/bare/"), "key": Exchange(browser, "/key/")}
+    anyone = Browser(user_named("page-0"))
+    made = {"bare": Exchange(anyone, "/bare/"), "key": Exchange(anyone, "/key/")}
     django_cache.set("bench", "a short text", None)
     for size in (0, 1, 20, 100):
         user = user_named(f"page-{size}")
@@ -130,6 +130,7 @@ def exchanges() -> dict[str, Exchange]:
         user = user_named(f"poll-{size}")
         *_, running = both.downloads_of(user, size, running=1)
         change = both.progress_of(running)
+        made["key_changed"] = Exchange(anyone, "/key/", change=change)
         made[f"page_running_{size}"] = Exchange(Browser(user), "/page/")
         made[f"page_changed_{size}"] = Exchange(Browser(user), "/page/", change=change)
         browser = Browser(user, HTTP_HX_REQUEST="true")
