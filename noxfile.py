@@ -121,7 +121,7 @@ def faults(session: nox.Session) -> None:
     # They use every available database in one run.
     unavailable = {database: missing(session, database) for database in DATABASES}
     results = {name: f"skipped: {why}" for name, why in unavailable.items() if why}
-    results["faults"] = result_of(session, session.posargs or [*LONG, *WAITING], "sqlite")
+    results["faults"] = result_with_repetition(session, "faults", LONG, WAITING)
     summarise(session, results)
 
 
@@ -129,8 +129,8 @@ def faults(session: nox.Session) -> None:
 def browser(session: nox.Session) -> None:
     """Use the download centre in Chromium, Firefox and WebKit: in each that is installed."""
     install_front_end(session)
-    arguments = session.posargs or ["tests/browser", *IN_PARALLEL]
-    summarise(session, {"browser": result_of(session, arguments, "sqlite")})
+    result = result_with_repetition(session, "browser", ("tests/browser",), IN_PARALLEL)
+    summarise(session, {"browser": result})
 
 
 @nox.session(venv_backend="none", requires=["environment"])
@@ -183,6 +183,27 @@ def result_of(session: nox.Session, arguments: Iterable[str], *databases: str) -
     else:
         end = "passed"
     return f"{end} after {time.monotonic() - began:.0f} s"
+
+
+def result_with_repetition(
+    session: nox.Session, name: str, chosen: tuple[str, ...], parallel: tuple[str, ...]
+) -> str:
+    """Run tests of real processes and browsers, and those that fail once more, one by one.
+
+    A browser may not start on a machine that does ten things at once. The result says that tests
+    were repeated, and the output says which, so that none stays unsteady unseen. Tests that are
+    chosen by arguments of the session are not repeated.
+    """
+    if session.posargs:
+        return result_of(session, session.posargs, "sqlite")
+    # The two sessions may run at once, and each remembers its own failures.
+    cache = ("-o", f"cache_dir={Path('.nox', 'failed', name).absolute()}")
+    result = result_of(session, [*chosen, *parallel, *cache], "sqlite")
+    if not result.startswith(FAILED):
+        return result
+    session.warn(f"{name}: {result}. The tests that have failed are repeated one by one:")
+    failed = ("--last-failed", "--last-failed-no-failures=none", "--verbose")
+    return f"{result_of(session, [*chosen, *failed, *cache], 'sqlite')}, repeated"
 
 
 def summarise(session: nox.Session, results: dict[str, str]) -> None:
