@@ -16,15 +16,7 @@ from tests.browser.conftest import BUTTON, HIDES, LOOK, MENU, SHOWS, TOASTS
 from tests.browser.engines import Engine
 from tests.factories import DownloadFactory
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("shared_cache"),
-    # If a navigation ends a request, Django's ASGI handler does not close its empty body.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <function SpooledTemporaryFile"
-        ":pytest.PytestUnraisableExceptionWarning"
-    ),
-]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
 
 COUNT = "#async-downloads-count"
 
