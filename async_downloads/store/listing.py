@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from django.core.paginator import Page, Paginator
@@ -297,7 +298,8 @@ def attachment_of(download: Download) -> Attachment:
     return Attachment(download.filepath, download.filename, size, etag)
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True)
+class Rows:
     """The rows of one owner as they were read, with their counts.
 
     Attributes:
@@ -326,7 +328,7 @@ class Rows(NamedTuple):
         shown = with_queue_positions(as_shown(rows))
         return cls(shown, len(shown), sum(row.in_progress for row in shown))
 
-    @property
+    @cached_property
     def polling_tier(self) -> int:
         requested = [row.timestamp for row in self.shown if row.in_progress]
         age = timezone.now() - max(requested) if requested else timedelta()
@@ -337,7 +339,7 @@ class Rows(NamedTuple):
         running = [row.percentage for row in self.shown if row.in_progress]
         return sum(running) // len(running) if running else 0
 
-    @property
+    @cached_property
     def changes_after(self) -> float | None:
         """Seconds until a page changes though nothing is written; None if it does not."""
         now, stalled_after = timezone.now(), timedelta(seconds=settings.STALLED_AFTER)
