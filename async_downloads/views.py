@@ -175,7 +175,7 @@ def clear_finished(request: HttpRequest) -> HttpResponse:
     htmx gets the new list, a client that wants JSON an empty response, and any other one a
     redirect to its page (``next``) or to the list of all downloads.
     """
-    text = request.POST.get("until") or request.GET.get("until", "")
+    text = _parameter(request, "until")
     until = parse_moment(text)
     if text and until is None:
         reason = f"until must be a time in ISO 8601, as a list has it, not {text!r}."
@@ -493,10 +493,14 @@ def _list(request: HttpRequest) -> HttpResponse:
     return HttpResponse(rendering.render(listing, request, toasts))
 
 
+def _parameter(request: HttpRequest, name: str) -> str:
+    """Return a parameter of a form, or of the URL."""
+    return request.POST.get(name) or request.GET.get(name, "")
+
+
 def _key(request: HttpRequest) -> uuid.UUID | None:
     """Return the download key of a form, or of a URL that JSON has; None if it is not a key."""
-    text = request.POST.get("download_key") or request.GET.get("download_key", "")
     try:
-        return uuid.UUID(text)
+        return uuid.UUID(_parameter(request, "download_key"))
     except ValueError:
         return None
