@@ -27,8 +27,7 @@ class UserFilter(TextFilter):
 
     def matching(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
         """Keep the records of users whose name contains the text."""
-        # A database may refuse the character.
-        return queryset.none() if "\0" in text else queryset.filter(user_name__icontains=text)
+        return queryset.filter(user_name__icontains=text)
 
 
 @admin.register(FetchRecord)

@@ -155,6 +155,9 @@ class TextFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
         """Keep the rows whose name contains the text."""
         text = (self.value() or "").strip()
+        if "\0" in text:
+            # No name has it, and a database may refuse the comparison.
+            return queryset.none()
         return self.matching(queryset, text) if text else None
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
