@@ -1,7 +1,6 @@
 """Tasks that are coroutine functions."""
 
 import asyncio
-import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -24,6 +23,7 @@ from async_downloads.shortcuts import (
     start_download,
 )
 from tests import jobs, queues
+from tests.alarms import alarm_that_raises
 from tests.attempts import content, now
 from tests.event_loops import run_unblocked
 from tests.factories import DownloadFactory
@@ -167,14 +167,9 @@ class TestTimeouts:
 
     @pytest.fixture
     def alarm(self) -> Iterator[Callable[[], None]]:
-        def ring(number: int, frame: Any) -> None:
-            raise TimeoutException("Task exceeded maximum timeout value")
-
-        before = signal.signal(signal.SIGALRM, ring)
-        main = threading.main_thread().ident
-        assert main is not None
-        yield lambda: signal.pthread_kill(main, signal.SIGALRM)
-        signal.signal(signal.SIGALRM, before)
+        text = "Task exceeded maximum timeout value"
+        with alarm_that_raises(TimeoutException, text) as alarm:
+            yield alarm
 
     def end_by(self, key: str, body: Callable[[], object]) -> None:
         with pytest.raises(TimeoutException):

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +11,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection
 
 from async_downloads.utils import coroutines
+from tests.alarms import alarm_that_raises
 from tests.pace import LONGEST_WAIT
 
 
@@ -22,15 +22,8 @@ class Timeout(SystemExit):
 @pytest.fixture
 def alarm() -> Iterator[Callable[[], None]]:
     """Return a function that interrupts the main thread, from any thread."""
-
-    def ring(number: int, frame: Any) -> None:
-        raise Timeout("too long")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    main = threading.main_thread().ident
-    assert main is not None
-    yield lambda: signal.pthread_kill(main, signal.SIGALRM)
-    signal.signal(signal.SIGALRM, before)
+    with alarm_that_raises(Timeout, "too long") as alarm:
+        yield alarm
 
 
 def until_ended(threads: set[threading.Thread]) -> None:
