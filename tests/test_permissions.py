@@ -9,26 +9,19 @@ from django.urls import reverse
 
 from async_downloads.models import Download
 from tests.factories import DownloadFactory
+from tests.site_functions import SiteFunction
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-#: The calls of the site's function, and its result.
-asked: list[tuple[str, str]] = []
-answer: Any = True
-
-
-def may_fetch(user: Any, download: Download) -> Any:
-    asked.append((user.get_username(), download.name))
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+#: The function of the site.
+may_fetch = SiteFunction(lambda user, download: (user.get_username(), download.name), answer=True)
+asked = may_fetch.asked
 
 
 @pytest.fixture
-def site_answers(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+def site_answers(settings: Any) -> Callable[[Any], None]:
     settings.ASYNC_DOWNLOADS_MAY_FETCH = f"{__name__}.may_fetch"
-    monkeypatch.setitem(globals(), "asked", [])
-    return lambda value: monkeypatch.setitem(globals(), "answer", value)
+    return may_fetch.begin()
 
 
 @pytest.fixture

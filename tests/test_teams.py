@@ -10,27 +10,20 @@ from django.http import HttpRequest
 from async_downloads import owners, store, teams
 from async_downloads.owners import Owner
 from tests.shop.models import Customer
+from tests.site_functions import SiteFunction
 from tests.team_members import GROUPS, team
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 
-#: The users that the function was called with, and its answer.
-asked: list[Any] = []
-answer: Any = ()
-
-
-def members(user: Any) -> Any:
-    asked.append(user)
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+#: The function of the site.
+members = SiteFunction(lambda user: user, answer=())
+asked = members.asked
 
 
 @pytest.fixture
-def site_answers(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+def site_answers(settings: Any) -> Callable[[Any], None]:
     settings.ASYNC_DOWNLOADS_MEMBERS = f"{__name__}.members"
-    monkeypatch.setitem(globals(), "asked", [])
-    return lambda value: monkeypatch.setitem(globals(), "answer", value)
+    return members.begin()
 
 
 def request_of(user: Any) -> HttpRequest:

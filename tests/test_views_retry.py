@@ -22,6 +22,7 @@ from tests.attempts import claimed, long_ago, stall_all
 from tests.clocks import put_database_ahead
 from tests.factories import DownloadFactory
 from tests.recorded_calls import download, recorded
+from tests.site_functions import SiteFunction
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
@@ -184,23 +185,15 @@ def test_the_limit_of_the_owner_is_respected(
 
 # The site's say
 
-asked: list[tuple[str, str]] = []
-answer: Any = True
-
-
-def may_start(user: Any, row: Download) -> Any:
-    asked.append((user.get_username(), row.name))
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+may_start = SiteFunction(lambda user, row: (user.get_username(), row.name), answer=True)
+asked = may_start.asked
 
 
 @pytest.fixture
-def site(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def site(settings: Any) -> Any:
     """Return a function that sets the answer of the site."""
     settings.ASYNC_DOWNLOADS_MAY_START = f"{__name__}.may_start"
-    monkeypatch.setitem(globals(), "asked", [])
-    return lambda value: monkeypatch.setitem(globals(), "answer", value)
+    return may_start.begin()
 
 
 @pytest.mark.parametrize("state", [{"failed": True}, {"complete": True}], ids=str)
