@@ -1,8 +1,6 @@
 """The page of the demo that uses the downloads by JSON alone, against the demo itself."""
 
-import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -12,8 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, Response, expect
 
 from tests import services
 from tests.browser.conftest import SHOTS, assert_accessible, new_context, take_picture
-from tests.demo.commands import run
-from tests.faults.processes import ROOT, Child, eventually, free_port
+from tests.demo.running import Demo, running_demo
 
 #: A download whose worker has stopped responding, and whose call is not recorded.
 STALLED: Final = """
@@ -32,45 +29,10 @@ cache_entries.delete_entry(key)
 """
 
 
-class Shop:
-    """The demo in processes of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.environ = {
-            "DEMO_VAR": str(folder),
-            "DEMO_ORDERS": "2000",
-            "DJANGO_SETTINGS_MODULE": "demo.settings",
-        }
-        self.port = free_port()
-        command = [sys.executable, "-m", "demo", "--port", str(self.port)]
-        clean = {name: text for name, text in os.environ.items() if not name.startswith("DJANGO_")}
-        environ = {**clean, **self.environ, "PYTHONPATH": str(ROOT)}
-        self.process = Child(command, env=environ, log=folder / "demo.log")
-
-    @property
-    def address(self) -> str:
-        """The address of the shop; empty until it is open."""
-        assert self.process.alive, self.process.log
-        found = re.search(r"The shop is open at (\S+)", self.process.log)
-        return found[1] if found else ""
-
-    def execute(self, code: str) -> None:
-        """Run Python with the shop's settings."""
-        result = run("-c", code, **self.environ)
-        assert result.returncode == 0, result.stderr
-
-
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    shop = Shop(tmp_path_factory.mktemp("shop"))
-    try:
-        eventually(lambda: shop.address, why="the shop is open")
-        yield shop
-    finally:
-        # It stops its own processes, which are in groups of their own.
-        shop.process.terminate()
-        shop.process.wait()
-        shop.process.close()
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    with running_demo(tmp_path_factory.mktemp("shop")) as demo:
+        yield demo
 
 
 @pytest.fixture
@@ -80,7 +42,7 @@ def responses() -> list[Response]:
 
 
 @pytest.fixture
-def page(browser: Browser, shop: Shop, responses: list[Response]) -> Iterator[Page]:
+def page(browser: Browser, shop: Demo, responses: list[Response]) -> Iterator[Page]:
     """Return the page, signed in; a script or a style that the policy refuses fails the test."""
     errors: list[str] = []
     with new_context(browser) as context:
@@ -112,7 +74,7 @@ def statuses(responses: list[Response], part: str) -> list[int]:
     return [response.status for response in responses if part in response.url]
 
 
-def test_the_whole_job(page: Page, shop: Shop, responses: list[Response]) -> None:
+def test_the_whole_job(page: Page, shop: Demo, responses: list[Response]) -> None:
     policy = page.evaluate("fetch(location).then((r) => r.headers.get('content-security-policy'))")
     assert policy.startswith("default-src 'self';")
     expect(page.get_by_text("None so far.")).to_be_visible()

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from demo.http_client import Client
-from tests.demo.commands import run
+from tests.demo.running import Demo, running_demo
 from tests.docs.helpers import rows_of
 from tests.faults.conftest import needs
 from tests.faults.processes import ROOT, Child, eventually, free_port
@@ -65,35 +64,9 @@ for key in (complete, failed):
 """
 
 
-class Site:
-    """The demo, whose web server and cluster run in processes of their own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.environ = {
-            "DEMO_VAR": str(folder),
-            "DEMO_ORDERS": "2000",
-            "DJANGO_SETTINGS_MODULE": "demo.settings",
-        }
-        others = ("DEMO_", "DJANGO_", "PROMETHEUS_")
-        inherited = {key: text for key, text in os.environ.items() if not key.startswith(others)}
-        self.process = Child(
-            [sys.executable, "-m", "demo", "--port", str(free_port())],
-            env={**inherited, **self.environ, "PYTHONPATH": str(ROOT)},
-            log=folder / "demo.log",
-        )
-
-    @property
-    def address(self) -> str:
-        """The address of the shop; empty until it is open."""
-        assert self.process.alive, self.process.log
-        found = re.search(r"The shop is open at (\S+)", self.process.log)
-        return found[1] if found else ""
-
-    def work(self) -> None:
-        """Let a person use exports, and an attempt stall."""
-        folder = str(Path(self.environ["DEMO_VAR"], "metrics"))
-        done = run("-c", WORK, self.address, **self.environ, PROMETHEUS_MULTIPROC_DIR=folder)
-        assert done.returncode == 0, done.stderr + self.process.log
+def work(demo: Demo) -> None:
+    """Let a person use exports, and an attempt stall."""
+    demo.execute(WORK, demo.address, PROMETHEUS_MULTIPROC_DIR=str(demo.folder / "metrics"))
 
 
 class Prometheus:
@@ -150,26 +123,19 @@ class Prometheus:
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus that has seen the demo at work twice, so that its counters have grown."""
     needs("proc", "prometheus")
-    site = Site(tmp_path_factory.mktemp("demo"))
-    try:
-        eventually(lambda: site.address, why="the shop is open")
-        site.work()
-        prometheus = Prometheus(tmp_path_factory.mktemp("prometheus"), site.address)
+    with running_demo(tmp_path_factory.mktemp("demo")) as demo:
+        work(demo)
+        prometheus = Prometheus(tmp_path_factory.mktemp("prometheus"), demo.address)
         try:
             counted = "sum(async_downloads_requeued_total)"
             (before,) = eventually(lambda: prometheus.numbers(counted), why="a first scrape")
-            site.work()
+            work(demo)
             eventually(
                 lambda: prometheus.numbers(counted) > [before], why="a scrape of the second time"
             )
             yield prometheus
         finally:
             prometheus.close()
-    finally:
-        # It stops its own processes, which are in groups of their own.
-        site.process.terminate()
-        site.process.wait()
-        site.process.close()
 
 
 def filled(expression: str) -> str:
@@ -213,13 +179,7 @@ def test_prometheus_understands_each_alert(prometheus: Prometheus) -> None:
 def test_the_folder_is_emptied_when_the_demo_starts(tmp_path: Path) -> None:
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics/counter_1.db").write_bytes(b"of another day")
-    site = Site(tmp_path)
-    try:
-        eventually(lambda: site.address, why="the shop is open")
-        text = Client(site.address).get("/metrics/").text
-    finally:
-        site.process.terminate()
-        site.process.wait()
-        site.process.close()
+    with running_demo(tmp_path) as demo:
+        text = Client(demo.address).get("/metrics/").text
     assert 'async_downloads_unfinished{state="waiting"} 0.0' in text
     assert not (tmp_path / "metrics/counter_1.db").exists()
