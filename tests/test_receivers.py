@@ -37,8 +37,10 @@ def with_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start the app on a site that has these models."""
     models = [*apps.get_models(), Report, Member]
     monkeypatch.setitem(apps.all_models["shop"], "report", Report)
-    monkeypatch.setattr(apps, "get_models", lambda: models)
-    receivers.connect(apps.get_app_config("async_downloads"))
+    # Only meanwhile: Django asks for the models of its relations in other words, and keeps them.
+    with monkeypatch.context() as patched:
+        patched.setattr(apps, "get_models", lambda: models)
+        receivers.connect(apps.get_app_config("async_downloads"))
 
 
 @pytest.fixture
