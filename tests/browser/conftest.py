@@ -16,22 +16,10 @@ from tests.browser.engines import ENGINES, Chromium, Engine, Firefox, WebKit
 from tests.browser.server import running as server_in_thread
 from tests.snippets import ROOT
 
-#: If a navigation ends a request, Django's ASGI handler does not close its empty body. Python says
-#: so whenever it collects the body, which may be during another test.
-UNCLOSED_BODY = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <function SpooledTemporaryFile"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
-
 #: The folders of screenshots, for the documentation and for people. No test needs them, so they are
 #: taken only with UPDATE_SCREENSHOTS=1.
 PICTURES = ROOT / "docs/images"
 SHOTS = Path(__file__).parent / "shots"
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let no test fail for the request of another one."""
-    item.add_marker(UNCLOSED_BODY)
 
 
 def timeout() -> float:
@@ -207,7 +195,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     engine.resize(1280, 800)
     yield engine
     # The page must ask for nothing while the database is emptied.
-    engine.open("about:blank")
+    engine.leave()
 
 
 @pytest.fixture(scope="package")

@@ -1,7 +1,8 @@
 """A server in a thread of the tests: what they change, pages see at once, by poll or by socket."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from threading import Thread
 from typing import Any
 
@@ -10,7 +11,7 @@ from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
-from django.core.asgi import get_asgi_application
+from django.core.handlers.asgi import ASGIHandler
 
 from async_downloads.routing import websocket_urlpatterns
 from tests import pace
@@ -19,12 +20,26 @@ from tests.faults.processes import eventually
 __all__ = ["running"]
 
 
+class Handler(ASGIHandler):
+    """Django's handler, which leaves the body of some requests open that the page has ended."""
+
+    _open = ContextVar[ExitStack]("open")
+
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        with ExitStack() as stack:
+            self._open.set(stack)
+            await super().handle(scope, receive, send)
+
+    async def read_body(self, receive: Any) -> Any:
+        return self._open.get().enter_context(await super().read_body(receive))
+
+
 def application() -> Any:
     """Return the site of the tests as an ASGI application, with the websocket of the package."""
     sockets = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
     return ProtocolTypeRouter(
         {
-            "http": ASGIStaticFilesHandler(get_asgi_application()),
+            "http": ASGIStaticFilesHandler(Handler()),
             "websocket": AllowedHostsOriginValidator(sockets),
         }
     )
@@ -40,6 +55,8 @@ def running() -> Iterator[str]:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=1,
+        # No page polls over a connection that is being closed, which is an error in its console.
+        timeout_keep_alive=pace.whole(pace.LONGEST_WAIT),
     )
     server = uvicorn.Server(config)
     thread = Thread(target=server.run, name="server of the tests")

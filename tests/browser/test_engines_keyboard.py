@@ -42,6 +42,7 @@ def test_a_download_is_fetched_and_removed_by_keyboard(
     visit()
     press_tab_until(engine, BUTTON)
     engine.press("Enter")
+    engine.wait_for(SHOWS, f"{MENU} .download-get")
     press_tab_until(engine, f"{MENU} .download-get")
     engine.press("Enter")
     assert engine.downloaded(download.filename) == b"a,b\n"

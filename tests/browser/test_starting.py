@@ -68,7 +68,7 @@ def test_the_whole_job_needs_no_mouse(page: Page, live_server: Any, opens: str) 
     expect(page.get_by_role("button", name="Downloads: 1 new")).to_be_visible()
     press_tab_until(page, "Downloads: 1 new")
     page.keyboard.press(opens)
-    expect(page.locator("#downloads-dropdown")).to_be_visible()
+    expect(page.get_by_role("link", name="Download Orders")).to_be_visible()
     press_tab_until(page, "Download Orders")
     with page.expect_download() as download:
         page.keyboard.press("Enter")
