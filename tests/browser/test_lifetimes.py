@@ -12,6 +12,7 @@ from async_downloads.models import Download
 from tests import services
 from tests.browser.conftest import SHOTS, assert_accessible, take_picture
 from tests.browser.test_download_centre import open_menu
+from tests.browser.test_layout import FINGER, box_of
 from tests.factories import DownloadFactory
 from tests.faults.processes import eventually
 
@@ -62,6 +63,18 @@ def test_a_person_keeps_a_file_for_longer(page: Page, live_server: Any, orders: 
     expect(listed.locator(".download-until")).to_have_text(until(orders))
     assert orders.finished_at is not None
     assert orders.expires_at == orders.finished_at + timedelta(days=4)
+
+
+@pytest.mark.usefixtures("orders")
+def test_a_finger_hits_the_button_that_is_meant(page: Page, live_server: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(live_server.url + LIST)
+    boxes = [
+        box_of(page.locator("#async-downloads-list").get_by_role("button", name=name))
+        for name in (KEEP, "Make again: Orders")
+    ]
+    assert all(box["height"] >= FINGER and box["width"] >= FINGER for box in boxes)
+    assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"]
 
 
 def test_without_a_script_as_well(
