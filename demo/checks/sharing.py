@@ -21,7 +21,7 @@ LIFETIMES: Final = (3 * DAY, 6 * DAY, 7 * DAY)
 def check_team(
     servers: Supervisor, log: Log, leader: Person, colleague: Person, other: Person
 ) -> None:
-    """Let the leader of a team export for it; a colleague and another person look at it."""
+    """Let the leader of a team export for it; a colleague fetches the file, and no other person."""
     with log.step(f"{leader.username} exports for the team, and {colleague.username} fetches it"):
         key = leader.start("open-orders")
         entry = _complete(servers, colleague, key)
