@@ -7,6 +7,8 @@ import pytest
 
 from tests.demo.running import Demo, running_demo
 
+pytestmark = [pytest.mark.any_database, pytest.mark.long]
+
 #: Steps of ``python -m demo --check``. Of the servers, they need only the pause between two polls.
 STEPS: Final = """
 import sys, time, types, django
