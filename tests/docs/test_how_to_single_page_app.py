@@ -98,6 +98,7 @@ def test_the_page_does_the_whole_job(tab: Tab) -> None:
     assert not Download.objects.exists()
 
 
+@pytest.mark.long
 def test_what_the_server_would_refuse_has_no_button(tab: Tab, user: Any) -> None:
     DownloadFactory(collection__user=user, complete=True, held=True, name="Audit")
     tab.reload()
