@@ -1,7 +1,7 @@
 """The command line of the demo: a database, a web server and a django-q2 cluster.
 
-``python -m demo`` runs until Ctrl-C. ``python -m demo --check`` uses the shop as two
-customers do, over HTTP, and reports whether everything worked. ``python -m demo
+``python -m demo`` runs until Ctrl-C. ``python -m demo --check`` uses the shop as three
+people do, over HTTP, and reports whether everything worked. ``python -m demo
 --distributed`` runs the processes of several machines on this one.
 """
 

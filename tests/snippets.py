@@ -57,8 +57,10 @@ class Block:
     @property
     def terminal(self) -> str:
         """Return the terminal to type it in: "a" for the first, "another", or an empty text."""
-        match = re.search(r"\b[Ii]n (a|another) terminal\b[^:]*:$", self.above)
-        return match[1] if match else ""
+        match = re.search(
+            r"\b[Ii]n (?:(a|the same|the first)|(another)) terminal\b[^:]*:$", self.above
+        )
+        return "" if match is None else match[2] or "a"
 
     @property
     def after(self) -> list["Block"]:

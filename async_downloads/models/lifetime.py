@@ -109,9 +109,9 @@ def _own_expiry() -> Case:
 
 
 def keep_until(download: Any) -> datetime | None:
-    """Return until when its owner may keep a download from now on; None if not for longer.
+    """Return until when its owner may keep a download; None if not for longer.
 
-    That is one more lifetime, and at most ``MAX_LIFETIME`` after its end.
+    That is one more lifetime after its expiry, and at most ``MAX_LIFETIME`` after its end.
 
     Args:
         download: The row, whose class imports this module.
@@ -123,7 +123,7 @@ def keep_until(download: Any) -> datetime | None:
     until: datetime = ended_at + timedelta(seconds=limit)
     timeout = download.timeout
     if timeout is not None:
-        until = min(until, timezone.now() + timedelta(seconds=timeout))
+        until = min(until, expires_at + timedelta(seconds=timeout))
     return until if until > expires_at else None
 
 

@@ -9,7 +9,7 @@ __all__ = ["keep"]
 
 
 def keep(download: Download) -> bool:
-    """Keep a complete download for one more lifetime from now, at most ``MAX_LIFETIME``.
+    """Keep a complete download for one more lifetime, at most ``MAX_LIFETIME``.
 
     Returns:
         Whether it expires later than before: not at the limit, nor if it is deleted by now.

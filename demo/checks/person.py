@@ -76,14 +76,14 @@ class Person:
         """Open the page of all downloads."""
         return Page(self.client.get(reverse("async_downloads:download_list")))
 
-    def start(self, slug: str, format: str = "") -> str:  # noqa: A002 (the word for it)
+    def start(self, slug: str, choice: str = "") -> str:
         """Click the button of an export, and return the key of the download that appears.
 
         Args:
             slug: The export.
-            format: The name of the format to choose; the first one if left out.
+            choice: The format or lifetime to choose; the first one if left out.
         """
-        new = self._click(slug, "has started", format)
+        new = self._click(slug, "has started", choice)
         expect(len(new) == 1, f"{len(new)} downloads appeared in the list, not one")
         return new.pop()
 
@@ -98,6 +98,12 @@ class Person:
         response = self.submit(form)
         expect(response.status == HTTPStatus.OK, f"trying again answers with {response.status}")
         expect(self.download(key)["state"] != "failed", "it is still failed")
+
+    def keep(self, key: str) -> None:
+        """Click the button that keeps a file for longer."""
+        form = self.all_downloads().form(action=reverse("async_downloads:keep"), button=key)
+        response = self.submit(form)
+        expect(response.status == HTTPStatus.OK, f"keeping it answers with {response.status}")
 
     def clear(self, key: str) -> None:
         """Click the button that clears or cancels a download."""
@@ -115,7 +121,7 @@ class Person:
         """Click the button of an export, and return the keys that appear in the list."""
         before = self.downloads()
         form = self.home().form(action=reverse("start_export", args=[slug]))
-        page = self.submit(form, format=chosen or next(iter(EXPORTS[slug].formats)))
+        page = self.submit(form, choice=chosen or next(iter(EXPORTS[slug].choices)))
         expect(page.status == HTTPStatus.OK, f"the button answers with {page.status}")
         expect(EXPORTS[slug].name in page.text, "the page does not name the export")
         expect(message in page.text, f"the page does not say that it {message}")

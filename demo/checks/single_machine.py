@@ -1,4 +1,4 @@
-"""The check on one machine: two customers use the exports of the home page."""
+"""The check on one machine: three people use the exports of the home page."""
 
 import csv
 import io
@@ -15,6 +15,7 @@ from django_q.models import OrmQ
 from demo.checks import steps
 from demo.checks.page import Page
 from demo.checks.person import Person
+from demo.checks.sharing import check_lifetime, check_team
 from demo.checks.steps import TIMEOUT, Entry, Log, expect, wait_until
 from demo.http_client import Client
 from demo.servers.single_machine import SingleMachine
@@ -61,6 +62,7 @@ class SingleMachineCheck:
         self._orders = Order.objects.count()
         self._ada = Person(servers.address, "ada")
         self._grace = Person(servers.address, "grace")
+        self._joan = Person(servers.address, "joan")
 
     def run(self) -> None:
         """Do the steps.
@@ -68,7 +70,7 @@ class SingleMachineCheck:
         Raises:
             CheckError: A step failed. The steps after it were not done.
         """
-        for person in (self._ada, self._grace):
+        for person in (self._ada, self._grace, self._joan):
             with self._log.step(f"{person.username} signs in with the form"):
                 person.sign_in()
         key = self._export_orders()
@@ -76,11 +78,13 @@ class SingleMachineCheck:
         self._refuse_others(entry)
         self._clear(entry)
         self._export_files()
+        check_team(self._servers, self._log, self._ada, self._joan, self._grace)
+        check_lifetime(self._servers, self._log, self._ada)
         self._truncate()
         self._fail()
         self._cancel()
         with self._log.step("The lists and the queue are empty"):
-            people = (self._ada, self._grace)
+            people = (self._ada, self._grace, self._joan)
             self._until(
                 lambda: not OrmQ.objects.exists() and not any(map(Person.downloads, people)),
                 "the queue or a list still has an entry",

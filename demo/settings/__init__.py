@@ -133,6 +133,12 @@ if REDIS_URL:
 #: A person cannot start more at a time. The home page says so.
 ASYNC_DOWNLOADS_MAX_ACTIVE = 5
 
+#: Members of a group see and fetch what the group owns.
+ASYNC_DOWNLOADS_MEMBERS = "demo.shop.people.teams_of"
+
+#: "Keep for longer" goes up to a week after the end of a download.
+ASYNC_DOWNLOADS_MAX_LIFETIME = 7 * 24 * 60 * 60
+
 #: A person who waited for less is probably still on the page.
 ASYNC_DOWNLOADS_NOTIFY_AFTER = 15
 ASYNC_DOWNLOADS_SITE_URL = os.environ.get("DEMO_URL", "http://127.0.0.1:8000")

@@ -2,32 +2,38 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from demo.shop import tasks
 
-__all__ = ["EXPORTS", "GROUPS", "Export", "FileFormat", "Group"]
+__all__ = ["EXPORTS", "GROUPS", "Choice", "Export", "Group"]
 
 
 @dataclass(frozen=True, slots=True)
-class FileFormat:
-    """A format that a card offers.
+class Choice:
+    """A format or a lifetime that a card offers.
 
     Attributes:
         label: Its name, for people.
         extension: The end of the file's name. It decides on the format.
         args: What the task gets besides the download key.
+        timeout: How long the file is kept.
     """
 
     label: str
     extension: str
     args: tuple[Any, ...] = ()
+    timeout: float | Literal["default"] | None = "default"
 
 
-CSV: Final = FileFormat("CSV", ".csv")
-TSV: Final = FileFormat("Tab-separated", ".tsv")
-XLSX: Final = FileFormat("Excel workbook", ".xlsx")
-JSONL: Final = FileFormat("JSON Lines", ".jsonl")
+CSV: Final = Choice("CSV", ".csv")
+TSV: Final = Choice("Tab-separated", ".tsv")
+XLSX: Final = Choice("Excel workbook", ".xlsx")
+JSONL: Final = Choice("JSON Lines", ".jsonl")
+
+#: In seconds.
+HOUR: Final = 60 * 60
+DAY: Final = 24 * HOUR
 
 #: The formats of rows, by the value that the form sends.
 ROWS: Final = {"csv": CSV, "xlsx": XLSX, "tsv": TSV, "jsonl": JSONL}
@@ -47,7 +53,9 @@ class Export:
         shows: The names of the package's interface that it uses.
         button: The label of the button.
         expectation: How long it takes, or how it ends.
-        formats: The formats to choose from, by the value that the form sends.
+        choices: What there is to choose from, by the value that the form sends.
+        asks: What is chosen.
+        for_team: Whether the person's team owns the file.
     """
 
     slug: str
@@ -59,7 +67,9 @@ class Export:
     shows: str
     button: str
     expectation: str
-    formats: Mapping[str, FileFormat]
+    choices: Mapping[str, Choice]
+    asks: str = "Format"
+    for_team: bool = False
 
     @property
     def path(self) -> str:
@@ -94,7 +104,7 @@ GROUPS: Final = (
                 shows="queryset_to_csv()",
                 button="Export orders",
                 expectation="A few seconds",
-                formats=ROWS,
+                choices=ROWS,
             ),
             Export(
                 slug="orders-plain",
@@ -106,7 +116,7 @@ GROUPS: Final = (
                 shows="save_download(…values_list(), header=…)",
                 button="Export columns",
                 expectation="The quickest",
-                formats=ROWS,
+                choices=ROWS,
             ),
         ),
     ),
@@ -126,7 +136,7 @@ GROUPS: Final = (
                 shows="orders.xlsx",
                 button="Export workbook",
                 expectation="Half a minute",
-                formats={"xlsx": XLSX, "xlsx.zip": FileFormat("Excel in a ZIP file", ".xlsx.zip")},
+                choices={"xlsx": XLSX, "xlsx.zip": Choice("Excel in a ZIP file", ".xlsx.zip")},
             ),
             Export(
                 slug="orders-by-status",
@@ -138,10 +148,10 @@ GROUPS: Final = (
                 shows="save_download(members=…)",
                 button="Export ZIP file",
                 expectation="A few seconds",
-                formats={
-                    "csv": FileFormat("CSV files", ".zip", (CSV.extension,)),
-                    "jsonl": FileFormat("JSON Lines files", ".zip", (JSONL.extension,)),
-                    "xlsx": FileFormat("Excel workbooks", ".zip", (XLSX.extension,)),
+                choices={
+                    "csv": Choice("CSV files", ".zip", (CSV.extension,)),
+                    "jsonl": Choice("JSON Lines files", ".zip", (JSONL.extension,)),
+                    "xlsx": Choice("Excel workbooks", ".zip", (XLSX.extension,)),
                 },
             ),
             Export(
@@ -154,10 +164,10 @@ GROUPS: Final = (
                 shows="orders.jsonl.gz",
                 button="Export for programs",
                 expectation="A few seconds",
-                formats={
-                    "jsonl.gz": FileFormat("JSON Lines, gzip", ".jsonl.gz"),
+                choices={
+                    "jsonl.gz": Choice("JSON Lines, gzip", ".jsonl.gz"),
                     "jsonl": JSONL,
-                    "csv.gz": FileFormat("CSV, gzip", ".csv.gz"),
+                    "csv.gz": Choice("CSV, gzip", ".csv.gz"),
                 },
             ),
             Export(
@@ -170,7 +180,7 @@ GROUPS: Final = (
                 shows="save_download(file=…)",
                 button="Make price list",
                 expectation="At once",
-                formats={"html": FileFormat("Web page", ".html")},
+                choices={"html": Choice("Web page", ".html")},
             ),
         ),
     ),
@@ -190,7 +200,7 @@ GROUPS: Final = (
                 shows="update_percentage(), download_completed",
                 button="Make the report",
                 expectation="20 seconds",
-                formats=ROWS,
+                choices=ROWS,
             ),
             Export(
                 slug="invoice-archive",
@@ -202,7 +212,7 @@ GROUPS: Final = (
                 shows="DownloadCancelled",
                 button="Export the invoices",
                 expectation="5 minutes",
-                formats=ROWS,
+                choices=ROWS,
             ),
             Export(
                 slug="stock-audit",
@@ -215,7 +225,7 @@ GROUPS: Final = (
                 shows="start_download(…), DownloadError",
                 button="Audit the stock",
                 expectation="Fails the first time",
-                formats=ROWS,
+                choices=ROWS,
             ),
             Export(
                 slug="supplier-catalogue",
@@ -228,7 +238,46 @@ GROUPS: Final = (
                 shows="save_download(expected_rows=…)",
                 button="Fetch the catalogue",
                 expectation="Too short on purpose",
-                formats=ROWS,
+                choices=ROWS,
+            ),
+        ),
+    ),
+    Group(
+        slug="who-and-how-long",
+        title="Who gets it, and for how long",
+        text="The list says which files are of a team, and until when a file is kept.",
+        exports=(
+            Export(
+                slug="open-orders",
+                task=tasks.open_orders,
+                name="Open orders",
+                title="One file for a team",
+                text="Sales is the team of ada and joan. Both find the file in their lists, "
+                "and only ada may remove it.",
+                lesson="A group owns the download, and a function says who is a member.",
+                shows="start_download(task, group), ASYNC_DOWNLOADS_MEMBERS",
+                button="Export for Sales",
+                expectation="At once",
+                choices=ROWS,
+                for_team=True,
+            ),
+            Export(
+                slug="product-list",
+                task=tasks.product_list,
+                name="Product list",
+                title="It stays as long as you say",
+                text="Other files stay for a day. Open “All downloads” and press “Keep for "
+                "longer”: this one gets as much time again, up to a week.",
+                lesson="Each download may have a lifetime, which begins at its end.",
+                shows="start_download(timeout=…), ASYNC_DOWNLOADS_MAX_LIFETIME",
+                button="Export products",
+                expectation="At once",
+                choices={
+                    "three-days": Choice("For three days", ".csv", timeout=3 * DAY),
+                    "hour": Choice("For an hour", ".csv", timeout=HOUR),
+                    "for-good": Choice("Until I remove it", ".csv", timeout=None),
+                },
+                asks="Lifetime",
             ),
         ),
     ),

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import factory
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
 from django.db import connection, transaction
 from django.utils import timezone
 from factory.random import randgen, reseed_random
@@ -82,6 +83,11 @@ def _make_customers() -> None:
         )
         for person in SIGN_INS
     )
+    for person, user in zip(SIGN_INS, users, strict=True):
+        if person.team:
+            user.groups.add(Group.objects.get_or_create(name=person.team)[0])
+        if person.leads_team:
+            user.user_permissions.add(Permission.objects.get(codename="clear_team_downloads"))
     CustomerFactory.reset_sequence(0)
     Customer.objects.bulk_create(
         [

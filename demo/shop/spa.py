@@ -3,14 +3,14 @@
 from typing import Final
 
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from async_downloads.exceptions import TooManyDownloadsError
 from demo.shop.exports import EXPORTS
-from demo.shop.views import start
+from demo.shop.views import find_export, start, team_of
 
 __all__ = ["exports", "page", "start_by_json"]
 
@@ -31,9 +31,11 @@ def page(request: HttpRequest) -> HttpResponse:
 @login_required
 def exports(request: HttpRequest) -> HttpResponse:
     """List the exports, and the URLs that start them."""
+    team = team_of(request.user)
     listed = [
         {"title": export.title, "url": reverse("spa_start", args=[slug])}
         for slug, export in EXPORTS.items()
+        if not export.for_team or team
     ]
     return JsonResponse(listed, safe=False)
 
@@ -43,11 +45,9 @@ def start_by_json(request: HttpRequest, slug: str) -> HttpResponse:
     """Start an export, and answer with the URL at which its state can be read."""
     if not request.user.is_authenticated:
         return JsonResponse({"detail": "You are signed out."}, status=401)
-    if slug not in EXPORTS:
-        raise Http404
+    export = find_export(slug, request.user)
     try:
-        export = EXPORTS[slug]
-        key, _ = start(export, next(iter(export.formats.values())), request.user)
+        key, _ = start(export, next(iter(export.choices.values())), request.user)
     except TooManyDownloadsError as error:
         return JsonResponse({"detail": str(error)}, status=409)
     url = reverse("async_downloads:detail", args=[key])

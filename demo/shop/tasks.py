@@ -24,10 +24,12 @@ __all__ = [
     "all_orders",
     "all_orders_plain",
     "invoice_archive",
+    "open_orders",
     "orders_by_status",
     "orders_for_programs",
     "orders_workbook",
     "price_list",
+    "product_list",
     "sales_report",
     "stock_audit",
     "supplier_catalogue",
@@ -104,6 +106,21 @@ def orders_by_status(download_key: str, extension: str) -> None:
             yield f"{status.label}{extension}", Rows(orders, header=HEADER)
 
     save_download(download_key, members=members())
+
+
+@download_task
+def open_orders(download_key: str) -> None:
+    """Export the orders that are on their way, for a team."""
+    done = [Order.Status.DELIVERED, Order.Status.RETURNED]
+    save_download(download_key, _order_columns().exclude(status__in=done), header=HEADER)
+
+
+@download_task
+def product_list(download_key: str) -> None:
+    """Export the products, a small file."""
+    products = Product.objects.order_by("sku")
+    header = ["Article number", "Product", "Price"]
+    save_download(download_key, products.values_list("sku", "name", "price"), header=header)
 
 
 def _order_columns() -> "QuerySet[Order, tuple[Any, ...]]":

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -13,10 +14,10 @@ from django.views.decorators.http import require_POST, require_safe
 from async_downloads.exceptions import TooManyDownloadsError
 from async_downloads.models import Download
 from async_downloads.shortcuts import start_download, wake_menu
-from demo.shop.exports import EXPORTS, GROUPS, Export, FileFormat
+from demo.shop.exports import EXPORTS, GROUPS, Choice, Export
 from demo.shop.models import Customer, Order, Product
 
-__all__ = ["export_states", "home", "start", "start_export"]
+__all__ = ["export_states", "find_export", "home", "start", "start_export", "team_of"]
 
 LATEST_ORDERS: Final = 12
 
@@ -47,12 +48,10 @@ def export_states(request: HttpRequest) -> HttpResponse:
 @login_required
 def start_export(request: HttpRequest, slug: str) -> HttpResponse:
     """Start an export, and say where its file will appear."""
-    export = EXPORTS.get(slug)
-    if export is None:
-        raise Http404
-    chosen = export.formats.get(request.POST.get("format", ""))
+    export = find_export(slug, request.user)
+    chosen = export.choices.get(request.POST.get("choice", ""))
     if chosen is None:
-        return HttpResponseBadRequest("The format is unknown.")
+        return HttpResponseBadRequest("The choice is unknown.")
     joined = False
     try:
         _, joined = start(export, chosen, request.user)
@@ -71,7 +70,24 @@ def start_export(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("home")
 
 
-def start(export: Export, chosen: FileFormat, user: object) -> tuple[str, bool]:
+def find_export(slug: str, user: Any) -> Export:
+    """Return an export.
+
+    Raises:
+        Http404: There is none, or it is for a team and the user is in none.
+    """
+    export = EXPORTS.get(slug)
+    if export is None or (export.for_team and team_of(user) is None):
+        raise Http404
+    return export
+
+
+def team_of(user: Any) -> Any:
+    """Return the group that owns what a person exports for their team; None without one."""
+    return user.groups.first()
+
+
+def start(export: Export, chosen: Choice, user: Any) -> tuple[str, bool]:
     """Start an export, unless the same one is in progress.
 
     Return its download key, and whether it was in progress already.
@@ -79,18 +95,31 @@ def start(export: Export, chosen: FileFormat, user: object) -> tuple[str, bool]:
     now = timezone.localtime()
     name = f"{export.name} {now:%Y-%m-%d}"
     filename = f"{name.replace(' ', '_')}_{now:%H-%M}{chosen.extension}"
-    _, download_key = start_download(export.task, user, filename, name, args=chosen.args, join=True)
+    _, download_key = start_download(
+        export.task,
+        team_of(user) if export.for_team else user,
+        filename,
+        name,
+        args=chosen.args,
+        join=True,
+        timeout=chosen.timeout,
+    )
     return download_key, Download.objects.filter(pk=download_key, timestamp__lt=now).exists()
 
 
 def _cards(user: Any) -> dict[str, Any]:
-    """Return the groups of cards, each card with the user's latest download of its task."""
-    downloads = Download.objects.for_user(user.pk).active().order_by("timestamp")
+    """Return the groups of cards, each card with the latest download that the user sees."""
+    team = team_of(user)
+    own = Q(collection__user=user)
+    # A group owns its downloads by its label.
+    seen = own | Q(collection__label=f"auth.group:{team.pk}") if team else own
+    downloads = Download.objects.filter(seen).active().order_by("timestamp")
     latest = {download.task: download for download in downloads}
     return {
         "groups": [
             (group, [(export, latest.get(export.path)) for export in group.exports])
             for group in GROUPS
         ],
+        "team": team,
         "unfinished": any(download.unfinished for download in latest.values()),
     }

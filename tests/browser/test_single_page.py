@@ -55,11 +55,15 @@ def page(browser: Browser, shop: Demo, responses: list[Response]) -> Iterator[Pa
             ),
         )
         page.on("response", lambda response: responses.append(response))
-        page.goto(f"{shop.address}sign-in/?next=/spa/")
-        page.get_by_role("button", name="Sign in as ada").click()
-        expect(page.get_by_role("heading", name="Exports by JSON")).to_be_visible()
+        sign_in(page, shop, "ada")
         yield page
     assert errors == []
+
+
+def sign_in(page: Page, shop: Demo, username: str) -> None:
+    page.goto(f"{shop.address}sign-in/?next=/spa/")
+    page.get_by_role("button", name=f"Sign in as {username}").click()
+    expect(page.get_by_role("heading", name="Exports by JSON")).to_be_visible()
 
 
 def item(page: Page, name: str) -> Locator:
@@ -93,9 +97,7 @@ def test_the_whole_job(page: Page, shop: Demo, responses: list[Response]) -> Non
     archive = item(page, "Invoice archive")
     expect(archive).to_contain_text(re.compile(r"[1-9]\d* %"))
     expect(archive.get_by_role("progressbar")).to_be_visible()
-    expect(page.get_by_text("requests, of which unchanged")).to_contain_text(
-        re.compile("unchanged: [3-9]")
-    )
+    expect(page.get_by_text("of which unchanged")).to_contain_text(re.compile("unchanged: [3-9]"))
     counted = statuses(responses, "/ajax_update/")
     assert counted.count(304) >= 3
     assert set(counted) == {200, 304}
@@ -128,6 +130,50 @@ def test_the_whole_job(page: Page, shop: Demo, responses: list[Response]) -> Non
     page.get_by_role("button", name="Clear finished").click()
     expect(page.get_by_text("None so far.")).to_be_visible()
     assert max(statuses(responses, "/async_downloads/")) < 400
+
+
+def test_a_team_shares_a_file_and_only_its_leader_removes_it(
+    page: Page, shop: Demo, browser: Browser
+) -> None:
+    start(page, "One file for a team")
+    expect(item(page, "Open orders").get_by_role("link")).to_be_visible()
+    with new_context(browser) as context:
+        colleague = context.new_page()
+        sign_in(colleague, shop, "joan")
+        shared = item(colleague, "Open orders")
+        expect(shared).to_contain_text("Team: Sales")
+        with colleague.expect_download() as fetched:
+            shared.get_by_role("link").click()
+        assert Path(fetched.value.path()).read_text().startswith("Reference,")
+        for name in ("Clear: Open orders", "Clear finished"):
+            expect(colleague.get_by_role("button", name=name)).to_have_count(0)
+        take_picture(colleague, SHOTS / "single-page-team.png")
+    with new_context(browser) as context:
+        other = context.new_page()
+        sign_in(other, shop, "grace")
+        expect(other.get_by_role("button", name="A file of any kind")).to_be_visible()
+        expect(other.get_by_role("button", name="One file for a team")).to_have_count(0)
+        expect(other.get_by_text("None so far.")).to_be_visible()
+    # "Clear finished" would leave it.
+    expect(page.get_by_role("button", name="Clear finished")).to_have_count(0)
+    page.get_by_role("button", name="Clear: Open orders").click()
+    expect(item(page, "Open orders")).to_have_count(0)
+
+
+def test_a_file_is_kept_for_longer_until_the_limit(page: Page) -> None:
+    start(page, "It stays as long as you say")
+    kept = item(page, "Product list")
+    keep = kept.get_by_role("button", name="Keep for longer")
+    shown = []
+    for presses in range(3):
+        if presses:
+            keep.click()
+            expect(kept).not_to_contain_text(shown[-1])
+        expect(kept).to_contain_text("until ")
+        shown.append(re.findall("until .*", kept.inner_text())[0])
+    expect(keep).to_have_count(0)
+    page.get_by_role("button", name="Clear: Product list").click()
+    expect(kept).to_have_count(0)
 
 
 def test_a_finished_list_is_not_polled(page: Page, responses: list[Response]) -> None:

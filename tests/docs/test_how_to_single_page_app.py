@@ -16,7 +16,7 @@ from async_downloads.models import Download
 from tests import queues
 from tests.browser.conftest import launched, new_context, new_page
 from tests.docs.helpers import ROOT
-from tests.factories import OrderFactory
+from tests.factories import DownloadFactory, OrderFactory
 from tests.snippets import PAGES, Page
 
 PAGE = "docs/how-to/single-page-app.md"
@@ -96,6 +96,15 @@ def test_the_page_does_the_whole_job(tab: Tab) -> None:
     item.get_by_role("button", name="Cancel").click()
     expect(item).to_have_count(0)
     assert not Download.objects.exists()
+
+
+@pytest.mark.long
+def test_what_the_server_would_refuse_has_no_button(tab: Tab, user: Any) -> None:
+    DownloadFactory(collection__user=user, complete=True, held=True, name="Audit")
+    tab.reload()
+    item = tab.get_by_role("listitem")
+    expect(item.get_by_role("link", name="Audit")).to_be_visible()
+    expect(item.get_by_role("button", name="Clear")).to_have_count(0)
 
 
 def test_the_start_is_refused_as_json(site: Any, client: Client, user: Any) -> None:

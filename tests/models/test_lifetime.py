@@ -206,16 +206,16 @@ def test_the_menu_is_silent_about_the_default_that_is_far_away(
     ("limit", "columns", "until"),
     [
         (None, {}, None),
-        # One more lifetime from now on.
-        (30 * DAY, {}, NOW + DAY),
-        (30 * DAY, {"lifetime": 7 * DAY}, NOW + 7 * DAY),
+        # One more lifetime than so far.
+        (30 * DAY, {}, NOW + DAY + HOUR),
+        (30 * DAY, {"lifetime": 7 * DAY}, NOW + 7 * DAY + HOUR),
         # At most this long after its end.
         (30 * DAY, {"lifetime": 7 * DAY, "finished_at": NOW - 26 * DAY}, NOW + 4 * DAY),
         (2 * DAY, {"finished_at": NOW - DAY - 23 * HOUR}, None),
         # A row of 0.6 does not say when it ended.
         (30 * DAY, {"finished_at": None, "timestamp": NOW - 29.5 * DAY}, NOW + 0.5 * DAY),
         # Staff keep it for longer than that anyway.
-        (30 * DAY, {"expires_at": NOW + 9 * DAY}, None),
+        (30 * DAY, {"expires_at": NOW + 31 * DAY}, None),
         (30 * DAY, {"expires_at": None}, None),
         (30 * DAY, {"held": True}, None),
         (30 * DAY, {"state": DownloadState.FAILED}, None),

@@ -21,6 +21,8 @@ function make(download, template, act) {
   item.dataset.key = download.download_key;
   part(item, "name").textContent = download.name;
   part(item, "retry").addEventListener("click", () => act(item.download.retry_url));
+  part(item, "keep").addEventListener("click", () => act(item.download.keep_url));
+  part(item, "keep").setAttribute("aria-label", `Keep for longer: ${download.name}`);
   part(item, "clear").addEventListener("click", () => act(item.download.clear_url));
   part(item, "bar").setAttribute("aria-label", download.name);
   return item;
@@ -44,7 +46,9 @@ function update(item, download) {
   retry.hidden = !download.can_retry;
   put(retry, download.complete ? "Make again" : "Try again");
   retry.setAttribute("aria-label", `${retry.textContent}: ${download.name}`);
+  part(item, "keep").hidden = !download.can_keep;
   const clear = part(item, "clear");
+  clear.hidden = !download.can_clear;
   put(clear, download.complete || download.failed ? "Clear" : "Cancel");
   clear.setAttribute("aria-label", `${clear.textContent}: ${download.name}`);
 }
@@ -53,8 +57,9 @@ function statusOf(download) {
   const requested = new Date(download.timestamp).toLocaleTimeString([], { timeStyle: "short" });
   const percentage = download.in_progress && download.percentage ? `${download.percentage} %` : "";
   const size = download.size === null ? "" : `${Math.ceil(download.size / 1000)} kB`;
-  const parts = [requested, download.status_text, download.ahead_text, percentage];
-  return [...parts, download.time_left, size].filter(Boolean).join(" · ");
+  const team = download.team && `Team: ${download.team}`;
+  const parts = [team, requested, download.status_text, download.ahead_text, percentage];
+  return [...parts, download.time_left, size, download.until_text].filter(Boolean).join(" · ");
 }
 
 function part(item, name) {

@@ -11,13 +11,15 @@ const watcher = new Watcher(listUrl, { show, fail });
 function show(list) {
   counts.polls += 1;
   counts.unchanged += list ? 0 : 1;
-  find("counts").textContent = `${counts.polls} requests, of which unchanged: ${counts.unchanged}`;
+  find("counts").textContent = `Requests: ${counts.polls}, of which unchanged: ${counts.unchanged}`;
   find("lost").hidden = true;
   if (list) {
     showList(list, { element: find("list"), template: find("item"), act });
     find("none").hidden = list.total > 0;
     find("total").textContent = list.total;
-    const finished = list.downloads.some((download) => download.complete || download.failed);
+    // It removes a person's own downloads, and leaves those of a team.
+    const own = list.downloads.filter((download) => !download.team && download.can_clear);
+    const finished = own.some((download) => download.complete || download.failed);
     find("clear-finished").hidden = !finished;
     find("clear-finished").onclick = () => act(list.clear_finished_url);
   }
