@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from async_downloads import store
 from async_downloads.models import Download
@@ -75,51 +75,6 @@ def test_a_finger_hits_the_button_that_is_meant(page: Page, live_server: Any) ->
     ]
     assert all(box["height"] >= FINGER and box["width"] >= FINGER for box in boxes)
     assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"]
-
-
-def test_the_page_stays_where_it_is(page: Page, live_server: Any, orders: Download) -> None:
-    for number in range(20):
-        DownloadFactory(collection=orders.collection, complete=True, name=f"Customers {number}")
-    first = timezone.now() - timedelta(days=1)
-    Download.objects.filter(pk=orders.pk).update(timestamp=first, lifetime=timedelta(days=1))
-    page.goto(live_server.url + LIST)
-    listed = page.locator("#async-downloads-list")
-    item = listed.locator("li", has_text="Orders")
-    keep = item.get_by_role("button", name=KEEP)
-    keep.focus()
-    scrolled = page.evaluate("scrollY")
-    assert scrolled > 0
-    before = until(orders)
-    expect(item).to_contain_text(before)
-    for _ in range(3):
-        # Up to the limit, a day more each time.
-        page.keyboard.press("Enter")
-        expect(item).not_to_contain_text(before)
-        before = until(orders)
-        expect(item).to_contain_text(before)
-        expect(keep).to_be_focused()
-    page.keyboard.press("Enter")
-    expect(keep).to_have_count(0)
-    # The next button of the page has the focus.
-    expect(item.get_by_role("button", name="Make again: Orders")).to_be_focused()
-    assert page.evaluate("scrollY") == scrolled
-
-
-def test_a_refusal_is_a_page_of_its_own(
-    page: Page, live_server: Any, orders: Download, errors: list[str]
-) -> None:
-    def hold(route: Route) -> None:
-        # The page does not know of it yet.
-        Download.objects.filter(pk=orders.pk).update(held=True)
-        route.continue_()
-
-    page.route("**/keep/", hold)
-    page.goto(live_server.url + LIST)
-    page.get_by_role("button", name=KEEP).click()
-    expect(page.get_by_text("This file is kept for as long as it can be.")).to_be_visible()
-    # The browser itself logs the refusal, which comes twice.
-    assert {error for error in errors if "409" not in error} == set()
-    errors.clear()
 
 
 def test_without_a_script_as_well(

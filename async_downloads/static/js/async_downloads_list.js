@@ -66,33 +66,19 @@
     }
   };
 
-  // The forms of the menu send requests; those of the page of all downloads are plain forms,
-  // except that "Keep for longer" leaves the page where it is
+  // The forms of the menu send requests; those of the page of all downloads are plain forms
 
-  const look = () => document.body.dispatchEvent(new Event("async-downloads:look"));
-  let isPlain = false;
-  const keep = async (form, submitter, url) => {
-    const options = { method: "POST", body: new FormData(form, submitter), redirect: "manual" };
-    const response = await fetch(url, options).catch(() => null);
-    if (response?.ok || response?.type === "opaqueredirect") return look();
-    // The response says why not.
-    isPlain = true;
-    form.requestSubmit(submitter);
-    isPlain = false;
-  };
   const pathOf = (url) => new URL(url, document.baseURI).pathname;
   const onSubmit = (event) => {
     const { target: form, submitter } = event;
     const menu = form.closest(MENU);
     const url = submitter?.getAttribute("formaction") ?? form.getAttribute("action") ?? "";
     const ours = new URL(document.querySelector(CENTRE)?.dataset.url ?? "", document.baseURI);
-    const isKept = !menu && !isPlain && submitter?.matches(".async-downloads .download-keep");
     // A site's own list may have other forms.
-    if (!(menu || isKept) || !pathOf(url).startsWith(pathOf(new URL("..", ours)))) return;
+    if (!menu || !pathOf(url).startsWith(pathOf(new URL("..", ours)))) return;
     event.preventDefault();
     event.stopPropagation();
-    if (isKept) keep(form, submitter, url);
-    else app.update(menu, url, Object.fromEntries(new FormData(form, submitter)), "POST");
+    app.update(menu, url, Object.fromEntries(new FormData(form, submitter)), "POST");
   };
 
   // Times in words, such as "2 min. ago"; without this script they are dates
@@ -122,6 +108,7 @@
   const UNDO_MILLISECONDS = 5_000;
   const FETCH_MILLISECONDS = 1_500;
   const UNDO = ".async-downloads-undo";
+  const look = () => document.body.dispatchEvent(new Event("async-downloads:look"));
   const removals = new Set();
   const stylesheet = new CSSStyleSheet();
   const hideRemoved = () => {
