@@ -1,11 +1,10 @@
-// The script of the download centre. The page carries a button with its count; this requests the
-// list when the menu opens, and shows changes: in the count, in toasts, in the document's title.
+// The script of the download centre. The page carries a button with its count; this shows changes
+// of the count, and requests the list when the menu opens. The script of lists shows the rest.
 (() => {
   if (window.asyncDownloadsCentre) return;
-  // What the script of lists uses, see the end; it sets swap.
+  // What the script of lists uses, see the end; it sets swap and showToasts.
   const app = (window.asyncDownloadsCentre = {});
 
-  const TOAST_MILLISECONDS = 10_000;
   const RETRY_MILLISECONDS = 1_000;
   const STALE_MILLISECONDS = 5_000;
   const REQUEST_MILLISECONDS = 30_000;
@@ -46,6 +45,7 @@
     append("meta", { name: "htmx-config", content });
     return load(script.dataset.htmx);
   };
+  const loadList = () => app.swap || load(script.dataset.list);
 
   const send = async (verb, url, values) => {
     if (!window.htmx) await loadHtmx();
@@ -97,10 +97,7 @@
     // A page has a download centre, the list of all downloads, or both.
     if (!url) return "";
     const number = ++sent;
-    const [response] = await Promise.all([
-      send(verb, url, values).catch(() => null),
-      values.summary || app.swap || load(script.dataset.list),
-    ]);
+    const response = await send(verb, url, values).catch(() => null);
     const isFailed = !response || response.status >= 400;
     setFailed(isFailed, verb === "POST");
     if (isFailed) return "";
@@ -128,24 +125,25 @@
   const onRelease = () => setTimeout(release);
 
   const receive = async (target, number, html) => {
-    await released;
-    if (!target || number < (received.get(target) ?? 0)) return;
-    received.set(target, number);
-    if (!html) return;
     const template = document.createElement("template");
     template.innerHTML = html;
     const summary = template.content.querySelector(".async-downloads-summary");
     summary?.remove();
+    const list = template.content.firstElementChild;
+    if (list || summary?.firstElementChild) await loadList();
+    await released;
+    if (!target || number < (received.get(target) ?? 0)) return;
+    received.set(target, number);
     // A list works without its script, too: it has plain forms.
     const swap = app.swap ?? ((place, content) => place.replaceChildren(content));
-    if (template.content.firstElementChild) swap(target, template.content);
-    if (target.matches(ALL)) return;
-    if (summary) showSummary(summary);
-    else if (!part(target, "fragment")) showState({});
+    if (list) swap(target, template.content);
+    if (!html || target.matches(ALL)) return;
+    if (summary || !part(target, "fragment")) showState(summary?.dataset ?? {});
+    if (summary) app.showToasts?.(summary);
     document.body.dispatchEvent(new Event("async-downloads:changed"));
   };
 
-  // The buttons, and the toasts
+  // The buttons
 
   let state = {};
   const showState = (fresh) => {
@@ -165,40 +163,6 @@
     }
   };
 
-  const dismiss = (toast) => {
-    const hadFocus = toast.contains(document.activeElement);
-    const region = toast.parentElement;
-    toast.remove();
-    if (hadFocus) part(shownCentre(), "button")?.focus();
-    region?.togglePopover(region.children.length > 0);
-  };
-  const showToast = (toast) => {
-    const region = part(shownCentre(), "toasts");
-    // Two polls at once bring the same toast.
-    if (!region || region.querySelector(`[data-download="${toast.dataset.download}"]`)) return;
-    region.togglePopover(true);
-    region.append(toast);
-    const timer = setInterval(() => {
-      // It stays while it has the pointer or the focus.
-      if (toast.matches(":hover, :focus-within")) return;
-      clearInterval(timer);
-      dismiss(toast);
-    }, TOAST_MILLISECONDS);
-  };
-  const showSummary = (summary) => {
-    showState(summary.dataset);
-    if (!Number(state.unseen)) {
-      document.querySelectorAll(".async-downloads-toasts [data-download]").forEach(dismiss);
-    }
-    const announcer = part(openLists(MENU)[0]?.closest(CENTRE), "announcer");
-    const names = [...summary.querySelectorAll("[data-download] .download-name")];
-    // In the open menu, only a screen reader needs to hear of what has finished.
-    if (announcer && names.length) {
-      announcer.textContent = names.map((name) => name.textContent).join(" ");
-    }
-    summary.querySelectorAll(announcer ? "[data-refused]" : ":scope > *").forEach(showToast);
-  };
-
   // Polls: of the summary, or of the list in an open menu; and of the page of all downloads
 
   const prefetches = new WeakMap();
@@ -206,6 +170,7 @@
   const opened = new WeakSet();
   const listState = (list) => part(list, "fragment")?.dataset ?? {};
   const requestList = async (list) => {
+    loadList();
     // The list may be on its way.
     await prefetches.get(list);
     const values = { since: state.since ?? "", version: listState(list).version ?? "" };
@@ -322,15 +287,9 @@
   };
 
   const show = () => part(shownCentre(), "menu[popover]")?.togglePopover(true);
-  const onClick = (event) => {
-    const link = event.target.closest?.("a, button");
+  const onClick = ({ target }) => {
     // Without this script, the button leads to the page of all downloads.
-    if (link?.matches(".async-downloads-button")) link.setAttribute("type", "button");
-    if (link?.matches(".async-downloads-show")) show();
-    // Boosted links and Unpoly would request a file as a page.
-    if (link?.matches("a:is(.download-get, .download-name)")) event.stopPropagation();
-    const toast = link?.closest(".async-downloads-toast");
-    if (toast) dismiss(toast);
+    target.closest?.(".async-downloads-button")?.setAttribute("type", "button");
   };
 
   const start = () => {
@@ -353,7 +312,8 @@
     document.dispatchEvent(new Event("async-downloads:ready"));
   };
 
-  Object.assign(app, { MENU, ROOTS, pathOf, poll, setFailed, update, updateUrl });
+  Object.assign(app, { CENTRE, MENU, ROOTS, openLists, part, pathOf, poll });
+  Object.assign(app, { setFailed, show, shownCentre, update, updateUrl });
   // At "load" the site's own htmx, if any, is there.
   if (document.readyState === "complete") start();
   else window.addEventListener("load", start);

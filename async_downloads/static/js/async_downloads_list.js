@@ -1,10 +1,11 @@
-// The script of the list of downloads, in the menu and on the page of all downloads: it swaps the
-// list so that a person notices nothing else, sends its forms, shows times in words, and lets a
-// removal be undone. The download centre's script loads it with the first list.
+// The script of lists of downloads, in the menu and on the page of all downloads: it swaps a list
+// so that a person notices nothing else, sends its forms, shows times in words, and lets a removal
+// be undone. It shows toasts, too. The download centre's script loads it with the first of these.
 (() => {
   const app = window.asyncDownloadsCentre;
   if (!app || app.swap) return;
-  const { MENU, ROOTS, pathOf, poll, setFailed, update, updateUrl } = app;
+  const { CENTRE, MENU, ROOTS, openLists, part, pathOf, poll } = app;
+  const { setFailed, show, shownCentre, update, updateUrl } = app;
 
   // Morphing: what has not changed keeps its focus, its scroll position and its selected text
 
@@ -127,6 +128,42 @@
     return [401, 409].includes(response?.status) ? poll() : setFailed(true, true);
   };
 
+  // Toasts
+
+  const TOAST_MILLISECONDS = 10_000;
+  const dismiss = (toast) => {
+    const hadFocus = toast.contains(document.activeElement);
+    const region = toast.parentElement;
+    toast.remove();
+    if (hadFocus) part(shownCentre(), "button")?.focus();
+    region?.togglePopover(region.children.length > 0);
+  };
+  const showToast = (toast) => {
+    const region = part(shownCentre(), "toasts");
+    // Two polls at once bring the same toast.
+    if (!region || region.querySelector(`[data-download="${toast.dataset.download}"]`)) return;
+    region.togglePopover(true);
+    region.append(toast);
+    const timer = setInterval(() => {
+      // It stays while it has the pointer or the focus.
+      if (toast.matches(":hover, :focus-within")) return;
+      clearInterval(timer);
+      dismiss(toast);
+    }, TOAST_MILLISECONDS);
+  };
+  app.showToasts = (summary) => {
+    if (!Number(summary.dataset.unseen)) {
+      document.querySelectorAll(".async-downloads-toasts [data-download]").forEach(dismiss);
+    }
+    const announcer = part(openLists(MENU)[0]?.closest(CENTRE), "announcer");
+    const names = [...summary.querySelectorAll("[data-download] .download-name")];
+    // In the open menu, only a screen reader needs to hear of what has finished.
+    if (announcer && names.length) {
+      announcer.textContent = names.map((name) => name.textContent).join(" ");
+    }
+    summary.querySelectorAll(announcer ? "[data-refused]" : ":scope > *").forEach(showToast);
+  };
+
   // The forms of the menu send requests; those of the page of all downloads are plain forms
 
   const onSubmit = (event) => {
@@ -144,11 +181,18 @@
     event.preventDefault();
     event.stopPropagation();
   };
-  const onClick = ({ target }) => {
-    const button = target.closest?.("button, a");
-    // A moment later the list shows that the file has been fetched.
-    if (button?.matches("a.download-get, a.download-name")) setTimeout(poll, FETCH_MILLISECONDS);
+  const onClick = (event) => {
+    const button = event.target.closest?.("button, a");
+    if (button?.matches("a:is(.download-get, .download-name)")) {
+      // Boosted links and Unpoly would request a file as a page.
+      event.stopPropagation();
+      // A moment later the list shows that the file has been fetched.
+      setTimeout(poll, FETCH_MILLISECONDS);
+    }
     if (button?.matches(UNDO)) bringBack(placeOf(button));
+    if (button?.matches(".async-downloads-show")) show();
+    const toast = button?.closest(".async-downloads-toast");
+    if (toast) dismiss(toast);
   };
 
   document.addEventListener("click", onClick, true);
