@@ -150,3 +150,15 @@ def test_the_polling_stops_when_the_session_ends(page: Page, live_server: Any, u
     page.on("request", lambda request: requests.append(request.url))
     page.wait_for_timeout(2500)
     assert requests == []
+
+
+def test_a_redirect_to_a_sign_in_page_is_a_link_to_it(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    """As with a sign-in page in front of the whole site, which knows nothing of htmx."""
+    cache.init_download(user, "orders.csv", "Orders")
+    page.route("**/list/?*version=*", lambda route: route.continue_(url=f"{live_server.url}/out/"))
+    page.goto(live_server.url + LIST)
+    listed = page.locator("#async-downloads-all")
+    expect(listed.get_by_role("link", name="Sign in")).to_be_visible()
+    assert listed.inner_text() == "Sign in"
