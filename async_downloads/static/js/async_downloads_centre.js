@@ -2,7 +2,7 @@
 // of the count, and requests the list when the menu opens. The script of lists shows the rest.
 (() => {
   if (window.asyncDownloadsCentre) return;
-  // What the script of lists uses, see the end; it sets swap and showToasts.
+  // What the script of lists uses, see the end; it sets swap, showToasts and released.
   const app = (window.asyncDownloadsCentre = {});
 
   const RETRY_MILLISECONDS = 1_000;
@@ -114,16 +114,6 @@
     return Object.assign(link, { href: window.location.href, textContent }).outerHTML;
   };
 
-  // Between the press and the release of a pointer, nothing moves
-  let released = null;
-  let release = () => {};
-  const onPress = ({ target }) => {
-    release();
-    if (target.closest?.(ROOTS)) released = new Promise((resolve) => (release = resolve));
-  };
-  // After the click.
-  const onRelease = () => setTimeout(release);
-
   const receive = async (target, number, html) => {
     const template = document.createElement("template");
     template.innerHTML = html;
@@ -131,7 +121,7 @@
     summary?.remove();
     const list = template.content.firstElementChild;
     if (list || summary?.firstElementChild) await loadList();
-    await released;
+    await app.released;
     if (!target || number < (received.get(target) ?? 0)) return;
     received.set(target, number);
     // A list works without its script, too: it has plain forms.
@@ -302,8 +292,6 @@
     listen("async-downloads:show", show);
     listen("click", onClick);
     listen("toggle", onToggle);
-    listen("pointerdown", onPress);
-    for (const name of ["pointerup", "pointercancel"]) listen(name, onRelease);
     for (const name of ["pointerover", "focusin"]) listen(name, prefetch);
     listen("visibilitychange", () => document.hidden || pollIfStale());
     window.addEventListener("focus", pollIfStale);

@@ -57,6 +57,15 @@
     ((item?.isConnected && item) || candidates[index] || candidates.at(-1) || target).focus();
   };
 
+  // Between the press and the release of a pointer, nothing moves: responses wait
+  let release = () => {};
+  const onPress = ({ target }) => {
+    release();
+    if (target.closest?.(ROOTS)) app.released = new Promise((resolve) => (release = resolve));
+  };
+  // After the click.
+  const onRelease = () => setTimeout(release);
+
   // Times in words, such as "2 min. ago"; without this script they are dates
 
   const TIMES_MILLISECONDS = 30_000;
@@ -195,8 +204,11 @@
     if (toast) dismiss(toast);
   };
 
-  document.addEventListener("click", onClick, true);
-  document.addEventListener("submit", onSubmit, true);
+  const listen = (name, listener) => document.addEventListener(name, listener, true);
+  listen("click", onClick);
+  listen("submit", onSubmit);
+  listen("pointerdown", onPress);
+  for (const name of ["pointerup", "pointercancel"]) listen(name, onRelease);
   window.addEventListener("pagehide", () => removals.forEach(send));
   showTimes(document);
   setInterval(showTimes, TIMES_MILLISECONDS, document);
