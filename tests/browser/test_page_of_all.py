@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from playwright.sync_api import Page, expect
 
 from async_downloads import cache
@@ -162,3 +163,18 @@ def test_a_redirect_to_a_sign_in_page_is_a_link_to_it(
     listed = page.locator("#async-downloads-all")
     expect(listed.get_by_role("link", name="Sign in")).to_be_visible()
     assert listed.inner_text() == "Sign in"
+
+
+@pytest.mark.usefixtures("own_base")
+def test_the_page_of_a_missing_file_shows_no_list(
+    page: Page, live_server: Any, user: Any, errors: list[str]
+) -> None:
+    download = DownloadFactory(collection__user=user, complete=True, name="Orders")
+    Path(settings.MEDIA_ROOT, download.filepath).unlink()
+    page.goto(live_server.url + download.url)
+    page.get_by_role("button", name=re.compile("^Downloads")).click()
+    expect(page.locator("#downloads-dropdown")).to_contain_text("Orders")
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_role("heading", name="This file is missing")).to_be_visible()
+    # The browser itself logs each response with an error status.
+    errors.clear()

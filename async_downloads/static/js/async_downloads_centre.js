@@ -109,9 +109,10 @@
     return html;
   };
   const signInLink = (target) => {
-    const textContent = target?.closest(ROOTS).dataset.signIn ?? "";
+    const { signIn = "" } = target?.closest(ROOTS).dataset ?? {};
     const link = document.createElement("a");
-    return Object.assign(link, { href: window.location.href, textContent }).outerHTML;
+    Object.assign(link, { href: window.location.href, textContent: signIn });
+    return signIn && link.outerHTML;
   };
 
   const receive = async (target, number, html) => {
@@ -163,10 +164,11 @@
     loadList();
     // The list may be on its way.
     await prefetches.get(list);
-    const values = { since: state.since ?? "", version: listState(list).version ?? "" };
+    const { url, version = "" } = listState(list);
+    const values = { since: state.since ?? "", version };
     if (!isOpen(list)) values.prefetch = 1;
     else if (opened.has(list)) values.opened = 1;
-    const html = await update(list, list.dataset.url ?? updateUrl(), values);
+    const html = await update(list, list.matches(MENU) ? updateUrl() : url, values);
     if (html && values.opened) opened.delete(list);
   };
 
