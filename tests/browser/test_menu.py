@@ -76,6 +76,42 @@ def test_two_polls_at_once_bring_one_toast(page: Page, live_server: Any, user: A
     expect(toasts).to_have_count(1)
 
 
+def test_the_newest_three_toasts_are_visible_and_stay_while_one_is_used(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    page.clock.install()
+    keys = [cache.init_download(user, "orders.csv", f"Orders {number}")[1] for number in range(4)]
+    page.goto(live_server.url)
+    wait_for_htmx(page)
+    toasts = page.locator(".async-downloads-toast")
+    for count in (2, 4):
+        for key in keys[count - 2 : count]:
+            cache.save_download(key, [["R1"]])
+        page.evaluate(LOOK)
+        expect(toasts).to_have_count(count)
+    expect(toasts.filter(visible=True)).to_have_count(3)
+    toasts.last.hover()
+    for _ in range(2):
+        page.clock.fast_forward(11_000)
+    expect(toasts).to_have_count(1)
+    page.mouse.move(0, 0)
+    page.clock.fast_forward(11_000)
+    expect(page.locator("#async-downloads-toasts")).to_be_hidden()
+
+
+def test_a_list_is_shown_and_its_forms_work_without_the_script_of_lists(
+    page: Page, live_server: Any, user: Any, errors: list[str]
+) -> None:
+    DownloadFactory(collection__user=user, complete=True, name="Orders")
+    page.route("**/async_downloads_list.js", lambda route: route.abort())
+    page.goto(live_server.url)
+    open_menu(page)
+    page.get_by_role("button", name="Remove Orders").click()
+    assert eventually(lambda: not Download.objects.exists(), why="it is removed")
+    # The browser itself logs each request that fails.
+    errors.clear()
+
+
 def test_an_open_menu_needs_no_toast(page: Page, live_server: Any, user: Any) -> None:
     key = cache.init_download(user, "orders.csv", "Orders")[1]
     page.goto(live_server.url)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from playwright.sync_api import Page, expect
 
 from async_downloads import cache
@@ -150,3 +151,30 @@ def test_the_polling_stops_when_the_session_ends(page: Page, live_server: Any, u
     page.on("request", lambda request: requests.append(request.url))
     page.wait_for_timeout(2500)
     assert requests == []
+
+
+def test_a_redirect_to_a_sign_in_page_is_a_link_to_it(
+    page: Page, live_server: Any, user: Any
+) -> None:
+    """As with a sign-in page in front of the whole site, which knows nothing of htmx."""
+    cache.init_download(user, "orders.csv", "Orders")
+    page.route("**/list/?*version=*", lambda route: route.continue_(url=f"{live_server.url}/out/"))
+    page.goto(live_server.url + LIST)
+    listed = page.locator("#async-downloads-all")
+    expect(listed.get_by_role("link", name="Sign in")).to_be_visible()
+    assert listed.inner_text() == "Sign in"
+
+
+@pytest.mark.usefixtures("own_base")
+def test_the_page_of_a_missing_file_shows_no_list(
+    page: Page, live_server: Any, user: Any, errors: list[str]
+) -> None:
+    download = DownloadFactory(collection__user=user, complete=True, name="Orders")
+    Path(settings.MEDIA_ROOT, download.filepath).unlink()
+    page.goto(live_server.url + download.url)
+    page.get_by_role("button", name=re.compile("^Downloads")).click()
+    expect(page.locator("#downloads-dropdown")).to_contain_text("Orders")
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_role("heading", name="This file is missing")).to_be_visible()
+    # The browser itself logs each response with an error status.
+    errors.clear()

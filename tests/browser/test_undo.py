@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from async_downloads import cache
 from async_downloads.models import Download
@@ -182,9 +182,10 @@ def test_times_are_in_words_and_stay_so(
 def test_in_a_language_that_no_browser_knows_the_times_are_dates(
     page: Page, live_server: Any, orders: Download
 ) -> None:
-    page.add_init_script(
-        "document.addEventListener('DOMContentLoaded', () => document.documentElement.lang = '?')"
-    )
+    def serve(route: Route) -> None:
+        route.fulfill(body=route.fetch().text().replace('lang="en"', 'lang="?"'))
+
+    page.route(f"**{LIST}", serve)
     page.goto(live_server.url + LIST)
     expect(page.locator("time").first).to_contain_text(str(orders.finished_at.year))
 

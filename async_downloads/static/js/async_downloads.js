@@ -49,8 +49,21 @@
     centre.nonce = script.nonce;
     document.head.append(centre);
   };
+  // Its markup has ids instead of classes.
+  const LEGACY_IDS = {
+    centre: "async-downloads",
+    menu: "downloads-dropdown",
+    button: "navbarDropdownAsyncDownloads",
+    count: "async-downloads-count",
+  };
+  const addClasses = () => {
+    for (const [name, id] of Object.entries(LEGACY_IDS)) {
+      document.getElementById(id)?.classList.add(`async-downloads-${name}`);
+    }
+  };
   const start = () => {
     setUrl();
+    addClasses();
     addCentre();
   };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
