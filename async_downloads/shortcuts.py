@@ -75,21 +75,39 @@ def download_task(function: Callable[P, object]) -> Callable[P, Any]:
     """
     check_function(function)
     is_coroutine_function = inspect.iscoroutinefunction(function)
-    signature = inspect.signature(function)
-    if not signature.parameters:
+    parameters = tuple(inspect.signature(function).parameters)
+    if not parameters:
         raise TypeError(f"{function!r} must take the download key.")
-    key_name = "download_key" if "download_key" in signature.parameters else None
 
     @wraps(function)
     def task(*args: P.args, **kwargs: P.kwargs) -> Any:
-        arguments = signature.bind(*args, **kwargs).arguments
-        key = arguments[key_name] if key_name else next(iter(arguments.values()))
+        key = _key_among(parameters, args, kwargs)
         body = partial(function, *args, **kwargs)
         if is_coroutine_function and coroutines.in_event_loop():
-            return asupervise(str(key), body)
-        return supervise(str(key), body, makes_file=True)
+            return asupervise(key, body)
+        return supervise(key, body, makes_file=True)
 
     return task
+
+
+def _key_among(
+    parameters: tuple[str, ...], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> str:
+    """Return the download key among the arguments of a task, even if they do not fit it.
+
+    Then the failure is recorded; and another decorator may add what is missing.
+
+    Raises:
+        TypeError: There is none.
+    """
+    for name in ("download_key", parameters[0]):
+        if name in kwargs:
+            return str(kwargs[name])
+    index = parameters.index("download_key") if "download_key" in parameters else 0
+    for position in (index, 0):
+        if position < len(args):
+            return str(args[position])
+    raise TypeError("The task must get the download key.")
 
 
 def queryset_to_csv(

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial, wraps
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -416,6 +417,44 @@ class TestDownloadTask:
         }
         calls[by]()
         assert Download.objects.get().complete
+
+    @pytest.mark.parametrize("how", ["any", "any names", "one is added"])
+    def test_it_finds_the_key_without_a_signature_that_fits(self, how: str) -> None:
+        key = DownloadFactory().download_key
+
+        def with_session(function: Any) -> Any:
+            return wraps(function)(partial(function, session="s"))
+
+        def save(download_key: str, *, session: str) -> None:
+            cache.save_download(download_key, [[session]])
+
+        tasks: dict[str, Callable[[], None]] = {
+            "any": lambda: download_task(lambda *args: save(*args, session="s"))(key),
+            "any names": lambda: download_task(lambda **names: save(**names, session="s"))(
+                download_key=key
+            ),
+            "one is added": lambda: download_task(with_session(save))(key),
+        }
+        tasks[how]()
+        assert content(key) == "s\n"
+
+    @pytest.mark.parametrize("arguments", [(), (1, 2)], ids=["too few", "too many"])
+    def test_arguments_that_do_not_fit_fail_the_download(self, arguments: Any) -> None:
+        key = DownloadFactory().download_key
+
+        def export(download_key: str, year: int) -> None:
+            cache.save_download(download_key, [[year]])
+
+        task: Any = download_task(export)
+        with pytest.raises(TypeError, match="argument"):
+            task(key, *arguments)
+        assert get(key).failed
+        assert "TypeError" in get(key).error_detail
+
+    def test_without_a_key_it_raises(self) -> None:
+        task: Any = download_task(jobs.export)
+        with pytest.raises(TypeError, match="download key"):
+            task()
 
     def test_django_q_runs_it_as_one_attempt(self, user: Any) -> None:
         init_generic_csv_download("tests.jobs.decorated", user, "Orders")
