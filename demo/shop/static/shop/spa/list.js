@@ -45,6 +45,7 @@ function update(item, download) {
   put(retry, download.complete ? "Make again" : "Try again");
   retry.setAttribute("aria-label", `${retry.textContent}: ${download.name}`);
   const clear = part(item, "clear");
+  clear.hidden = !download.can_clear;
   put(clear, download.complete || download.failed ? "Clear" : "Cancel");
   clear.setAttribute("aria-label", `${clear.textContent}: ${download.name}`);
 }

@@ -17,7 +17,9 @@ function show(list) {
     showList(list, { element: find("list"), template: find("item"), act });
     find("none").hidden = list.total > 0;
     find("total").textContent = list.total;
-    const finished = list.downloads.some((download) => download.complete || download.failed);
+    // Those of teams stay.
+    const own = list.downloads.filter((download) => !download.team);
+    const finished = own.some((download) => download.complete || download.failed);
     find("clear-finished").hidden = !finished;
     find("clear-finished").onclick = () => act(list.clear_finished_url);
   }
