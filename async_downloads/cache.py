@@ -7,6 +7,7 @@ cache only makes reads fast.
 import math
 from collections.abc import AsyncIterable, Callable, Iterable
 from datetime import tzinfo
+from types import NoneType
 from typing import IO, Any, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -168,8 +169,8 @@ def save_download(
             the end could be recorded.
         ImproperlyConfigured: ``format`` needs a package that is not installed.
         RuntimeError: The task has saved its file already, or is saving it.
-        TypeError: ``file`` is not a binary file, ``header`` is not a header, or
-            ``expected_rows`` is neither an int nor callable.
+        TypeError: ``file`` is not a binary file, ``header`` is not a header, ``time_zone`` is
+            not a time zone, or ``expected_rows`` is neither an int nor callable.
         ValueError: Not exactly one of ``iterable``, ``file`` and ``members`` was given,
             the format, encoding or time zone is unknown or does not fit, ``expected_rows`` is
             below 0, or the rows have no verbose names or labels.
@@ -304,8 +305,11 @@ def _zone(time_zone: tzinfo | str | None) -> tzinfo | None:
     """Return the time zone that a name means.
 
     Raises:
+        TypeError: It is neither a time zone nor text.
         ValueError: The name is unknown.
     """
+    if not isinstance(time_zone, (str, tzinfo, NoneType)):
+        raise TypeError(f"time_zone must be a time zone or its name, not {time_zone!r}.")
     if not isinstance(time_zone, str):
         return time_zone
     try:

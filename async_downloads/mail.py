@@ -4,6 +4,7 @@ The worker sends the mail about a complete file. The periodic jobs send those ab
 which a repeated task may still make good, and those that were not sent at the first attempt.
 """
 
+from smtplib import SMTPRecipientsRefused
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -33,6 +34,9 @@ TEMPLATES: Final = (
     "async_downloads/mail/body.html",
 )
 
+#: What fails for one address alone: the server refuses it, or it fits into no header.
+ERRORS_OF_ADDRESS: Final = (SMTPRecipientsRefused, ValueError)
+
 #: Characters of a subject. A server refuses lines of more than 998, and one word is not wrapped.
 MAX_SUBJECT: Final = 200
 
@@ -55,7 +59,7 @@ def send_due() -> int:
     """Send the mails that are due, unless another process does, and return how many were sent.
 
     The first error ends it, so that a server that does not answer costs one time-out. The next
-    run goes on.
+    run goes on. An address that is refused keeps no other person from their mail.
     """
     sent = 0
     if settings.NOTIFY_AFTER is None:
@@ -98,7 +102,7 @@ def email_of(user: Any) -> str:
 
 
 def _send(download: Download) -> bool | None:
-    """Send the mail about a download; return None if that has failed."""
+    """Send the mail about a download; return None if others would fail, too."""
     if not store.claim_mail(download):
         return False
     address = email_of(download.collection.user)
@@ -109,7 +113,7 @@ def _send(download: Download) -> bool | None:
         again = "attempted again later" if download.mail_due_at else "not attempted again"
         logger.exception("The mail about download %s was not sent, and is %s", download.pk, again)
         raise_time_limit(error)
-        return None
+        return False if isinstance(error, ERRORS_OF_ADDRESS) else None
     store.settle_mail(download)
     return bool(address)
 

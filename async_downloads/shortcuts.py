@@ -18,7 +18,7 @@ from async_downloads.executors.runner import asupervise, check_function, supervi
 from async_downloads.files.names import dated_names
 from async_downloads.formats import registry
 from async_downloads.models import Call
-from async_downloads.models.lifetime import Timeout, lifetime_of
+from async_downloads.models.lifetime import MAX_SECONDS, Timeout, lifetime_of
 from async_downloads.utils import coroutines
 
 __all__ = [
@@ -75,21 +75,40 @@ def download_task(function: Callable[P, object]) -> Callable[P, Any]:
     """
     check_function(function)
     is_coroutine_function = inspect.iscoroutinefunction(function)
-    signature = inspect.signature(function)
-    if not signature.parameters:
+    parameters = tuple(inspect.signature(function).parameters)
+    if not parameters:
         raise TypeError(f"{function!r} must take the download key.")
-    key_name = "download_key" if "download_key" in signature.parameters else None
 
     @wraps(function)
     def task(*args: P.args, **kwargs: P.kwargs) -> Any:
-        arguments = signature.bind(*args, **kwargs).arguments
-        key = arguments[key_name] if key_name else next(iter(arguments.values()))
+        key = _key_among(parameters, args, kwargs)
         body = partial(function, *args, **kwargs)
         if is_coroutine_function and coroutines.in_event_loop():
-            return asupervise(str(key), body)
-        return supervise(str(key), body, makes_file=True)
+            return asupervise(key, body)
+        return supervise(key, body, makes_file=True)
 
+    executors.see_through(task)
     return task
+
+
+def _key_among(
+    parameters: tuple[str, ...], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> str:
+    """Return the download key among the arguments of a task, even if they do not fit it.
+
+    Then the failure is recorded; and another decorator may add what is missing.
+
+    Raises:
+        TypeError: There is none.
+    """
+    for name in ("download_key", parameters[0]):
+        if name in kwargs:
+            return str(kwargs[name])
+    index = parameters.index("download_key") if "download_key" in parameters else 0
+    for position in (index, 0):
+        if position < len(args):
+            return str(args[position])
+    raise TypeError("The task must get the download key.")
 
 
 def queryset_to_csv(
@@ -169,16 +188,18 @@ def start_download(
             was written.
         ObjectDoesNotExist: No user has this primary key.
         TooManyDownloadsError: The owner has ``ASYNC_DOWNLOADS_MAX_ACTIVE`` downloads in progress.
-        TypeError: ``task`` is not a task, ``user`` cannot name an owner, a name is not text, or
-            ``timeout`` is not a number.
+        TypeError: ``task`` is not a task, ``user`` cannot name an owner, a name is not text,
+            ``args`` is a text, or ``timeout`` or ``fresh_for`` is not a number.
         ValueError: No worker could import the task, ``user`` cannot own downloads, ``filename``
-            is empty, ``fresh_for`` is given without ``join``, or ``timeout`` is out of range.
+            is empty, ``fresh_for`` is given without ``join``, or ``timeout`` or ``fresh_for`` is
+            out of range.
     """
+    _check_fresh_for(fresh_for)
     if fresh_for and not join:
         raise ValueError("fresh_for is for a download to join; pass join=True with it.")
     requested = store.RequestedFile.of(user, filename, name, timeout)
     download = starting.start(
-        task, requested, tuple(args), dict(kwargs or {}), join=join, fresh_for=fresh_for
+        task, requested, _positional(args), dict(kwargs or {}), join=join, fresh_for=fresh_for
     )
     return requested.owner.collection_key, download.download_key
 
@@ -228,18 +249,20 @@ def start_downloads(
     Raises:
         Exception: The queue cannot carry the arguments, or they do not fit the task; or the
             function for the arguments has raised. Users of earlier batches keep theirs.
-        TypeError: ``task`` is not a task, ``users`` is a text, one of them cannot name an owner,
-            a name is not text, or ``timeout`` is not a number.
+        TypeError: ``task`` is not a task, ``users`` or ``args`` is a text, one of the users
+            cannot name an owner, a name is not text, or ``timeout`` or ``fresh_for`` is not a
+            number.
         ValueError: No worker could import the task, a row cannot record it or its arguments,
-            one of ``users`` cannot own downloads, ``filename`` is empty, ``timeout`` is out of
-            range, or ``fresh_for`` is given without ``unless_unfinished``.
+            one of ``users`` cannot own downloads, ``filename`` is empty, ``timeout`` or
+            ``fresh_for`` is out of range, or the latter is given without ``unless_unfinished``.
     """
+    _check_fresh_for(fresh_for)
     if fresh_for and not unless_unfinished:
         raise ValueError("fresh_for is for a download to skip; pass unless_unfinished=True.")
     if isinstance(users, (str, bytes)):
         # Each of its characters could be a label.
         raise TypeError(f"users must be an iterable of users, such as a list, not {users!r}.")
-    names, arguments = store.requested_names(filename, name), tuple(args)
+    names, arguments = store.requested_names(filename, name), _positional(args)
     lifetime = lifetime_of(timeout)
     executors.enqueuer_for(task)
     if callable(kwargs):
@@ -373,6 +396,31 @@ async def aenqueue_download(
     await sync_to_async(enqueue_download)(
         task, download_key, *task_args, timeout=timeout, **task_kwargs
     )
+
+
+def _positional(args: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the positional arguments of a task.
+
+    Raises:
+        TypeError: They are not an iterable of arguments.
+    """
+    if isinstance(args, (str, bytes, Mapping)) or not isinstance(args, Iterable):
+        # Each of its characters or keys would be an argument.
+        raise TypeError(f"args must be an iterable of arguments, such as a list, not {args!r}.")
+    return tuple(args)
+
+
+def _check_fresh_for(fresh_for: object) -> None:
+    """Check the seconds for which a complete download will do.
+
+    Raises:
+        TypeError: They are not a number.
+        ValueError: They are below 0, or above a hundred years.
+    """
+    if isinstance(fresh_for, bool) or not isinstance(fresh_for, (int, float)):
+        raise TypeError(f"fresh_for must be a number of seconds, not {fresh_for!r}.")
+    if not 0 <= fresh_for <= MAX_SECONDS:
+        raise ValueError(f"fresh_for is {fresh_for!r}; it must be from 0 to {MAX_SECONDS} seconds.")
 
 
 def _timeout_and_kwargs(

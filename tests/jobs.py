@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any, ClassVar
 
 import celery
@@ -52,8 +53,31 @@ def decorated(download_key: str) -> None:
     cache.save_download(download_key, [["row"]])
 
 
+def with_a_session(function: Any) -> Any:
+    """Add an argument to each call, as a decorator of a site may."""
+    return wraps(function)(lambda *args, **kwargs: function(*args, session="s", **kwargs))
+
+
+@with_a_session
+@download_task
+def with_session(download_key: str, *, session: str) -> None:
+    """Export with another decorator on top."""
+    cache.save_download(download_key, [[session]])
+
+
+@download_task
+@with_a_session
+def with_session_inside(download_key: str, *, session: str) -> None:
+    """Export with another decorator below."""
+    cache.save_download(download_key, [[session]])
+
+
 def fail(download_key: str) -> None:
     raise LookupError("postgres://user:secret@db/shop has no such table")
+
+
+def in_context(context: Any, download_key: str) -> None:
+    """Take the context of a Django task as well."""
 
 
 def fail_for_people(download_key: str) -> None:

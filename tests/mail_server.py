@@ -23,12 +23,23 @@ class MailServer:
     Attributes:
         mails: What it got.
         refusal: The answer to the next mails instead of their acceptance; empty for none.
+        unknown: The addresses that it refuses.
     """
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.refusal = ""
+        self.unknown: set[str] = set()
         self.port = 0
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        """Take a recipient, or refuse an unknown one."""
+        if address in self.unknown:
+            return "550 no such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         """Keep a mail, or refuse it."""

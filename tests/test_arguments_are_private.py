@@ -71,6 +71,7 @@ def test_no_page_of_the_owner_shows_them(signed_in: Client, rows: dict[str, Down
         signed_in.get(update),
         signed_in.get(update, headers=HTMX),
         signed_in.get(missing),
+        *(signed_in.get(reverse("async_downloads:detail", args=[row.pk])) for row in rows.values()),
         *(
             signed_in.post(reverse("async_downloads:retry"), {"download_key": row.pk}, headers=head)
             for row in rows.values()

@@ -44,6 +44,7 @@ def server(running_server: MailServer, settings: Any) -> MailServer:
     """A mail server without mails, and the settings of a site that uses it."""
     running_server.mails.clear()
     running_server.refusal = ""
+    running_server.unknown.clear()
     use(settings, running_server.port)
     settings.ASYNC_DOWNLOADS_NOTIFY_AFTER = 300
     settings.ASYNC_DOWNLOADS_SITE_URL = ADDRESS
@@ -505,6 +506,19 @@ def test_a_server_that_never_answers_costs_one_time_out(
     assert sorted(row(key).mail_attempts for key in keys) == [1, 2]
     use(settings, server.port)
     assert (mail.send_due(), len(server.mails)) == (1, 1)
+
+
+@pytest.mark.parametrize("address", ["gone@example.org", "ada@example.org\nBcc: eve@example.org"])
+def test_an_address_that_is_refused_keeps_no_other_person_from_a_mail(
+    server: MailServer, user: Any, other_user: Any, address: str
+) -> None:
+    server.unknown.add(address)
+    get_user_model().objects.filter(pk=user.pk).update(email=address)
+    keys = [failed(get_user_model().objects.get(pk=each.pk)) for each in (user, other_user)]
+    age(keys[0], 1)
+    assert mail.send_due() == 1
+    assert [each["To"] for each in server.mails] == [other_user.email]
+    assert row(keys[0]).mail_attempts == 1
 
 
 def test_a_worker_that_is_killed_before_it_sends_costs_no_mail(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
 
@@ -39,6 +40,22 @@ def test_the_site_decides_at_each_request_for_a_file(
         assert response.status_code == status
         response.close()
     assert asked == [("ada", "Orders")] * 2
+
+
+async def may_fetch_async(user: Any, download: Download) -> bool:
+    """Decide by a query that is awaited."""
+    return await get_user_model().objects.filter(pk=user.pk, first_name="Ada").aexists()
+
+
+@pytest.mark.parametrize(("first_name", "status"), [("Ada", 200), ("", 404)])
+def test_the_function_of_the_site_may_be_a_coroutine_function(
+    settings: Any, signed_in: Client, user: Any, mine: Download, first_name: str, status: int
+) -> None:
+    settings.ASYNC_DOWNLOADS_MAY_FETCH = f"{__name__}.may_fetch_async"
+    type(user).objects.filter(pk=user.pk).update(first_name=first_name)
+    response = signed_in.get(mine.url)
+    assert response.status_code == status
+    response.close()
 
 
 def test_a_refused_file_looks_like_an_unknown_one(

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial, wraps
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,7 @@ from django_q.conf import Conf
 from async_downloads import cache
 from async_downloads.exceptions import DownloadCancelled
 from async_downloads.executors import django_q
+from async_downloads.executors.threads import thread_task
 from async_downloads.files import storage
 from async_downloads.models import Download
 from async_downloads.shortcuts import (
@@ -23,6 +25,7 @@ from async_downloads.shortcuts import (
     init_generic_csv_download,
     queryset_to_csv,
     start_download,
+    start_downloads,
 )
 from async_downloads.signals import download_changed
 from tests import jobs, queues
@@ -417,6 +420,44 @@ class TestDownloadTask:
         calls[by]()
         assert Download.objects.get().complete
 
+    @pytest.mark.parametrize("how", ["any", "any names", "one is added"])
+    def test_it_finds_the_key_without_a_signature_that_fits(self, how: str) -> None:
+        key = DownloadFactory().download_key
+
+        def with_session(function: Any) -> Any:
+            return wraps(function)(partial(function, session="s"))
+
+        def save(download_key: str, *, session: str) -> None:
+            cache.save_download(download_key, [[session]])
+
+        tasks: dict[str, Callable[[], None]] = {
+            "any": lambda: download_task(lambda *args: save(*args, session="s"))(key),
+            "any names": lambda: download_task(lambda **names: save(**names, session="s"))(
+                download_key=key
+            ),
+            "one is added": lambda: download_task(with_session(save))(key),
+        }
+        tasks[how]()
+        assert content(key) == "s\n"
+
+    @pytest.mark.parametrize("arguments", [(), (1, 2)], ids=["too few", "too many"])
+    def test_arguments_that_do_not_fit_fail_the_download(self, arguments: Any) -> None:
+        key = DownloadFactory().download_key
+
+        def export(download_key: str, year: int) -> None:
+            cache.save_download(download_key, [[year]])
+
+        task: Any = download_task(export)
+        with pytest.raises(TypeError, match="argument"):
+            task(key, *arguments)
+        assert get(key).failed
+        assert "TypeError" in get(key).error_detail
+
+    def test_without_a_key_it_raises(self) -> None:
+        task: Any = download_task(jobs.export)
+        with pytest.raises(TypeError, match="download key"):
+            task()
+
     def test_django_q_runs_it_as_one_attempt(self, user: Any) -> None:
         init_generic_csv_download("tests.jobs.decorated", user, "Orders")
         queues.run_waiting()
@@ -556,6 +597,57 @@ class TestStartDownload:
             start_download(*arguments)
         assert not Download.objects.exists()
         assert queues.waiting() == []
+
+    @pytest.mark.parametrize("args", ["May", b"May", {"month": 5}, 5], ids=repr)
+    def test_args_that_are_no_list_are_refused(self, user: Any, args: Any) -> None:
+        with pytest.raises(TypeError, match="args must be an iterable of arguments"):
+            start_download(jobs.export, user, "a.csv", args=args)
+        with pytest.raises(TypeError, match="args must be an iterable of arguments"):
+            start_downloads(jobs.export, [user], "a.csv", args=args)
+        assert not Download.objects.exists()
+
+    @pytest.mark.parametrize(
+        ("seconds", "error"),
+        [
+            (timedelta(hours=1), TypeError),
+            ("60", TypeError),
+            (True, TypeError),
+            (-1, ValueError),
+            (float("nan"), ValueError),
+            (float("inf"), ValueError),
+        ],
+        ids=repr,
+    )
+    def test_a_wrong_fresh_for_is_refused(self, user: Any, seconds: Any, error: Any) -> None:
+        with pytest.raises(error, match="fresh_for"):
+            start_download(jobs.export, user, "a.csv", join=True, fresh_for=seconds)
+        with pytest.raises(error, match="fresh_for"):
+            start_downloads(jobs.export, [user], "a.csv", fresh_for=seconds)
+        assert not Download.objects.exists()
+
+    @pytest.mark.parametrize(
+        "task",
+        [
+            jobs.fail,
+            jobs.decorated,
+            "tests.jobs.decorated",
+            jobs.celery_fail,
+            thread_task(jobs.fail),
+        ],
+        ids=["function", "download_task", "path", "Celery", "thread"],
+    )
+    def test_arguments_that_do_not_fit_are_refused(self, user: Any, task: Any) -> None:
+        with pytest.raises(TypeError, match="argument"):
+            start_download(task, user, "a.csv", args=["too many"])
+        with pytest.raises(TypeError, match="argument"):
+            start_download(task, user, "a.csv", kwargs={"month": 5})
+        assert not Download.objects.exists()
+
+    @pytest.mark.parametrize("task", [jobs.with_session, jobs.with_session_inside], ids=str)
+    def test_a_decorator_may_add_arguments(self, user: Any, task: Any) -> None:
+        start_download(task, user, "a.csv")
+        queues.run_waiting()
+        assert Download.objects.get().complete
 
     def test_it_costs_no_more_than_the_older_functions(self, user: Any) -> None:
         def count(start: Callable[[], object]) -> int:

@@ -57,6 +57,18 @@ def test_a_label_never_means_a_user(user: Any, other_user: Any, site_answers: An
     assert found.owner.collection_id != owners.resolve(other_user).collection_id
 
 
+async def groups_async(user: Any) -> list[Group]:
+    """Return the groups of a user, by a query that is awaited."""
+    return [group async for group in user.groups.order_by("name")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_function_may_be_a_coroutine_function(user: Any, settings: Any) -> None:
+    team("Sales", user)
+    settings.ASYNC_DOWNLOADS_MEMBERS = f"{__name__}.groups_async"
+    assert [name for _, name in labels(teams.owner_of(request_of(user)))] == ["Sales"]
+
+
 def test_the_function_is_called_once_for_each_request(user: Any, site_answers: Any) -> None:
     site_answers(["night shift"])
     request = request_of(user)

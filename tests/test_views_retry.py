@@ -243,12 +243,14 @@ def test_a_click_that_does_nothing_does_not_ask_the_site(
 
 @pytest.mark.parametrize("state", [{"failed": True}, {"complete": True}], ids=str)
 @pytest.mark.parametrize(
-    "task", ["no.such.task", "tests.jobs.not_callable", "tests.recorded_calls.REASON"]
+    "task",
+    # The last one takes no arguments any more.
+    ["no.such.task", "tests.jobs.not_callable", "tests.recorded_calls.REASON", "tests.jobs.fail"],
 )
 def test_a_task_that_no_longer_exists_has_a_clear_answer(
     signed_in: Client, user: Any, caplog: pytest.LogCaptureFixture, task: str, state: Any
 ) -> None:
-    row = download(user, task=task, **state)
+    row = download(user, task=task, args=["2026"], **state)
     before = Download.objects.values().get()
     response = retry(signed_in, row)
     assert response.status_code == 409

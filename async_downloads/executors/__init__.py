@@ -22,6 +22,7 @@ __all__ = [
     "failure_of",
     "has_parameter",
     "has_run",
+    "see_through",
 ]
 
 #: Takes the arguments of a task, and puts the task on its queue.
@@ -87,13 +88,24 @@ def check_arguments(task: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     """
     target = _imported(task)
     if isinstance(target, ThreadTask):
-        return
-    if _method(target, "delay"):
+        _check_fit(target.function, args, kwargs)
+    elif _method(target, "delay"):
         _check_for_celery(target, args, kwargs)
     elif _method(target, "enqueue"):
         _check_for_django(target, args, kwargs)
     else:
+        _check_fit(target, args, kwargs)
         django_q.check(args, kwargs)
+
+
+def see_through(wrapper: Any) -> None:
+    """Let the arguments of a wrapper be checked against the function that it wraps.
+
+    Args:
+        wrapper: It passes on the arguments as they are, and has ``__wrapped__``.
+    """
+    # A decorator around it copies the attribute, but not what it is compared with.
+    wrapper.seen_through = wrapper
 
 
 def dotted_path(task: Any) -> str:
@@ -187,6 +199,27 @@ def _path_of(function: Any) -> str:
     return path
 
 
+def _check_fit(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Check that arguments fit the parameters of a function, as far as these are known.
+
+    Raises:
+        TypeError: They do not.
+    """
+    wrapper: Any = getattr(function, "seen_through", None)
+    if wrapper is function:
+        function = wrapper.__wrapped__
+    try:
+        # Other decorators may add arguments.
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        name = getattr(function, "__qualname__", function)
+        raise TypeError(f"The arguments do not fit {name}{signature}: {error}.") from None
+
+
 def _check_for_celery(task: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Raise what Celery would raise for a task's arguments; skip a site's own ``delay``."""
     methods = (getattr(task, name, None) for name in ("delay", "apply_async"))
@@ -210,3 +243,5 @@ def _check_for_django(task: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
     )
     if normalize is not None:
         normalize([args, kwargs])
+        context = (None,) if getattr(task, "takes_context", False) else ()
+        _check_fit(task.func, (*context, *args), kwargs)

@@ -69,6 +69,10 @@ RESPONSES: Final = (
         for kind in ("unchanged", "changed")
         for size in BUSY
     ),
+    *(
+        Response(f"poll, 20 as JSON, changed, {size:3}", f"json_changed_{size}", f"poll_{size}")
+        for size in BUSY
+    ),
 )
 
 

@@ -28,6 +28,13 @@ Download.objects.filter(pk=key).update(
 cache_entries.delete_entry(key)
 """
 
+#: Staff hold all files, or end that.
+HOLD: Final = """
+import django; django.setup()
+from async_downloads.models import Download
+Download.objects.update(held={held})
+"""
+
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
@@ -191,6 +198,20 @@ def test_the_focus_stays_on_what_is_updated_and_leaves_what_is_gone(page: Page) 
     expect(cancel).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name=re.compile("Downloads"))).to_be_focused()
+
+
+def test_a_file_that_staff_hold_has_no_button_to_clear_it(page: Page, shop: Demo) -> None:
+    start(page, "A file of any kind")
+    price_list = item(page, "Price list")
+    expect(price_list.get_by_role("link")).to_be_visible()
+    clear = price_list.get_by_role("button", name="Clear: Price list")
+    for held in (True, False):
+        shop.execute(HOLD.format(held=held))
+        page.reload()
+        expect(price_list.get_by_role("link")).to_be_visible()
+        expect(clear).to_have_count(0 if held else 1)
+    clear.click()
+    expect(price_list).to_have_count(0)
 
 
 def test_a_refusal_is_shown(page: Page) -> None:

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -253,6 +253,12 @@ def test_a_time_without_a_zone_or_at_the_end_of_the_calendar_is_left(key: str) -
 @pytest.mark.parametrize("zone", ["Europe/Atlantis", "", "../etc"])
 def test_an_unknown_time_zone_is_refused(key: str, zone: str) -> None:
     with pytest.raises(ValueError, match="is not a time zone, such as 'Europe/Berlin'"):
+        cache.save_download(key, [[1]], time_zone=zone)
+
+
+@pytest.mark.parametrize("zone", [5, b"UTC", timedelta(hours=1)], ids=repr)
+def test_what_is_no_time_zone_is_refused(key: str, zone: Any) -> None:
+    with pytest.raises(TypeError, match="time_zone must be a time zone or its name"):
         cache.save_download(key, [[1]], time_zone=zone)
 
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from async_downloads import cache, store
 from async_downloads.models import Download
 from async_downloads.shortcuts import start_download
-from async_downloads.testing.performing import perform
+from tests import recorded_calls
 from tests.attempts import claimed, stall_all
 from tests.docs.flows import Flow, traced
 from tests.docs.helpers import ROOT, rows_of
@@ -121,12 +121,12 @@ def _shared_cache(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_start_crosses_the_modules_of_the_drawing(user: Any) -> None:
-    assert_drawn(START, traced(lambda: start_download(perform, user, "orders.csv", args=[[]])))
+    assert_drawn(START, traced(lambda: start_download(recorded_calls.export, user, "orders.csv")))
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_rescue_crosses_the_modules_of_the_drawing(user: Any) -> None:
-    _, key = start_download(perform, user, "orders.csv", args=[[]])
+    _, key = start_download(recorded_calls.export, user, "orders.csv")
 
     def stall() -> None:
         claimed(Download.objects.get(pk=key))

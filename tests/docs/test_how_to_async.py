@@ -8,6 +8,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import SynchronousOnlyOperation
 from django.test import AsyncRequestFactory
+from django.utils.functional import SimpleLazyObject
 
 from async_downloads import cache
 from async_downloads.building import sources
@@ -26,6 +27,7 @@ COVERED = {
     "async def export_prices": "test_a_coroutine_function_is_a_task",
     "class PriceList": "test_an_async_file_is_copied",
     "async def start_prices": "test_an_async_view_starts_a_download",
+    "async def show_home": "test_an_async_view_shows_the_download_centre",
 }
 
 EXPECTED = "Reference,Price\nR1,40.00\n"
@@ -91,6 +93,28 @@ def test_an_async_view_starts_a_download(
     queues.run_waiting()
     download = Download.objects.get()
     assert (download.name, content(download)) == ("Prices of open orders", EXPECTED)
+
+
+def test_an_async_view_shows_the_download_centre(
+    user: Any, prices: Any, quick_start: Any, page: Page
+) -> None:
+    body = page.placed("async def start_prices") + page.snippet("async def show_home")
+    views = quick_start("orders.views", body)
+
+    async def show() -> str:
+        request = AsyncRequestFactory().get("/")
+        # As the middleware sets both.
+        request.user = SimpleLazyObject(lambda: type(user).objects.get(pk=user.pk))
+
+        async def auser() -> Any:
+            return await type(user).objects.aget(pk=user.pk)
+
+        request.auser = auser
+        response = await views.show_home(request)
+        text: str = response.content.decode()
+        return text
+
+    assert "async-downloads" in run_unblocked(show)
 
 
 def test_the_numbers_of_the_page() -> None:

@@ -90,7 +90,14 @@ def test_the_page_does_the_whole_job(tab: Tab) -> None:
     with tab.expect_download() as fetched:
         item.get_by_role("link", name="Open orders").click()
     assert Path(fetched.value.path()).read_text() == "Reference,Customer,Total\nR1,Ada,19.90\n"
-    item.get_by_role("button", name="Clear").click()
+    clear = item.get_by_role("button", name="Clear")
+    Download.objects.update(held=True)
+    tab.reload()
+    expect(item).to_contain_text("Complete")
+    expect(clear).to_have_count(0)
+    Download.objects.update(held=False)
+    tab.reload()
+    clear.click()
     expect(item).to_have_count(0)
     start.click()
     item.get_by_role("button", name="Cancel").click()

@@ -11,7 +11,7 @@ from django.test import Client
 from async_downloads import cache, signals, store
 from async_downloads.models import Download
 from async_downloads.shortcuts import start_download
-from async_downloads.testing.performing import perform
+from tests import recorded_calls
 from tests.attempts import long_ago
 from tests.docs.helpers import rows_of
 from tests.factories import DownloadFactory
@@ -65,7 +65,7 @@ def live(user: Any, client: Client) -> None:
     _, key = cache.init_download(user, "cancelled.csv")
     store.purge(Download.objects.filter(pk=key))
     store.claim(DownloadFactory(running=True, heard_at=long_ago()).download_key)
-    _, key = start_download(perform, user, "requeued.csv", args=[[]])
+    _, key = start_download(recorded_calls.export, user, "requeued.csv")
     cache.set_error(key, "It failed.")
     store.retry(Download.objects.select_related("collection__user").get(pk=key))
 

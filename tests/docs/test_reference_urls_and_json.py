@@ -14,7 +14,7 @@ from async_downloads.api.openapi import schema_of
 from async_downloads.models import Download
 from async_downloads.shortcuts import start_download
 from async_downloads.store import write_through
-from async_downloads.testing.performing import perform
+from tests import recorded_calls
 from tests.docs.helpers import rows_of
 from tests.factories import DownloadFactory
 from tests.snippets import PAGES
@@ -204,7 +204,7 @@ def test_a_missing_file_is_410(signed_in: Client, user: Any) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_what_is_refused_for_now_is_409(signed_in: Client, user: Any, settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_MAX_ACTIVE = 1
-    _, key = start_download(perform, user, "orders.csv", args=[[]])
+    _, key = start_download(recorded_calls.export, user, "orders.csv")
     cache.set_error(key, "It failed.")
     DownloadFactory(collection__user=user, running=True)
     assert signed_in.post(address("retry"), {"download_key": key}).status_code == 409

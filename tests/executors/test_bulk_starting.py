@@ -187,7 +187,7 @@ class TestArguments:
         with pytest.raises(ValueError, match="plain JSON types"):
             start([user], value)
         with pytest.raises(ValueError, match="plain JSON types"):
-            start([user], kwargs=lambda _: {"value": value})
+            start([user], task=jobs.remember, kwargs=lambda _: {"value": value})
         assert not Download.objects.exists()
 
     def test_a_task_without_a_path_is_refused(self, user: Any) -> None:

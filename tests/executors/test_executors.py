@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 from django_q.tasks import async_task
 
 from async_downloads import cache
-from async_downloads.executors import enqueuer_for
+from async_downloads.executors import check_arguments, enqueuer_for
 from async_downloads.executors.django_q import RUNNER_PATH
 from async_downloads.executors.threads import thread_task
 from async_downloads.files import storage
@@ -103,6 +103,19 @@ def test_a_django_task_goes_to_its_backend(package: str) -> None:
     task = import_string(f"{package}.task")(jobs.remember)
     enqueuer_for(task)("key", 1, period="2026")
     assert jobs.calls == [(("key", 1), {"period": "2026"})]
+
+
+@pytest.mark.parametrize("takes_context", [True, False])
+def test_the_arguments_of_a_django_task_must_fit(takes_context: bool) -> None:
+    if not project_settings.TASKS_PACKAGE:
+        pytest.skip("There is no package with Django's tasks")
+    decorator = import_string(f"{project_settings.TASKS_PACKAGE}.task")
+    function = jobs.in_context if takes_context else jobs.fail
+    task = decorator(takes_context=takes_context)(function)
+    check_arguments(task, ("key",), {})
+    for args, kwargs in ((("key", 1), {}), (("key",), {"month": 5}), ((), {})):
+        with pytest.raises(TypeError, match="argument"):
+            check_arguments(task, args, kwargs)
 
 
 @pytest.mark.django_db(transaction=True)

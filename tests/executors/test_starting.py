@@ -39,8 +39,8 @@ def start(task: Any, user: Any, *args: Any, join: bool = False, **kwargs: Any) -
 
 class TestRecording:
     def test_the_row_has_the_call(self, user: Any) -> None:
-        download = start(jobs.export, user, [1, "ä"], since="2026")
-        assert download.call == Call("tests.jobs.export", [[1, "ä"]], {"since": "2026"})
+        download = start(jobs.remember, user, [1, "ä"], since="2026")
+        assert download.call == Call("tests.jobs.remember", [[1, "ä"]], {"since": "2026"})
         assert download.times_queued == 1
 
     @pytest.mark.parametrize("value", [date(2026, 1, 31), (1, 2), {1: "a"}], ids=str)

@@ -137,6 +137,8 @@ def exchanges() -> dict[str, Exchange]:
         for kind, url in (("closed", closed_poll(browser)), ("open", open_poll(browser))):
             made[f"{kind}_unchanged_{size}"] = Exchange(browser, url, next_url=shown)
             made[f"{kind}_changed_{size}"] = Exchange(browser, url, change=change, next_url=shown)
+        client = Browser(user, HTTP_ACCEPT="application/json")
+        made[f"json_changed_{size}"] = Exchange(client, f"{POLL}?limit=20&html=0", change=change)
     return made
 
 
