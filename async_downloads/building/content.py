@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -20,10 +20,12 @@ from async_downloads import db_csv, settings, store
 from async_downloads.building import limits, progress
 from async_downloads.building.columns import VERBOSE, SelectedColumns
 from async_downloads.building.sources import AsyncFile, check_file, pieces_of, read
+from async_downloads.exceptions import DownloadError
 from async_downloads.files import storage
 from async_downloads.formats import Column, Format, Options, csv, registry
 from async_downloads.formats.rows import Batches, Converter, check_header, is_flat
 from async_downloads.utils.log import get_logger
+from async_downloads.utils.time_limits import raise_time_limit, time_limit_in
 
 __all__ = [
     "CHUNK_SIZE",
@@ -81,8 +83,11 @@ def save(download_key: str, content: Content) -> None:
         with store.saving(attempt), attempt:
             attempt.complete(_build(attempt, content))
     except Exception as error:
-        # A recorded failure is final, and a queue need not repeat the task. Others are raised.
+        # A recorded failure is final, and a queue need not repeat the task. Others are raised, and
+        # that of a time limit, unless the task has a message in its place: the task has to end.
         if error is not attempt.recorded_error:
+            raise
+        if not isinstance(error, DownloadError) and time_limit_in(error):
             raise
     finally:
         content.close()
@@ -469,7 +474,8 @@ def _count(rows: "QuerySet[Any]") -> int | None:
 
 def _owner_name(attempt: store.Attempt) -> str:
     """Return the name of the owner; empty if the site's user model fails to give it."""
-    # The log has that failure already: the cache entry needs the name too.
-    with suppress(Exception):
+    try:
         return attempt.download.collection.owner.name
-    return ""
+    except Exception as error:  # noqa: BLE001 (the log has it: the cache entry needs the name too)
+        raise_time_limit(error)
+        return ""

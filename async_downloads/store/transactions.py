@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from django.db import Error as DatabaseFault
@@ -103,7 +104,7 @@ def after_commit(callback: Callable[[], Any], *, using: str | None = None) -> No
     """Call back once the surrounding transaction has committed; at once if there is none.
 
     An exception of the callback is logged: it must not fail a transaction that has
-    succeeded. Outside a transaction, that of a time limit is raised as well. If the caller
+    succeeded. Only that of a time limit is raised as well: the task has to end. If the caller
     has switched autocommit off, the callback runs once the caller has committed and switched it
     on again.
 
@@ -113,14 +114,15 @@ def after_commit(callback: Callable[[], Any], *, using: str | None = None) -> No
     """
     using = using or database()
     connection = connections[using]
+    # Django's own robust callbacks log the exception of a time limit, and the task would go on.
+    call_back = partial(_call_back, callback)
     if not in_transaction(connection):
-        # Django would log the exception of a time limit, and the task would go on.
-        _call_back(callback)
+        call_back()
         return
     # Without autocommit, Django accepts callbacks inside an atomic block only, and keeps them.
     needs_block = _autocommit_is_off(connection) and not connection.in_atomic_block
     with transaction.atomic(using=using) if needs_block else nullcontext():
-        transaction.on_commit(callback, using=using, robust=True)
+        transaction.on_commit(call_back, using=using)
 
 
 def _call_back(callback: Callable[[], Any]) -> None:
