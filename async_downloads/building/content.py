@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -11,8 +10,7 @@ from operator import itemgetter
 from typing import IO, Any, Final, Protocol, cast
 
 from django.core.files import File
-from django.db import Error as DatabaseFault
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import DateTimeField, QuerySet
 from django.db.models.query import ValuesListIterable
 
@@ -24,6 +22,7 @@ from async_downloads.exceptions import DownloadError
 from async_downloads.files import storage
 from async_downloads.formats import Column, Format, Options, csv, registry
 from async_downloads.formats.rows import Batches, Converter, check_header, is_flat
+from async_downloads.store.transactions import DatabaseFault, in_savepoint
 from async_downloads.utils.log import get_logger
 from async_downloads.utils.time_limits import raise_time_limit, time_limit_in
 
@@ -460,13 +459,11 @@ def _count(rows: "QuerySet[Any]") -> int | None:
     For some querysets, Django makes a wrong statement to count them, and a count may take
     longer than the database allows. The rows may still be readable.
     """
-    inside = connections[rows.db].in_atomic_block
     # Compiling a union changes this list, which its clones share.
     rows = rows.all()
     rows.query.selected = copy(rows.query.selected)
     try:
-        with transaction.atomic(using=rows.db) if inside else nullcontext():
-            return rows.count()
+        return in_savepoint(rows.count, using=rows.db)
     except DatabaseFault as error:
         logger.warning("The rows of an export could not be counted: %s", error)
         return None

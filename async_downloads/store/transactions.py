@@ -220,11 +220,17 @@ def write_outside_transaction(rows: DownloadQuerySet, write: Callable[[], int]) 
         raise
 
 
-def in_savepoint(write: Callable[[], T]) -> T:
-    """Write so that an error of the database does not break the caller's transaction."""
-    inside = connections[database()].in_atomic_block
-    with transaction.atomic(using=database()) if inside else nullcontext():
-        return write()
+def in_savepoint(operation: Callable[[], T], *, using: str | None = None) -> T:
+    """Write or read so that an error of the database does not break the caller's transaction.
+
+    Args:
+        operation: Writes or reads.
+        using: The alias of the database; the primary one if left out.
+    """
+    using = using or database()
+    inside = connections[using].in_atomic_block
+    with transaction.atomic(using=using) if inside else nullcontext():
+        return operation()
 
 
 def read_committed(read: Callable[[], T]) -> T:
