@@ -1,16 +1,20 @@
 """No URL of the app answers with a server error, whatever a client sends."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection, connections
 from django.test import AsyncClient, Client
 from django.urls import reverse
+from django.utils import timezone
 
 from async_downloads.models import Download
-from tests.factories import DownloadFactory
+from tests import jobs
+from tests.factories import DownloadFactory, OrderFactory
+from tests.shop.admin import OrderAdmin
 from tests.staff import COLLECTIONS, LIST, detail
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -18,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LONG = "9" * 6000
 
 #: Invalid texts that may reach a query, and what each server refuses there.
-TEXTS_IN_QUERIES = ["", "-1", "1e9", "a\0b", "٣", "é" * 300, LONG]
+TEXTS_IN_QUERIES = ["", "-1", "1e9", "a\0b", "٣", "é" * 300, "9" * 30, LONG]
 
 #: Texts that are invalid as any parameter.
 TEXTS = [
@@ -124,6 +128,27 @@ def client(request: pytest.FixtureRequest, user: Any) -> Client:
     return client
 
 
+@pytest.fixture
+def staff_client(staff_user: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """Return a client of staff for whom an export of an order is queued, and not built."""
+    OrderFactory()
+    monkeypatch.setattr(OrderAdmin, "export_task", jobs.Backend())
+    client = Client(raise_request_exception=False)
+    client.force_login(staff_user)
+    for _ in jobs.forget():
+        yield client
+
+
+def multipart(fields: Mapping[str, str | bytes]) -> bytes:
+    """Return the body of a form with the boundary ``x``, whose texts have any encoding."""
+    field = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    encoded = {
+        name.encode(): value.encode() if isinstance(value, str) else value
+        for name, value in fields.items()
+    }
+    return b"".join(field % each for each in encoded.items()) + b"--x--\r\n"
+
+
 def requests_to_each_url(client: Client, download: Download) -> Iterator[Callable[..., Any]]:
     """Yield functions that send a request to each URL of the app."""
     for name in PARAMETERS:
@@ -187,9 +212,7 @@ def test_an_undecodable_query_is_not_a_server_error(
 def test_a_field_in_another_charset_is_not_a_server_error(
     client: Client, mine: Download, charset: str
 ) -> None:
-    field = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
-    fields = {b"filepath": b"\\ud800\xff", b"next": b"/\\ud800\xff"}
-    body = b"".join(field % each for each in fields.items()) + b"--x--\r\n"
+    body = multipart({"filepath": b"\\ud800\xff", "next": b"/\\ud800\xff"})
     kind = f"multipart/form-data; boundary=x; charset={charset}"
     for name in POSTED:
         url = reverse(f"async_downloads:{name}")
@@ -238,10 +261,57 @@ def test_other_wrong_parameters_of_the_admin_are_not_server_errors(
         assert client.get(f"{LIST}progress/", {"keys": value}).status_code in (200, 400)
         for unit in ("year", "month", "day"):
             assert client.get(LIST, {f"timestamp__{unit}": value}).status_code < 500, value[:50]
+        assert client.get(LIST, {"timestamp__year": "9999"}).status_code == 302
         for name in ("shown_at", "days", "select_across"):
             assert client.post(LIST, {**confirm, name: value}).status_code < 500, (name, value[:50])
         key = value.replace("/", "").replace("?", "") or "x"
         assert client.get(detail(mine).replace(str(mine.pk), key)).status_code < 500
+
+
+#: A text that is a surrogate in one charset of a form, and what the page before an export posts.
+SURROGATE = b"\\ud800\xff"
+EXPORT = "/admin/shop/order/export-in-background/"
+CHOICES: dict[str, Any] = {"format": "csv", "encoding": "utf-8", "columns": "total"}
+BUTTONS: Any = ({}, {"_none": "1"}, {"_save": "1"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("keys", "format", "encoding", "time_zone", "columns", "order"),
+        *("preset", "preset_name", "_up", "_down", "_use", "_all", "_none", "_save"),
+    ],
+)
+def test_a_wrong_choice_for_an_export_is_not_a_server_error(
+    staff_client: Client, name: str
+) -> None:
+    with timezone.override("Europe/Berlin"):
+        for button in BUTTONS:
+            data = {**CHOICES, "order": "total", "time_zone": "site", **button}
+            for value in [*TEXTS_IN_QUERIES, "[", "{"]:
+                response = staff_client.post(EXPORT, {**data, name: value})
+                assert response.status_code < 500, (button, value[:50])
+            body = multipart({**data, name: SURROGATE})
+            kind = "multipart/form-data; boundary=x; charset=unicode_escape"
+            assert staff_client.generic("POST", EXPORT, body, content_type=kind).status_code < 500
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        *("o", "q", "p", "e", "all", "_popup", "_facets", "_to_field", "status", "status__in"),
+        *("customer", "pk", "pk__in", "id__range", "id__isnull", "total__gt", "total__year"),
+        *("reference__regex", "reference__range", "customer__name", "is_open", "no__such", ""),
+    ],
+)
+def test_a_wrong_filter_of_an_export_is_not_a_server_error(
+    staff_client: Client, parameter: str
+) -> None:
+    for value in [*TEXTS_IN_QUERIES, "[", "\\"]:
+        query = urlencode({parameter: value})
+        assert staff_client.get(f"{EXPORT}?{query}").status_code < 500, value[:50]
+        data = {**CHOICES, "order": "total"}
+        assert staff_client.post(f"{EXPORT}?{query}", data).status_code < 500, value[:50]
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York"])

@@ -1,6 +1,7 @@
 """Fetching a file that is missing, that a client has already, or whose storage fails."""
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from botocore.config import Config
 from django.contrib.auth.models import Permission
 from django.core.files.storage import default_storage
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -68,6 +70,20 @@ def test_a_missing_file_can_be_built_again(signed_in: Client, mine: Download) ->
     response = signed_in.get(url)
     assert (before, response.status_code) == (410, 200)
     assert response.getvalue() == b"a\n1\n"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_after_another_attempt_has_failed_no_file_is_missing(
+    signed_in: Client, mine: Download, inside: bool
+) -> None:
+    default_storage.delete(mine.filepath)
+    url = mine.url
+    before = signed_in.get(url).status_code
+    with transaction.atomic() if inside else nullcontext():
+        cache.save_download(mine.download_key, ([1 // 0] for _ in "a"))
+    mine.refresh_from_db()
+    assert (mine.failed, mine.file_missing) == (True, False)
+    assert (before, signed_in.get(url).status_code) == (410, 404)
 
 
 def test_an_unreachable_storage_is_503_and_logged(

@@ -10,6 +10,7 @@ from django.utils.functional import cached_property
 
 from async_downloads.admin.dates import hierarchy
 from async_downloads.models import Download, DownloadCollection
+from async_downloads.utils.model_admins import DatedFilters
 
 __all__ = ["MAX_COUNTED", "BoundedPaginator", "KeyedChangeList", "ReadOnlyAdmin"]
 
@@ -42,7 +43,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg] # it takes none at 
         return len(self.keys) > MAX_COUNTED
 
 
-class KeyedChangeList(ChangeList):
+class KeyedChangeList(DatedFilters, ChangeList):
     """A list that reads its rows by the primary keys of its paginator."""
 
     #: The columns that the list does not show, and does not read.

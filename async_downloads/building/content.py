@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import nullcontext, suppress
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -11,8 +10,7 @@ from operator import itemgetter
 from typing import IO, Any, Final, Protocol, cast
 
 from django.core.files import File
-from django.db import Error as DatabaseFault
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import DateTimeField, QuerySet
 from django.db.models.query import ValuesListIterable
 
@@ -20,10 +18,13 @@ from async_downloads import db_csv, settings, store
 from async_downloads.building import limits, progress
 from async_downloads.building.columns import VERBOSE, SelectedColumns
 from async_downloads.building.sources import AsyncFile, check_file, pieces_of, read
+from async_downloads.exceptions import DownloadError
 from async_downloads.files import storage
 from async_downloads.formats import Column, Format, Options, csv, registry
 from async_downloads.formats.rows import Batches, Converter, check_header, is_flat
+from async_downloads.store.transactions import DatabaseFault, in_savepoint
 from async_downloads.utils.log import get_logger
+from async_downloads.utils.time_limits import raise_time_limit, time_limit_in
 
 __all__ = [
     "CHUNK_SIZE",
@@ -81,8 +82,11 @@ def save(download_key: str, content: Content) -> None:
         with store.saving(attempt), attempt:
             attempt.complete(_build(attempt, content))
     except Exception as error:
-        # A recorded failure is final, and a queue need not repeat the task. Others are raised.
+        # A recorded failure is final, and a queue need not repeat the task. Others are raised, and
+        # that of a time limit, unless the task has a message in its place: the task has to end.
         if error is not attempt.recorded_error:
+            raise
+        if not isinstance(error, DownloadError) and time_limit_in(error):
             raise
     finally:
         content.close()
@@ -455,13 +459,11 @@ def _count(rows: "QuerySet[Any]") -> int | None:
     For some querysets, Django makes a wrong statement to count them, and a count may take
     longer than the database allows. The rows may still be readable.
     """
-    inside = connections[rows.db].in_atomic_block
     # Compiling a union changes this list, which its clones share.
     rows = rows.all()
     rows.query.selected = copy(rows.query.selected)
     try:
-        with transaction.atomic(using=rows.db) if inside else nullcontext():
-            return rows.count()
+        return in_savepoint(rows.count, using=rows.db)
     except DatabaseFault as error:
         logger.warning("The rows of an export could not be counted: %s", error)
         return None
@@ -469,7 +471,8 @@ def _count(rows: "QuerySet[Any]") -> int | None:
 
 def _owner_name(attempt: store.Attempt) -> str:
     """Return the name of the owner; empty if the site's user model fails to give it."""
-    # The log has that failure already: the cache entry needs the name too.
-    with suppress(Exception):
+    try:
         return attempt.download.collection.owner.name
-    return ""
+    except Exception as error:  # noqa: BLE001 (the log has it: the cache entry needs the name too)
+        raise_time_limit(error)
+        return ""

@@ -202,6 +202,7 @@ def queue_at_once(
             return error
         logger.info("The task of download %s has failed in an eager queue", download_key)
         fail(download_key, error)
+        raise_time_limit(error)
     else:
         raised, detail = executors.failure_of(result)
         if detail:

@@ -19,7 +19,7 @@ from django.urls import Resolver404, get_script_prefix, resolve, set_script_pref
 from django.utils import timezone, translation
 
 from async_downloads.exports.choices import UTC, Choices
-from async_downloads.utils.model_admins import admin_url
+from async_downloads.utils.model_admins import DatedFilters, admin_url
 
 __all__ = ["Selection", "WorkerRequest", "changelist_of", "matching", "rows_of"]
 
@@ -226,4 +226,5 @@ def matching(model_admin: Any, request: HttpRequest, keys: list[str] | None) -> 
 
 def _without_results(changelist: type[Any]) -> type[Any]:
     """Return a subclass of a changelist that neither counts rows nor reads a page."""
-    return type(changelist.__name__, (changelist,), {"get_results": lambda self, request: None})
+    bases = (DatedFilters, changelist)
+    return type(changelist.__name__, bases, {"get_results": lambda self, request: None})

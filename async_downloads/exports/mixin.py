@@ -198,7 +198,7 @@ class ExportInBackgroundMixin(ModelAdminMixin):
         All rows that match the query string are exported, or those that were ticked.
         """
         if not self.export_without_asking:
-            return self._ask(request, posted_keys(request), submitted=True)
+            return self._ask(request, posted_keys(request, self.model), submitted=True)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         self._start(request, None, None)
@@ -229,8 +229,9 @@ class ExportInBackgroundMixin(ModelAdminMixin):
                 return page.response()
         except IncorrectLookupParameters:
             self._refuse(request, UNKNOWN_FILTERS)
-        else:
-            self._start(request, keys, choices)
+            # With these filters, the list of Django may fail.
+            return HttpResponseRedirect(self._url("changelist"))
+        self._start(request, keys, choices)
         return self._back(request)
 
     def _start(self, request: HttpRequest, keys: list[str] | None, choices: Choices | None) -> None:

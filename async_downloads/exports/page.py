@@ -4,10 +4,13 @@ import json
 from functools import cached_property
 from typing import Any, Final
 
+from django.conf import settings as project_settings
 from django.contrib import messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import model_ngettext
 from django.contrib.auth import get_permission_codename
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
@@ -25,9 +28,15 @@ from async_downloads.exports.offers import Offer, offered_columns
 from async_downloads.exports.wording import filters_of
 from async_downloads.models import ExportPreset
 from async_downloads.models.labels import grouped
+from async_downloads.store.outages import is_outage
+from async_downloads.store.transactions import DatabaseFault, in_savepoint
+from async_downloads.utils.error_text import storable
+from async_downloads.utils.log import get_logger
 from async_downloads.utils.model_admins import admin_url
 
 __all__ = ["KEYS", "ExportPage", "posted_keys"]
+
+logger = get_logger(__name__)
 
 TEMPLATE: Final = "async_downloads/admin/export.html"
 
@@ -41,8 +50,12 @@ REDISPLAY: Final = frozenset({*MOVE, "_all", "_none", "_use"})
 SAVE: Final = "_save"
 
 
-def posted_keys(request: HttpRequest) -> list[str] | None:
+def posted_keys(request: HttpRequest, model: type[Model]) -> list[str] | None:
     """Return the primary keys of the ticked rows that a page has posted; None for all rows.
+
+    Args:
+        request: The person's request.
+        model: The model of the rows.
 
     Raises:
         BadRequest: No page has posted this.
@@ -51,11 +64,29 @@ def posted_keys(request: HttpRequest) -> list[str] | None:
         return None
     try:
         keys = json.loads(request.POST[KEYS])
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise BadRequest(f"{KEYS} must be JSON.") from error
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise BadRequest(f"{KEYS} must be a list of texts.")
+    # The list posts each in a field of its own, and one query has to name them all.
+    limit = project_settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+    if limit is not None and len(keys) > limit:
+        raise BadRequest(f"{KEYS} must not be more than DATA_UPLOAD_MAX_NUMBER_FIELDS.")
+    if not all(_may_be_key(model._meta.pk, key) for key in keys):
+        raise BadRequest(f"{KEYS} must be primary keys.")
     return keys
+
+
+def _may_be_key(field: Any, key: str) -> bool:
+    """Return whether a database accepts a text as a value of a primary key."""
+    while field.remote_field is not None:
+        # Of a model that inherits: the key of its parent.
+        field = field.target_field
+    try:
+        field.run_validators(field.to_python(key))
+    except (ValidationError, ValueError):
+        return False
+    return storable(key) == key
 
 
 class ExportPage:
@@ -68,7 +99,15 @@ class ExportPage:
             model_admin: The ModelAdmin, with ``ExportInBackgroundMixin``.
             request: The person's request, with the query string of the changelist.
             keys: The primary keys of the ticked rows; None for all matching rows.
+
+        Raises:
+            BadRequest: A posted text cannot be written into a page.
         """
+        try:
+            request.POST.urlencode()
+        except UnicodeEncodeError as error:
+            # A client may choose an encoding for the fields that makes lone surrogates.
+            raise BadRequest("The fields must be Unicode.") from error
         self._admin = model_admin
         self._request = request
         self._keys = keys
@@ -107,7 +146,7 @@ class ExportPage:
         admin, request = self._admin, self._request
         changelist = changelist_of(admin, self._worker_request)
         rows = rows_of(changelist, self._worker_request, self._keys)
-        count = admin.get_paginator(self._worker_request, rows, admin.list_per_page).count
+        count = self._count(rows)
         filters = filters_of(changelist) if self._keys is None else []
         site, query = admin.admin_site.name, request.GET.urlencode()
         query = f"?{query}" if query else ""
@@ -131,6 +170,23 @@ class ExportPage:
         }
         request.current_app = site
         return TemplateResponse(request, TEMPLATE, context)
+
+    def _count(self, rows: "QuerySet[Any]") -> int:
+        """Return the number of rows.
+
+        Raises:
+            IncorrectLookupParameters: Django has accepted the value of a filter, and the database
+                refuses it.
+        """
+        admin = self._admin
+        paginator = admin.get_paginator(self._worker_request, rows, admin.list_per_page)
+        try:
+            return int(in_savepoint(lambda: paginator.count, using=rows.db))
+        except (DatabaseFault, LookupError, OverflowError, ValueError) as error:
+            if isinstance(error, DatabaseFault) and is_outage(error):
+                raise
+            logger.warning("The rows of %s cannot be counted", rows.model, exc_info=True)
+            raise IncorrectLookupParameters from error
 
     def _described(self, filtered: bool) -> str:
         if self._keys is not None:

@@ -230,9 +230,10 @@ def old_files(name: str, *, before: datetime) -> list[str]:
     except FileNotFoundError:
         # Another process has deleted it meanwhile.
         return []
-    except Exception:
+    except Exception as error:
         # S3 raises an error of its own, for a deleted file as for other reasons.
         logger.exception("The age of %s could not be read from the storage", folder)
+        raise_time_limit(error)
         return []
 
 

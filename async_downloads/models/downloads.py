@@ -59,6 +59,17 @@ MAX_LANGUAGE_LENGTH: Final = 35
 #: Columns that may be long, and that no list shows.
 LONG_COLUMNS: Final = ("error_detail", "arguments")
 
+#: The columns with the outcome of an attempt, as they are when the next attempt begins.
+WITHOUT_OUTCOME: Final = {
+    "size": None,
+    "rows_written": None,
+    "rows_expected": None,
+    "errors": "",
+    "error_detail": "",
+    "finished_at": None,
+    "expected_at": None,
+}
+
 
 class DownloadQuerySet(models.QuerySet["Download"]):
     """Select downloads by their state, and change them by conditional updates."""
@@ -161,13 +172,8 @@ class DownloadQuerySet(models.QuerySet["Download"]):
                 state=DownloadState.RUNNING,
                 claim=token,
                 attempts=F("attempts") + 1,
-                errors="",
-                error_detail="",
                 started_at=timezone.now(),
-                finished_at=None,
-                rows_written=None,
-                rows_expected=None,
-                expected_at=None,
+                **WITHOUT_OUTCOME,
                 **heartbeat_columns(),
             )
         )
@@ -188,11 +194,7 @@ class DownloadQuerySet(models.QuerySet["Download"]):
     def resume(self) -> int:
         """Continue downloads that the same attempt has reported as failed."""
         return self.filter(state=DownloadState.FAILED).update(
-            state=DownloadState.RUNNING,
-            errors="",
-            error_detail="",
-            finished_at=None,
-            **heartbeat_columns(),
+            state=DownloadState.RUNNING, **WITHOUT_OUTCOME, **heartbeat_columns()
         )
 
     def release(self) -> int:
@@ -238,14 +240,8 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             claim=uuid.uuid4(),
             times_queued=1,
             percentage=0,
-            size=None,
-            rows_written=None,
-            rows_expected=None,
-            errors="",
-            error_detail="",
             started_at=None,
-            finished_at=None,
-            expected_at=None,
+            **WITHOUT_OUTCOME,
             **heartbeat_columns(),
         )
 
@@ -365,6 +361,8 @@ class DownloadQuerySet(models.QuerySet["Download"]):
                 errors=errors,
                 error_detail=detail,
                 finished_at=timezone.now(),
+                # The file of an earlier attempt is not the one that is missing now.
+                size=None,
                 expected_at=None,
                 **columns,
                 **ended_columns(),

@@ -34,9 +34,11 @@ POSTGRESQL_READ_ONLY: Final = "25006"
 
 #: Operational errors of MySQL and MariaDB that stay, however long one waits: no access (1044,
 #: 1045, 1142, 1143, 1227), no such database or column (1049, 1054), no value (1364), no such
-#: routine (1305), a text that the column or the server refuses (1153, 1267, 1300, 1366, 3988).
+#: routine (1305), a text that the column or the server refuses (1153, 1267, 1300, 1366, 3988),
+#: a wrong regular expression (1139, 3685 to 3697).
 MYSQL_PERMANENT: Final = {
-    *(1044, 1045, 1049, 1054, 1142, 1143, 1153, 1227, 1267, 1300, 1305, 1364, 1366, 3988),
+    *(1044, 1045, 1049, 1054, 1139, 1142, 1143, 1153, 1227, 1267, 1300, 1305, 1364, 1366, 3988),
+    *range(3685, 3698),
 }
 
 #: Errors of SQLite that may be over soon: busy, locked, out of memory, read-only, interrupted,

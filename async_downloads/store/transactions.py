@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from django.db import Error as DatabaseFault
@@ -103,7 +104,7 @@ def after_commit(callback: Callable[[], Any], *, using: str | None = None) -> No
     """Call back once the surrounding transaction has committed; at once if there is none.
 
     An exception of the callback is logged: it must not fail a transaction that has
-    succeeded. Outside a transaction, that of a time limit is raised as well. If the caller
+    succeeded. Only that of a time limit is raised as well: the task has to end. If the caller
     has switched autocommit off, the callback runs once the caller has committed and switched it
     on again.
 
@@ -113,14 +114,15 @@ def after_commit(callback: Callable[[], Any], *, using: str | None = None) -> No
     """
     using = using or database()
     connection = connections[using]
+    # Django's own robust callbacks log the exception of a time limit, and the task would go on.
+    call_back = partial(_call_back, callback)
     if not in_transaction(connection):
-        # Django would log the exception of a time limit, and the task would go on.
-        _call_back(callback)
+        call_back()
         return
     # Without autocommit, Django accepts callbacks inside an atomic block only, and keeps them.
     needs_block = _autocommit_is_off(connection) and not connection.in_atomic_block
     with transaction.atomic(using=using) if needs_block else nullcontext():
-        transaction.on_commit(callback, using=using, robust=True)
+        transaction.on_commit(call_back, using=using)
 
 
 def _call_back(callback: Callable[[], Any]) -> None:
@@ -218,11 +220,17 @@ def write_outside_transaction(rows: DownloadQuerySet, write: Callable[[], int]) 
         raise
 
 
-def in_savepoint(write: Callable[[], T]) -> T:
-    """Write so that an error of the database does not break the caller's transaction."""
-    inside = connections[database()].in_atomic_block
-    with transaction.atomic(using=database()) if inside else nullcontext():
-        return write()
+def in_savepoint(operation: Callable[[], T], *, using: str | None = None) -> T:
+    """Write or read so that an error of the database does not break the caller's transaction.
+
+    Args:
+        operation: Writes or reads.
+        using: The alias of the database; the primary one if left out.
+    """
+    using = using or database()
+    inside = connections[using].in_atomic_block
+    with transaction.atomic(using=using) if inside else nullcontext():
+        return operation()
 
 
 def read_committed(read: Callable[[], T]) -> T:

@@ -1,18 +1,36 @@
-"""The base class of mixins for a ModelAdmin, and the URLs of the admin."""
+"""The base classes of mixins for the admin, and its URLs."""
 
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.http import HttpRequest
 from django.urls import reverse
 
-__all__ = ["ModelAdminMixin", "admin_url"]
+__all__ = ["DatedFilters", "ModelAdminMixin", "admin_url"]
 
 if TYPE_CHECKING:
     from django.contrib import admin
+    from django.contrib.admin.views.main import ChangeList
 
     # Django's own class takes no type arguments at run time.
     ModelAdminMixin = admin.ModelAdmin[Any]
 else:
-    ModelAdminMixin = object
+    ModelAdminMixin = ChangeList = object
+
+
+class DatedFilters(ChangeList):
+    """A changelist that refuses dates which no calendar has; that of Django fails."""
+
+    def get_filters(self, request: HttpRequest) -> Any:
+        """Return the filters.
+
+        Raises:
+            IncorrectLookupParameters: No calendar has this date.
+        """
+        try:
+            return super().get_filters(request)
+        except (OverflowError, ValueError) as error:
+            raise IncorrectLookupParameters from error
 
 
 def admin_url(site: str, opts: Any, page: str, *arguments: Any) -> str:

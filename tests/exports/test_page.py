@@ -2,27 +2,31 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from html import unescape
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
-from django.db import connection, models
+from django.contrib.sessions.models import Session
+from django.core.exceptions import BadRequest
+from django.core.paginator import Paginator
+from django.db import OperationalError, connection, models
 from django.http import HttpRequest
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone, translation
 
 from async_downloads.exports import ExportInBackgroundMixin
 from async_downloads.exports import offers as offers_module
 from async_downloads.exports.offers import expanded, offered_columns
+from async_downloads.exports.page import posted_keys
 from async_downloads.formats import Format, registry
 from async_downloads.models import Download, ExportPreset, LastExport
 from tests import jobs
 from tests.factories import CustomerFactory, OrderFactory, UserFactory
-from tests.shop.models import Customer
+from tests.shop.models import Customer, Order
 from tests.staff import client_of, messages_of, staff_with, text
 
 pytestmark = [
@@ -157,15 +161,76 @@ def test_all_pages_are_the_whole_list(client: Client) -> None:
 
 def test_unknown_filters_lead_back_to_the_list(client: Client) -> None:
     response = client.get(f"{PAGE}?no_such=1")
-    assert (response.status_code, response.url) == (302, f"{LIST}?no_such=1")
+    assert (response.status_code, response.url) == (302, LIST)
     ((level, said),) = messages_of(response)
     assert (level, said.partition(",")[0]) == ("error", "These filters do not exist")
 
 
-@pytest.mark.parametrize("wrong", ["", "R1", "null", "1", '{"a": 1}', "[1]"])
+def test_a_date_that_no_calendar_has_leads_back_to_the_list(
+    client: Client, change_admin: Any
+) -> None:
+    change_admin(date_hierarchy="customer__since")
+    for query in (f"customer__since__year={'9' * 30}", "customer__since__year=9999"):
+        response = client.get(f"{PAGE}?{query}")
+        assert (response.status_code, response.url) == (302, LIST)
+
+
+@pytest.mark.parametrize("query", ["reference__regex=(", "reference__range=R"])
+def test_filters_that_the_database_refuses_lead_back_to_the_list(
+    client: Client, query: str
+) -> None:
+    """Django accepts them, and its list fails."""
+    OrderFactory()
+    response = client.get(f"{PAGE}?{query}")
+    assert (response.status_code, response.url) == (302, LIST)
+
+
+def test_a_database_that_is_away_is_not_taken_for_a_wrong_filter(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count(self: Any) -> int:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(Paginator, "count", property(count))
+    with pytest.raises(OperationalError, match="connection refused"):
+        client.get(PAGE)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("", "R1", "null", "1", '{"a": 1}', "[1]", "[" * 100_000),
+        *('["R1"]', '[""]', '["1.5"]', '["\\u0000"]', '["\\ud800"]', '["9223372036854775808"]'),
+        json.dumps(["1"] * 1001),
+    ],
+    ids=lambda wrong: wrong[:8],
+)
 def test_other_keys_than_those_of_the_page_start_nothing(client: Client, wrong: str) -> None:
-    assert client.post(PAGE, {**UNCHANGED, "keys": wrong}).status_code == 400
+    for button in ({}, {"_none": "1"}):
+        response = client.post(PAGE, {**UNCHANGED, "keys": wrong, **button})
+        assert response.status_code == 400
     assert not Download.objects.exists()
+
+
+@isolate_apps("tests.shop")
+def test_the_keys_of_a_model_that_inherits_are_those_of_its_parent(rf: RequestFactory) -> None:
+    class Gift(Order):
+        class Meta:
+            app_label = "shop"
+
+    def keys_of(text: str) -> list[str] | None:
+        return posted_keys(rf.post(PAGE, {"keys": text}), Gift)
+
+    assert keys_of('["1"]') == ["1"]
+    with pytest.raises(BadRequest, match="primary keys"):
+        keys_of('["R1"]')
+
+
+def test_a_text_key_is_one_that_a_database_can_hold(rf: RequestFactory) -> None:
+    for keys, holds in (('["a"]', True), ('["\\u0000"]', False), (f'["{"a" * 41}"]', False)):
+        request = rf.post(PAGE, {"keys": keys})
+        with nullcontext() if holds else pytest.raises(BadRequest):
+            assert posted_keys(request, Session) == ["a"]
 
 
 # What it offers
@@ -543,6 +608,7 @@ def test_a_preset_of_columns_that_a_person_may_not_see_shows_the_others(change_a
 
 
 @pytest.mark.parametrize("rows", [2, 60])
+@pytest.mark.django_db(transaction=True)
 def test_the_page_counts_the_rows_once_and_reads_none(
     client: Client, change_admin: Any, rows: int
 ) -> None:

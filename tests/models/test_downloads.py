@@ -193,6 +193,25 @@ def test_an_attempt_without_the_claim_changes_nothing() -> None:
     assert Download.objects.claimed_by(download.pk, download.claim).progress(5) == 1
 
 
+@pytest.mark.parametrize("step", ["claim", "rescue", "retry", "resume"])
+def test_an_attempt_begins_without_the_outcome_of_the_one_before(step: str) -> None:
+    outcome = {
+        "size": 4,
+        "rows_written": 1,
+        "rows_expected": 2,
+        "errors": "The file is missing.",
+        "error_detail": "Traceback",
+        "finished_at": timezone.now(),
+        "expected_at": timezone.now(),
+    }
+    ended: Any = {"running": True, "heard_at": ago(hours=1)} if step == "rescue" else FINISHED[1]
+    download = DownloadFactory(recorded=True, **(ended | outcome))
+    rows: Any = Download.objects.filter(pk=download.pk)
+    assert getattr(rows, step)(*([download.pk, uuid.uuid4()] if step == "claim" else [])) == 1
+    fields = {name: Download._meta.get_field(name).get_default() for name in outcome}
+    assert rows.values(*outcome).get() == fields
+
+
 def test_every_write_is_a_heartbeat_and_extends_the_expiry(settings: Any) -> None:
     settings.ASYNC_DOWNLOADS_TIMEOUT = 500
     download = DownloadFactory(running=True, heard_at=ago(hours=1), expires_at=ago(hours=1))

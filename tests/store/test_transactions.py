@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from typing import Any
 
@@ -84,6 +84,17 @@ class TestAfterCommit:
             after_commit(lambda: calls.append("rolled back"))
             transaction.set_rollback(True)
         assert calls == ["committed"]
+
+    @pytest.mark.parametrize("inside", [True, False])
+    def test_an_error_of_a_callback_is_logged_and_the_next_one_is_called(
+        self, inside: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        calls: list[int] = []
+        with transaction.atomic() if inside else nullcontext():
+            after_commit(lambda: 1 // 0)
+            after_commit(lambda: calls.append(1))
+        assert calls == [1]
+        assert "ZeroDivisionError" in caplog.text
 
     @pytest.mark.parametrize("committed", [True, False])
     def test_without_autocommit_it_is_called_once_that_is_on_again(self, committed: bool) -> None:
