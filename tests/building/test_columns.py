@@ -257,7 +257,7 @@ def test_an_unknown_time_zone_is_refused(key: str, zone: str) -> None:
 
 
 @pytest.mark.parametrize("zone", [5, b"UTC", timedelta(hours=1)], ids=repr)
-def test_what_is_no_time_zone_is_refused(key: str, zone: Any) -> None:
+def test_another_object_than_a_time_zone_is_refused(key: str, zone: Any) -> None:
     with pytest.raises(TypeError, match="time_zone must be a time zone or its name"):
         cache.save_download(key, [[1]], time_zone=zone)
 

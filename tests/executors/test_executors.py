@@ -108,7 +108,7 @@ def test_a_django_task_goes_to_its_backend(package: str) -> None:
 @pytest.mark.parametrize("takes_context", [True, False])
 def test_the_arguments_of_a_django_task_must_fit(takes_context: bool) -> None:
     if not project_settings.TASKS_PACKAGE:
-        pytest.skip("There is no package with Django's tasks")
+        pytest.skip("No package has Django's tasks")
     decorator = import_string(f"{project_settings.TASKS_PACKAGE}.task")
     function = jobs.in_context if takes_context else jobs.fail
     task = decorator(takes_context=takes_context)(function)
