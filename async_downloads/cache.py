@@ -284,8 +284,8 @@ def set_error(download_key: str, error: object) -> None:
         download_key: The key of the download. An unknown key is logged as a warning; a
             complete download stays complete.
         error: A text or a ``DownloadError`` is shown to the owner. For any other
-            exception the owner sees only that something went wrong, and staff see
-            the exception.
+            exception, and without a text, the owner sees only that something went wrong,
+            and staff see the exception.
     """
     logger.error("Download %s failed: %s", download_key, error)
     if isinstance(error, BaseException):
@@ -293,7 +293,10 @@ def set_error(download_key: str, error: object) -> None:
             download_key, error_text.for_owner(error), detail=error_text.for_staff(error)
         )
     else:
-        store.set_error(download_key, str(error))
+        # Without a reason, a template that shows reasons alone would show no failure.
+        reason = "" if error is None else str(error)
+        unknown = error_text.for_owner(Exception())
+        store.set_error(download_key, reason if reason.strip() else unknown)
 
 
 async def aset_error(download_key: str, error: object) -> None:

@@ -1,6 +1,7 @@
 """Tasks as a site would write them: at module level, where a worker can import them."""
 
 import asyncio
+import inspect
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -58,10 +59,23 @@ def with_a_session(function: Any) -> Any:
     return wraps(function)(lambda *args, **kwargs: function(*args, session="s", **kwargs))
 
 
+def with_a_signature(function: Any) -> Any:
+    """Let a wrapper show the parameters of what it wraps, as those of wrapt do."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 @with_a_session
 @download_task
 def with_session(download_key: str, *, session: str) -> None:
     """Export with another decorator on top."""
+    cache.save_download(download_key, [[session]])
+
+
+@with_a_signature
+@with_a_session
+def with_signature(download_key: str, *, session: str) -> None:
+    """Export with another decorator on top that shows the parameters of the function."""
     cache.save_download(download_key, [[session]])
 
 

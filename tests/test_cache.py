@@ -300,6 +300,13 @@ class TestFailures:
                 SystemExit("9"),
                 "It took too long, or was stopped. Please request it again.",
             ),
+            *(
+                (
+                    nothing,
+                    "Something went wrong while creating the file. Please request it again.",
+                )
+                for nothing in ("", " ", None)
+            ),
         ],
     )
     def test_set_error_shows_only_texts_for_the_owner(self, error: Any, shown: str) -> None:

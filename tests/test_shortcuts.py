@@ -643,7 +643,11 @@ class TestStartDownload:
             start_download(task, user, "a.csv", kwargs={"month": 5})
         assert not Download.objects.exists()
 
-    @pytest.mark.parametrize("task", [jobs.with_session, jobs.with_session_inside], ids=str)
+    @pytest.mark.parametrize(
+        "task",
+        [jobs.with_session, jobs.with_session_inside, jobs.with_signature],
+        ids=["on top", "below", "with a signature"],
+    )
     def test_a_decorator_may_add_arguments(self, user: Any, task: Any) -> None:
         start_download(task, user, "a.csv")
         queues.run_waiting()

@@ -208,8 +208,11 @@ def _check_fit(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
     wrapper: Any = getattr(function, "seen_through", None)
     if wrapper is function:
         function = wrapper.__wrapped__
+    if hasattr(function, "__signature__"):
+        # Another decorator shows the parameters of what it wraps, and may add arguments.
+        return
     try:
-        # Other decorators may add arguments.
+        # A wrapper may add arguments to those of what it wraps.
         signature = inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError):
         return
