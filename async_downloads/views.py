@@ -196,7 +196,7 @@ def clear_finished(request: HttpRequest) -> HttpResponse:
 @outside_transactions
 @require_POST
 @for_signed_in
-def retry(request: HttpRequest) -> HttpResponse:
+def retry(request: HttpRequest) -> HttpResponseBase:
     """Build one of the user's downloads again, by its ``download_key``.
 
     One that has failed or stalled is tried again, and a complete one is requested anew. One
@@ -213,24 +213,14 @@ def retry(request: HttpRequest) -> HttpResponse:
     except DatabaseError:
         logger.warning("A download could not be built again", exc_info=True)
         return _busy()
-    refusal = result if isinstance(result, _Refusal) else None
-    if refusal is not None and (HtmxDetails(request) or refusal.status != HTTPStatus.NOT_FOUND):
-        return _refused(request, refusal)
-    if HtmxDetails(request):
-        # Also for an unknown download: the page is out of date.
-        return _menu(request)
-    if result is None or refusal is not None:
-        raise Http404(_("This download does not exist."))
-    if wants_json(request):
-        return api.accepted(request, result.pk)
-    return _back(request) or HttpResponse("")
+    return _outcome(request, result, api.accepted)
 
 
 @errors_as_json
 @outside_transactions
 @require_POST
 @for_signed_in
-def keep(request: HttpRequest) -> HttpResponse:
+def keep(request: HttpRequest) -> HttpResponseBase:
     """Keep one of the user's complete downloads for longer, by its ``download_key``.
 
     htmx gets the new list, a form a redirect to its page (``next``), a client that wants JSON
@@ -241,21 +231,11 @@ def keep(request: HttpRequest) -> HttpResponse:
         row = None
         if key is not None and settings.MAX_LIFETIME is not None:
             row = _get(request, key)
-        known = row is not None and row.complete
-        refusal = _keep(row) if known else None
+        result = _keep(row) if row is not None and row.complete else None
     except DatabaseError:
         logger.warning("A download could not be kept for longer", exc_info=True)
         return _busy()
-    if refusal is not None:
-        return _refused(request, refusal)
-    if HtmxDetails(request):
-        # Also for an unknown download: the page is out of date.
-        return _menu(request)
-    if row is None or not known:
-        raise Http404(_("This download does not exist."))
-    if wants_json(request):
-        return api.current(request, row.pk)
-    return _back(request) or HttpResponse("")
+    return _outcome(request, result, api.current)
 
 
 @outside_transactions
@@ -367,12 +347,12 @@ def _build_again(user: Any, row: Any) -> Any:
         return _Refusal(str(error), HTTPStatus.CONFLICT)
 
 
-def _keep(row: Any) -> _Refusal | None:
-    """Keep a complete download for longer, or return why it is not."""
+def _keep(row: Any) -> Any:
+    """Keep a complete download for longer, and return its row; or a ``_Refusal``."""
     if row.read_only:
         return _only_to_fetch()
     if store.keep(row):
-        return None
+        return row
     return _Refusal(_("This file is kept for as long as it can be."), HTTPStatus.CONFLICT)
 
 
@@ -386,6 +366,28 @@ def _get(request: HttpRequest, download_key: uuid.UUID) -> Any:
 def _only_to_fetch() -> _Refusal:
     text = _("This file belongs to your team. You can download it, but not remove or replace it.")
     return _Refusal(text, HTTPStatus.FORBIDDEN)
+
+
+def _outcome(request: HttpRequest, result: Any, as_json: View) -> HttpResponseBase:
+    """Return the response to a form that changes one download.
+
+    Args:
+        request: The request.
+        result: The row; a ``_Refusal``; or None if there is none.
+        as_json: Returns the row for a client that wants JSON, by its primary key.
+
+    Raises:
+        Http404: There is none, or its owner must not learn why not.
+    """
+    refusal = result if isinstance(result, _Refusal) else None
+    if refusal is not None and (HtmxDetails(request) or refusal.status != HTTPStatus.NOT_FOUND):
+        return _refused(request, refusal)
+    if HtmxDetails(request):
+        # Also for an unknown download: the page is out of date.
+        return _menu(request)
+    if result is None or refusal is not None:
+        raise Http404(_("This download does not exist."))
+    return as_json(request, result.pk) if wants_json(request) else _back(request) or _done(request)
 
 
 def _refused(request: HttpRequest, refusal: _Refusal) -> HttpResponse:

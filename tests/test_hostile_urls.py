@@ -98,11 +98,12 @@ PARAMETERS = {
     "ajax_update": ["version", "page", "limit", "html"],
     "download_list": ["page"],
     "ajax_clear_download": ["download_key", "filepath", "next"],
-    "clear_finished": ["next"],
+    "clear_finished": ["until", "next"],
     "retry": ["download_key", "next"],
+    "keep": ["download_key", "next"],
 }
 
-POSTED = ["ajax_clear_download", "clear_finished", "retry"]
+POSTED = ["ajax_clear_download", "clear_finished", "retry", "keep"]
 
 
 def status_and_header_size(answer: Any) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from django.core.checks import Warning as CheckWarning
 from async_downloads import settings
 from async_downloads.store import cache_entries
 
-__all__ = ["check_cache_is_shared", "check_cache_time_limits"]
+__all__ = ["check_cache_is_shared", "check_cache_time_limits", "names_a_cache"]
 
 #: Options with the time limits of a Redis cache, by backend: Django's and django-redis's.
 TIME_LIMITS: Final[dict[Any, tuple[str, ...]]] = {
@@ -19,10 +19,14 @@ TIME_LIMITS: Final[dict[Any, tuple[str, ...]]] = {
 }
 
 
+def names_a_cache(name: object) -> bool:
+    """Return whether a value of ``CACHE_NAME`` is an alias in ``CACHES``, or empty."""
+    return not name or (isinstance(name, str) and name in project_settings.CACHES)
+
+
 def check_cache_is_shared(**_: Any) -> Iterator[CheckMessage]:
     """W005: a cache that the worker does not share with the web processes."""
-    wrong = settings.CACHE_NAME and settings.CACHE_NAME not in project_settings.CACHES
-    if not wrong and not cache_entries.is_shared():
+    if names_a_cache(settings.CACHE_NAME) and not cache_entries.is_shared():
         yield CheckWarning(
             "The cache of async_downloads is not shared between processes, so that every poll "
             "reads the database.",
@@ -35,6 +39,8 @@ def check_cache_is_shared(**_: Any) -> Iterator[CheckMessage]:
 def check_cache_time_limits(**_: Any) -> Iterator[CheckMessage]:
     """W006: a cache on Redis without time limits."""
     alias = settings.CACHE_NAME or "default"
+    if not names_a_cache(alias):
+        return
     caches: dict[str, Any] = project_settings.CACHES
     options = caches.get(alias, {})
     limits = TIME_LIMITS.get(options.get("BACKEND"), ())

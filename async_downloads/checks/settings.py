@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from difflib import get_close_matches
+from itertools import chain
 from typing import Any, Final
 
 from django.conf import settings as project_settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
+from django.utils.functional import Promise
 
 from async_downloads import settings
+from async_downloads.checks.cache import names_a_cache
 from async_downloads.executors import django_q_schedule
 from async_downloads.models.lifetime import MAX_SECONDS
 from async_downloads.utils.site_functions import site_function
@@ -32,7 +35,7 @@ NUMBERS: Final = {
 }
 
 #: Those of them that are integers.
-INTEGERS: Final = {"MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS", "JSON_LIMIT"}
+INTEGERS: Final = {"MAX_ATTEMPTS", "MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS", "JSON_LIMIT"}
 
 #: Those of them that may be 0 as well.
 FROM_ZERO: Final = {"DATABASE_WAIT"}
@@ -42,6 +45,10 @@ SECONDS: Final = {
     *("TIMEOUT", "MAX_LIFETIME", "STALLED_AFTER", "DATABASE_WAIT", "STUCK_AFTER"),
     "NOTIFY_AFTER",
 }
+
+#: Settings that are texts, and those that are on or off, without a check of their own.
+TEXTS: Final = ("CSS_CLASS", "WS_CHANNEL_NAME")
+SWITCHES: Final = ("ESCAPE_FORMULAS", "WS_MODE")
 
 #: Settings that name a function of the site, with the check and what the site has to know.
 SITE_FUNCTIONS: Final = {
@@ -69,8 +76,8 @@ SITE_FUNCTIONS: Final = {
 
 
 def check_settings(**_: Any) -> Iterator[CheckMessage]:
-    """E001 to E004, E010 and E014: values that cannot work."""
-    for name, hint, check_id in _wrong_settings():
+    """E001 to E004, E010, E014 and E025: values that cannot work."""
+    for name, hint, check_id in chain(_wrong_settings(), _wrong_types()):
         yield Error(
             f"ASYNC_DOWNLOADS_{name} is {getattr(settings, name)!r}.", hint=hint, id=check_id
         )
@@ -86,7 +93,7 @@ def _wrong_settings() -> Iterator[tuple[str, str, str]]:
     if not _makes_distinct_keys(settings.COLLECTION_KEY_FORMAT):
         hint = 'It must be text with a "{}" for the owner, such as "async_downloads/{}".'
         yield "COLLECTION_KEY_FORMAT", hint, "async_downloads.E001"
-    if settings.CACHE_NAME and settings.CACHE_NAME not in project_settings.CACHES:
+    if not names_a_cache(settings.CACHE_NAME):
         hint = f"It must be one of the aliases in CACHES: {', '.join(project_settings.CACHES)}."
         yield "CACHE_NAME", hint, "async_downloads.E002"
     for name, may_be_none in NUMBERS.items():
@@ -105,6 +112,17 @@ def _wrong_settings() -> Iterator[tuple[str, str, str]]:
     if not isinstance(prefix, str) or prefix.startswith("/") or ".." in prefix.split("/"):
         hint = 'It must be a folder inside the storage, such as "downloads".'
         yield "PATH_PREFIX", hint, "async_downloads.E004"
+
+
+def _wrong_types() -> Iterator[tuple[str, str, str]]:
+    for name in TEXTS:
+        value = getattr(settings, name)
+        may_be_none = not settings.DEFAULTS[name]
+        if not isinstance(value, (str, Promise)) and not (may_be_none and value is None):
+            yield name, "It must be text.", "async_downloads.E025"
+    for name in SWITCHES:
+        if not isinstance(getattr(settings, name), bool):
+            yield name, "It must be True or False.", "async_downloads.E025"
 
 
 def _makes_distinct_keys(key_format: object) -> bool:

@@ -13,9 +13,15 @@ from django.db import transaction
 from django.utils.translation import gettext_noop
 
 from async_downloads.models import Download, DownloadQuerySet, DownloadState
+from async_downloads.store import cache_entries
 from async_downloads.store.live_progress import with_live_progress
 from async_downloads.store.removal import in_batches, purge
-from async_downloads.store.transactions import database, downloads, retry_on_deadlock
+from async_downloads.store.transactions import (
+    after_commit,
+    database,
+    downloads,
+    retry_on_deadlock,
+)
 from async_downloads.store.write_through import write_through_all
 
 __all__ = ["cancel", "end_hold", "extend_expiry", "hold", "mark_failed", "run_again"]
@@ -100,13 +106,21 @@ def extend_expiry(queryset: DownloadQuerySet, until: datetime) -> int:
 def hold(queryset: DownloadQuerySet) -> int:
     """Keep downloads in any state from being removed: by the clean-up, their owner or staff.
 
+    One that its owner has cleared while its row was locked is in the lists again.
+
     Args:
         queryset: The downloads. Those that are held already stay so.
 
     Returns:
         The number of downloads that this call holds.
     """
-    return _change(queryset, DownloadQuerySet.holdable, DownloadQuerySet.hold, "progressed")
+
+    def hold_rows(rows: DownloadQuerySet) -> int:
+        keys = [str(pk) for pk in rows.values_list("pk", flat=True)]
+        after_commit(lambda: cache_entries.unmark(keys))
+        return rows.hold()
+
+    return _change(queryset, DownloadQuerySet.holdable, hold_rows, "progressed")
 
 
 def end_hold(queryset: DownloadQuerySet) -> int:

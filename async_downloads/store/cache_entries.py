@@ -63,6 +63,7 @@ __all__ = [
     "stamp_of",
     "start_job",
     "touch_entry",
+    "unmark",
 ]
 
 T = TypeVar("T")
@@ -231,6 +232,12 @@ def mark_cleared(download_keys: Iterable[str]) -> bool:
         return not cache.set_many(marks, None)
 
     return is_shared() and _call(mark, False)
+
+
+def unmark(download_keys: Iterable[str]) -> None:
+    """Remove the marks of downloads that were marked as cleared, and that staff hold."""
+    keys = [_mark_key(key) for key in download_keys]
+    _call(lambda cache: cache.delete_many(keys), None)
 
 
 def is_cleared(download_key: str) -> bool:

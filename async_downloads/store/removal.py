@@ -203,12 +203,19 @@ def _purge_for_a_while(rows: DownloadQuerySet) -> None:
 def _mark(rows: DownloadQuerySet, fault: DatabaseFault) -> int:
     """Mark rows as cleared that are locked, and return how many.
 
+    Those that staff hold by then, which may be what has locked them, are not marked.
+
     Raises:
         DatabaseFault: The given one, if other processes could not see the marks.
     """
     marked = dict(rows.values_list("pk", "collection_id"))
     if not cache_entries.mark_cleared(str(pk) for pk in marked):
         raise fault
+    # Either this sees the hold, or the hold removes the mark.
+    held = downloads().held_back().filter(pk__in=list(marked)).values_list("pk", flat=True)
+    for key in held:
+        cache_entries.unmark([str(key)])
+        del marked[key]
     collections = DownloadCollection.objects.using(database())
     for collection in collections.filter(pk__in=set(marked.values())):
         publish_change(collection, "removed")

@@ -1,8 +1,10 @@
 """Checks of the values and names of settings report what is wrong, and only that."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils.functional import lazystr
 
 from async_downloads import settings as own_settings
 from tests.checks.test_checks import ids, messages
@@ -28,6 +30,12 @@ def test_e002_reports_a_cache_that_is_not_in_caches(settings: Any) -> None:
     # The other check of the cache skips an unknown one.
     assert ids(deploy=True) == ["E002"]
     assert "default" in str(messages()[0].hint)
+
+
+@pytest.mark.parametrize("value", [["default"], {"default": 1}, b"default"], ids=repr)
+def test_e002_reports_an_alias_that_is_not_a_text(settings: Any, value: Any) -> None:
+    settings.ASYNC_DOWNLOADS_CACHE_NAME = value
+    assert ids(deploy=True) == ["E002"]
 
 
 @pytest.mark.parametrize("value", ["", "default", "dummy", "file"])
@@ -74,6 +82,48 @@ def test_e003_reports_more_seconds_than_a_date_can_hold(
     assert ids() == ["E003"]
     may_be_none = name in {"TIMEOUT", "STUCK_AFTER"}
     assert ("None" in str(messages()[0].hint)) == may_be_none
+
+
+#: Values of a type that no setting accepts, and of one that only some accept.
+WRONG_TYPES = [["a"], {"a": 1}, {"a"}, ("a",), b"a", object(), print, 1j]
+OTHER_TYPES = [7, -1, 1.5, None, True, lazystr("a"), Path("a"), "a", "{", "a\0b", 10**400]
+
+#: Another setting with which more checks read the one in question.
+BESIDE: dict[str, tuple[str, Any]] = {
+    "SERVE_LOCATION": ("SERVE", "x-accel"),
+    "WS_URL": ("WS_MODE", True),
+    "AUDIT_ADDRESS": ("AUDIT", True),
+    "SITE_URL": ("NOTIFY_AFTER", 60),
+}
+
+
+@pytest.mark.parametrize("name", own_settings.DEFAULTS)
+def test_a_value_of_another_type_is_reported_without_an_error(settings: Any, name: str) -> None:
+    settings.ASGI_APPLICATION = "demo.asgi.application"
+    if beside := BESIDE.get(name):
+        setattr(settings, f"ASYNC_DOWNLOADS_{beside[0]}", beside[1])
+    for value in WRONG_TYPES + OTHER_TYPES:
+        setattr(settings, f"ASYNC_DOWNLOADS_{name}", value)
+        found = [str(message) for message in messages(deploy=True)]
+        if value in WRONG_TYPES:
+            assert any(name in text or repr(value) in text for text in found), value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("CSS_CLASS", lazystr("wide"), []),
+        ("CSS_CLASS", None, []),
+        ("WS_CHANNEL_NAME", None, ["E025"]),
+        ("ESCAPE_FORMULAS", 1, ["E025"]),
+        ("WS_MODE", None, ["E025"]),
+    ],
+)
+def test_e025_reports_what_is_not_a_text_or_not_on_or_off(
+    settings: Any, name: str, value: Any, expected: list[str]
+) -> None:
+    setattr(settings, f"ASYNC_DOWNLOADS_{name}", value)
+    assert ids() == expected
 
 
 LIMITS = ["MAX_ACTIVE", "MAX_BYTES", "MAX_ROWS"]

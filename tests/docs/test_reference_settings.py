@@ -38,6 +38,7 @@ WRONG: dict[str, tuple[str, Any]] = {
     "E020": ("AUDIT_ADDRESS", "shop.missing"),
     "E021": ("METRICS", "statsd"),
     "E024": ("MEMBERS", "shop.missing"),
+    "E025": ("CSS_CLASS", ["wide"]),
 }
 
 

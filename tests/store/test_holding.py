@@ -1,6 +1,7 @@
 """Downloads that staff hold: nothing but the deletion of their user removes them."""
 
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -23,6 +24,8 @@ from async_downloads.store import cache_entries
 from async_downloads.store.bulk_delete import Selection
 from tests.attempts import long_ago
 from tests.factories import DownloadFactory
+from tests.pace import LONGEST_WAIT
+from tests.store.test_transactions import locked_elsewhere
 from tests.team_members import GROUPS, shared, team
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -187,6 +190,48 @@ def test_what_its_owner_has_cleared_cannot_be_held() -> None:
     DownloadFactory(failed=True, expired=True, claim=CLEARED)
     assert store.hold(Download.objects.all()) == 0
     assert store.clean_up().downloads == 1
+
+
+def test_what_its_owner_has_cleared_while_it_was_locked_is_back_once_it_is_held(
+    user: Any, other: Download, shared_cache: str
+) -> None:
+    owner = owners.resolve(user)
+    with locked_elsewhere():
+        assert store.clear(user.pk, download_key=other.pk)
+    assert list(store.read_listing(owner).downloads) == []
+    version = cache_entries.get_version(owner.collection_key)
+    assert store.hold(Download.objects.all()) == 1
+    assert cache_entries.get_version(owner.collection_key) != version
+    assert list(store.read_listing(owner).downloads) == [other]
+    assert store.get_for_user(user.pk, other.pk) == other
+
+
+def test_what_staff_hold_while_its_owner_clears_it_is_not_marked(
+    user: Any, other: Download, shared_cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hold has locked the row, and commits between the read of the row and the mark."""
+    locked, enough = threading.Event(), threading.Event()
+    mark = cache_entries.mark_cleared
+
+    def hold() -> None:
+        with transaction.atomic():
+            store.hold(Download.objects.all())
+            locked.set()
+            enough.wait(timeout=LONGEST_WAIT)
+        connection.close()
+
+    def mark_after_the_hold(keys: Any) -> bool:
+        enough.set()
+        held.result()
+        return mark(keys)
+
+    monkeypatch.setattr(cache_entries, "mark_cleared", mark_after_the_hold)
+    with ThreadPoolExecutor(1) as thread:
+        held = thread.submit(hold)
+        assert locked.wait(timeout=LONGEST_WAIT)
+        assert not store.clear(user.pk, download_key=other.pk)
+    assert store.is_held(user.pk, download_key=other.pk)
+    assert not cache_entries.is_cleared(other.download_key)
 
 
 def test_what_was_not_cleaned_up_yet_can_be_held(user: Any) -> None:
