@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 from django.conf import settings as project_settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.sql import Query
 from django.utils import timezone
 
 from async_downloads import settings
@@ -47,9 +46,6 @@ IS_ACTIVE: Final = (
 
 #: An expression of the type of a moment.
 _MOMENT: Final = DatabaseNow()
-
-#: Compiles expressions.
-_QUERY: Final = Query(Download)
 
 #: The downloads of an owner that have not expired, newest first: the time, when the owner last saw
 #: them, how many there are and how many are in progress, and all columns that a list shows.
@@ -141,9 +137,11 @@ def database_now(connection: BaseDatabaseWrapper, seconds: float = 0) -> tuple[s
         connection: The database.
         seconds: How many seconds from now.
     """
-    compiler = _QUERY.get_compiler(connection=connection)
-    compiled: tuple[str, Sequence[Any]] = compiler.compile(DatabaseNow(seconds))
-    return compiled
+    moment = DatabaseNow(seconds)
+    # As Django's compiler does, which takes ten times as long to make.
+    as_sql = getattr(moment, f"as_{connection.vendor}", moment.as_sql)
+    sql, parameters = as_sql(None, connection)
+    return sql, parameters
 
 
 def moment_of(value: Any, connection: BaseDatabaseWrapper) -> Any:
