@@ -208,8 +208,10 @@ def is_user(user: object) -> TypeGuard[AbstractBaseUser]:
 
     A site's own model need not be made of Django's.
     """
-    # Most are, and to look up the model takes longer than all else here.
-    return isinstance(user, (AbstractBaseUser, AnonymousUser)) or isinstance(user, get_user_model())
+    if isinstance(user, (AbstractBaseUser, AnonymousUser)):
+        return True
+    # To look up the model takes longer than all else here.
+    return isinstance(user, get_user_model())
 
 
 def all_users() -> "QuerySet[Any]":

@@ -201,5 +201,5 @@ def __getattr__(name: str) -> Any:
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
     # LazySettings takes three times as long to say that a setting is not set.
-    wrapped = project_settings._wrapped
+    wrapped = vars(project_settings)["_wrapped"]
     return getattr(project_settings if wrapped is empty else wrapped, PREFIX + name, default)

@@ -149,7 +149,9 @@ def remembered_with(
         return SafeString(_MARKS.sub(r"%(\1)s", markup.replace("%", "%%")))
 
     markup = remembered((*key, *empty), with_marks)
-    return SafeString(markup % {name: conditional_escape(value) for name, value in slots.items()})
+    # Nothing stands for an empty one.
+    values = {name: conditional_escape(value or "") for name, value in slots.items()}
+    return SafeString(markup % values)
 
 
 def remembered(key: tuple[Any, ...], render: Callable[[], SafeString]) -> SafeString:

@@ -133,10 +133,11 @@ def execute(owner: Owner, statement: str, connection: BaseDatabaseWrapper) -> li
         for name, seconds in (("now", 0), ("alive_since", -settings.STALLED_AFTER)):
             sql, values = database_now(connection, seconds)
             places[name] = sql.replace("%s", f"%({name})s")
-            parameters |= {name: value for value in values}
+            parameters |= zip((name,), values, strict=False)
     with connection.cursor() as cursor:
         cursor.execute(statement.format(**places), parameters)
-        return cursor.fetchall()
+        rows: list[Any] = cursor.fetchall()
+    return rows
 
 
 def database_now(connection: BaseDatabaseWrapper, seconds: float) -> tuple[str, Sequence[Any]]:

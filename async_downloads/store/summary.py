@@ -15,7 +15,7 @@ from django.db import connections, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from async_downloads import intervals, settings
+from async_downloads import intervals
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.owners import Owner
 from async_downloads.store import cache_entries, raw_rows, team_downloads
