@@ -144,9 +144,7 @@ def test_a_nonce_of_the_site_is_passed_on(user: Any) -> None:
 
 
 @pytest.mark.parametrize("copied", [False, True])
-def test_each_page_has_its_own_nonce(
-    user: Any, settings: Any, tmp_path: Any, copied: bool
-) -> None:
+def test_each_page_has_its_own_nonce(user: Any, settings: Any, tmp_path: Any, copied: bool) -> None:
     template = get_template("async_downloads/download_centre.html")
     if copied:
         own = tmp_path / "async_downloads" / "download_centre.html"
