@@ -123,13 +123,13 @@ def _shown(
         *page: All else on which URLs and texts depend.
     """
     state = dict(shown)
-    same = _same(script, *page)
+    url, sign_in, same = _same(script, *page)
     attributes = {
-        "url": same["url"],
+        "url": url,
         "version": state["version"],
         "since": state["since"],
         "poll": state["poll"],
-        "sign-in": same["sign_in"],
+        "sign-in": sign_in,
     }
     if socket:
         attributes["ws-connect"] = socket
@@ -145,17 +145,19 @@ def _shown(
 
 
 @lru_cache(maxsize=100)
-def _same(script: str, *_page: str | None) -> dict[str, str]:
-    """Return what is the same for all people."""
-    return {
-        "url": reverse("async_downloads:ajax_update"),
-        "sign_in": gettext("Sign in"),
-        "title": gettext("Downloads"),
-        "list_url": reverse("async_downloads:download_list"),
-        "script": script,
-        "htmx": htmx_assets.url("htmx-2.min.js"),
-        "list_script": htmx_assets.url("async_downloads_list.js"),
-    }
+def _same(script: str, *_page: str | None) -> tuple[str, str, dict[str, str]]:
+    """Return the URL of the polls, the text of a link, and the variables that all people share."""
+    return (
+        reverse("async_downloads:ajax_update"),
+        gettext("Sign in"),
+        {
+            "title": gettext("Downloads"),
+            "list_url": reverse("async_downloads:download_list"),
+            "script": script,
+            "htmx": htmx_assets.url("htmx-2.min.js"),
+            "list_script": htmx_assets.url("async_downloads_list.js"),
+        },
+    )
 
 
 @receiver(setting_changed)
