@@ -83,9 +83,9 @@ class Browser:
     def keep_csrf_cookie(self, answered: Answer) -> None:
         """Keep the CSRF cookie of a response, so that no later one has to set it."""
         for name, value in answered.headers:
-            if name == "Set-Cookie" and value.startswith("csrftoken="):
-                kept = self.cookies.partition("; csrftoken=")[0]
-                self.cookies = f"{kept}; {value.partition(';')[0]}"
+            cookie = value.partition(";")[0].strip()
+            if name == "Set-Cookie" and cookie.startswith("csrftoken="):
+                self.cookies = f"{self.cookies.partition('; csrftoken=')[0]}; {cookie}"
 
 
 class Exchange:
