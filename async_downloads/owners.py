@@ -4,6 +4,7 @@ import unicodedata
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeGuard
 
 from django.contrib.auth import get_user_model
@@ -62,7 +63,7 @@ class Owner:
         because of its collation.
         """
         owner = f"label {self.name}" if self.user_id is None else f"user {self.user_id}"
-        return uuid.uuid5(_NAMESPACE, owner)
+        return _uuid_of(owner)
 
     @property
     def collection_key(self) -> str:
@@ -207,13 +208,22 @@ def is_user(user: object) -> TypeGuard[AbstractBaseUser]:
 
     A site's own model need not be made of Django's.
     """
-    return isinstance(user, (AbstractBaseUser, AnonymousUser, get_user_model()))
+    if isinstance(user, (AbstractBaseUser, AnonymousUser)):
+        return True
+    # To look up the model takes longer than all else here.
+    return isinstance(user, get_user_model())
 
 
 def all_users() -> "QuerySet[Any]":
     """Return all users, from the database that writes them: a replica may lack a new one."""
     user_model = get_user_model()
     return user_model._base_manager.using(router.db_for_write(user_model))
+
+
+@lru_cache(maxsize=1000)
+def _uuid_of(owner: str) -> uuid.UUID:
+    # A page view needs it several times, and a cryptographic hash takes long.
+    return uuid.uuid5(_NAMESPACE, owner)
 
 
 def _owner(user: Any) -> Owner:

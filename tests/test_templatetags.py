@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.staticfiles.storage import StaticFilesStorage
 from django.template import Context, RequestContext, Template
 from django.template.loader import get_template
 from django.test import Client, RequestFactory
@@ -140,6 +141,38 @@ def test_a_nonce_of_the_site_is_passed_on(user: Any) -> None:
 
     assert 'nonce="abc"' in CENTRE.render(Context({"user": user, "csp_nonce": LazyNonce()}))
     assert "nonce" not in CENTRE.render(Context({"user": user}))
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_each_page_has_its_own_nonce(user: Any, settings: Any, tmp_path: Any, copied: bool) -> None:
+    template = get_template("async_downloads/download_centre.html")
+    if copied:
+        own = tmp_path / "async_downloads" / "download_centre.html"
+        own.parent.mkdir()
+        own.write_text(template.template.source)
+        (engine,) = settings.TEMPLATES
+        settings.TEMPLATES = [{**engine, "DIRS": [tmp_path]}]
+        template = get_template("async_downloads/download_centre.html")
+    pages = [
+        template.render({"user": user, "csp_nonce": nonce}) for nonce in ("first", 'se"cond', "")
+    ]
+    found = [re.findall(r' nonce="([^"]*)"', page) for page in pages]
+    assert found == [["first"], ["se&quot;cond"], [""]]
+
+
+def test_the_urls_of_the_scripts_are_those_of_the_moment(
+    user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def urls(signature: str) -> list[str]:
+        # As a storage does that signs URLs.
+        monkeypatch.setattr(
+            StaticFilesStorage, "url", lambda self, name: f"/static/{name}?{signature}"
+        )
+        page = CENTRE.render(Context({"user": user}))
+        return re.findall(r'"/static/[^"?]+\?(\w+)"', page)
+
+    assert urls("first") == ["first"] * 3
+    assert urls("second") == ["second"] * 3
 
 
 def test_a_block_of_the_site_is_rendered_for_each_page(

@@ -123,14 +123,16 @@ def render_frame(
     ):
         return SafeString(template.render({**context, **slots}, request))
 
-    def render(marks: Mapping[str, str]) -> SafeString:
+    def render(marks: Mapping[str, str | None]) -> SafeString:
         return SafeString(template.render({**context, **marks}, request))
 
     return remembered_with(slots, (name, *context.items(), *_page(request)), render)
 
 
 def remembered_with(
-    slots: Mapping[str, str], key: tuple[Any, ...], render: Callable[[dict[str, str]], SafeString]
+    slots: Mapping[str, str | None],
+    key: tuple[Any, ...],
+    render: Callable[[dict[str, str | None]], SafeString],
 ) -> SafeString:
     """Return markup that was rendered before or is rendered now, with some values in it.
 
@@ -139,16 +141,17 @@ def remembered_with(
         key: All else on which the markup depends.
         render: Renders it with what stands for the values.
     """
-    key += tuple(name for name, value in slots.items() if not value)
+    empty = [(name, value) for name, value in slots.items() if not value]
 
     def with_marks() -> SafeString:
-        marks = {
-            name: SafeString(f"{MARK}-{name}-") if value else "" for name, value in slots.items()
-        }
-        return render(marks)
+        marks = {name: SafeString(f"{MARK}-{name}-") for name in slots}
+        markup = render({**marks, **dict(empty)})
+        return SafeString(_MARKS.sub(r"%(\1)s", markup.replace("%", "%%")))
 
-    markup = remembered(key, with_marks)
-    return SafeString(_MARKS.sub(lambda mark: conditional_escape(slots[mark[1]]), markup))
+    markup = remembered((*key, *empty), with_marks)
+    # Nothing stands for an empty one.
+    values = {name: conditional_escape(value or "") for name, value in slots.items()}
+    return SafeString(markup % values)
 
 
 def remembered(key: tuple[Any, ...], render: Callable[[], SafeString]) -> SafeString:

@@ -697,7 +697,7 @@ class Download(models.Model):
     @property
     def overdue(self) -> bool:
         """Whether it is unfinished, stalled, and without a heartbeat for ``TIMEOUT``."""
-        return self.stalled and self.expires_at is not None and self.expires_at <= timezone.now()
+        return self.expires_at is not None and self.expires_at <= timezone.now() and self.stalled
 
     @property
     def in_progress(self) -> bool:

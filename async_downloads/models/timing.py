@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings as project_settings
-from django.db.models import DateTimeField, Expression, Value
+from django.db.models import DateTimeField, Expression
 from django.utils import timezone
 
 from async_downloads import settings
@@ -41,7 +41,7 @@ class DatabaseNow(Expression):
     def as_sql(self, compiler: Any, connection: Any) -> Sql:
         """Return the time on the clock of the process."""
         moment = min(_moments(self.seconds))
-        return compiler.compile(Value(moment, DateTimeField()))  # type: ignore[no-any-return]
+        return "%s", [connection.ops.adapt_datetimefield_value(moment)]
 
     def as_postgresql(self, compiler: Any, connection: Any) -> Sql:
         """Return the time at which the statement began."""

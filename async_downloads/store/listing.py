@@ -238,8 +238,7 @@ def read_page_changes(
         page = paginator.get_page(number)
         rows = with_teams(owner, list(page.object_list))
         page.object_list = shown = with_queue_positions(as_shown(rows))
-        running = sum(row.in_progress for row in shown)
-        return Rows(shown, paginator.count, running), (page, counts, newest)
+        return Rows(shown, paginator.count), (page, counts, newest)
 
     changes = _read_changes(owner, seen, read)
     if changes is None:
@@ -305,49 +304,54 @@ class Rows:
     Attributes:
         shown: The rows, with their live percentages.
         total: How many there are, shown or not.
-        running: How many are in progress, shown or not.
+        hidden: How many are in progress beside those.
     """
 
     shown: list[Download]
     total: int
-    running: int
+    hidden: int = 0
 
     @classmethod
     def read(cls, owner: Owner, limit: int | None, offset: int = 0) -> Self:
         end = None if limit is None else offset + limit
         rows, total, running = read_list(owner, offset, end)
-        hidden = running - sum(row.in_progress for row in rows)
+        hidden = running - sum(row.in_progress for row in rows) if total > len(rows) else 0
         shown = with_queue_positions(as_shown(with_teams(owner, rows)))
-        # The cache entries are newer than the counts.
-        running = hidden + sum(row.in_progress for row in shown)
-        return cls(shown, total - (len(rows) - len(shown)), max(running, 0))
+        return cls(shown, total - (len(rows) - len(shown)), hidden)
 
     @classmethod
     def read_one(cls, owner: Owner, download_key: uuid.UUID) -> Self:
         rows = with_teams(owner, list(visible_downloads(owner).filter(pk=download_key)))
         shown = with_queue_positions(as_shown(rows))
-        return cls(shown, len(shown), sum(row.in_progress for row in shown))
+        return cls(shown, len(shown))
+
+    @cached_property
+    def in_progress(self) -> list[Download]:
+        """Those of the rows that are in progress, by one look at the clock for each."""
+        return [row for row in self.shown if row.in_progress]
+
+    @property
+    def running(self) -> int:
+        """How many are in progress, shown or not."""
+        # The cache entries are newer than the count of the hidden ones.
+        return max(self.hidden + len(self.in_progress), 0)
 
     @cached_property
     def polling_tier(self) -> int:
-        requested = [row.timestamp for row in self.shown if row.in_progress]
+        requested = [row.timestamp for row in self.in_progress]
         age = timezone.now() - max(requested) if requested else timedelta()
         return sum(age > limit for limit in intervals.LONGER_AFTER)
 
     @property
     def percentage(self) -> int:
-        running = [row.percentage for row in self.shown if row.in_progress]
+        running = [row.percentage for row in self.in_progress]
         return sum(running) // len(running) if running else 0
 
     @cached_property
     def changes_after(self) -> float | None:
         """Seconds until a page changes though nothing is written; None if it does not."""
         now, stalled_after = timezone.now(), timedelta(seconds=settings.STALLED_AFTER)
-        changes = [
-            row.heard_at + stalled_after - row.database_time()
-            for row in self.shown
-            if row.in_progress
-        ]
+        changes = [row.heard_at + stalled_after - row.database_time() for row in self.in_progress]
         changes += [
             row.expires_at - now
             for row in self.shown
@@ -369,8 +373,9 @@ class Rows:
         digest = hashlib.blake2b(digest_size=8)
         digest.update(f"{self.total} {self.running} {self.polling_tier}".encode())
         for row in self.shown:
-            state = (row.pk, row.state, row.percentage, row.stalled, row.errors)
-            again = (bool(row.task), row.rescuable)
+            stalled = row.stalled
+            state = (row.pk, row.state, row.percentage, stalled, row.errors)
+            again = (bool(row.task), stalled and row.rescuable)
             # Only of a finished one: each heartbeat of another prolongs its life.
             expires_at = None if row.unfinished else row.expires_at
             ended = (expires_at, row.held, row.fetch_count, with_unseen and is_unseen(row))
@@ -378,7 +383,7 @@ class Rows:
             # The time that is left changes with each second, and is shown with the progress. Once
             # it has passed, a page must not show it any longer.
             late = row.expected_at is not None and row.seconds_left is None
-            queue = (row.stalled and row.served, *coarse_ahead(row.ahead), late)
+            queue = (stalled and row.served, *coarse_ahead(row.ahead), late)
             team = (row.team.title, row.read_only) if row.team else ()
             shown = state + again + file + ended + queue + team
             digest.update(repr(shown).encode(errors="surrogatepass"))

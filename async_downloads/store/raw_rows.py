@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 from django.conf import settings as project_settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.sql import Query
 from django.utils import timezone
 
 from async_downloads import settings
@@ -28,12 +27,10 @@ __all__ = [
     "UNFINISHED_STATES",
     "Columns",
     "as_downloads",
-    "collection_ids",
     "columns_of",
-    "database_now",
+    "execute",
     "moment_of",
     "read_list",
-    "scope_of",
 ]
 
 #: The states of unfinished downloads, for a statement.
@@ -42,14 +39,20 @@ UNFINISHED_STATES: Final = ", ".join(f"'{state.value}'" for state in UNFINISHED)
 #: Whether a download is in progress, and whether it has not expired, for a statement.
 IS_IN_PROGRESS: Final = f"d.state IN ({UNFINISHED_STATES}) AND d.heard_at >= {{alive_since}}"
 IS_ACTIVE: Final = (
-    f"(d.state IN ({UNFINISHED_STATES}) OR d.expires_at IS NULL OR d.expires_at > %s OR d.held)"
+    f"(d.state IN ({UNFINISHED_STATES}) OR d.expires_at IS NULL OR d.expires_at > %(present)s"
+    " OR d.held)"
 )
 
 #: An expression of the type of a moment.
 _MOMENT: Final = DatabaseNow()
 
-#: Compiles expressions.
-_QUERY: Final = Query(Download)
+#: The downloads that an owner sees, alone or with teams, beside their own collection ``c``, which
+#: knows what they have seen.
+_COLLECTION: Final = DownloadCollection._meta.db_table
+_SCOPE: Final = f"JOIN {_COLLECTION} c ON c.id = d.collection_id WHERE c.id = {{keys}}"
+_TEAM_SCOPE: Final = (
+    f"LEFT JOIN {_COLLECTION} c ON c.id = %(key0)s WHERE d.collection_id IN ({{keys}})"
+)
 
 #: The downloads of an owner that have not expired, newest first: the time, when the owner last saw
 #: them, how many there are and how many are in progress, and all columns that a list shows.
@@ -71,11 +74,13 @@ class Columns(NamedTuple):
         names: The attributes of a row.
         sql: The columns, of a table with the alias ``d``.
         conversions: How values of the database are converted, by the index of the column.
+        of_moments: The same for any moment.
     """
 
-    names: list[str]
+    names: frozenset[str]
     sql: str
     conversions: dict[int, tuple[Any, list[Any]]]
+    of_moments: list[Any]
 
 
 def read_list(owner: Owner, offset: int, end: int | None) -> tuple[list[Download], int, int]:
@@ -93,62 +98,65 @@ def read_list(owner: Owner, offset: int, end: int | None) -> tuple[list[Download
         return [], 0, 0
     alias = database()
     connection = connections[alias]
-    columns = columns_of(alias)
-    now, now_parameters = database_now(connection)
-    alive_since, since_parameters = database_now(connection, -settings.STALLED_AFTER)
-    scope, collections = scope_of(owner, connection)
-    statement = _LIST.format(now=now, alive_since=alive_since, columns=columns.sql, scope=scope)
-    present = connection.ops.adapt_datetimefield_value(timezone.now())
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"{statement} {connection.ops.limit_offset_sql(offset, end)}",
-            [*now_parameters, *since_parameters, *collections, present],
-        )
-        rows = cursor.fetchall()
+    limit = connection.ops.limit_offset_sql(offset, end)
+    rows = execute(owner, f"{_LIST} {limit}", connection)
     if not rows:
         return [], 0, 0
-    downloads: list[Any] = as_downloads([(row[0], *row[4:]) for row in rows], columns, connection)
+    values = [(row[0], *row[4:]) for row in rows]
+    downloads: list[Any] = as_downloads(values, columns_of(alias), connection)
     seen_at = moment_of(rows[0][1], connection)
     for download in downloads:
         download.seen_at = seen_at
     return downloads, rows[0][2], rows[0][3]
 
 
-def scope_of(owner: Owner, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
-    """Return the join of the downloads ``d`` that an owner sees, with its parameters.
+def execute(owner: Owner, statement: str, connection: BaseDatabaseWrapper) -> list[Any]:
+    """Return the rows of a statement about the downloads ``d`` that an owner sees.
 
-    It joins as ``c`` the owner's own collection, which knows what they have seen.
+    Args:
+        owner: The owner.
+        statement: It has the places ``{scope}`` and maybe ``{keys}`` for the collections, and if
+            it has ``{now}``, maybe ``{alive_since}`` and ``{columns}`` as well.
+        connection: The database.
     """
-    keys = collection_ids(owner, connection)
-    table = DownloadCollection._meta.db_table
-    if not owner.teams:
-        return f"JOIN {table} c ON c.id = d.collection_id WHERE c.id = %s", keys
-    marks = ", ".join(["%s"] * len(keys))
-    scope = f"LEFT JOIN {table} c ON c.id = %s WHERE d.collection_id IN ({marks})"
-    return scope, [keys[0], *keys]
+    convert = DownloadCollection._meta.pk.get_db_prep_value
+    # Django takes long to find the places of parameters without a name in a text for SQLite.
+    parameters = {
+        f"key{number}": convert(each.collection_id, connection)
+        for number, each in enumerate(owner.visible)
+    }
+    keys = ", ".join(f"%({name})s" for name in parameters)
+    places = {"scope": (_TEAM_SCOPE if owner.teams else _SCOPE).format(keys=keys), "keys": keys}
+    parameters["present"] = connection.ops.adapt_datetimefield_value(timezone.now())
+    if "{now}" in statement:
+        places["columns"] = columns_of(connection.alias).sql
+        for name, seconds in (("now", 0), ("alive_since", -settings.STALLED_AFTER)):
+            sql, values = database_now(connection, seconds)
+            places[name] = sql.replace("%s", f"%({name})s")
+            parameters |= zip((name,), values, strict=False)
+    with connection.cursor() as cursor:
+        cursor.execute(statement.format(**places), parameters)
+        rows: list[Any] = cursor.fetchall()
+    return rows
 
 
-def collection_ids(owner: Owner, connection: BaseDatabaseWrapper) -> list[Any]:
-    """Return the keys of the collections that an owner sees, as the database takes them."""
-    field = DownloadCollection._meta.pk
-    return [field.get_db_prep_value(each.collection_id, connection) for each in owner.visible]
-
-
-def database_now(connection: BaseDatabaseWrapper, seconds: float = 0) -> tuple[str, Sequence[Any]]:
+def database_now(connection: BaseDatabaseWrapper, seconds: float) -> tuple[str, Sequence[Any]]:
     """Return the time on the clock of the database in SQL, with its parameters.
 
     Args:
         connection: The database.
         seconds: How many seconds from now.
     """
-    compiler = _QUERY.get_compiler(connection=connection)
-    compiled: tuple[str, Sequence[Any]] = compiler.compile(DatabaseNow(seconds))
-    return compiled
+    moment = DatabaseNow(seconds)
+    # As Django's compiler does, which takes ten times as long to make.
+    as_sql = getattr(moment, f"as_{connection.vendor}", moment.as_sql)
+    sql, parameters = as_sql(None, connection)
+    return sql, parameters
 
 
 def moment_of(value: Any, connection: BaseDatabaseWrapper) -> Any:
     """Return a moment as Django does, from the value that the database returns."""
-    for convert in connection.ops.get_db_converters(_MOMENT):
+    for convert in columns_of(connection.alias).of_moments:
         value = convert(value, _MOMENT, connection)
     return value
 
@@ -191,4 +199,5 @@ def _columns_of(alias: str, _use_tz: bool) -> Columns:
         if converters:
             conversions[index] = (column, converters)
     sql = ", ".join(f"d.{connection.ops.quote_name(str(field.column))}" for field in fields)
-    return Columns([field.attname for field in fields], sql, conversions)
+    names = frozenset(field.attname for field in fields)
+    return Columns(names, sql, conversions, connection.ops.get_db_converters(_MOMENT))

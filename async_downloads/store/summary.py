@@ -15,7 +15,7 @@ from django.db import connections, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from async_downloads import intervals, settings
+from async_downloads import intervals
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.owners import Owner
 from async_downloads.store import cache_entries, raw_rows, team_downloads
@@ -63,6 +63,9 @@ _COUNTS: Final = " ".join(
       {{scope}} AND {IS_ACTIVE}
     """.split()  # noqa: S608 (no input)
 )
+
+#: The same, if there are no rows beside them: then none is in progress.
+_COUNTS_ALONE: Final = _COUNTS.replace("{alive_since}", "NULL")
 
 #: The counts, beside each of the newest unfinished ones with the time and all columns that a list
 #: shows. A union would be as fast, but MariaDB makes decimals of numbers beside NULL.
@@ -296,8 +299,7 @@ def _summarize(
         shown: The others.
         token: The version token from before the rows were read.
     """
-    in_progress = sum(row.in_progress for row in shown)
-    rows = Rows(shown, counts.total - (read - len(shown)), others + in_progress)
+    rows = Rows(shown, counts.total - (read - len(shown)), others)
     stamp = counts.newest.isoformat() if counts.newest else ""
     digest = hashlib.blake2b(f"{rows.digest()} {counts.unseen} {stamp}".encode(), digest_size=8)
     changes = [rows.changes_after if shown else None]
@@ -322,7 +324,7 @@ def _read_rows(owner: Owner) -> tuple[_Counts, list[Download]]:
     """Return the counts, and the newest unfinished downloads."""
     key = owner.collection_id
     if key not in _with_unfinished:
-        counts, _ = _execute(owner, _COUNTS)
+        counts, _ = _execute(owner, _COUNTS_ALONE)
         if not counts.unfinished:
             return counts, []
         if len(_with_unfinished) >= MAX_COLLECTIONS:
@@ -344,19 +346,7 @@ def _execute(owner: Owner, statement: str) -> tuple[_Counts, list[Download]]:
     alias = database()
     connection = connections[alias]
     columns = raw_rows.columns_of(alias)
-    scope, collections = raw_rows.scope_of(owner, connection)
-    alive_since, since = raw_rows.database_now(connection, -settings.STALLED_AFTER)
-    present = connection.ops.adapt_datetimefield_value(timezone.now())
-    places = {"scope": scope, "alive_since": alive_since}
-    parameters = [*since, *collections, present]
-    if statement is _COUNTS_AND_ROWS:
-        now, now_parameters = raw_rows.database_now(connection)
-        keys = raw_rows.collection_ids(owner, connection)
-        places |= {"now": now, "columns": columns.sql, "keys": ", ".join(["%s"] * len(keys))}
-        parameters += [*now_parameters, *keys]
-    with connection.cursor() as cursor:
-        cursor.execute(statement.format(**places), parameters)
-        rows = cursor.fetchall()
+    rows = raw_rows.execute(owner, statement, connection)
     total, unfinished, alive, unseen, *moments = rows[0][:_COUNTED]
     newest, first_expiry = (raw_rows.moment_of(moment, connection) for moment in moments)
     counts = _Counts(total, unfinished, alive, unseen, newest, first_expiry)

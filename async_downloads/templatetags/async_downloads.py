@@ -6,8 +6,10 @@ from typing import Any, Final
 
 from django import template
 from django.conf import settings as project_settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 from django.http import HttpRequest
-from django.template.base import Node, NodeList, Parser, Token
+from django.template.base import Node, NodeList, Parser, Token, Variable
 from django.template.context import Context
 from django.template.loader_tags import BLOCK_CONTEXT_KEY
 from django.urls import get_script_prefix, get_urlconf, reverse
@@ -23,6 +25,9 @@ __all__ = ["register"]
 register = template.Library()
 
 TEMPLATE: Final = "async_downloads/download_centre.html"
+
+#: The nonce of the page's scripts.
+_NONCE: Final = Variable("csp_nonce")
 
 #: What differs from person to person in the markup of a closed menu, which only prints it.
 SLOTS: Final = ("state", "attributes", "label", "percentage", "hidden", "count")
@@ -42,7 +47,7 @@ def download_centre(context: Mapping[str, Any]) -> dict[str, Any] | None:
         ``title``, ``percentage``, ``attributes`` (for the script), ``suffix`` (of the ids: empty
         for the first download centre of a page), ``list_url``, ``script``, ``htmx`` and
         ``list_script`` (URLs),
-        and ``key`` (of all but the scripts); None for a visitor who is not signed in.
+        and ``key`` (of all of it); None for a visitor who is not signed in.
     """
     request: HttpRequest | None = context.get("request")
     user = getattr(request, "user", None) or context.get("user")
@@ -51,12 +56,9 @@ def download_centre(context: Mapping[str, Any]) -> dict[str, Any] | None:
     state = rendering.state_of(store.read_summary(teams.owner_of(request, user)))
     socket = websocket_address.address(user) if settings.WS_MODE else ""
     page = (get_urlconf() or project_settings.ROOT_URLCONF, get_script_prefix(), get_language())
-    return {
-        **_shown(tuple(state.items()), socket, _suffix(request), *page),
-        "script": htmx_assets.url("async_downloads_centre.js"),
-        "htmx": htmx_assets.url("htmx-2.min.js"),
-        "list_script": htmx_assets.url("async_downloads_list.js"),
-    }
+    # A storage may sign URLs: then this one is new whenever the others have to be.
+    script = htmx_assets.url("async_downloads_centre.js")
+    return _shown(tuple(state.items()), socket, _suffix(request), script, *page)
 
 
 @register.simple_tag(takes_context=True)
@@ -92,50 +94,76 @@ class _Remembered(Node):
         # The state of the downloads and the socket's address differ from person to person.
         shown, socket, *same = centre["key"]
         key = (self, *same, bool(context.get("title_count")))
-        if not item_cache.is_cacheable(self.origin.name if self.origin else "", TEMPLATE):
+        # A missing variable takes as long to look up as all of the others.
+        nonce = _NONCE.resolve(context) if "csp_nonce" in context else None
+        slots = {"csp_nonce": None if nonce is None else str(nonce)}
+        if item_cache.is_cacheable(self.origin.name if self.origin else "", TEMPLATE):
+            slots |= {name: centre[name] for name in SLOTS}
+        else:
             key += (shown, socket)
-            return item_cache.remembered(key, lambda: self.nodelist.render(context))
 
-        def render(marks: dict[str, str]) -> SafeString:
-            with context.push(centre=centre | marks):
+        def render(marks: dict[str, str | None]) -> SafeString:
+            with context.push(centre=centre | marks, csp_nonce=marks["csp_nonce"]):
                 return self.nodelist.render(context)
 
-        slots = {name: centre[name] for name in SLOTS}
         return item_cache.remembered_with(slots, key, render)
 
 
 @lru_cache(maxsize=1000)
 def _shown(
-    shown: tuple[tuple[str, str], ...], socket: str, suffix: str, *page: str | None
-) -> dict[str, SafeString | str | tuple[object, ...]]:
-    """Return what the markup shows that is the same from page to page.
+    shown: tuple[tuple[str, str], ...], socket: str, suffix: str, script: str, *page: str | None
+) -> dict[str, Any]:
+    """Return what the markup shows.
 
     Args:
         shown: The state of the downloads, as ``state_of`` returns it.
         socket: The URL of the websocket; empty if there is none.
         suffix: The end of the ids.
+        script: The URL of the script.
         *page: All else on which URLs and texts depend.
     """
     state = dict(shown)
+    url, sign_in, same = _same(script, *page)
     attributes = {
-        "url": reverse("async_downloads:ajax_update"),
+        "url": url,
         "version": state["version"],
         "since": state["since"],
         "poll": state["poll"],
-        "sign-in": gettext("Sign in"),
+        "sign-in": sign_in,
     }
     if socket:
         attributes["ws-connect"] = socket
     markup = "".join(f' data-{name}="{escape(value)}"' for name, value in attributes.items())
     return {
+        **same,
         **state,
         "attributes": mark_safe(markup),  # noqa: S308 (escaped)
         "hidden": " hidden" if state["count"] == "0" else "",
-        "title": gettext("Downloads"),
         "suffix": suffix,
-        "list_url": reverse("async_downloads:download_list"),
-        "key": (shown, socket, suffix, *page),
+        "key": (shown, socket, suffix, script, *page),
     }
+
+
+@lru_cache(maxsize=100)
+def _same(script: str, *_page: str | None) -> tuple[str, str, dict[str, str]]:
+    """Return the URL of the polls, the text of a link, and the variables that all people share."""
+    return (
+        reverse("async_downloads:ajax_update"),
+        gettext("Sign in"),
+        {
+            "title": gettext("Downloads"),
+            "list_url": reverse("async_downloads:download_list"),
+            "script": script,
+            "htmx": htmx_assets.url("htmx-2.min.js"),
+            "list_script": htmx_assets.url("async_downloads_list.js"),
+        },
+    )
+
+
+@receiver(setting_changed)
+def _forget(**_: Any) -> None:
+    _shown.cache_clear()
+    _same.cache_clear()
 
 
 def _suffix(request: Any) -> str:

@@ -54,6 +54,8 @@ RESPONSES: Final = (
     Response("bare page, one key read", "key", "", page=True),
     # What ran before it has filled the caches of the processor with other things.
     Response("bare page, one key read, just changed", "key_changed", "", page=True),
+    # The floor of a page with a cache in the memory of one process.
+    Response("bare page, one query", "query", "", page=True),
     *(Response(f"page, {size:3} complete", f"page_{size}", "page", page=True) for size in IDLE),
     *(
         Response(f"page, {size:3} with one running", f"page_running_{size}", "page", page=True)

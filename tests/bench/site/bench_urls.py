@@ -2,6 +2,7 @@
 
 from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import include, path
@@ -21,9 +22,19 @@ def page_with_key(request: HttpRequest) -> HttpResponse:
     return page(request, centre=False)
 
 
+@login_required
+def page_with_query(request: HttpRequest) -> HttpResponse:
+    """Show the page without the centre, and make one query that reads no table."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        cursor.fetchall()
+    return page(request, centre=False)
+
+
 urlpatterns = [
     path("bare/", page, {"centre": False}),
     path("page/", page, {"centre": True}),
     path("key/", page_with_key),
+    path("query/", page_with_query),
     path("async_downloads/", include("async_downloads.urls")),
 ]

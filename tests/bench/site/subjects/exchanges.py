@@ -55,7 +55,7 @@ class Browser:
         """
         self.cookies = session_cookie(user)
         self._headers = headers
-        self._take_csrf_cookie()
+        self.get("/page/")
 
     def environment(self, url: str) -> dict[str, Any]:
         """Return the WSGI environment of a request for a URL."""
@@ -76,13 +76,16 @@ class Browser:
 
     def get(self, url: str) -> str:
         """Return the body of the response to a request for a URL."""
-        return answer(self.environment(url)).body.decode()
+        answered = answer(self.environment(url))
+        self.keep_csrf_cookie(answered)
+        return answered.body.decode()
 
-    def _take_csrf_cookie(self) -> None:
-        """Keep the CSRF cookie, so that no later response has to set it."""
-        for name, value in answer(self.environment("/page/")).headers:
-            if name == "Set-Cookie" and value.startswith("csrftoken="):
-                self.cookies += f"; {value.partition(';')[0]}"
+    def keep_csrf_cookie(self, answered: Answer) -> None:
+        """Keep the CSRF cookie of a response, so that no later one has to set it."""
+        for name, value in answered.headers:
+            cookie = value.partition(";")[0].strip()
+            if name == "Set-Cookie" and cookie.startswith("csrftoken="):
+                self.cookies = f"{self.cookies.partition('; csrftoken=')[0]}; {cookie}"
 
 
 class Exchange:
@@ -135,6 +138,7 @@ class Exchange:
         if self._change is not None:
             self._change()
         answered = send(self._browser.environment(self._url))
+        self._browser.keep_csrf_cookie(answered)
         if self._next_url is not None and answered.status == HTTPStatus.OK:
             self._url = self._next_url(self._url, answered.body.decode())
         return answered

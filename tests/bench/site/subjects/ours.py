@@ -120,7 +120,7 @@ def shown(url: str, markup: str) -> str:
 def exchanges() -> dict[str, Exchange]:
     """Return page views and polls, with different numbers of downloads."""
     anyone = Browser(user_named("page-0"))
-    made = {"bare": Exchange(anyone, "/bare/"), "key": Exchange(anyone, "/key/")}
+    made = {name: Exchange(anyone, f"/{name}/") for name in ("bare", "key", "query")}
     django_cache.set("bench", "a short text", None)
     for size in (0, 1, 20, 100):
         user = user_named(f"page-{size}")
