@@ -7,7 +7,6 @@ default below. Nothing is stored, so that ``override_settings`` works.
 from typing import Any, Final
 
 from django.conf import settings as project_settings
-from django.utils.functional import empty
 
 PREFIX: Final = "ASYNC_DOWNLOADS_"
 
@@ -200,6 +199,4 @@ def __getattr__(name: str) -> Any:
         default = DEFAULTS[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    # LazySettings takes three times as long to say that a setting is not set.
-    wrapped = vars(project_settings)["_wrapped"]
-    return getattr(project_settings if wrapped is empty else wrapped, PREFIX + name, default)
+    return getattr(project_settings, PREFIX + name, default)
