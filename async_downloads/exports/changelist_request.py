@@ -226,5 +226,6 @@ def matching(model_admin: Any, request: HttpRequest, keys: list[str] | None) -> 
 
 def _without_results(changelist: type[Any]) -> type[Any]:
     """Return a subclass of a changelist that neither counts rows nor reads a page."""
-    bases = (DatedFilters, changelist)
+    is_dated = issubclass(changelist, DatedFilters)
+    bases = (changelist,) if is_dated else (DatedFilters, changelist)
     return type(changelist.__name__, bases, {"get_results": lambda self, request: None})
