@@ -147,6 +147,13 @@
     if (hadFocus) part(shownCentre(), "button")?.focus();
     region?.togglePopover(region.children.length > 0);
   };
+  const hideToasts = (selector) => {
+    document.querySelectorAll(`.async-downloads-toast${selector}`).forEach(dismiss);
+  };
+  const onToggle = ({ target, newState }) => {
+    // The open menu shows the same, and the focus must not be on what is about to go.
+    if (newState === "open" && target.matches?.(MENU)) hideToasts("");
+  };
   const showToast = (toast) => {
     const region = part(shownCentre(), "toasts");
     // Two polls at once bring the same toast.
@@ -161,9 +168,7 @@
     }, TOAST_MILLISECONDS);
   };
   app.showToasts = (summary) => {
-    if (!Number(summary.dataset.unseen)) {
-      document.querySelectorAll(".async-downloads-toasts [data-download]").forEach(dismiss);
-    }
+    if (!Number(summary.dataset.unseen)) hideToasts("[data-download]");
     const announcer = part(openLists(MENU)[0]?.closest(CENTRE), "announcer");
     const names = [...summary.querySelectorAll("[data-download] .download-name")];
     // In the open menu, only a screen reader needs to hear of what has finished.
@@ -207,6 +212,7 @@
   const listen = (name, listener) => document.addEventListener(name, listener, true);
   listen("click", onClick);
   listen("submit", onSubmit);
+  listen("toggle", onToggle);
   listen("pointerdown", onPress);
   for (const name of ["pointerup", "pointercancel"]) listen(name, onRelease);
   window.addEventListener("pagehide", () => removals.forEach(send));
