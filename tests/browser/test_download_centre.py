@@ -198,17 +198,15 @@ def test_a_late_response_does_not_replace_that_of_a_later_request(
 
 def test_an_opening_requests_the_list_once(page: Page, live_server: Any, user: Any) -> None:
     download = DownloadFactory(collection__user=user, complete=True, name="Orders")
-    bodies: list[str] = []
-    page.on(
-        "requestfinished",
-        lambda request: "/ajax_update/" in request.url and bodies.append(request.response().text()),
-    )
+    responses: list[Any] = []
+    page.on("response", lambda response: responses.append(response))
     page.goto(live_server.url)
-    open_menu(page)
-    expect(page.get_by_role("link", name="Orders", exact=True)).to_be_visible()
-    page.wait_for_load_state("networkidle")
     # The second one says that a person sees it.
-    assert [body.count(f'id="download-{download.pk}"') for body in bodies] == [1, 0]
+    with page.expect_response(lambda response: "opened=1" in response.url):
+        open_menu(page)
+    expect(page.get_by_role("link", name="Orders", exact=True)).to_be_visible()
+    lists = [response.text() for response in responses if "/ajax_update/" in response.url]
+    assert [text.count(f'id="download-{download.pk}"') for text in lists] == [1, 0]
     expect(page.locator("#async-downloads-count")).to_be_hidden()
     download.collection.refresh_from_db()
     assert download.collection.seen_at is not None
