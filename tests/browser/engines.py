@@ -441,7 +441,7 @@ class WebKit(Engine):
     #: The virtual screen. Its pointer starts in the middle, and the window under it has the focus.
     SCREEN: Final = (2600, 2200)
 
-    #: What it needs as root, without a graphics card and without a desktop. It paints twice as fast
+    #: What it needs as root, without a graphics card and without a desktop. It paints faster
     #: without buffers that a graphics card would share.
     ENVIRONMENT: Final = {
         "GDK_BACKEND": "x11",
