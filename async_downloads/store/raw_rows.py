@@ -133,7 +133,9 @@ def execute(owner: Owner, statement: str, connection: BaseDatabaseWrapper) -> li
         for name, seconds in (("now", 0), ("alive_since", -settings.STALLED_AFTER)):
             sql, values = database_now(connection, seconds)
             places[name] = sql.replace("%s", f"%({name})s")
-            parameters |= zip((name,), values, strict=False)
+            # The clock of the database needs no parameter.
+            if values:
+                (parameters[name],) = values
     with connection.cursor() as cursor:
         cursor.execute(statement.format(**places), parameters)
         rows: list[Any] = cursor.fetchall()
