@@ -9,8 +9,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from async_downloads.exceptions import TooManyDownloadsError
-from demo.shop.exports import EXPORTS
-from demo.shop.views import find_export, start, team_of
+from demo.shop.views import exports_for, find_export, start
 
 __all__ = ["exports", "page", "start_by_json"]
 
@@ -31,11 +30,9 @@ def page(request: HttpRequest) -> HttpResponse:
 @login_required
 def exports(request: HttpRequest) -> HttpResponse:
     """List the exports, and the URLs that start them."""
-    team = team_of(request.user)
     listed = [
         {"title": export.title, "url": reverse("spa_start", args=[slug])}
-        for slug, export in EXPORTS.items()
-        if not export.for_team or team
+        for slug, export in exports_for(request.user).items()
     ]
     return JsonResponse(listed, safe=False)
 

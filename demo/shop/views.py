@@ -17,7 +17,7 @@ from async_downloads.shortcuts import start_download, wake_menu
 from demo.shop.exports import EXPORTS, GROUPS, Choice, Export
 from demo.shop.models import Customer, Order, Product
 
-__all__ = ["export_states", "find_export", "home", "start", "start_export", "team_of"]
+__all__ = ["export_states", "exports_for", "find_export", "home", "start", "start_export"]
 
 LATEST_ORDERS: Final = 12
 
@@ -74,12 +74,18 @@ def find_export(slug: str, user: Any) -> Export:
     """Return an export.
 
     Raises:
-        Http404: There is none, or it is for a team and the user is in none.
+        Http404: The user has none of this name.
     """
-    export = EXPORTS.get(slug)
-    if export is None or (export.for_team and team_of(user) is None):
-        raise Http404
-    return export
+    try:
+        return exports_for(user)[slug]
+    except KeyError:
+        raise Http404 from None
+
+
+def exports_for(user: Any) -> dict[str, Export]:
+    """Return what a person can export: those for a team only if they are in one."""
+    team = team_of(user)
+    return {slug: each for slug, each in EXPORTS.items() if team or not each.for_team}
 
 
 def team_of(user: Any) -> Any:
