@@ -28,6 +28,7 @@ __all__ = [
     "of_instance",
     "resolve",
     "resolve_all",
+    "signed_in",
 ]
 
 #: Characters of a label: as many as every supported database can index.
@@ -129,6 +130,19 @@ def resolve(user: object) -> Owner:
     if found is None:
         raise get_user_model().DoesNotExist(f"No user has the primary key {user!r}.")
     return _owner(found)
+
+
+def signed_in(user: Any) -> Owner:
+    """Return the owner that the signed-in user of a request is.
+
+    Such a user has a row, unless a site's own authentication makes one up. Each look at a user
+    that a request loads lazily takes long, so that it is not asked what else it may be.
+
+    Raises:
+        ValueError: It has no primary key.
+    """
+    key = user.pk
+    return resolve(user) if key is None else Owner(key, name_of(user))
 
 
 def resolve_all(users: Sequence[object]) -> list[tuple[Owner, Any] | None]:

@@ -1,12 +1,15 @@
-"""The settings of this package, read at each access.
+"""The settings of this package.
 
 ``settings.TIMEOUT`` returns the project's ``ASYNC_DOWNLOADS_TIMEOUT``, or the
-default below. Nothing is stored, so that ``override_settings`` works.
+default below. A default that was returned stays an attribute of this module until Django
+sends ``setting_changed``, as ``override_settings`` does.
 """
 
 from typing import Any, Final
 
 from django.conf import settings as project_settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 PREFIX: Final = "ASYNC_DOWNLOADS_"
 
@@ -183,6 +186,9 @@ DEFAULTS: Final[dict[str, Any]] = {
 }
 
 
+_MISSING: Final = object()
+
+
 def known_names() -> list[str]:
     """Return the names that a project may set."""
     return sorted(PREFIX + name for name in DEFAULTS)
@@ -199,4 +205,16 @@ def __getattr__(name: str) -> Any:
         default = DEFAULTS[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    return getattr(project_settings, PREFIX + name, default)
+    value = getattr(project_settings, PREFIX + name, _MISSING)
+    if value is not _MISSING:
+        return value
+    # Django looks anew for a setting that the project does not have.
+    globals()[name] = default
+    return default
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **_: Any) -> None:
+    name = setting.removeprefix(PREFIX)
+    if name in DEFAULTS:
+        globals().pop(name, None)

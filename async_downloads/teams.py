@@ -63,7 +63,7 @@ def owner_of(request: HttpRequest | None, user: Any = None) -> Owner:
     """
     user = getattr(request, "user", None) if user is None else user
     if not settings.MEMBERS:
-        return owners.resolve(user)
+        return owners.signed_in(user)
     kept: Owner | None = getattr(request, _OWNER_ATTRIBUTE, None)
     # A view may sign another user in.
     if kept is None or kept.user_id != user.pk:

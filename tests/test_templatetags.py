@@ -9,6 +9,7 @@ from django.template import Context, RequestContext, Template
 from django.template.loader import get_template
 from django.test import Client, RequestFactory
 
+from async_downloads.templatetags import async_downloads as tags
 from tests.factories import DownloadCollectionFactory, DownloadFactory
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
@@ -160,9 +161,12 @@ def test_each_page_has_its_own_nonce(user: Any, settings: Any, tmp_path: Any, co
     assert found == [["first"], ["se&quot;cond"], [""]]
 
 
-def test_the_urls_of_the_scripts_are_those_of_the_moment(
+def test_the_urls_of_the_scripts_are_those_of_the_minute(
     user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = [0.0]
+    monkeypatch.setattr(f"{tags.__name__}.time.monotonic", lambda: now[0])
+
     def urls(signature: str) -> list[str]:
         # As a storage does that signs URLs.
         monkeypatch.setattr(
@@ -172,7 +176,9 @@ def test_the_urls_of_the_scripts_are_those_of_the_moment(
         return re.findall(r'"/static/[^"?]+\?(\w+)"', page)
 
     assert urls("first") == ["first"] * 3
-    assert urls("second") == ["second"] * 3
+    assert urls("second") == ["first"] * 3
+    now[0] += tags.URL_SECONDS
+    assert urls("third") == ["third"] * 3
 
 
 def test_a_block_of_the_site_is_rendered_for_each_page(

@@ -5,7 +5,7 @@ the database takes to answer.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings as project_settings
@@ -39,8 +39,8 @@ UNFINISHED_STATES: Final = ", ".join(f"'{state.value}'" for state in UNFINISHED)
 #: Whether a download is in progress, and whether it has not expired, for a statement.
 IS_IN_PROGRESS: Final = f"d.state IN ({UNFINISHED_STATES}) AND d.heard_at >= {{alive_since}}"
 IS_ACTIVE: Final = (
-    f"(d.state IN ({UNFINISHED_STATES}) OR d.expires_at IS NULL OR d.expires_at > %(present)s"
-    " OR d.held)"
+    "(d.expires_at > %(present)s OR d.expires_at IS NULL OR d.held"
+    f" OR d.state IN ({UNFINISHED_STATES}))"
 )
 
 #: An expression of the type of a moment.
@@ -125,21 +125,30 @@ def execute(owner: Owner, statement: str, connection: BaseDatabaseWrapper) -> li
         f"key{number}": convert(each.collection_id, connection)
         for number, each in enumerate(owner.visible)
     }
-    keys = ", ".join(f"%({name})s" for name in parameters)
-    places = {"scope": (_TEAM_SCOPE if owner.teams else _SCOPE).format(keys=keys), "keys": keys}
+    text = _with_keys(statement, tuple(parameters), bool(owner.teams))
     parameters["present"] = connection.ops.adapt_datetimefield_value(timezone.now())
-    if "{now}" in statement:
-        places["columns"] = columns_of(connection.alias).sql
+    if "{now}" in text:
+        places = {"columns": columns_of(connection.alias).sql}
         for name, seconds in (("now", 0), ("alive_since", -settings.STALLED_AFTER)):
             sql, values = database_now(connection, seconds)
             places[name] = sql.replace("%s", f"%({name})s")
             # The clock of the database needs no parameter.
             if values:
                 (parameters[name],) = values
+        text = text.format(**places)
     with connection.cursor() as cursor:
-        cursor.execute(statement.format(**places), parameters)
+        cursor.execute(text, parameters)
         rows: list[Any] = cursor.fetchall()
     return rows
+
+
+@lru_cache(maxsize=100)
+def _with_keys(statement: str, names: tuple[str, ...], with_teams: bool) -> str:
+    """Return a statement with the parameters of some collections, and its other places."""
+    keys = ", ".join(f"%({name})s" for name in names)
+    scope = (_TEAM_SCOPE if with_teams else _SCOPE).format(keys=keys)
+    others = {place: f"{{{place}}}" for place in ("now", "alive_since", "columns")}
+    return statement.format(scope=scope, keys=keys, **others)
 
 
 def database_now(connection: BaseDatabaseWrapper, seconds: float) -> tuple[str, Sequence[Any]]:

@@ -8,9 +8,11 @@ Django twenty times as long as the database takes to answer.
 import hashlib
 import uuid
 from datetime import datetime
+from functools import lru_cache
 from math import inf
 from typing import Any, Final, NamedTuple, Self, TypeGuard
 
+from django.conf import settings as project_settings
 from django.db import connections, transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -64,8 +66,17 @@ _COUNTS: Final = " ".join(
     """.split()  # noqa: S608 (no input)
 )
 
-#: The same, if there are no rows beside them: then none is in progress.
-_COUNTS_ALONE: Final = _COUNTS.replace("{alive_since}", "NULL")
+#: The same, if there are no rows beside them: then it counts only if all have finished, so that it
+#: need not ask of each whether it has.
+_COUNTS_ALONE: Final = " ".join(
+    f"""
+    SELECT COUNT(*), COUNT(CASE WHEN d.state IN ({UNFINISHED_STATES}) THEN 1 END), 0,
+           COUNT(CASE WHEN c.seen_at IS NULL OR d.heard_at > c.seen_at THEN 1 END),
+           MAX(d.heard_at), MIN(CASE WHEN NOT d.held THEN d.expires_at END)
+      FROM {Download._meta.db_table} d
+      {{scope}} AND {IS_ACTIVE}
+    """.split()  # noqa: S608 (no input)
+)
 
 #: The counts, beside each of the newest unfinished ones with the time and all columns that a list
 #: shows. A union would be as fast, but MariaDB makes decimals of numbers beside NULL.
@@ -299,25 +310,42 @@ def _summarize(
         shown: The others.
         token: The version token from before the rows were read.
     """
-    rows = Rows(shown, counts.total - (read - len(shown)), others)
+    total = counts.total - (read - len(shown))
+    changes_after, holds = inf, float(intervals.SUMMARY)
+    if shown or others:
+        rows = Rows(shown, total, others)
+        digest, *values = _shown_of(counts, rows)
+        if shown:
+            holds = float(rows.recheck_after)
+            changes_after = inf if rows.changes_after is None else rows.changes_after
+    else:
+        digest, *values = _shown_of_finished(counts, total)
+    if counts.first_expiry is not None:
+        expires_after = (counts.first_expiry - timezone.now()).total_seconds()
+        changes_after = min(changes_after, expires_after)
+    version = str(Version(token, digest))
+    return Summary(version, *values, min(holds, changes_after), changes_after)
+
+
+def _shown_of(counts: _Counts, rows: Rows) -> tuple[Any, ...]:
+    """Return a digest, and the values of a summary between its version and its times."""
     stamp = counts.newest.isoformat() if counts.newest else ""
     digest = hashlib.blake2b(f"{rows.digest()} {counts.unseen} {stamp}".encode(), digest_size=8)
-    changes = [rows.changes_after if shown else None]
-    if counts.first_expiry is not None:
-        changes.append((counts.first_expiry - timezone.now()).total_seconds())
-    changes_after = float(min((change for change in changes if change is not None), default=inf))
-    holds = rows.recheck_after if shown else intervals.SUMMARY
-    return Summary(
-        version=str(Version(token, digest.hexdigest())),
-        running=rows.running,
-        stalled=any(row.stalled for row in shown),
-        unseen=counts.unseen,
-        percentage=rows.percentage,
-        polling_tier=rows.polling_tier,
-        newest=stamp,
-        recheck_after=min(float(holds), changes_after),
-        changes_after=changes_after,
+    return (
+        digest.hexdigest(),
+        rows.running,
+        any(row.stalled for row in rows.shown),
+        counts.unseen,
+        rows.percentage,
+        rows.polling_tier,
+        stamp,
     )
+
+
+@lru_cache(maxsize=MAX_COLLECTIONS)
+def _shown_of_finished(counts: _Counts, total: int) -> tuple[Any, ...]:
+    """Return the same if nothing is in progress, which most pages show again and again."""
+    return _shown_of(counts, Rows([], total))
 
 
 def _read_rows(owner: Owner) -> tuple[_Counts, list[Download]]:
@@ -345,10 +373,15 @@ def _execute(owner: Owner, statement: str) -> tuple[_Counts, list[Download]]:
     """
     alias = database()
     connection = connections[alias]
-    columns = raw_rows.columns_of(alias)
     rows = raw_rows.execute(owner, statement, connection)
-    total, unfinished, alive, unseen, *moments = rows[0][:_COUNTED]
-    newest, first_expiry = (raw_rows.moment_of(moment, connection) for moment in moments)
-    counts = _Counts(total, unfinished, alive, unseen, newest, first_expiry)
-    values = [row[_COUNTED:] for row in rows if unfinished and len(row) > _COUNTED]
-    return counts, raw_rows.as_downloads(values, columns, connection)
+    counts = _counts_of(tuple(rows[0][:_COUNTED]), alias, project_settings.USE_TZ)
+    values = [row[_COUNTED:] for row in rows if counts.unfinished and len(row) > _COUNTED]
+    return counts, raw_rows.as_downloads(values, raw_rows.columns_of(alias), connection)
+
+
+@lru_cache(maxsize=MAX_COLLECTIONS)
+def _counts_of(values: tuple[Any, ...], alias: str, _use_tz: bool) -> _Counts:
+    """Return the counts from the values that the database returns."""
+    connection = connections[alias]
+    newest, first_expiry = (raw_rows.moment_of(moment, connection) for moment in values[-2:])
+    return _Counts(*values[:-2], newest=newest, first_expiry=first_expiry)

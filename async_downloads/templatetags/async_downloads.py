@@ -1,8 +1,9 @@
 """Template tags for the download centre."""
 
+import time
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django import template
 from django.conf import settings as project_settings
@@ -29,6 +30,12 @@ TEMPLATE: Final = "async_downloads/download_centre.html"
 #: The nonce of the page's scripts.
 _NONCE: Final = Variable("csp_nonce")
 
+#: Seconds for which the URLs of the scripts are kept: a storage may sign them for a time.
+URL_SECONDS: Final = 60
+
+#: The values of a summary that a button shows: those before the times for which it holds.
+_SHOWN: Final = store.Summary._fields.index("recheck_after")
+
 #: What differs from person to person in the markup of a closed menu, which only prints it.
 SLOTS: Final = ("state", "attributes", "label", "percentage", "hidden", "count")
 
@@ -47,18 +54,17 @@ def download_centre(context: Mapping[str, Any]) -> dict[str, Any] | None:
         ``title``, ``percentage``, ``attributes`` (for the script), ``suffix`` (of the ids: empty
         for the first download centre of a page), ``list_url``, ``script``, ``htmx`` and
         ``list_script`` (URLs),
-        and ``key`` (of all of it); None for a visitor who is not signed in.
+        ``key`` (of all of it) and ``kept`` (its markup); None for a visitor who is not signed in.
     """
     request: HttpRequest | None = context.get("request")
     user = getattr(request, "user", None) or context.get("user")
     if not getattr(user, "is_authenticated", False) or not owners.is_user(user):
         return None
-    state = rendering.state_of(store.read_summary(teams.owner_of(request, user)))
+    summary = store.read_summary(teams.owner_of(request, user))
     socket = websocket_address.address(user) if settings.WS_MODE else ""
-    page = (get_urlconf() or project_settings.ROOT_URLCONF, get_script_prefix(), get_language())
-    # A storage may sign URLs: then this one is new whenever the others have to be.
-    script = htmx_assets.url("async_downloads_centre.js")
-    return _shown(tuple(state.items()), socket, _suffix(request), script, *page)
+    urlconf = get_urlconf() or project_settings.ROOT_URLCONF
+    page = (urlconf, get_script_prefix(), get_language(), int(time.monotonic() / URL_SECONDS))
+    return _shown(summary[:_SHOWN], socket, _suffix(request), *page)
 
 
 @register.simple_tag(takes_context=True)
@@ -91,12 +97,25 @@ class _Remembered(Node):
             # A block of the site may show anything.
             return self.nodelist.render(context)
         centre: dict[str, Any] = context["centre"]
-        # The state of the downloads and the socket's address differ from person to person.
-        shown, socket, *same = centre["key"]
-        key = (self, *same, bool(context.get("title_count")))
+        title_count = bool(context.get("title_count"))
         # A missing variable takes as long to look up as all of the others.
         nonce = _NONCE.resolve(context) if "csp_nonce" in context else None
-        slots = {"csp_nonce": None if nonce is None else str(nonce)}
+        if nonce is not None:
+            return self._fill(context, centre, title_count, str(nonce))
+        kept: _Kept | None = centre["kept"]
+        if kept is None or kept.node is not self or kept.title_count != title_count:
+            markup = self._fill(context, centre, title_count, None)
+            kept = centre["kept"] = _Kept(self, title_count, markup)
+        return kept.markup
+
+    def _fill(
+        self, context: Context, centre: dict[str, Any], title_count: bool, nonce: str | None
+    ) -> SafeString:
+        """Return the content, with what differs from person to person put into it."""
+        # The state of the downloads and the socket's address do.
+        shown, socket, *same = centre["key"]
+        key = (self, *same, title_count)
+        slots = {"csp_nonce": nonce}
         if item_cache.is_cacheable(self.origin.name if self.origin else "", TEMPLATE):
             slots |= {name: centre[name] for name in SLOTS}
         else:
@@ -109,21 +128,34 @@ class _Remembered(Node):
         return item_cache.remembered_with(slots, key, render)
 
 
+class _Kept(NamedTuple):
+    """What a page without a nonce shows for one state of the downloads.
+
+    Attributes:
+        node: Who has rendered it.
+        title_count: Whether the title of the page shows the count.
+        markup: What is shown.
+    """
+
+    node: _Remembered
+    title_count: bool
+    markup: SafeString
+
+
 @lru_cache(maxsize=1000)
 def _shown(
-    shown: tuple[tuple[str, str], ...], socket: str, suffix: str, script: str, *page: str | None
+    values: tuple[Any, ...], socket: str, suffix: str, *page: str | int | None
 ) -> dict[str, Any]:
     """Return what the markup shows.
 
     Args:
-        shown: The state of the downloads, as ``state_of`` returns it.
+        values: The first values of the summary.
         socket: The URL of the websocket; empty if there is none.
         suffix: The end of the ids.
-        script: The URL of the script.
         *page: All else on which URLs and texts depend.
     """
-    state = dict(shown)
-    url, sign_in, same = _same(script, *page)
+    state = rendering.state_of(store.Summary(*values, recheck_after=0, changes_after=0))
+    url, sign_in, same = _same(*page)
     attributes = {
         "url": url,
         "version": state["version"],
@@ -140,12 +172,13 @@ def _shown(
         "attributes": mark_safe(markup),  # noqa: S308 (escaped)
         "hidden": " hidden" if state["count"] == "0" else "",
         "suffix": suffix,
-        "key": (shown, socket, suffix, script, *page),
+        "key": (values, socket, suffix, *page),
+        "kept": None,
     }
 
 
 @lru_cache(maxsize=100)
-def _same(script: str, *_page: str | None) -> tuple[str, str, dict[str, str]]:
+def _same(*_page: str | int | None) -> tuple[str, str, dict[str, str]]:
     """Return the URL of the polls, the text of a link, and the variables that all people share."""
     return (
         reverse("async_downloads:ajax_update"),
@@ -153,7 +186,7 @@ def _same(script: str, *_page: str | None) -> tuple[str, str, dict[str, str]]:
         {
             "title": gettext("Downloads"),
             "list_url": reverse("async_downloads:download_list"),
-            "script": script,
+            "script": htmx_assets.url("async_downloads_centre.js"),
             "htmx": htmx_assets.url("htmx-2.min.js"),
             "list_script": htmx_assets.url("async_downloads_list.js"),
         },
