@@ -324,7 +324,7 @@ def _summarize(
         expires_after = (counts.first_expiry - timezone.now()).total_seconds()
         changes_after = min(changes_after, expires_after)
     version = str(Version(token, digest))
-    return Summary(version, *values, min(holds, changes_after), changes_after)
+    return Summary._make((version, *values, min(holds, changes_after), changes_after))
 
 
 def _shown_of(counts: _Counts, rows: Rows) -> tuple[Any, ...]:
@@ -383,5 +383,5 @@ def _execute(owner: Owner, statement: str) -> tuple[_Counts, list[Download]]:
 def _counts_of(values: tuple[Any, ...], alias: str, _use_tz: bool) -> _Counts:
     """Return the counts from the values that the database returns."""
     connection = connections[alias]
-    newest, first_expiry = (raw_rows.moment_of(moment, connection) for moment in values[-2:])
-    return _Counts(*values[:-2], newest=newest, first_expiry=first_expiry)
+    moments = (raw_rows.moment_of(moment, connection) for moment in values[-2:])
+    return _Counts._make((*values[:-2], *moments))

@@ -154,7 +154,7 @@ def _shown(
         suffix: The end of the ids.
         *page: All else on which URLs and texts depend.
     """
-    state = rendering.state_of(store.Summary(*values, recheck_after=0, changes_after=0))
+    state = rendering.state_of(store.Summary._make((*values, 0, 0)))
     url, sign_in, same = _same(*page)
     attributes = {
         "url": url,
