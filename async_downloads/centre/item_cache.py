@@ -83,15 +83,10 @@ def render_items(downloads: Iterable[Download], request: HttpRequest) -> SafeStr
     Returns:
         The items; None if a template is not the package's, or ``DEBUG`` is on.
     """
-    around = get_template(LIST_TEMPLATE)
-    if not isinstance(around, BackendTemplate) or not is_cacheable(
-        around.template.origin.name, LIST_TEMPLATE
-    ):
+    around, item = _own_template(LIST_TEMPLATE), _own_template(TEMPLATE)
+    if around is None or item is None:
         return None
-    engine = around.template.engine
-    template = engine.get_template(TEMPLATE)
-    if not is_cacheable(template.origin.name, TEMPLATE):
-        return None
+    engine, template = around.template.engine, item.template
     page = (*_page(request), engine.autoescape, None, None)
     with ExitStack() as stack:
 
@@ -117,11 +112,9 @@ def render_frame(
         context: Its other variables.
         request: The request, for the context processors.
     """
-    template = get_template(name)
-    if not isinstance(template, BackendTemplate) or not is_cacheable(
-        template.template.origin.name, name
-    ):
-        return SafeString(template.render({**context, **slots}, request))
+    template = _own_template(name)
+    if template is None:
+        return SafeString(get_template(name).render({**context, **slots}, request))
 
     def render(marks: Mapping[str, str | None]) -> SafeString:
         return SafeString(template.render({**context, **marks}, request))
@@ -178,6 +171,16 @@ def is_cacheable(path: str, name: str) -> bool:
 def forget(**_: Any) -> None:
     """Drop all items, after a setting changed."""
     _items.clear()
+    _own_template.cache_clear()
+
+
+@cache
+def _own_template(name: str) -> BackendTemplate | None:
+    """Return the package's template of this name; None if the site's is another one."""
+    template = get_template(name)
+    if not isinstance(template, BackendTemplate):
+        return None
+    return template if is_cacheable(template.template.origin.name, name) else None
 
 
 def _render(

@@ -144,7 +144,8 @@ def get_entries_and_marks(
         listed: The downloads whose marks are read.
     """
     keys = list(download_keys)
-    marks = {_mark_key(key): key for key in listed}
+    # ``mark_cleared`` marks only what all processes see.
+    marks = {_mark_key(key): key for key in listed} if is_shared() else {}
     if not keys and not marks:
         return {}, set()
     values: dict[str, Any] = _call(lambda cache: cache.get_many([*keys, *marks]), {})

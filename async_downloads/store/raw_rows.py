@@ -55,11 +55,16 @@ _TEAM_SCOPE: Final = (
 )
 
 #: The downloads of an owner that have not expired, newest first: the time, when the owner last saw
-#: them, how many there are and how many are in progress, and all columns that a list shows.
+#: them, how many there are and how many are in progress, and all columns that a list shows. Window
+#: functions would make SQLite read all columns of all of them, not of those of one page.
 _LIST: Final = " ".join(
     f"""
-    SELECT {{now}} AS read_at, c.seen_at, COUNT(*) OVER (),
-           COUNT(CASE WHEN {IS_IN_PROGRESS} THEN 1 END) OVER (), {{columns}}
+    SELECT {{now}} AS read_at, c.seen_at,
+           (SELECT COUNT(*) FROM {Download._meta.db_table} d
+             WHERE d.collection_id IN ({{keys}}) AND {IS_ACTIVE}),
+           (SELECT COUNT(*) FROM {Download._meta.db_table} d
+             WHERE d.collection_id IN ({{keys}}) AND {IS_IN_PROGRESS}),
+           {{columns}}
       FROM {Download._meta.db_table} d
       {{scope}} AND {IS_ACTIVE}
      ORDER BY d.timestamp DESC, d.id DESC
@@ -125,17 +130,17 @@ def execute(owner: Owner, statement: str, connection: BaseDatabaseWrapper) -> li
         f"key{number}": convert(each.collection_id, connection)
         for number, each in enumerate(owner.visible)
     }
-    text = _with_keys(statement, tuple(parameters), bool(owner.teams))
-    parameters["present"] = connection.ops.adapt_datetimefield_value(timezone.now())
-    if "{now}" in text:
-        places = {"columns": columns_of(connection.alias).sql}
+    keys = ", ".join(f"%({name})s" for name in parameters)
+    moments = []
+    if "{now}" in statement:
         for name, seconds in (("now", 0), ("alive_since", -settings.STALLED_AFTER)):
             sql, values = database_now(connection, seconds)
-            places[name] = sql.replace("%s", f"%({name})s")
+            moments.append((name, sql.replace("%s", f"%({name})s")))
             # The clock of the database needs no parameter.
             if values:
                 (parameters[name],) = values
-        text = text.format(**places)
+    text = _written(statement, keys, bool(owner.teams), columns_of(connection.alias).sql, *moments)
+    parameters["present"] = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:
         cursor.execute(text, parameters)
         rows: list[Any] = cursor.fetchall()
@@ -143,12 +148,12 @@ def execute(owner: Owner, statement: str, connection: BaseDatabaseWrapper) -> li
 
 
 @lru_cache(maxsize=100)
-def _with_keys(statement: str, names: tuple[str, ...], with_teams: bool) -> str:
-    """Return a statement with the parameters of some collections, and its other places."""
-    keys = ", ".join(f"%({name})s" for name in names)
+def _written(
+    statement: str, keys: str, with_teams: bool, columns: str, *moments: tuple[str, str]
+) -> str:
+    """Return a statement with all of its parts: most are the same from one to the next."""
     scope = (_TEAM_SCOPE if with_teams else _SCOPE).format(keys=keys)
-    others = {place: f"{{{place}}}" for place in ("now", "alive_since", "columns")}
-    return statement.format(scope=scope, keys=keys, **others)
+    return statement.format(scope=scope, keys=keys, columns=columns, **dict(moments))
 
 
 def database_now(connection: BaseDatabaseWrapper, seconds: float) -> tuple[str, Sequence[Any]]:

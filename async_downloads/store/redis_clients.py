@@ -2,7 +2,8 @@
 
 Django makes a client of the Redis library for each call, and that takes longer than the call
 itself: the client fills a table of all commands. The clients are thread-safe, and take their
-connections from the same pool as Django's.
+connections from the same pool as Django's. Django also looks at each character of a key, for those
+that Memcached would refuse: ours have none.
 """
 
 from copy import copy
@@ -35,8 +36,10 @@ def with_kept_clients(cache: BaseCache) -> BaseCache:
     # Another version of Django may have other internals.
     if type(client) is not RedisCacheClient or not all(hasattr(client, name) for name in _USED):
         return cache
-    kept = _kept[cache] = copy(cache)
+    kept = copy(cache)
     kept._cache = _Clients(client)
+    kept.make_and_validate_key = kept.make_key  # type: ignore[method-assign]
+    _kept[cache] = kept
     return kept
 
 
