@@ -269,6 +269,24 @@ def test_other_wrong_parameters_of_the_admin_are_not_server_errors(
         assert client.get(detail(mine).replace(str(mine.pk), key)).status_code < 500
 
 
+@pytest.mark.parametrize("one_click", [False, True])
+def test_a_wrong_key_of_a_ticked_row_is_not_a_server_error(
+    staff_client: Client, monkeypatch: pytest.MonkeyPatch, one_click: bool
+) -> None:
+    monkeypatch.setattr(OrderAdmin, "export_without_asking", one_click)
+    pages = {
+        LIST: "cancel",
+        COLLECTIONS: "delete_selected",
+        "/admin/async_downloads/fetchrecord/": "export_in_background",
+        "/admin/shop/order/": "export_in_background",
+    }
+    for page, action in pages.items():
+        for value in CHOSEN:
+            answer = staff_client.post(page, {"action": action, "_selected_action": value})
+            assert answer.status_code < 500, (page, value[:50])
+        assert answer.status_code == 400, page
+
+
 #: A text that is a surrogate in one charset of a form, and what the page before an export posts.
 SURROGATE = b"\\ud800\xff"
 EXPORT = "/admin/shop/order/export-in-background/"
