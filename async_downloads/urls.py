@@ -26,14 +26,6 @@ class DownloadKeyConverter(UUIDConverter):
             return uuid.UUID(value)
         return uuid.UUID(int=0)
 
-    def to_url(self, value: object) -> str:
-        """Return the text of a key.
-
-        Raises:
-            ValueError: It is not a key, so no URL is made.
-        """
-        return str(uuid.UUID(str(value)))
-
 
 register_converter(DownloadKeyConverter, "async_downloads_key")
 
