@@ -34,8 +34,9 @@ TEMPLATES: Final = (
     "async_downloads/mail/body.html",
 )
 
-#: What fails for one address alone: the server refuses it, or it fits into no header.
-ERRORS_OF_ADDRESS: Final = (SMTPRecipientsRefused, ValueError)
+#: Errors without a sent mail in between that end a run. No exception of a backend says for sure
+#: whether it is of one mail or of the server.
+MAX_ERRORS: Final = 3
 
 #: Characters of a subject. A server refuses lines of more than 998, and one word is not wrapped.
 MAX_SUBJECT: Final = 200
@@ -58,10 +59,11 @@ def send(download: Download) -> bool:
 def send_due() -> int:
     """Send the mails that are due, unless another process does, and return how many were sent.
 
-    The first error ends it, so that a server that does not answer costs one time-out. The next
-    run goes on. An address that is refused keeps no other person from their mail.
+    A mail that fails keeps no other person from theirs. ``MAX_ERRORS`` in a row end the run, so
+    that a server that does not answer costs few time-outs; the next run goes on. An address that
+    the server refuses is not counted.
     """
-    sent = 0
+    sent = errors = 0
     if settings.NOTIFY_AFTER is None:
         return sent
     with alone("mail") as heartbeat:
@@ -69,9 +71,11 @@ def send_due() -> int:
             return sent
         for download in store.read_due_mails():
             outcome = _send(download)
-            if outcome is None:
+            if outcome:
+                sent, errors = sent + 1, 0
+            errors += outcome is None
+            if errors == MAX_ERRORS:
                 break
-            sent += outcome
             heartbeat()
     return sent
 
@@ -102,7 +106,7 @@ def email_of(user: Any) -> str:
 
 
 def _send(download: Download) -> bool | None:
-    """Send the mail about a download; return None if others would fail, too."""
+    """Send the mail about a download; return None after an error that others may have, too."""
     if not store.claim_mail(download):
         return False
     address = email_of(download.collection.user)
@@ -113,7 +117,7 @@ def _send(download: Download) -> bool | None:
         again = "attempted again later" if download.mail_due_at else "not attempted again"
         logger.exception("The mail about download %s was not sent, and is %s", download.pk, again)
         raise_time_limit(error)
-        return False if isinstance(error, ERRORS_OF_ADDRESS) else None
+        return False if isinstance(error, SMTPRecipientsRefused) else None
     store.settle_mail(download)
     return bool(address)
 

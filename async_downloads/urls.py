@@ -1,10 +1,33 @@
 """Include these under any path: ``path("async_downloads/", include("async_downloads.urls"))``."""
 
-from django.urls import path
+import uuid
+from contextlib import suppress
+
+from django.urls import path, register_converter
+from django.urls.converters import UUIDConverter
 
 from async_downloads import views
 
 app_name = "async_downloads"
+
+
+class DownloadKeyConverter(UUIDConverter):
+    """A download key, in each form that the views take from a form field.
+
+    Any other text stands for the key of no download, so that a view answers to it as to an
+    unknown key: with JSON, for a client that wants JSON.
+    """
+
+    regex = "[^/]+"
+
+    def to_python(self, value: str) -> uuid.UUID:
+        """Return the key; that of no download for another text."""
+        with suppress(ValueError):
+            return uuid.UUID(value)
+        return uuid.UUID(int=0)
+
+
+register_converter(DownloadKeyConverter, "async_downloads_key")
 
 urlpatterns = [
     path("ajax_update/", views.ajax_update, name="ajax_update"),
@@ -15,6 +38,6 @@ urlpatterns = [
     path("list/", views.download_list, name="download_list"),
     path("scripts/<str:name>", views.script, name="script"),
     path("openapi.json", views.openapi, name="openapi"),
-    path("detail/<uuid:download_key>/", views.detail, name="detail"),
-    path("download/<uuid:download_key>/", views.download, name="download"),
+    path("detail/<async_downloads_key:download_key>/", views.detail, name="detail"),
+    path("download/<async_downloads_key:download_key>/", views.download, name="download"),
 ]

@@ -142,19 +142,16 @@ def ajax_clear_download(request: HttpRequest) -> HttpResponse:
         "filepath": request.POST.get("filepath", ""),
     }
     try:
-        cleared = store.clear(request.user.pk, **which)
-        held = not cleared and store.is_held(request.user.pk, **which)
-        if not cleared and not held:
-            owner = teams.owner_of(request)
-            cleared = store.clear_of_teams(owner, **which)
-            held = not cleared and store.is_held_of_teams(owner, **which)
+        cleared = store.clear(request.user.pk, **which) or store.clear_of_teams(
+            teams.owner_of(request), **which
+        )
     except PermissionDenied:
         return _refused(request, _only_to_fetch())
+    except store.HeldError:
+        return _refused(request, _Refusal(_("Staff keep this file for now."), HTTPStatus.CONFLICT))
     except DatabaseError:
         logger.warning("A download could not be cleared", exc_info=True)
         return _busy()
-    if held:
-        return _refused(request, _Refusal(_("Staff keep this file for now."), HTTPStatus.CONFLICT))
     if HtmxDetails(request):
         # Also for an unknown download: the page is out of date.
         return _menu(request)

@@ -9,12 +9,32 @@ from typing import Any
 
 import django
 from aiosmtpd.controller import Controller
+from django.core.mail.backends.smtp import EmailBackend
 
 from tests.pace import LONGEST_WAIT
 
-__all__ = ["MailServer", "mail_settings", "run_mail_server", "silent_server"]
+__all__ = ["MailServer", "PickyBackend", "mail_settings", "run_mail_server", "silent_server"]
 
 BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+
+
+class PickyBackend(EmailBackend):
+    """A backend that refuses addresses with an exception of its own.
+
+    Attributes:
+        error: The exception.
+        unknown: The addresses that it refuses.
+    """
+
+    error: Exception
+    unknown: frozenset[str] = frozenset()
+
+    def send_messages(self, email_messages: Any) -> int:
+        """Send mails, or refuse the address of one."""
+        for message in email_messages:
+            if not self.unknown.isdisjoint(message.to):
+                raise self.error
+        return super().send_messages(email_messages)
 
 
 class MailServer:
@@ -78,13 +98,13 @@ def silent_server() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def mail_settings(port: int, *, timeout: float = 10) -> dict[str, Any]:
+def mail_settings(port: int, *, timeout: float = 10, backend: str = BACKEND) -> dict[str, Any]:
     """Return the settings of Django for the mail server at a port."""
     if django.VERSION >= (6, 1):
         options = {"host": "127.0.0.1", "port": port, "timeout": timeout}
-        return {"MAILERS": {"default": {"BACKEND": BACKEND, "OPTIONS": options}}}
+        return {"MAILERS": {"default": {"BACKEND": backend, "OPTIONS": options}}}
     return {
-        "EMAIL_BACKEND": BACKEND,
+        "EMAIL_BACKEND": backend,
         "EMAIL_HOST": "127.0.0.1",
         "EMAIL_PORT": port,
         "EMAIL_TIMEOUT": timeout,

@@ -23,7 +23,13 @@ from async_downloads.models import Download
 from async_downloads.shortcuts import start_download
 from async_downloads.store import mails
 from tests import jobs, queues
-from tests.mail_server import MailServer, mail_settings, run_mail_server, silent_server
+from tests.mail_server import (
+    MailServer,
+    PickyBackend,
+    mail_settings,
+    run_mail_server,
+    silent_server,
+)
 from tests.shop.models import Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -492,18 +498,18 @@ def test_the_periodic_jobs_send_what_the_first_attempt_did_not(
     assert server.mails[0]["Subject"] == "Open orders is ready"
 
 
-def test_a_server_that_never_answers_costs_one_time_out(
+def test_a_server_that_never_answers_costs_few_time_outs(
     server: MailServer, user: Any, settings: Any
 ) -> None:
     with silent_server() as port:
         use(settings, port, timeout=0.2)
-        keys = [completed(user).download_key for _ in range(2)]
+        keys = [completed(user).download_key for _ in range(mail.MAX_ERRORS + 1)]
         assert all(row(key).complete for key in keys)
         for key in keys:
             age(key, 6)
         assert mail.send_due() == 0
-    # The run ended after the first; the next one goes on.
-    assert sorted(row(key).mail_attempts for key in keys) == [1, 2]
+    # The run ended before the last; the next one goes on.
+    assert sorted(row(key).mail_attempts for key in keys) == [1, *[2] * mail.MAX_ERRORS]
     use(settings, server.port)
     assert (mail.send_due(), len(server.mails)) == (1, 1)
 
@@ -519,6 +525,29 @@ def test_an_address_that_is_refused_keeps_no_other_person_from_a_mail(
     assert mail.send_due() == 1
     assert [each["To"] for each in server.mails] == [other_user.email]
     assert row(keys[0]).mail_attempts == 1
+
+
+@pytest.mark.parametrize("error", [ConnectionError(), ValueError(), LookupError()], ids=repr)
+def test_an_error_of_any_backend_keeps_no_other_person_from_a_mail(
+    server: MailServer,
+    user: Any,
+    other_user: Any,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    use(settings, server.port, backend="tests.mail_server.PickyBackend")
+    monkeypatch.setattr(PickyBackend, "error", error, raising=False)
+    monkeypatch.setattr(PickyBackend, "unknown", {user.email})
+    others = [failed(other_user) for _ in range(2)]
+    wrong = [failed(user) for _ in range(2 * (mail.MAX_ERRORS - 1))]
+    # What has ended first is sent first.
+    first = [*wrong[::2], others[0], *wrong[1::2], others[1]]
+    for minutes, key in enumerate(reversed(first)):
+        age(key, minutes)
+    assert mail.send_due() == 2
+    assert [each["To"] for each in server.mails] == [other_user.email] * 2
+    assert {row(key).mail_attempts for key in wrong} == {1}
 
 
 def test_a_worker_that_is_killed_before_it_sends_costs_no_mail(

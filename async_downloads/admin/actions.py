@@ -21,7 +21,7 @@ from async_downloads.admin.display import badge
 from async_downloads.executors import starting
 from async_downloads.models import Download, DownloadCollection, DownloadQuerySet
 from async_downloads.models.labels import grouped
-from async_downloads.utils.model_admins import ModelAdminMixin
+from async_downloads.utils.model_admins import ModelAdminMixin, check_keys
 from async_downloads.utils.moments import parse_moment
 
 __all__ = ["ACTION_LIMIT", "MAX_LISTED", "BulkAction", "CollectionActions", "DownloadActions"]
@@ -233,6 +233,15 @@ def _held_text(count: int) -> str:
 
 class ConfirmedActions(ModelAdminMixin):
     """Bulk actions that run once they are confirmed."""
+
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Check the selected rows.
+
+        Raises:
+            BadRequest: No list has posted these.
+        """
+        check_keys(self.model, request.POST.getlist(ACTION_CHECKBOX_NAME))
+        return super().response_action(request, *args, **kwargs)
 
     def confirm_and_act(
         self,

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -24,7 +25,7 @@ from async_downloads.exports.resources import resource_from
 from async_downloads.files.names import dated_names
 from async_downloads.formats import registry
 from async_downloads.shortcuts import start_download
-from async_downloads.utils.model_admins import ModelAdminMixin, admin_url
+from async_downloads.utils.model_admins import ModelAdminMixin, admin_url, check_keys
 
 __all__ = ["ExportInBackgroundMixin"]
 
@@ -175,6 +176,16 @@ class ExportInBackgroundMixin(ModelAdminMixin):
         context["async_downloads_export_asks"] = not self.export_without_asking
         response.template_name = TEMPLATE
         return response
+
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Check the ticked rows of an export; those of other actions are not ours to refuse.
+
+        Raises:
+            BadRequest: No list has posted these.
+        """
+        if ACTION in request.POST.getlist("action"):
+            check_keys(self.model, request.POST.getlist(ACTION_CHECKBOX_NAME))
+        return super().response_action(request, *args, **kwargs)
 
     @admin.action(
         permissions=["export"],

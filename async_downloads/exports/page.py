@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import model_ngettext
 from django.contrib.auth import get_permission_codename
-from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -30,9 +30,8 @@ from async_downloads.models import ExportPreset
 from async_downloads.models.labels import grouped
 from async_downloads.store.outages import is_outage
 from async_downloads.store.transactions import DatabaseFault, in_savepoint
-from async_downloads.utils.error_text import storable
 from async_downloads.utils.log import get_logger
-from async_downloads.utils.model_admins import admin_url
+from async_downloads.utils.model_admins import admin_url, check_keys
 
 __all__ = ["KEYS", "ExportPage", "posted_keys"]
 
@@ -72,21 +71,8 @@ def posted_keys(request: HttpRequest, model: type[Model]) -> list[str] | None:
     limit = project_settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
     if limit is not None and len(keys) > limit:
         raise BadRequest(f"{KEYS} must not be more than DATA_UPLOAD_MAX_NUMBER_FIELDS.")
-    if not all(_may_be_key(model._meta.pk, key) for key in keys):
-        raise BadRequest(f"{KEYS} must be primary keys.")
+    check_keys(model, keys)
     return keys
-
-
-def _may_be_key(field: Any, key: str) -> bool:
-    """Return whether a database accepts a text as a value of a primary key."""
-    while field.remote_field is not None:
-        # Of a model that inherits: the key of its parent.
-        field = field.target_field
-    try:
-        field.run_validators(field.to_python(key))
-    except (ValidationError, ValueError):
-        return False
-    return storable(key) == key
 
 
 class ExportPage:

@@ -71,13 +71,12 @@ from async_downloads.store.listing import (
 from async_downloads.store.mails import claim_mail, read_due_mails, settle_mail
 from async_downloads.store.orphans import remove_orphans
 from async_downloads.store.removal import (
+    HeldError,
     clear,
     clear_finished,
     clear_of_teams,
     collections_by_key,
     discard,
-    is_held,
-    is_held_of_teams,
     purge,
 )
 from async_downloads.store.rescue import Rescue, rescue_alone, retry
@@ -109,6 +108,7 @@ __all__ = [
     "Backlog",
     "Cleanup",
     "Creation",
+    "HeldError",
     "Listing",
     "PageListing",
     "RequestedFile",
@@ -147,8 +147,6 @@ __all__ = [
     "get_of_teams",
     "get_versions",
     "hold",
-    "is_held",
-    "is_held_of_teams",
     "is_unseen",
     "join",
     "join_or_create",

@@ -37,7 +37,6 @@ __all__ = [
     "end_job",
     "get_entries_and_marks",
     "get_entry",
-    "get_joint_version_and_check",
     "get_joint_version_and_summary",
     "get_version",
     "get_version_and_check",
@@ -103,7 +102,7 @@ MAX_ENTRY_SECONDS: Final = 365 * 24 * 60 * 60
 
 #: The keys that Memcached accepts, with 50 characters left for KEY_PREFIX.
 _VALID_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
-_VALID_VERSION: Final = re.compile(r"[0-9A-Za-z]{1,64}(\.[0-9A-Za-z]{1,64})?")
+_VALID_VERSION: Final = re.compile(r"[0-9A-Za-z]{1,64}")
 
 
 class DownloadEntry(TypedDict):
@@ -331,23 +330,19 @@ def get_version(collection_key: str) -> str | None:
     return _as_version(_call(lambda cache: cache.get(_version_key(collection_key)), None))
 
 
-def get_version_and_check(collection_key: str, shown: str) -> tuple[str | None, bool]:
-    """Return the collection's version token, and whether a page was compared with the rows.
+def get_version_and_check(collection_keys: Sequence[str], shown: str) -> tuple[str | None, bool]:
+    """Return the version token of collections, and whether a page was compared with the rows.
 
     Args:
-        collection_key: The collection.
+        collection_keys: All that the page shows.
         shown: The version that the page shows.
 
     Returns:
-        The token, None if there is none or it cannot be trusted; and whether
-        ``record_check`` was called with the version of the page lately.
+        The token: of several, as ``joint_version`` returns it; None if none can be trusted. And
+        whether ``record_check`` was called lately, for the first, with the same page and token.
     """
-    if not is_shared():
-        return None, False
-    key = _version_key(collection_key)
-    checked_key = _checked_key(collection_key, shown)
-    values: dict[str, object] = _call(lambda cache: cache.get_many([key, checked_key]), {})
-    return _as_version(values.get(key)), values.get(checked_key) == shown
+    version, checked = _get_version_and(collection_keys, _checked_key(collection_keys[0], shown))
+    return version, version is not None and checked == f"{shown} {version}"
 
 
 def get_version_and_summary(collection_key: str) -> tuple[str | None, object]:
@@ -362,30 +357,13 @@ def get_version_and_summary(collection_key: str) -> tuple[str | None, object]:
     return _as_version(values.get(keys[0])), values.get(keys[1])
 
 
-def get_joint_version_and_check(
-    collection_keys: Sequence[str], shown: str
-) -> tuple[str | None, bool]:
-    """Do the same as ``get_version_and_check`` for a page that shows several collections.
-
-    Args:
-        collection_keys: The collections. ``record_check`` was called with the first.
-        shown: The version that the page shows.
-
-    Returns:
-        One token for all, as ``joint_version`` returns it; and whether the page was compared with
-        the rows since each token is what it is.
-    """
-    version, checked = _get_joint_version(collection_keys, _checked_key(collection_keys[0], shown))
-    return version, version is not None and checked == f"{shown} {version}"
-
-
 def get_joint_version_and_summary(collection_keys: Sequence[str]) -> tuple[str | None, object]:
     """Do the same as ``get_version_and_summary`` for a summary of several collections.
 
     Args:
         collection_keys: The collections. ``set_summary`` was called with the first.
     """
-    return _get_joint_version(collection_keys, _summary_key(collection_keys[0]))
+    return _get_version_and(collection_keys, _summary_key(collection_keys[0]))
 
 
 def joint_version(versions: Mapping[str, str]) -> str:
@@ -400,10 +378,11 @@ def joint_version(versions: Mapping[str, str]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _get_joint_version(collection_keys: Sequence[str], other_key: str) -> tuple[str | None, object]:
-    """Return one version token for several collections, and another value, in one round trip.
+def _get_version_and(collection_keys: Sequence[str], other_key: str) -> tuple[str | None, object]:
+    """Return one version token for collections, and another value, in one round trip.
 
-    Tokens that are missing are set, before the caller reads the rows.
+    That of one collection is its own. Tokens that are missing are set, before the caller reads
+    the rows.
     """
     if not is_shared():
         return None, None
@@ -415,11 +394,13 @@ def _get_joint_version(collection_keys: Sequence[str], other_key: str) -> tuple[
         return None, None
     versions = {}
     for key, name in keys.items():
-        version = _as_version(values.get(name))
-        if version is None:
-            add_version(key, version := new_version())
-        versions[key] = version
-    return joint_version(versions), values.get(other_key)
+        token = _as_version(values.get(name))
+        if token is None:
+            add_version(key, token := new_version())
+        versions[key] = token
+    is_one = len(collection_keys) == 1
+    version = versions[collection_keys[0]] if is_one else joint_version(versions)
+    return version, values.get(other_key)
 
 
 def set_summary(collection_key: str, summary: tuple[object, ...], seconds: float) -> None:
@@ -445,21 +426,19 @@ def get_versions(collection_keys: Iterable[str]) -> dict[str, str]:
     }
 
 
-def record_check(
-    collection_key: str, shown: str, seconds: float, *, joint: str | None = None
-) -> None:
+def record_check(collection_key: str, shown: str, version: str | None, seconds: float) -> None:
     """Record that a page was compared with the rows just now.
 
     Args:
-        collection_key: The collection.
+        collection_key: The first collection that the page shows.
         shown: The version that the page shows.
+        version: The token of all of them from before the rows were read; None if there is none,
+            and then nothing is recorded.
         seconds: How long the comparison holds, if nothing is written. A write whose new token
             is lost stays unseen for that long.
-        joint: The token of all collections that the page shows, if it shows several.
     """
-    if is_shared():
-        key = _checked_key(collection_key, shown)
-        value = shown if joint is None else f"{shown} {joint}"
+    if version is not None:
+        key, value = _checked_key(collection_key, shown), f"{shown} {version}"
         _call(lambda cache: cache.set(key, value, max(1, round(seconds))), None)
 
 
@@ -522,7 +501,7 @@ def _valid_key(key: str) -> str:
 
 
 def _as_version(value: object) -> str | None:
-    """Return a value that is a version token, or the version of a page; None for another one."""
+    """Return a value that is a version token; None for another one."""
     return value if isinstance(value, str) and _VALID_VERSION.fullmatch(value) else None
 
 

@@ -71,16 +71,10 @@ class Version(NamedTuple):
         """Return the version of a listing.
 
         Args:
-            known: The cached text from before the rows were read: the token of a
-                writer; or the version of another page, whose token says nothing
-                about this page if the digests differ, because downloads expire
-                and stall without a write.
+            known: The cached token from before the rows were read.
             digest: The digest of the rows.
         """
-        token, offered, offered_digest = (known or "").partition(".")
-        if not token or (offered and offered_digest != digest):
-            token = cache_entries.new_version()
-        return cls(token, digest)
+        return cls(known or cache_entries.new_version(), digest)
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
@@ -181,7 +175,7 @@ def read_listing(owner: Owner, *, limit: int | None = None) -> Listing:
     version = Version.of(known, rows.digest())
     if rows.running:
         # The page will poll.
-        team_downloads.record_check(owner, known, str(version), rows.recheck_after)
+        cache_entries.record_check(owner.collection_key, str(version), known, rows.recheck_after)
     return rows.listing(version)
 
 
@@ -256,18 +250,15 @@ def _read_changes(
 ) -> tuple[Listing, T] | None:
     """Return the listing and whatever else ``read`` returns; None if a page shows it already."""
     # Before the rows, as above.
-    known, is_current = team_downloads.get_version_and_check(owner, seen)
+    keys = team_downloads.collection_keys(owner)
+    known, is_current = cache_entries.get_version_and_check(keys, str(seen or ""))
     if is_current:
         return None
     rows, extra = read()
     digest = rows.digest(with_unseen=with_unseen)
     unchanged = seen is not None and digest == seen.digest
     version = seen if unchanged and seen is not None else Version.of(known, digest)
-    if known is None:
-        # A 204 has no body to bring the page a token, so the cache takes the page's. A new
-        # page needs no other look at the rows either.
-        cache_entries.add_version(owner.collection_key, str(version))
-    team_downloads.record_check(owner, known, str(version), rows.recheck_after)
+    cache_entries.record_check(keys[0], str(version), known, rows.recheck_after)
     return None if unchanged else (rows.listing(version), extra)
 
 

@@ -38,6 +38,7 @@ from async_downloads.utils.log import get_logger
 
 __all__ = [
     "BATCH_SIZE",
+    "HeldError",
     "clear",
     "clear_finished",
     "clear_of_teams",
@@ -46,8 +47,6 @@ __all__ = [
     "discard",
     "files_first",
     "in_batches",
-    "is_held",
-    "is_held_of_teams",
     "purge",
 ]
 
@@ -60,6 +59,10 @@ BATCH_SIZE: Final = 500
 #: files in its first batch.
 CLEAR_SECONDS: Final = 0.3
 FIRST_CLEARED: Final = 8
+
+
+class HeldError(Exception):
+    """Staff hold a download, so it cannot be cleared."""
 
 
 def clear(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str = "") -> bool:
@@ -77,12 +80,13 @@ def clear(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str 
         filepath: Which download, by the path on its row, which is only compared.
 
     Returns:
-        Whether the user had such a download that staff do not hold.
+        Whether the user had such a download.
 
     Raises:
         DatabaseFault: It is locked, and the processes do not share a cache.
+        HeldError: Staff hold it.
     """
-    return _clear(downloads().for_user(user_id).removable(), download_key, filepath)
+    return _clear(downloads().for_user(user_id), download_key, filepath)
 
 
 def clear_of_teams(
@@ -97,46 +101,38 @@ def clear_of_teams(
 
     Raises:
         DatabaseFault: It is locked, and the processes do not share a cache.
+        HeldError: Staff hold it.
         PermissionDenied: There is one, and the owner may only fetch it.
     """
     if not owner.teams:
         return False
     rows = of_teams(owner)
-    if not owner.may_change_teams:
-        keys = [download_key] if download_key is not None else _keys_by_path(rows, filepath)
-        if rows.active().filter(pk__in=keys).exists():
-            raise PermissionDenied
-        return False
-    return _clear(rows.removable(), download_key, filepath)
+    if owner.may_change_teams:
+        return _clear(rows, download_key, filepath)
+    if _named(rows.active(), download_key, filepath).exists():
+        raise PermissionDenied
+    return False
 
 
-def _clear(mine: DownloadQuerySet, download_key: uuid.UUID | None, filepath: str) -> bool:
-    keys = [download_key] if download_key is not None else _keys_by_path(mine, filepath)
-    rows = mine.filter(pk__in=keys)
+def _clear(rows: DownloadQuerySet, download_key: uuid.UUID | None, filepath: str) -> bool:
+    named = _named(rows.removable(), download_key, filepath)
     try:
         with short_lock_timeout():
             # Not repeated after a deadlock, as a person waits.
-            return sum(map(_delete_removable, in_batches(rows))) > 0
+            cleared = sum(map(_delete_removable, in_batches(named))) > 0
     except DatabaseFault as fault:
-        return _mark(rows, fault) > 0
+        cleared = _mark(named, fault) > 0
+    if not cleared and _named(rows.held_back(), download_key, filepath).exists():
+        raise HeldError
+    return cleared
 
 
-def is_held(user_id: Any, *, download_key: uuid.UUID | None = None, filepath: str = "") -> bool:
-    """Return whether staff hold one of a user's own downloads, which thus cannot be cleared."""
-    return _is_held(downloads().for_user(user_id), download_key, filepath)
-
-
-def is_held_of_teams(
-    owner: Owner, *, download_key: uuid.UUID | None = None, filepath: str = ""
-) -> bool:
-    """Return the same of a download of the owner's teams."""
-    return _is_held(of_teams(owner), download_key, filepath)
-
-
-def _is_held(rows: DownloadQuerySet, download_key: uuid.UUID | None, filepath: str) -> bool:
-    held = rows.held_back()
-    keys = [download_key] if download_key is not None else _keys_by_path(held, filepath)
-    return held.filter(pk__in=keys).exists()
+def _named(
+    rows: DownloadQuerySet, download_key: uuid.UUID | None, filepath: str
+) -> DownloadQuerySet:
+    """Return those of some downloads that a request names, by its key or its path."""
+    keys = [download_key] if download_key is not None else _keys_by_path(rows, filepath)
+    return rows.filter(pk__in=keys)
 
 
 def _keys_by_path(rows: DownloadQuerySet, filepath: str) -> list[uuid.UUID]:

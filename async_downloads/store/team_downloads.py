@@ -4,7 +4,6 @@ Each function does for an owner without teams what it would do if there were non
 """
 
 import uuid
-from typing import Any
 
 from django.db.models import F, Subquery
 
@@ -17,10 +16,8 @@ __all__ = [
     "collection_keys",
     "get_of_teams",
     "get_version",
-    "get_version_and_check",
     "get_version_and_summary",
     "of_teams",
-    "record_check",
     "with_seen_at",
     "with_teams",
 ]
@@ -65,36 +62,6 @@ def with_seen_at(owner: Owner, rows: DownloadQuerySet) -> DownloadQuerySet:
 def collection_keys(owner: Owner) -> list[str]:
     """Return the keys of the collections that the owner sees, the owner's own first."""
     return [each.collection_key for each in owner.visible]
-
-
-def get_version_and_check(owner: Owner, shown: Any) -> tuple[str | None, bool]:
-    """Return the version token of all that the owner sees, and whether a page is up to date.
-
-    Args:
-        owner: The owner.
-        shown: The version that the page shows; None if it shows nothing yet.
-    """
-    text = str(shown or "")
-    if owner.teams:
-        known, checked = cache_entries.get_joint_version_and_check(collection_keys(owner), text)
-        return known, checked and shown is not None
-    known, checked = cache_entries.get_version_and_check(owner.collection_key, text)
-    return known, checked and shown is not None and known in (shown.token, text)
-
-
-def record_check(owner: Owner, known: str | None, shown: str, seconds: float) -> None:
-    """Record that a page was compared with the rows.
-
-    Args:
-        owner: The owner.
-        known: The version token from before the rows were read.
-        shown: The version that the page shows.
-        seconds: How long the comparison holds.
-    """
-    if not owner.teams:
-        cache_entries.record_check(owner.collection_key, shown, seconds)
-    elif known is not None:
-        cache_entries.record_check(owner.collection_key, shown, seconds, joint=known)
 
 
 def get_version_and_summary(owner: Owner) -> tuple[str | None, object]:

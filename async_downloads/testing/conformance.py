@@ -128,13 +128,7 @@ class ExecutorConformance:
 
     def test_a_failure_is_recorded(self) -> None:
         """The owner gets a safe text, staff the traceback, the queue the exception."""
-        key = self._start("fail")
-        download = self._until(key, "failed")
-        assert download.errors
-        assert DETAIL not in download.errors
-        assert f"LookupError: {DETAIL}" in download.error_detail
-        assert not self._stored(download)
-        self._expect_ending(key, succeeded=False)
+        self._expect_recorded_failure()
 
     def test_a_refusal_is_shown_to_the_owner(self) -> None:
         """For the queue it is a success, so that it does not repeat the task."""
@@ -164,14 +158,7 @@ class ExecutorConformance:
 
     def test_a_cleared_download_is_cancelled(self) -> None:
         """The task is cancelled at its next row; no row and no file are left."""
-        key = self._start("go on", "never")
-        self._until_noted(key, "reported")
-        download = self._row(key)
-        store.purge(Download.objects.filter(pk=key))
-        self._until_noted(key, "cancelled")
-        self._expect_ending(key, succeeded=True)
-        _eventually(lambda: not self._stored(download), why=f"no file of {key}")
-        assert not Download.objects.filter(pk=key).exists()
+        self._expect_cancellation()
 
     def test_a_second_delivery_does_no_work(self) -> None:
         """The second delivery comes during the first, or after it."""
@@ -282,22 +269,12 @@ class ExecutorConformance:
     def test_a_cleared_download_cancels_a_coroutine(self) -> None:
         """It ends at its next row, by ``DownloadCancelled``; no row and no file are left."""
         self._use_coroutine()
-        key = self._start("go on", "never")
-        self._until_noted(key, "reported")
-        download = self._row(key)
-        store.purge(Download.objects.filter(pk=key))
-        self._until_noted(key, "cancelled")
-        self._expect_ending(key, succeeded=True)
-        _eventually(lambda: not self._stored(download), why=f"no file of {key}")
+        self._expect_cancellation()
 
     def test_the_failure_of_a_coroutine_is_recorded(self) -> None:
         """As that of a function; the queue gets the exception."""
         self._use_coroutine()
-        key = self._start("fail")
-        download = self._until(key, "failed")
-        assert DETAIL not in download.errors
-        assert f"LookupError: {DETAIL}" in download.error_detail
-        self._expect_ending(key, succeeded=False)
+        self._expect_recorded_failure()
 
     # Helpers
 
@@ -364,6 +341,25 @@ class ExecutorConformance:
         if self.worker.endings is not None:
             self._until_endings(key)
             assert list(self.worker.endings(key)) == [succeeded]
+
+    def _expect_recorded_failure(self) -> None:
+        key = self._start("fail")
+        download = self._until(key, "failed")
+        assert download.errors
+        assert DETAIL not in download.errors
+        assert f"LookupError: {DETAIL}" in download.error_detail
+        assert not self._stored(download)
+        self._expect_ending(key, succeeded=False)
+
+    def _expect_cancellation(self) -> None:
+        key = self._start("go on", "never")
+        self._until_noted(key, "reported")
+        download = self._row(key)
+        store.purge(Download.objects.filter(pk=key))
+        self._until_noted(key, "cancelled")
+        self._expect_ending(key, succeeded=True)
+        _eventually(lambda: not self._stored(download), why=f"no file of {key}")
+        assert not Download.objects.filter(pk=key).exists()
 
     def _stored(self, download: Download) -> list[str]:
         """Return the files of a download in the storage."""

@@ -126,6 +126,6 @@ def _cards(user: Any) -> dict[str, Any]:
             (group, [(export, latest.get(export.path)) for export in group.exports])
             for group in GROUPS
         ],
-        "team": team,
+        "offered": exports_for(user),
         "unfinished": any(download.unfinished for download in latest.values()),
     }

@@ -81,6 +81,24 @@ def test_an_unknown_download_is_404(signed_in: Client, name: str) -> None:
     assert_problem(response, 404, "This download does not exist.")
 
 
+@pytest.mark.parametrize("key", ["x", "%00", "%0A", "é", "0" * 33, "9" * 6000])
+@pytest.mark.parametrize("name", ["detail", "download"])
+def test_a_url_with_another_text_than_a_key_is_that_of_an_unknown_download(
+    signed_in: Client, name: str, key: str
+) -> None:
+    response = signed_in.get(f"/async_downloads/{name}/{key}/", headers=JSON)
+    assert_problem(response, 404, "This download does not exist.")
+
+
+def test_a_key_in_capitals_is_the_key(signed_in: Client, user: Any) -> None:
+    download = DownloadFactory(collection__user=user, complete=True)
+    for url in (url_of("detail", download.pk), download.url):
+        capitals = url.replace(str(download.pk), str(download.pk).upper())
+        response = signed_in.get(capitals)
+        response.close()
+        assert response.status_code == 200
+
+
 def test_another_method_is_405_and_names_those_that_are_allowed(signed_in: Client) -> None:
     response = signed_in.delete(url_of("ajax_update"), headers=JSON)
     assert_problem(response, 405, "")

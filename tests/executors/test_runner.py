@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, connection, transaction
+from django.utils import translation
+from django.utils.translation import gettext
 from django_q.exceptions import TimeoutException
 
 from async_downloads import cache, store
@@ -106,6 +108,16 @@ class TestItsEnd:
         assert now().failed
         assert type(error).__name__ in now().error_detail
         assert "secret" not in now().errors
+
+    def test_the_text_of_an_error_is_in_the_language_of_the_worker_and_then_of_the_reader(
+        self, key: str
+    ) -> None:
+        Download.objects.update(language="fr")
+        text = "It was not started in time. Please request it again."
+        run(key, lambda: raising(DownloadError(gettext(text)))())
+        assert now().errors == text
+        with translation.override("de"):
+            assert now().error_text == gettext(text) != text
 
     def test_a_download_error_is_not_raised_again(self, key: str) -> None:
         run(key, raising(DownloadError("Choose a shorter period.")))

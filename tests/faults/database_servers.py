@@ -59,7 +59,16 @@ class DatabaseServer:
     @property
     def database(self) -> type[Database]:
         """The kind of database for sites on this server."""
-        raise NotImplementedError
+        server = {"host": "127.0.0.1", "port": self.port, "user": self.user, "password": ""}
+
+        class OnThisServer(self.base):
+            kind = f"{self.kind}-{self.port}"
+            address = server
+
+        return OnThisServer
+
+    base: ClassVar[type[Database]]
+    user: ClassVar[str]
 
     def create(self) -> None:
         """Create the data files of the server."""
@@ -121,7 +130,7 @@ class DatabaseServer:
 class PostgresServer(DatabaseServer):
     """A private PostgreSQL."""
 
-    kind = "postgres"
+    kind, base, user = "postgres", Postgres, "postgres"
     abort = 3  # SIGQUIT, an immediate shutdown
     orderly = 2  # SIGINT, a fast shutdown
 
@@ -145,21 +154,11 @@ class PostgresServer(DatabaseServer):
         options = [f"-c{name}={value}" for name, value in settings.items()]
         return [program("postgres"), "-D", str(self.folder / "data"), *options]
 
-    @property
-    def database(self) -> type[Database]:
-        server = {"host": "127.0.0.1", "port": self.port, "user": "postgres", "password": ""}
-
-        class OnThisServer(Postgres):
-            kind = f"postgres-{self.port}"
-            address = server
-
-        return OnThisServer
-
 
 class MariadbServer(DatabaseServer):
     """A private MariaDB."""
 
-    kind = "mariadb"
+    kind, base, user = "mariadb", Mariadb, "root"
     abort = 9  # SIGKILL; what was committed is recovered
     orderly = 15  # SIGTERM
 
@@ -184,16 +183,6 @@ class MariadbServer(DatabaseServer):
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
         return [program("mariadbd"), "--no-defaults", *options]
-
-    @property
-    def database(self) -> type[Database]:
-        server = {"host": "127.0.0.1", "port": self.port, "user": "root", "password": ""}
-
-        class OnThisServer(Mariadb):
-            kind = f"mariadb-{self.port}"
-            address = server
-
-        return OnThisServer
 
 
 SERVERS: Final[dict[str, type[DatabaseServer]]] = {

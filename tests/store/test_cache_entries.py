@@ -149,11 +149,11 @@ class TestVersions:
         assert first != cache_entries.get_version("collection")
 
     def test_a_readers_token_does_not_replace_a_writers(self, shared_cache: str) -> None:
-        cache_entries.add_version("collection", "abc.def")
-        assert cache_entries.get_version("collection") == "abc.def"
+        cache_entries.add_version("collection", "abc")
+        assert cache_entries.get_version("collection") == "abc"
         cache_entries.renew_version("collection")
         written = cache_entries.get_version("collection")
-        cache_entries.add_version("collection", "abc.def")
+        cache_entries.add_version("collection", "abc")
         assert cache_entries.get_version("collection") == written
 
     def test_many_are_read_together(self, shared_cache: str) -> None:
@@ -174,16 +174,22 @@ class TestVersions:
         timeouts: list[Any] = []
         monkeypatch.setattr(caches["file"], "set", lambda *args: timeouts.append(args[2]))
         for seconds in (12.4, 0.2, -5):
-            cache_entries.record_check("collection", "abc.def", seconds)
+            cache_entries.record_check("collection", "abc.def", "abc", seconds)
         assert timeouts == [12, 1, 1]
 
-    def test_a_check_is_of_one_version(self, shared_cache: str) -> None:
-        cache_entries.renew_version("collection")
-        token = cache_entries.get_version("collection")
-        cache_entries.record_check("collection", "abc.def", 60)
-        assert cache_entries.get_version_and_check("collection", "abc.def") == (token, True)
-        assert cache_entries.get_version_and_check("collection", "abc.xyz") == (token, False)
-        assert cache_entries.get_version_and_check("other", "abc.def") == (None, False)
+    @pytest.mark.parametrize("keys", [["collection"], ["collection", "team"]])
+    def test_a_check_is_of_one_version_and_one_token(
+        self, shared_cache: str, keys: list[str]
+    ) -> None:
+        # A token that is missing is set.
+        token, checked = cache_entries.get_version_and_check(keys, "abc.def")
+        assert (token == cache_entries.get_version("collection"), checked) == (len(keys) < 2, False)
+        cache_entries.record_check("collection", "abc.def", token, 60)
+        assert cache_entries.get_version_and_check(keys, "abc.def") == (token, True)
+        assert cache_entries.get_version_and_check(keys, "abc.xyz") == (token, False)
+        assert not cache_entries.get_version_and_check(["other"], "abc.def")[1]
+        cache_entries.renew_version(keys[-1])
+        assert not cache_entries.get_version_and_check(keys, "abc.def")[1]
 
     def test_the_versions_of_a_page_take_few_entries_of_the_cache(self) -> None:
         keys = {cache_entries._checked_key("collection", f"{n}.a") for n in range(1000)}
@@ -246,7 +252,7 @@ class TestVersions:
         caches["file"].set("async_downloads/1", [KEY])
         assert cache_entries.get_version("async_downloads/1") is None
         cache_entries.renew_version("async_downloads/1")
-        cache_entries.add_version("async_downloads/1", "abc.def")
+        cache_entries.add_version("async_downloads/1", "abc")
         assert caches["file"].get("async_downloads/1") == [KEY]
 
     @pytest.mark.parametrize("key", ["async_downloads/" + "ü" * 300, "with spaces", "x" * 500])
