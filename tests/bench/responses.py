@@ -50,8 +50,9 @@ class Response:
 
 RESPONSES: Final = (
     Response("bare page", "bare", "", page=True),
-    # The floor of a page that reads a shared cache.
+    # The floor of a page that reads a shared cache: as a site does, and with no library between.
     Response("bare page, one key read", "key", "", page=True),
+    Response("bare page, one key read, raw", "bytes", "", page=True),
     # What ran before it has filled the caches of the processor with other things.
     Response("bare page, one key read, just changed", "key_changed", "", page=True),
     # The floor of a page with a cache in the memory of one process.
@@ -65,6 +66,9 @@ RESPONSES: Final = (
         Response(f"page, {size:3}, just changed", f"page_changed_{size}", "page", page=True)
         for size in BUSY
     ),
+    # The floors of polls after a change: one read; two, a query and a form.
+    Response("poll, menu closed, changed, floor", "key_changed", "poll_1"),
+    Response("poll, menu open, changed, floor", "least_list", "poll_1"),
     *(
         Response(f"poll, menu {menu}, {kind}, {size:3}", f"{menu}_{kind}_{size}", f"poll_{size}")
         for menu in ("closed", "open")
@@ -120,6 +124,8 @@ def run(bench: Bench, scale: float = 1.0) -> list[dict[str, Any]]:
         with responders(bench, database, cache) as subjects:
             measured = in_turn(subjects, rounds)
         for response in RESPONSES:
+            if ("ours", response.ours) not in measured:
+                continue
             line = {"database": database, "cache": cache, **compare(response, measured)}
             print(as_text(line), flush=True)
             lines.append(line)

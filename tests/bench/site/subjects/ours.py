@@ -1,5 +1,6 @@
 """This version of the package."""
 
+import os
 import re
 import uuid
 from collections.abc import Callable
@@ -120,7 +121,10 @@ def shown(url: str, markup: str) -> str:
 def exchanges() -> dict[str, Exchange]:
     """Return page views and polls, with different numbers of downloads."""
     anyone = Browser(user_named("page-0"))
-    made = {name: Exchange(anyone, f"/{name}/") for name in ("bare", "key", "query")}
+    floors = ["bare", "key", "query"]
+    if os.environ["BENCH_CACHE"] == "redis":
+        floors.append("bytes")
+    made = {name: Exchange(anyone, f"/{name}/") for name in floors}
     django_cache.set("bench", "a short text", None)
     for size in (0, 1, 20, 100):
         user = user_named(f"page-{size}")
@@ -131,6 +135,7 @@ def exchanges() -> dict[str, Exchange]:
         *_, running = both.downloads_of(user, size, running=1)
         change = both.progress_of(running)
         made["key_changed"] = Exchange(anyone, "/key/", change=change)
+        made["least_list"] = Exchange(anyone, "/least_list/", change=change)
         made[f"page_running_{size}"] = Exchange(Browser(user), "/page/")
         made[f"page_changed_{size}"] = Exchange(Browser(user), "/page/", change=change)
         browser = Browser(user, HTTP_HX_REQUEST="true")
