@@ -186,7 +186,7 @@ def read_summary(owner: Owner) -> Summary:
     known, kept = team_downloads.get_version_and_summary(owner)
     if known is not None and _is_cached_summary(kept) and kept[0] == known:
         return Summary(*kept[2:])
-    token = cache_entries.new_version() if known is None else known.partition(".")[0]
+    token = known or cache_entries.new_version()
     summary = _read(owner, token)
     if known is None:
         cache_entries.add_version(key, token)
@@ -198,7 +198,7 @@ def read_summary(owner: Owner) -> Summary:
             recheck_after=min(summary.recheck_after, limit),
             changes_after=min(summary.changes_after, limit),
         )
-    cache_entries.set_summary(key, (known or token, 0, *holds), holds.recheck_after)
+    cache_entries.set_summary(key, (token, 0, *holds), holds.recheck_after)
     return summary
 
 
@@ -229,7 +229,7 @@ def renew_summary(owner: Owner) -> None:
         return
     if any(row.waiting or row.stalled for row in shown):
         return
-    summary = _summarize(counts, others, len(rows), shown, known.partition(".")[0])
+    summary = _summarize(counts, others, len(rows), shown, known)
     cache_entries.set_summary(key, (known, kept[1] + 1, *summary), summary.recheck_after)
 
 
