@@ -137,6 +137,18 @@ def test_names_and_errors_keep_the_direction_of_their_own_text(
         assert style(element, "direction") == "rtl"
 
 
+def test_a_toast_keeps_the_direction_of_a_name(
+    page: Page, live_server: Any, user: Any, settings: Any
+) -> None:
+    settings.LANGUAGE_CODE = "he"
+    key = cache.init_download(user, "orders.csv", "Orders (EU).")[1]
+    page.goto(live_server.url)
+    page.evaluate("document.documentElement.dir = 'rtl'")
+    cache.save_download(key, [["R1"]])
+    first, last = page.locator(".async-downloads-toast bdi").evaluate(ENDS)
+    assert first < last
+
+
 @pytest.mark.usefixtures("every_state")
 def test_a_bar_has_a_length_only_if_the_progress_is_known(page: Page, live_server: Any) -> None:
     page.goto(live_server.url)
@@ -160,6 +172,8 @@ def test_forced_colours_have_bars_tiles_and_buttons(page: Page, live_server: Any
     bar, track = running.locator("progress"), running.locator(".progress")
     assert style(track, "outlineStyle") == "solid"
     assert style(bar, "color") != style(track, "backgroundColor")
+    # No colour of the package is left.
+    assert style(item(page, "stalled").locator("progress"), "color") == style(bar, "color")
     background = style(page.locator("#downloads-dropdown"), "backgroundColor")
     for element in (
         running.locator(".download-tile"),
