@@ -75,6 +75,13 @@ def test_the_menu_shows_the_newest_and_the_number_of_all(user: Any, rf: RequestF
     assert ' data-poll="1"' in html
 
 
+def test_the_link_to_the_page_of_all_has_no_number_of_one(user: Any, settings: Any) -> None:
+    DownloadFactory(collection__user=user)
+    assert ">All downloads</a>" in rendered(user)
+    settings.LANGUAGE_CODE = "de"
+    assert ">Alle Downloads</a>" in rendered(user)
+
+
 def test_a_list_has_the_version_that_the_next_poll_of_it_sends(
     user: Any, rf: RequestFactory
 ) -> None:
