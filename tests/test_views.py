@@ -137,7 +137,7 @@ class TestUpdate:
         cache.save_download(key, [["R1"]])
         changed = signed_in.get(UPDATE, {"summary": 1, **shown}, headers=HTMX).text
         assert 'data-state="has-new"' in changed
-        assert "Orders is ready" in changed
+        assert "<bdi>Orders</bdi> is ready" in changed
         # A page that does not say since when gets no toasts.
         assert "Orders" not in signed_in.get(UPDATE, {"summary": 1}, headers=HTMX).text
 

@@ -363,9 +363,9 @@ def test_a_reason_does_not_advise_to_request_a_file_that_can_be_tried_again(
     # The row and the JSON have the whole text, as ever.
     assert row.errors == f"{text} Please request it again."
     assert row.error_text == text
-    assert f">{text}</bdi>" in signed_in.get(UPDATE, headers=HTMX).text
+    assert f">{text}</span>" in signed_in.get(UPDATE, headers=HTMX).text
     Download.objects.update(task="", arguments="")
-    assert f"{text} Please request it again.</bdi>" in signed_in.get(UPDATE, headers=HTMX).text
+    assert f"{text} Please request it again.</span>" in signed_in.get(UPDATE, headers=HTMX).text
 
 
 def test_the_owner_of_a_missing_file_may_try_again_from_its_page(

@@ -203,7 +203,7 @@ async def test_a_download_that_finishes_sends_its_toast_once(user: Any) -> None:
     async with connected(user) as page:
         await in_thread(cache.set_error, download.download_key, "It broke.")
         markup = await page.receive_from()
-        assert "Orders has failed" in markup
+        assert "<bdi>Orders</bdi> has failed" in markup
         assert "It broke." in markup
         await in_thread(cache.init_download, user, "new.csv")
         assert "Orders" not in await page.receive_from()

@@ -329,6 +329,8 @@ class ConfirmedActions(ModelAdminMixin):
             **self.admin_site.each_context(request),
             "title": action.title,
             "opts": self.opts,
+            # The list with its filters has sent the form.
+            "list_url": request.get_full_path(),
             "media": self.media,
             "action": action,
             "form": form,

@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.utils.formats import number_format
+from django.utils import numberformat
+from django.utils.formats import get_format
 from django.utils.translation import ngettext
 
 from async_downloads.files.names import split_name
@@ -16,7 +17,14 @@ MAX_TYPE_LENGTH: Final = 5
 
 def grouped(number: int) -> str:
     """Return a number with the thousands separators of the reader's language."""
-    return number_format(number, force_grouping=True)
+    # For some languages, such as Hebrew, Django knows the separator and not the size of a group.
+    return numberformat.format(
+        number,
+        get_format("DECIMAL_SEPARATOR"),
+        grouping=get_format("NUMBER_GROUPING") or 3,
+        thousand_sep=get_format("THOUSAND_SEPARATOR"),
+        force_grouping=True,
+    )
 
 
 def short_name(name: str, requested_at: datetime) -> str:

@@ -184,7 +184,8 @@ class SingleMachineCheck:
             key = self._ada.start("supplier-catalogue")
             self._wait_for(key, lambda entry: entry["complete"])
             sent, announced = ARTICLES_SENT, Product.objects.count()
-            expect(f"{sent} of {announced}" in self._ada.list_html(), "the list does not warn")
+            for place, html in (("list", self._ada.list_html()), ("card", self._ada.cards())):
+                expect(f"{sent} of {announced}" in html, f"the {place} does not warn")
             details.append(f"{sent} of {announced} rows")
             self._ada.clear(key)
 

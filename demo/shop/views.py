@@ -40,8 +40,9 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def export_states(request: HttpRequest) -> HttpResponse:
-    """Return what each card shows of its latest download."""
-    return render(request, "shop/states.html", _cards(request.user))
+    """Return what each card shows of its latest download; one with a refusal stays as it is."""
+    refused = exports_for(request.user).get(request.GET.get("refused", ""))
+    return render(request, "shop/states.html", _cards(request.user) | {"refused": refused})
 
 
 @require_POST

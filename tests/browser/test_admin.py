@@ -1,6 +1,7 @@
 """The look and the accessibility of the package's pages in the admin."""
 
 import random
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -121,6 +122,21 @@ def test_each_page_is_readable_in_both_schemes(page: Page, live_server: Any, sch
         page.locator(".actions select").select_option(action)
         page.locator(".actions button[type=submit]").click()
         check_look(page, f"{action}-{scheme}", ".async-downloads-confirm")
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_confirmation_page_leads_back_to_the_list_with_its_filters(
+    page: Page, live_server: Any
+) -> None:
+    page.goto(f"{live_server.url}{LIST}?state__exact=failed")
+    page.locator("#action-toggle").check()
+    page.locator(".actions select").select_option("hold")
+    page.locator(".actions button[type=submit]").click()
+    expect(page.locator(".async-downloads-confirm")).to_be_visible()
+    crumbs = page.locator(".breadcrumbs")
+    expect(crumbs).to_have_text(re.compile(r"Home\s+› Downloads\s+› Downloads\s+› Hold downloads"))
+    crumbs.get_by_role("link").last.click()
+    expect(page).to_have_url(f"{live_server.url}{LIST}?state__exact=failed")
 
 
 def test_progress_is_shown_without_a_reload(page: Page, live_server: Any, user: Any) -> None:

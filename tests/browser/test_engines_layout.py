@@ -190,6 +190,24 @@ def test_menu_page_and_toast_are_whole_at_each_size(
 
 
 @pytest.mark.parametrize("direction", ["ltr", "rtl"])
+def test_the_ring_is_around_the_icon(
+    engine: Engine, visit: Visit, user: Any, direction: str
+) -> None:
+    cache.set_percentage(cache.init_download(user, "orders.csv")[1], 40)
+    visit(direction=direction)
+    engine.wait_for(SHOWS, "#async-downloads.in-progress")
+    ring, icon = (
+        engine.evaluate(
+            "(part) => document.querySelector(part).getBoundingClientRect().toJSON()", part
+        )
+        for part in (".async-downloads-ring", ".async-downloads-icon")
+    )
+    assert (ring["width"], ring["height"]) == (36, 36)
+    for start, length in (("x", "width"), ("y", "height")):
+        assert abs(ring[start] + ring[length] / 2 - icon[start] - icon[length] / 2) < 1
+
+
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
 @pytest.mark.usefixtures("downloads")
 def test_the_menu_is_readable_and_in_place_without_the_newest_css(
     engine: Engine, visit: Visit, direction: str

@@ -92,6 +92,8 @@ def test_from_a_filtered_list_to_a_workbook_and_its_preset_on_another_day(
     rows = page.locator(".async-downloads-rows")
     expect(rows).to_have_text("1,000 orders: all that match the filters of the list")
     expect(page.get_by_text("Status: shipped")).to_be_visible()
+    crumb = page.locator(".breadcrumbs").get_by_role("link", name="Orders")
+    assert (crumb.get_attribute("href") or "").endswith(f"{LIST}?status=shipped")
     page.get_by_label("Format").select_option(label="Excel workbook (.xlsx)")
     button(page, "Tick none").click()
     tick(page, "Reference", "Total", "Status", "Customer name", "Still open")

@@ -134,7 +134,23 @@ def test_names_and_errors_keep_the_direction_of_their_own_text(
         expect(element).to_be_visible()
         first, last = element.evaluate(ENDS)
         assert first < last
-        assert style(element, "direction") == "rtl"
+        # What does not fit is missing at its end, and it is at the start of the item all the same.
+        assert style(element, "direction") == "ltr"
+        inside, item = box_of(element), box_of(page.locator(".download"))
+        assert inside["x"] + inside["width"] == item["x"] + item["width"]
+        assert style(element, "textAlign") == "right"
+
+
+def test_a_toast_keeps_the_direction_of_a_name(
+    page: Page, live_server: Any, user: Any, settings: Any
+) -> None:
+    settings.LANGUAGE_CODE = "he"
+    key = cache.init_download(user, "orders.csv", "Orders (EU).")[1]
+    page.goto(live_server.url)
+    page.evaluate("document.documentElement.dir = 'rtl'")
+    cache.save_download(key, [["R1"]])
+    first, last = page.locator(".async-downloads-toast bdi").evaluate(ENDS)
+    assert first < last
 
 
 @pytest.mark.usefixtures("every_state")
@@ -160,6 +176,8 @@ def test_forced_colours_have_bars_tiles_and_buttons(page: Page, live_server: Any
     bar, track = running.locator("progress"), running.locator(".progress")
     assert style(track, "outlineStyle") == "solid"
     assert style(bar, "color") != style(track, "backgroundColor")
+    # No colour of the package is left.
+    assert style(item(page, "stalled").locator("progress"), "color") == style(bar, "color")
     background = style(page.locator("#downloads-dropdown"), "backgroundColor")
     for element in (
         running.locator(".download-tile"),

@@ -65,16 +65,26 @@ def test_a_person_keeps_a_file_for_longer(page: Page, live_server: Any, orders: 
     assert orders.expires_at == orders.finished_at + timedelta(days=4)
 
 
+@pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.usefixtures("orders")
-def test_a_finger_hits_the_button_that_is_meant(page: Page, live_server: Any) -> None:
-    page.set_viewport_size({"width": 390, "height": 844})
+def test_links_are_below_the_item_and_do_not_overlap(
+    page: Page, live_server: Any, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
     page.goto(live_server.url + LIST)
-    boxes = [
-        box_of(page.locator("#async-downloads-list").get_by_role("button", name=name))
-        for name in (KEEP, "Make again: Orders")
-    ]
-    assert all(box["height"] >= FINGER and box["width"] >= FINGER for box in boxes)
-    assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"]
+    listed = page.locator("#async-downloads-list")
+    keep, again = (
+        box_of(listed.get_by_role("button", name=name)) for name in (KEEP, "Make again: Orders")
+    )
+    until = box_of(listed.locator(".download-until"))
+    assert keep["y"] >= until["y"] + until["height"]
+    if width == 390:
+        # Each has the size of a finger.
+        assert all(min(box["height"], box["width"]) >= FINGER for box in (keep, again))
+        assert keep["y"] + keep["height"] <= again["y"]
+    else:
+        assert keep["y"] == again["y"]
+        assert keep["x"] + keep["width"] < again["x"]
 
 
 def test_without_a_script_as_well(

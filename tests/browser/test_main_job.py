@@ -132,3 +132,23 @@ def test_a_person_exports_orders_watches_fetches_and_clears(visitor: Page, shop:
         item.locator(".download-clear").click()
         expect(item).to_have_count(0)
     expect(menu).to_contain_text("Nothing here yet")
+
+    # Is refused a sixth export: the card says so for longer than from poll to poll.
+    page.get_by_role("button", name=re.compile("^Downloads")).click()
+    invoices = page.locator(".card", has_text="Far too slow")
+    for number, choice in enumerate(("csv", "xlsx", "tsv", "jsonl"), 1):
+        invoices.get_by_role("combobox").select_option(choice)
+        invoices.get_by_role("button").click()
+        expect(page.locator(".async-downloads-count")).to_have_text(str(number))
+    page.get_by_role("button", name="Export for programs").click()
+    expect(page.locator(".async-downloads-count")).to_have_text("5")
+    page.get_by_role("button", name="Make price list").click()
+    refusal = page.locator("#state-price-list").get_by_role("alert")
+    expect(refusal).to_be_visible()
+    for _ in range(2):
+        with page.expect_response(re.compile("refused=price-list")):
+            pass
+    expect(refusal).to_be_visible()
+    page.get_by_role("button", name=re.compile("^Downloads")).click()
+    for _ in range(5):
+        menu.get_by_role("button", name=re.compile("^Cancel")).first.click()

@@ -71,12 +71,12 @@ def test_clear_finished_leaves_those_of_the_team_in_the_list(page: Page, live_se
     open_menu(page)
     items = page.locator(MENU)
     items.get_by_role("button", name="Clear finished").click()
-    expect(items.get_by_text("My orders", exact=True)).to_be_hidden()
-    expect(items.get_by_text("Open orders", exact=True)).to_be_visible()
+    expect(items.get_by_role("link", name="My orders", exact=True)).to_be_hidden()
+    expect(items.get_by_role("link", name="Open orders", exact=True)).to_be_visible()
     with page.expect_response(lambda response: response.request.method == "POST"):
         page.clock.fast_forward(MOMENT)
     expect(items.get_by_role("button", name="Clear finished")).to_have_count(0)
-    expect(items.get_by_text("Open orders", exact=True)).to_be_visible()
+    expect(items.get_by_role("link", name="Open orders", exact=True)).to_be_visible()
     assert not Download.objects.filter(name="My orders").exists()
 
 

@@ -75,6 +75,13 @@ def test_the_menu_shows_the_newest_and_the_number_of_all(user: Any, rf: RequestF
     assert ' data-poll="1"' in html
 
 
+def test_the_link_to_the_page_of_all_has_no_number_of_one(user: Any, settings: Any) -> None:
+    DownloadFactory(collection__user=user)
+    assert ">All downloads</a>" in rendered(user)
+    settings.LANGUAGE_CODE = "de"
+    assert ">Alle Downloads</a>" in rendered(user)
+
+
 def test_a_list_has_the_version_that_the_next_poll_of_it_sends(
     user: Any, rf: RequestFactory
 ) -> None:
@@ -104,9 +111,27 @@ def test_toasts_come_with_the_summary(user: Any, rf: RequestFactory) -> None:
     summary = store.read_summary(owners.resolve(user))
     html = rendering.render_summary(summary, rf.get("/"), [done, failed])
     assert html.count('class="async-downloads-toast"') == 2
-    assert "&lt;b&gt;Done&lt;/b&gt; is ready" in html
+    assert "<bdi>&lt;b&gt;Done&lt;/b&gt;</bdi> is ready" in html
     assert "It broke." in html
     assert "async-downloads-toast" not in rendering.render_summary(summary, rf.get("/"))
+
+
+def test_a_toast_warns_of_missing_rows(user: Any, rf: RequestFactory) -> None:
+    rows = {"rows_written": 45, "rows_expected": 60}
+    download = DownloadFactory(collection__user=user, complete=True, **rows)
+    summary = store.read_summary(owners.resolve(user))
+    html = rendering.render_summary(summary, rf.get("/"), [download])
+    assert '<span class="download-status">Truncated: 45 of 60 rows</span>' in html
+
+
+@pytest.mark.parametrize(
+    ("values", "has_time"), [({}, False), ({"running": True}, False), ({"failed": True}, True)]
+)
+def test_only_what_has_ended_or_stalled_has_a_time(
+    user: Any, values: dict[str, Any], has_time: bool
+) -> None:
+    DownloadFactory(collection__user=user, **values)
+    assert ("<time " in rendered(user)) is has_time
 
 
 def test_a_summary_is_less_than_a_kilobyte(user: Any, rf: RequestFactory) -> None:

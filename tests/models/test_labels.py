@@ -76,5 +76,8 @@ def test_rows_are_grouped_as_the_reader_groups_them() -> None:
     download = DownloadFactory(complete=True, rows_written=200_000)
     with translation.override("de"):
         assert download.rows_text == "200.000 Zeilen"
+    # Django itself groups no numbers of this language.
+    with translation.override("he"):
+        assert download.rows_text == "200,000 שורות"
     truncated = DownloadFactory(complete=True, rows_written=1000, rows_expected=2000)
     assert truncated.status_text == "Truncated: 1,000 of 2,000 rows"
