@@ -36,7 +36,8 @@ Processes
     ``cluster()`` is a real ``qcluster``, ``server()`` a real web server (WSGI, or
     ASGI with ``asgi=True``), ``start(code)`` a child that runs some code, all three to be
     used in ``with``; ``run(code)`` waits for it and returns its output. Django is set
-    up for the code. Each takes settings for this one process.
+    up for the code. Each takes settings for this one process. They are forks of a process
+    that has imported Django: see ``tests.faults.prepared``.
     ``kill``, ``stop``, ``resume`` take the number of a process.
 
 Results

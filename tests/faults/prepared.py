@@ -31,22 +31,15 @@ __all__ = ["ROOT", "started"]
 #: What the children of most sites import. None of them reads the settings.
 IMPORTED: Final = (
     *("celery.app.amqp", "celery.app.log", "celery.bin.worker", "celery.worker.consumer"),
-    *("django.contrib.admin.apps", "django.contrib.admin.options", "django.contrib.auth.apps"),
-    *("django.contrib.auth.hashers", "django.contrib.auth.password_validation"),
-    *("django.contrib.auth.tokens", "django.contrib.contenttypes.apps"),
-    *("django.contrib.messages.apps", "django.contrib.sessions.apps"),
-    *("django.contrib.staticfiles.apps", "django.core.handlers.asgi", "django.core.management"),
-    *("django.core.cache.backends.filebased", "django.core.cache.backends.redis"),
+    *("django.contrib.admin.apps", "django.contrib.auth.apps", "django.contrib.auth.hashers"),
+    *("django.contrib.auth.password_validation", "django.contrib.auth.tokens"),
+    *("django.contrib.contenttypes.apps", "django.contrib.messages.apps"),
+    *("django.contrib.sessions.apps", "django.contrib.staticfiles.apps"),
+    *("django.core.cache.backends.redis", "django.core.handlers.asgi"),
     *("django.core.servers.basehttp", "django.db.backends.mysql.base"),
     *("django.db.backends.postgresql.base", "django.db.backends.sqlite3.base"),
-    *(
-        "django_htmx.middleware",
-        "django_q.queues",
-        "croniter",
-        "picklefield.fields",
-        "pathvalidate",
-    ),
-    *("kombu.transport.redis", "http.server", "multiprocessing.sharedctypes", "redis"),
+    *("croniter", "django_htmx.middleware", "django_q.queues", "kombu.transport.redis"),
+    *("multiprocessing.sharedctypes", "pathvalidate", "picklefield.fields"),
 )
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -75,9 +68,9 @@ def started(
         forked: Whether a fork will do, whose memory contains all that it could need.
     """
     program, option, *_ = *arguments, ""
-    # A library that is loaded before all others needs a new program.
-    forked = forked and program == sys.executable and cwd == ROOT and "LD_PRELOAD" not in env
-    if forked and option in {"-c", "-m"}:
+    python = program == sys.executable and option in {"-c", "-m"} and cwd == ROOT
+    # A library that is loaded before all others needs a new program. Only Linux has these calls.
+    if forked and python and "LD_PRELOAD" not in env and hasattr(os, "pidfd_open"):
         return Fork(arguments[1:], env=env, out=out, err=err)
     return subprocess.Popen(
         arguments,
@@ -99,8 +92,9 @@ class Fork:
         request = json.dumps([arguments, dict(env)]).encode()
         with theirs, _lock:
             socket.send_fds(_server().control, [request], [theirs.fileno(), out, err])
-            # It answers before the next request.
-            self.pid = int.from_bytes(self._ending.recv(4), "big")
+            pid = self._ending.recv(4)
+        assert pid, "The process that forks has ended."
+        self.pid = int.from_bytes(pid, "big")
 
     def poll(self) -> int | None:
         """Return the exit code, or nothing if the process has not ended."""
@@ -148,6 +142,8 @@ class _Server:
                 cwd=ROOT,
                 env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
+                # Ctrl-C ends the tests, and they end it.
+                start_new_session=True,
             )
         atexit.register(self.close)
 
@@ -169,9 +165,10 @@ def main(control: socket.socket) -> None:
             importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    arguments = _serve(control)
-    # In a fork.
-    option, target, *others = arguments
+    option, target, *others = _serve(control)
+    # In a fork, which needs none of the descriptors.
+    control.detach()
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     if option == "-m":
         sys.argv[:] = [target, *others]
         runpy.run_module(target, run_name="__main__", alter_sys=True)
@@ -211,7 +208,6 @@ def _fork(control: socket.socket, selector: selectors.BaseSelector) -> list[str]
     os.environ.clear()
     os.environ.update(env)
     os.write(ending, os.getpid().to_bytes(4, "big"))
-    os.closerange(3, max(received) + 100)
     return list(arguments)
 
 
