@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Generator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from django.db import connections
 from django.test import Client, modify_settings
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from xdist.scheduler import LoadScopeScheduling
 
 from async_downloads.building import progress
 from async_downloads.formats import rows as format_rows
@@ -33,8 +35,11 @@ CACHES = ("default", "dummy", "database", "file", "redis")
 
 NEEDS = {"redis": "redis"}
 
-#: The modules that take longest.
-LONGEST = ("tests/faults/test_how_to_pages.py", "tests/faults/test_tutorial.py")
+#: The modules whose tests take longest. What the first one makes, others wait for.
+LONGEST = ("tests/faults/test_tutorial.py", "tests/faults/test_rescues.py")
+
+#: Parts that the tests of a module share.
+SHARED_PARTS = re.compile(r'scope="module"|\bdatabase_server\b')
 
 #: Folders whose tests all take long.
 LONG = ("tests/browser/", "tests/faults/")
@@ -104,10 +109,37 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run long tests first, so that no process is left alone with one at the end."""
 
-    def order(item: pytest.Item) -> tuple[bool, bool]:
-        return not item.nodeid.startswith(LONGEST), item.get_closest_marker("long") is None
+    def order(item: pytest.Item) -> tuple[bool, bool, bool]:
+        one_by_one = runs_alone(item.nodeid, item.config)
+        short = item.get_closest_marker("long") is None
+        return not item.nodeid.startswith(LONGEST), short, one_by_one
 
     items.sort(key=order)
+
+
+def runs_alone(nodeid: str, config: pytest.Config) -> bool:
+    """Return whether a fault test may run in another process than the others of its module."""
+    path = nodeid.partition("::")[0]
+    return path.startswith("tests/faults/") and not _shares_parts(config.rootpath / path)
+
+
+@cache
+def _shares_parts(path: Path) -> bool:
+    return SHARED_PARTS.search(path.read_text()) is not None
+
+
+class FaultTestsAlone(LoadScopeScheduling):
+    """Assigns modules to processes; fault tests one by one, so that none is left with many."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        alone = runs_alone(nodeid, self.config)
+        return nodeid if alone else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """Assign fault tests one by one."""
+    return FaultTestsAlone(config, log) if config.option.dist == "loadscope" else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -61,7 +61,7 @@ def values(job: dict[str, Any]) -> list[str]:
 def run_locally() -> set[str]:
     """Return the sessions that ``.ci/run`` runs."""
     script = (ROOT / ".ci/run").read_text()
-    names = re.findall(r'^ *(?:\w+=\S+ )?run "?([^"\n]+?)"?$', script, re.MULTILINE)
+    names = re.findall(r'^ *(?:\w+=\S+ )?(?:run|beside) "?([^"\n]+?)"?$', script, re.MULTILINE)
     assert len(names) > 5
     return set(names)
 

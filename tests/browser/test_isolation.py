@@ -6,15 +6,17 @@ fails the first tests until it is covered here.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from typing import Any, Final
 
 import pytest
 from django.contrib.staticfiles import finders
-from playwright.sync_api import Error, Page, Route, expect
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Route, expect
 
 from async_downloads import cache
 from async_downloads.models import Download
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import new_context, new_page
 from tests.browser.test_download_centre import open_menu
 from tests.factories import UserFactory
 from tests.shop import views
@@ -255,18 +257,33 @@ def check_side_by_side(visits: Iterable[Visit]) -> None:
         raise ExceptionGroup("pages that do not work", failures)
 
 
+@pytest.fixture(scope="module")
+def contexts(browser: Browser) -> Iterator[list[BrowserContext]]:
+    """Return a context for each page that is open at the same time: starting them takes long."""
+    with ExitStack() as stack:
+        contexts = [stack.enter_context(new_context(browser)) for _ in range(TOGETHER)]
+        for context in contexts:
+            context.new_page()
+        yield contexts
+
+
 @pytest.fixture
-def check_pages(open_page: OpenPage, live_server: Any) -> Iterator[CheckPages]:
+def check_pages(contexts: list[BrowserContext], live_server: Any) -> Iterator[CheckPages]:
     """Return a function that checks pages of one user each, side by side: most time is waiting."""
+    with ExitStack() as stack:
 
-    def check(pages: dict[str, dict[str, Any]]) -> None:
-        visits = []
-        for number, (name, config) in enumerate(pages.items()):
-            user = UserFactory(username=f"ada{number}")
-            visits.append(Visit(name, *open_page(user), live_server.url, user, **config))
-        check_side_by_side(visits)
+        def visit(context: BrowserContext, name: str, config: dict[str, Any]) -> Visit:
+            user, client, errors = UserFactory(), Client(), list[str]()
+            client.force_login(user)
+            context.clear_cookies()
+            page = stack.enter_context(new_page(context, live_server.url, client, errors))
+            return Visit(name, page, errors, live_server.url, user, **config)
 
-    yield check
+        def check(pages: dict[str, dict[str, Any]]) -> None:
+            free = iter(contexts)
+            check_side_by_side([visit(next(free), *page) for page in pages.items()])
+
+        yield check
     views.HTMX_CONFIGS.clear()
 
 

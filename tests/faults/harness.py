@@ -36,7 +36,8 @@ Processes
     ``cluster()`` is a real ``qcluster``, ``server()`` a real web server (WSGI, or
     ASGI with ``asgi=True``), ``start(code)`` a child that runs some code, all three to be
     used in ``with``; ``run(code)`` waits for it and returns its output. Django is set
-    up for the code. Each takes settings for this one process.
+    up for the code. Each takes settings for this one process. They are forks of a process
+    that has imported Django: see ``tests.faults.prepared``.
     ``kill``, ``stop``, ``resume`` take the number of a process.
 
 Results
@@ -66,6 +67,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, ClassVar, Final, Self
 
 import redis
@@ -75,7 +77,8 @@ from tests.faults import parts
 from tests.faults.client import Client
 from tests.faults.databases import DATABASES, Database
 from tests.faults.parts import missing, storages
-from tests.faults.processes import ROOT, Child, Cluster, alive, eventually, kill, resume, stop
+from tests.faults.prepared import ROOT, started
+from tests.faults.processes import Child, Cluster, alive, eventually, kill, resume, stop
 from tests.faults.redis_server import RedisServer
 from tests.pace import LONGEST_WAIT, whole
 
@@ -220,23 +223,28 @@ class Site:
 
     def run(self, code: str, **settings: Any) -> str:
         """Run code in a child, and return its output; fails if the child does."""
-        completed = subprocess.run(
-            [sys.executable, "-c", SETUP + textwrap.dedent(code)],
-            env=self.environment(settings),
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=LONGEST_WAIT,
-            check=False,
-        )
-        code = completed.returncode
-        assert code == 0, f"The child ended with {code}:\n{completed.stderr}"
-        return completed.stdout.strip()
+        done = self.run_python("-c", SETUP + textwrap.dedent(code), **settings)
+        assert done.returncode == 0, f"The child ended with {done.returncode}:\n{done.stderr}"
+        return done.stdout.strip()
 
-    def start(self, code: str, **settings: Any) -> Child:
-        """Start a child that runs code."""
-        return self._spawn(Child, ["-c", SETUP + textwrap.dedent(code)], settings)
+    def run_python(self, *arguments: str, **settings: Any) -> "subprocess.CompletedProcess[str]":
+        """Run Python in a child until it ends, and return how it ended."""
+        with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+            command = [sys.executable, *arguments]
+            env = self.environment(settings)
+            child = started(command, env=env, out=out.fileno(), err=err.fileno())
+            try:
+                code = child.wait(LONGEST_WAIT)
+            finally:
+                child.kill()
+            for file in (out, err):
+                file.seek(0)
+            return subprocess.CompletedProcess(command, code, out.read(), err.read())
+
+    def start(self, code: str, *, forked: bool = True, **settings: Any) -> Child:
+        """Start a child that runs code; ``forked`` as in ``tests.faults.prepared``."""
+        arguments = ["-c", SETUP + textwrap.dedent(code)]
+        return self._spawn(Child, arguments, settings, forked=forked)
 
     @contextmanager
     def cluster(self, *, q: dict[str, Any] | None = None, **settings: Any) -> Iterator[Cluster]:
@@ -416,9 +424,17 @@ class Site:
 
     # Internals
 
-    def _spawn(self, kind: type[Any], arguments: list[str], settings: dict[str, Any]) -> Any:
+    def _spawn(
+        self,
+        kind: type[Any],
+        arguments: list[str],
+        settings: dict[str, Any],
+        *,
+        forked: bool = True,
+    ) -> Any:
         log = self.folder / f"{len(self._children)}-{kind.__name__.lower()}.log"
-        child = kind([sys.executable, *arguments], env=self.environment(settings), log=log)
+        env = self.environment(settings)
+        child = kind([sys.executable, *arguments], env=env, log=log, forked=forked)
         self._children.append(child)
         return child
 

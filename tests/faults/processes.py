@@ -6,15 +6,14 @@ import re
 import secrets
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
+from tests.faults.prepared import ROOT, started
 from tests.pace import LONGEST_WAIT
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 PROC: Final = Path("/proc")
 
 #: Ports below those that systems assign to connections and to servers on port 0.
@@ -41,21 +40,24 @@ def eventually(condition: Callable[[], T], *, why: str) -> T:
 
 
 class Child:
-    """A process in a group of its own, whose output goes to a file."""
+    """A process in a group of its own, whose output goes to a file.
+
+    A child that runs this Python is a fork, if ``forked``: see ``tests.faults.prepared``.
+    """
 
     def __init__(
-        self, arguments: Sequence[str], *, env: Mapping[str, str], log: Path, cwd: Path = ROOT
+        self,
+        arguments: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        log: Path,
+        cwd: Path = ROOT,
+        forked: bool = True,
     ):
         self.log_path = log
         with log.open("wb") as output:
-            self._popen = subprocess.Popen(
-                arguments,
-                env=env,
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+            self._popen = started(
+                arguments, env=env, cwd=cwd, out=output.fileno(), err=output.fileno(), forked=forked
             )
         self.pid = self._popen.pid
 
@@ -90,7 +92,7 @@ class Child:
     def kill(self) -> None:
         """Kill the process alone; its children live on."""
         self._popen.kill()
-        self._popen.wait()
+        self._popen.wait(LONGEST_WAIT)
 
     def interrupt(self) -> None:
         """Press Ctrl-C in its terminal, and wait until it ends."""
@@ -108,7 +110,7 @@ class Child:
         if self._popen.returncode is None or members(self.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-        self._popen.wait()
+        self._popen.wait(LONGEST_WAIT)
         eventually(lambda: not members(self.pid), why=f"the end of the group of {self.pid}")
 
 

@@ -152,7 +152,7 @@ def clean(site: Site, *, kill_below: int = 0) -> tuple[int, int, float]:
     Returns:
         Its peak memory in bytes, its statements, its seconds.
     """
-    with site.start(CLEAN) as child:
+    with site.start(CLEAN, forked=False) as child:
         eventually(lambda: child.lines("began"), why="the start of the clean-up")
         began = time.monotonic()
         while kill_below and child.alive:

@@ -1,8 +1,6 @@
 """``cleanup_downloads --orphans``: files without rows, and files that only look like them."""
 
 import os
-import subprocess
-import sys
 import time
 import uuid
 from pathlib import Path
@@ -11,23 +9,13 @@ from typing import Final
 import pytest
 
 from tests.faults.harness import NewSite, Site, storages
-from tests.faults.processes import ROOT
-from tests.pace import LONGEST_WAIT
 
 DAY: Final = 86_400
 
 
 def manage(site: Site, *arguments: str, code: int = 0) -> str:
     """Run the command as an operator does, and return its output."""
-    completed = subprocess.run(
-        [sys.executable, "-m", "django", "cleanup_downloads", *arguments],
-        env=site.environment(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=LONGEST_WAIT,
-        check=False,
-    )
+    completed = site.run_python("-m", "django", "cleanup_downloads", *arguments)
     assert completed.returncode == code, completed.stderr
     assert "Traceback" not in completed.stderr, completed.stderr
     return completed.stdout
