@@ -375,7 +375,9 @@ def _execute(owner: Owner, statement: str) -> tuple[_Counts, list[Download]]:
     connection = connections[alias]
     rows = raw_rows.execute(owner, statement, connection)
     counts = _counts_of(tuple(rows[0][:_COUNTED]), alias, project_settings.USE_TZ)
-    values = [row[_COUNTED:] for row in rows if counts.unfinished and len(row) > _COUNTED]
+    if not counts.unfinished or statement is _COUNTS_ALONE:
+        return counts, []
+    values = [row[_COUNTED:] for row in rows]
     return counts, raw_rows.as_downloads(values, raw_rows.columns_of(alias), connection)
 
 

@@ -66,12 +66,12 @@ def test_a_wrong_choice_is_logged_and_raises_nothing(
 
 TAKEN = """
 from async_downloads import metrics
-from django.conf import settings as site
 from django.core.checks import run_checks
+from django.test import override_settings
 from prometheus_client import Counter
 
 Counter("async_downloads_started", "A metric of the site.")
-site.ASYNC_DOWNLOADS_METRICS = "prometheus"
+override_settings(ASYNC_DOWNLOADS_METRICS="prometheus").enable()
 metrics.connect()
 print([message.id for message in run_checks(tags=["async_downloads"]) if "METRICS" in message.msg])
 """
@@ -86,10 +86,11 @@ def test_a_metric_of_the_site_with_the_same_name_does_not_keep_it_from_starting(
 WITHOUT = """
 import logging
 from async_downloads import metrics
-from django.conf import settings as site
 from django.core.checks import run_checks
+from django.test import override_settings
 
-for site.ASYNC_DOWNLOADS_METRICS in ("prometheus", "opentelemetry"):
+for chosen in ("prometheus", "opentelemetry"):
+    override_settings(ASYNC_DOWNLOADS_METRICS=chosen).enable()
     metrics.connect()
     for message in run_checks(tags=["async_downloads"]):
         if "METRICS" in message.msg:

@@ -56,6 +56,34 @@ def test_it_counts_what_is_in_progress_and_what_has_finished(
     assert summary.percentage == 40
 
 
+def test_what_has_finished_counts_the_same_while_another_one_is_in_progress(
+    owner: Owner, collection: DownloadCollection, settings: Any
+) -> None:
+    # Another statement reads it then.
+    settings.ASYNC_DOWNLOADS_STALLED_AFTER = 1_000_000
+    now = timezone.now()
+    DownloadFactory(collection=collection, complete=True, heard_at=now - timedelta(seconds=9))
+    see(owner)
+    for seconds, held in ((4_000, False), (8_000, False), (100, True), (-100, True), (-9, False)):
+        DownloadFactory(
+            collection=collection,
+            complete=True,
+            heard_at=now,
+            expires_at=now + timedelta(seconds=seconds),
+            held=held,
+        )
+    DownloadFactory(collection=collection, failed=True, heard_at=now, expires_at=None)
+    alone = store.read_summary(owner)
+    DownloadFactory(collection=collection, running=True)
+    # As a writer does.
+    cache_entries.renew_version(owner.collection_key)
+    beside = store.read_summary(owner)
+    assert (alone.unseen, alone.running, beside.running) == (5, 0, 1)
+    assert (beside.unseen, beside.newest) == (alone.unseen, alone.newest)
+    for summary in (alone, beside):
+        assert 1_000 < summary.changes_after <= 4_000
+
+
 def test_what_the_owner_has_seen_is_not_new(owner: Owner, collection: DownloadCollection) -> None:
     DownloadFactory(collection=collection, complete=True)
     see(owner)
