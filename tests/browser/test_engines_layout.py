@@ -120,10 +120,11 @@ def resize(engine: Engine, width: int, height: int) -> None:
     try:
         engine.wait_for(fits, width)
     except AssertionError:
-        # On a busy machine, it sometimes misses a size, and ignores the same one again.
-        engine.resize(width + 200, height)
-        engine.resize(width, height)
-        engine.wait_for(fits, width)
+        # On a busy machine, it sometimes misses a size. It ignores the same one again, and another
+        # one that it has not taken before the next.
+        for other in (width + 200, width):
+            engine.resize(other, height)
+            engine.wait_for(fits, other)
     engine.painted()
 
 
