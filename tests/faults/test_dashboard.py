@@ -32,7 +32,7 @@ QUERIES: Final = [
 #: A person starts exports, one of which fails, and fetches the file of the other. Then an attempt
 #: stalls and is rescued.
 WORK: Final = """
-import io, sys, time
+import io, sys, time, uuid
 import django
 django.setup()
 from datetime import timedelta
@@ -53,8 +53,9 @@ def ended(key):
 complete, failed = [ada.start(slug) for slug in ("orders-plain", "stock-audit")]
 ada.client.get(ended(complete)["url"])
 assert ended(failed)["state"] == "failed"
+# The attempt that has failed may be about to release its claim.
 Download.objects.filter(pk=failed).update(
-    state="running", heard_at=timezone.now() - timedelta(hours=1)
+    state="running", claim=uuid.uuid4(), heard_at=timezone.now() - timedelta(hours=1)
 )
 store.cache_entries.delete_entry(failed)
 call_command("rescue_downloads", stdout=io.StringIO())
