@@ -141,8 +141,7 @@ def signed_in(user: Any) -> Owner:
     Raises:
         ValueError: It has no primary key.
     """
-    key = user.pk
-    return resolve(user) if key is None else Owner(key, name_of(user))
+    return resolve(user) if user.pk is None else _owner(user)
 
 
 def resolve_all(users: Sequence[object]) -> list[tuple[Owner, Any] | None]:

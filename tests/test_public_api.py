@@ -169,6 +169,7 @@ OF_THE_MIXIN = [
 ]
 
 TEMPLATES = [
+    "admin/breadcrumbs.html",
     "admin/change_list.html",
     "admin/confirm.html",
     "admin/export.html",

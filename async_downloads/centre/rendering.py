@@ -1,12 +1,12 @@
 """The summary and the list of downloads as markup, for pages, polls and websockets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from html import escape
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
-from django.utils.html import escape
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django_htmx.http import trigger_client_event
@@ -20,6 +20,7 @@ from async_downloads.store import Listing, PageListing, Summary
 __all__ = [
     "MAX_TOASTS",
     "MENU_SIZE",
+    "data_attributes",
     "page_of",
     "poll_seconds",
     "render",
@@ -94,12 +95,7 @@ def render_summary(
         toasts: The downloads that have finished since the page's last summary.
         refusal: Why the server refuses what a button requests, for another toast.
     """
-    state = state_of(summary)
-    # One call for all: each takes as long as all of the others here.
-    values = escape("\n".join(state.values())).split("\n")
-    attributes = "".join(
-        f' data-{name}="{value}"' for name, value in zip(state, values, strict=True)
-    )
+    attributes = data_attributes(state_of(summary))
     markup = "".join(
         render_to_string(TOAST_TEMPLATE, {"download": download}, request) for download in toasts
     )
@@ -128,6 +124,12 @@ def state_of(summary: Summary) -> dict[str, str]:
         "label": label.replace("{count}", str(count)),
         "percentage": str(summary.percentage),
     }
+
+
+def data_attributes(values: Mapping[str, str]) -> SafeString:
+    """Return texts as attributes whose names begin with ``data-``."""
+    # Django's own function does the same to a text, and first asks whether it is a lazy one.
+    return SafeString("".join(f' data-{name}="{escape(text)}"' for name, text in values.items()))
 
 
 def render_list(listing: Listing, request: HttpRequest) -> SafeString:

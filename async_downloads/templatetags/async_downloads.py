@@ -14,8 +14,7 @@ from django.template.base import Node, NodeList, Parser, Token, Variable
 from django.template.context import Context
 from django.template.loader_tags import BLOCK_CONTEXT_KEY
 from django.urls import get_script_prefix, get_urlconf, reverse
-from django.utils.html import escape
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext
 
 from async_downloads import owners, settings, store, teams
@@ -165,11 +164,10 @@ def _shown(
     }
     if socket:
         attributes["ws-connect"] = socket
-    markup = "".join(f' data-{name}="{escape(value)}"' for name, value in attributes.items())
     return {
         **same,
         **state,
-        "attributes": mark_safe(markup),  # noqa: S308 (escaped)
+        "attributes": rendering.data_attributes(attributes),
         "hidden": " hidden" if state["count"] == "0" else "",
         "suffix": suffix,
         "key": (values, socket, suffix, *page),
