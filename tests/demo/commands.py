@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.pace import LONGEST_WAIT
+
 __all__ = ["ROOT", "SECRET", "check", "run"]
 
 ROOT = Path(__file__).parents[2]
@@ -33,5 +35,6 @@ def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         env=clean | settings | environ,
         capture_output=True,
         text=True,
+        timeout=LONGEST_WAIT,
         check=False,
     )
