@@ -24,7 +24,15 @@ from xdist.scheduler import LoadScopeScheduling
 
 from async_downloads.building import progress
 from async_downloads.formats import rows as format_rows
-from async_downloads.store import attempt, cache_entries, claiming, queue_position, removal, rescue
+from async_downloads.store import (
+    attempt,
+    cache_entries,
+    claiming,
+    listing,
+    queue_position,
+    removal,
+    rescue,
+)
 from tests import flushing, pace, services
 from tests.factories import UserFactory
 
@@ -182,6 +190,7 @@ def clean_slate(request: pytest.FixtureRequest) -> Iterator[None]:
     cache_entries._breakers.clear()
     progress._steps.clear()
     queue_position.forget()
+    listing._last_lists.clear()
     for alias in ("default", "file"):
         caches[alias].clear()
     shutil.rmtree(project_settings.MEDIA_ROOT, ignore_errors=True)

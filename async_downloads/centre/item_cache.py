@@ -27,6 +27,7 @@ from django.utils.translation import get_language
 
 from async_downloads import settings
 from async_downloads.models import Download
+from async_downloads.utils.memory import Memory
 
 __all__ = [
     "forget",
@@ -41,9 +42,6 @@ __all__ = [
 TEMPLATE: Final = "async_downloads/download.html"
 LIST_TEMPLATE: Final = "async_downloads/downloads.html"
 
-#: Items to keep; a few kilobytes each.
-MAX_ITEMS: Final = 2000
-
 #: Begins what stands for a value in markup that is kept. No text of a person has it.
 MARK: Final = secrets.token_hex(16)
 
@@ -56,7 +54,8 @@ _MARKS: Final = re.compile(rf"{MARK}-(\w+)-")
 #: The folder of the package's templates.
 _FOLDER: Final = f"{Path(__file__).parents[1] / 'templates'}{os.sep}"
 
-_items: Final[dict[tuple[Any, ...], SafeString]] = {}
+#: The markup, by all on which it depends; a few kilobytes each.
+_items: Final[Memory[tuple[Any, ...], SafeString]] = Memory(2000)
 
 
 def render_item(download: Download, context: Context) -> SafeString:
@@ -157,8 +156,6 @@ def remembered(key: tuple[Any, ...], render: Callable[[], SafeString]) -> SafeSt
     markup = _items.get(key)
     if markup is None:
         markup = render()
-        if len(_items) >= MAX_ITEMS:
-            _items.clear()
         _items[key] = markup
     return markup
 

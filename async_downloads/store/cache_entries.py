@@ -25,7 +25,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.db import connections, router
 from django.utils import timezone
 
-from async_downloads import settings
+from async_downloads import intervals, settings
 from async_downloads.models.lifetime import Timeout
 from async_downloads.store.redis_clients import with_kept_clients
 from async_downloads.utils.circuit_breaker import CircuitBreaker
@@ -104,6 +104,9 @@ MAX_ENTRY_SECONDS: Final = 365 * 24 * 60 * 60
 _VALID_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 _VALID_VERSION: Final = re.compile(r"[0-9A-Za-z]{1,64}")
 
+#: How many digits of a version token are its time: seconds since 1970, in hexadecimal.
+_TIME_DIGITS: Final = 8
+
 
 class DownloadEntry(TypedDict):
     """A download as plain values, for the cache and for JSON.
@@ -134,20 +137,26 @@ def get_entry(download_key: str) -> DownloadEntry | None:
 
 
 def get_entries_and_marks(
-    download_keys: Iterable[str], listed: Iterable[str]
+    download_keys: Iterable[str],
+    listed: Iterable[str],
+    early: Mapping[str, object] | None = None,
 ) -> tuple[dict[str, DownloadEntry], set[str]]:
     """Return entries, and which downloads are marked as cleared, in one round trip.
 
     Args:
         download_keys: The downloads whose entries are read.
         listed: The downloads whose marks are read.
+        early: What ``get_version_and_check`` has read of them. If it has all, nothing is read.
     """
     keys = list(download_keys)
     # ``mark_cleared`` marks only what all processes see.
     marks = {_mark_key(key): key for key in listed} if is_shared() else {}
-    if not keys and not marks:
+    names = [*keys, *marks]
+    if not names:
         return {}, set()
-    values: dict[str, Any] = _call(lambda cache: cache.get_many([*keys, *marks]), {})
+    values: Mapping[str, Any] = early or {}
+    if not all(name in values for name in names):
+        values = _call(lambda cache: cache.get_many(names), {})
     cleared = {key for mark, key in marks.items() if values.get(mark) == CLEARED}
     return {key: values[key] for key in keys if _is_entry(values.get(key))}, cleared
 
@@ -319,8 +328,8 @@ def is_table_of(vendor: str) -> bool:
 
 
 def new_version() -> str:
-    """Return a version token that has never been used."""
-    return secrets.token_hex(8)
+    """Return a version token that has never been used, and that begins with its time."""
+    return f"{int(time.time()):08x}{secrets.token_hex(4)}"
 
 
 def get_version(collection_key: str) -> str | None:
@@ -330,19 +339,28 @@ def get_version(collection_key: str) -> str | None:
     return _as_version(_call(lambda cache: cache.get(_version_key(collection_key)), None))
 
 
-def get_version_and_check(collection_keys: Sequence[str], shown: str) -> tuple[str | None, bool]:
+def get_version_and_check(
+    collection_keys: Sequence[str], shown: str, download_keys: Iterable[str] = ()
+) -> tuple[str | None, bool, dict[str, object]]:
     """Return the version token of collections, and whether a page was compared with the rows.
 
     Args:
         collection_keys: All that the page shows.
         shown: The version that the page shows.
+        download_keys: Downloads whose entries and marks are read in the same round trip.
 
     Returns:
-        The token: of several, as ``joint_version`` returns it; None if none can be trusted. And
-        whether ``record_check`` was called lately, for the first, with the same page and token.
+        The token: of several, as ``joint_version`` returns it; None if none can be trusted.
+        Whether ``record_check`` was called lately, for the first, with the same page and token.
+        And what ``get_entries_and_marks`` would read.
     """
-    version, checked = _get_version_and(collection_keys, _checked_key(collection_keys[0], shown))
-    return version, version is not None and checked == f"{shown} {version}"
+    checked_key = _checked_key(collection_keys[0], shown)
+    names = [name for key in download_keys for name in (key, _mark_key(key))]
+    version, values = _get_version_and(collection_keys, [checked_key, *names])
+    if version is None:
+        return None, False, {}
+    is_current = _tells_of_check(shown, version) or values.get(checked_key) == f"{shown} {version}"
+    return version, is_current, {name: values.get(name) for name in names}
 
 
 def get_version_and_summary(collection_key: str) -> tuple[str | None, object]:
@@ -363,35 +381,41 @@ def get_joint_version_and_summary(collection_keys: Sequence[str]) -> tuple[str |
     Args:
         collection_keys: The collections. ``set_summary`` was called with the first.
     """
-    return _get_version_and(collection_keys, _summary_key(collection_keys[0]))
+    summary_key = _summary_key(collection_keys[0])
+    version, values = _get_version_and(collection_keys, [summary_key])
+    return version, values.get(summary_key)
 
 
 def joint_version(versions: Mapping[str, str]) -> str:
     """Return one version token for several collections.
 
-    It differs if the token of one does, or if the collections are others.
+    It differs if the token of one does, or if the collections are others. It begins with the time
+    of the youngest.
 
     Args:
         versions: The tokens, by collection key.
     """
     text = repr(sorted(versions.items()))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return max(version[:_TIME_DIGITS] for version in versions.values()) + digest
 
 
-def _get_version_and(collection_keys: Sequence[str], other_key: str) -> tuple[str | None, object]:
-    """Return one version token for collections, and another value, in one round trip.
+def _get_version_and(
+    collection_keys: Sequence[str], other_keys: Iterable[str]
+) -> tuple[str | None, dict[str, object]]:
+    """Return one version token for collections, and other values by key, in one round trip.
 
     That of one collection is its own. Tokens that are missing are set, before the caller reads
     the rows.
     """
     if not is_shared():
-        return None, None
+        return None, {}
     keys = {key: _version_key(key) for key in collection_keys}
     values: dict[str, object] | None = _call(
-        lambda cache: cache.get_many([*keys.values(), other_key]), None
+        lambda cache: cache.get_many([*keys.values(), *other_keys]), None
     )
     if values is None:
-        return None, None
+        return None, {}
     versions = {}
     for key, name in keys.items():
         token = _as_version(values.get(name))
@@ -400,7 +424,7 @@ def _get_version_and(collection_keys: Sequence[str], other_key: str) -> tuple[st
         versions[key] = token
     is_one = len(collection_keys) == 1
     version = versions[collection_keys[0]] if is_one else joint_version(versions)
-    return version, values.get(other_key)
+    return version, values
 
 
 def set_summary(collection_key: str, summary: tuple[object, ...], seconds: float) -> None:
@@ -429,6 +453,8 @@ def get_versions(collection_keys: Iterable[str]) -> dict[str, str]:
 def record_check(collection_key: str, shown: str, version: str | None, seconds: float) -> None:
     """Record that a page was compared with the rows just now.
 
+    It costs nothing if a comparison that has just been made is to be told from the two tokens.
+
     Args:
         collection_key: The first collection that the page shows.
         shown: The version that the page shows.
@@ -437,7 +463,7 @@ def record_check(collection_key: str, shown: str, version: str | None, seconds: 
         seconds: How long the comparison holds, if nothing is written. A write whose new token
             is lost stays unseen for that long.
     """
-    if version is not None:
+    if version is not None and not _tells_of_check(shown, version):
         key, value = _checked_key(collection_key, shown), f"{shown} {version}"
         _call(lambda cache: cache.set(key, value, max(1, round(seconds))), None)
 
@@ -498,6 +524,21 @@ def _checked_key(collection_key: str, shown: str) -> str:
 
 def _valid_key(key: str) -> str:
     return key if _VALID_KEY.fullmatch(key) else hashlib.sha256(key.encode()).hexdigest()
+
+
+def _tells_of_check(shown: str, version: str) -> bool:
+    """Return whether a page was read since the present token was made, less than RECHECK ago.
+
+    ``Version.of`` gives a page the token only if it may be shown for that long.
+    """
+    if shown.partition(".")[0] != version:
+        return False
+    try:
+        made_at = int(version[:_TIME_DIGITS], 16)
+    except ValueError:
+        return False
+    # The clocks of two machines differ, so it may be of the future.
+    return 0 <= time.time() - made_at < intervals.RECHECK
 
 
 def _as_version(value: object) -> str | None:

@@ -9,6 +9,7 @@ from django.db import IntegrityError, connections, transaction
 from async_downloads.models import DownloadCollection, DownloadCollectionQuerySet
 from async_downloads.owners import Owner
 from async_downloads.store.transactions import database
+from async_downloads.utils.memory import Memory
 
 __all__ = [
     "get_or_create_collection",
@@ -18,14 +19,11 @@ __all__ = [
     "remember",
 ]
 
-#: How many collections a process remembers.
-MAX_REMEMBERED: Final = 10_000
-
 #: How often missing collections are inserted: a clean-up may delete one before it is locked.
 INSERTS: Final = 3
 
 #: The keys of the collections that this process has used, by their primary keys.
-_remembered: Final[dict[uuid.UUID, str]] = {}
+_remembered: Final[Memory[uuid.UUID, str]] = Memory(10_000)
 
 
 def get_or_create_collection(owner: Owner, *, exclusive: bool = False) -> DownloadCollection:
@@ -86,8 +84,6 @@ def get_or_create_collections(
 
 def remember(owner: Owner) -> None:
     """Remember that the owner's collection is in the database, under its current key."""
-    if len(_remembered) >= MAX_REMEMBERED:
-        _remembered.clear()
     _remembered[owner.collection_id] = owner.collection_key
 
 

@@ -2,10 +2,11 @@
 
 import hashlib
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from math import inf
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from django.core.paginator import Page, Paginator
@@ -24,6 +25,7 @@ from async_downloads.store.raw_rows import read_list
 from async_downloads.store.rescue import with_stalled_rescued
 from async_downloads.store.team_downloads import with_seen_at, with_teams
 from async_downloads.store.transactions import downloads
+from async_downloads.utils.memory import Memory
 
 __all__ = [
     "Listing",
@@ -45,7 +47,29 @@ __all__ = [
 #: Downloads on one page of the full list.
 PAGE_SIZE: Final = 25
 
+#: A list of up to so many downloads reads their live progress with its version token.
+MAX_EARLY: Final = 3
+
+#: What is known of live progress before the rows are read, by the key in the cache.
+_Early = Mapping[str, object]
+
 T = TypeVar("T")
+
+
+class _LastList(NamedTuple):
+    """What is known of an owner's list when it is read again.
+
+    Attributes:
+        total: How many downloads there were.
+        early: Those whose live progress is read with the version token.
+    """
+
+    total: float = inf
+    early: tuple[str, ...] = ()
+
+
+#: The last lists, by the owner's collection.
+_last_lists: Final[Memory[uuid.UUID, _LastList]] = Memory(1000)
 
 #: A page, the counts of all pages, and when the last download on them finished.
 _Page = tuple["Page[Download]", dict[str, int], datetime | None]
@@ -55,8 +79,8 @@ class Version(NamedTuple):
     """The version of a listing, in two short texts that a page sends when it polls.
 
     Attributes:
-        token: The collection's version token from before the rows were read,
-            so that it can be too old but never too new.
+        token: The collection's version token from before the rows were read, so that it can be
+            too old but never too new; another one if the page soon changes by itself.
         digest: A digest of the rows.
     """
 
@@ -67,14 +91,16 @@ class Version(NamedTuple):
         return f"{self.token}.{self.digest}"
 
     @classmethod
-    def of(cls, known: str | None, digest: str) -> Self:
+    def of(cls, known: str | None, digest: str, holds: float) -> Self:
         """Return the version of a listing.
 
         Args:
             known: The cached token from before the rows were read.
             digest: The digest of the rows.
+            holds: The seconds after which it may change though nothing is written.
         """
-        return cls(known or cache_entries.new_version(), digest)
+        token = known if holds >= intervals.RECHECK else None
+        return cls(token or cache_entries.new_version(), digest)
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
@@ -172,7 +198,7 @@ def read_listing(owner: Owner, *, limit: int | None = None) -> Listing:
     # The token is taken before the rows, so that it can be too old but never too new.
     known = team_downloads.get_version(owner)
     rows = Rows.read(owner, limit)
-    version = Version.of(known, rows.digest())
+    version = Version.of(known, rows.digest(), rows.recheck_after)
     if rows.running:
         # The page will poll.
         cache_entries.record_check(owner.collection_key, str(version), known, rows.recheck_after)
@@ -200,8 +226,8 @@ def read_changes(
         with_unseen: Whether the page shows which downloads the owner has not seen.
     """
 
-    def read() -> "tuple[Rows, None]":
-        return Rows.read(owner, limit, offset), None
+    def read(early: _Early) -> "tuple[Rows, None]":
+        return Rows.read(owner, limit, offset, early), None
 
     changes = _read_changes(owner, seen, read, with_unseen=with_unseen)
     return changes and changes[0]
@@ -212,8 +238,8 @@ def read_one_change(
 ) -> Listing | None:
     """Return one of the owner's downloads as ``read_changes`` does; an empty listing for none."""
 
-    def read() -> "tuple[Rows, None]":
-        return Rows.read_one(owner, download_key), None
+    def read(early: _Early) -> "tuple[Rows, None]":
+        return Rows.read_one(owner, download_key, early), None
 
     changes = _read_changes(owner, seen, read, with_unseen=True)
     return changes and changes[0]
@@ -224,14 +250,14 @@ def read_page_changes(
 ) -> PageListing | None:
     """Return the page with this number, or the nearest one; None if its version is ``seen``."""
 
-    def read() -> "tuple[Rows, _Page]":
+    def read(early: _Early) -> "tuple[Rows, _Page]":
         # One query counts them in all and by stage.
         counts, newest = downloads().visible_to(owner).active().stages()
         paginator = Paginator(visible_downloads(owner).by_stage(), PAGE_SIZE)
         paginator.count = sum(counts.values())
         page = paginator.get_page(number)
         rows = with_teams(owner, list(page.object_list))
-        page.object_list = shown = with_queue_positions(as_shown(rows))
+        page.object_list = shown = with_queue_positions(as_shown(rows, early))
         return Rows(shown, paginator.count), (page, counts, newest)
 
     changes = _read_changes(owner, seen, read)
@@ -244,21 +270,24 @@ def read_page_changes(
 def _read_changes(
     owner: Owner,
     seen: Version | None,
-    read: "Callable[[], tuple[Rows, T]]",
+    read: "Callable[[_Early], tuple[Rows, T]]",
     *,
     with_unseen: bool = False,
 ) -> tuple[Listing, T] | None:
     """Return the listing and whatever else ``read`` returns; None if a page shows it already."""
     # Before the rows, as above.
     keys = team_downloads.collection_keys(owner)
-    known, is_current = cache_entries.get_version_and_check(keys, str(seen or ""))
+    known, is_current, early = cache_entries.get_version_and_check(
+        keys, str(seen or ""), _last_list(owner).early
+    )
     if is_current:
         return None
-    rows, extra = read()
+    rows, extra = read(early)
     digest = rows.digest(with_unseen=with_unseen)
     unchanged = seen is not None and digest == seen.digest
-    version = seen if unchanged and seen is not None else Version.of(known, digest)
-    cache_entries.record_check(keys[0], str(version), known, rows.recheck_after)
+    holds = rows.recheck_after
+    version = seen if unchanged and seen is not None else Version.of(known, digest, holds)
+    cache_entries.record_check(keys[0], str(version), known, holds)
     return None if unchanged else (rows.listing(version), extra)
 
 
@@ -303,17 +332,25 @@ class Rows:
     hidden: int = 0
 
     @classmethod
-    def read(cls, owner: Owner, limit: int | None, offset: int = 0) -> Self:
+    def read(
+        cls, owner: Owner, limit: int | None, offset: int = 0, early: _Early | None = None
+    ) -> Self:
         end = None if limit is None else offset + limit
-        rows, total, running = read_list(owner, offset, end)
-        hidden = running - sum(row.in_progress for row in rows) if total > len(rows) else 0
-        shown = with_queue_positions(as_shown(with_teams(owner, rows)))
-        return cls(shown, total - (len(rows) - len(shown)), hidden)
+        fits = end is not None and _last_list(owner).total <= end
+        rows, total, hidden = read_list(owner, offset, end, fits=fits)
+        shown = with_queue_positions(as_shown(with_teams(owner, rows), early))
+        read = cls(shown, total - (len(rows) - len(shown)), hidden)
+        # Behind the last one there is nothing that tells how many there are.
+        if not offset:
+            few = read.in_progress and total <= MAX_EARLY
+            keys = tuple(row.download_key for row in rows) if few else ()
+            _last_lists[owner.collection_id] = _LastList(total, keys)
+        return read
 
     @classmethod
-    def read_one(cls, owner: Owner, download_key: uuid.UUID) -> Self:
+    def read_one(cls, owner: Owner, download_key: uuid.UUID, early: _Early) -> Self:
         rows = with_teams(owner, list(visible_downloads(owner).filter(pk=download_key)))
-        shown = with_queue_positions(as_shown(rows))
+        shown = with_queue_positions(as_shown(rows, early))
         return cls(shown, len(shown))
 
     @cached_property
@@ -396,6 +433,10 @@ class Rows:
         )
 
 
+def _last_list(owner: Owner) -> _LastList:
+    return _last_lists.get(owner.collection_id, _LastList())
+
+
 def visible_downloads(owner: Owner) -> DownloadQuerySet:
     """Return the downloads of the owner and their teams that have not expired, newest first."""
     # A traceback may be long, and is not for the owner.
@@ -412,9 +453,14 @@ def is_unseen(row: Any) -> bool:
     return not row.unfinished and (row.seen_at is None or row.heard_at > row.seen_at)
 
 
-def as_shown(rows: list[Download]) -> list[Download]:
+def as_shown(rows: list[Download], early: Mapping[str, object] | None = None) -> list[Download]:
     """Return rows with their live percentages.
 
     Those that are overdue fail first, and those that have stalled are rescued.
+
+    Args:
+        rows: The rows.
+        early: What is known of their live progress before they were read, see
+            ``with_live_progress``.
     """
-    return with_stalled_rescued(with_overdue_failed(with_live_progress(rows)))
+    return with_stalled_rescued(with_overdue_failed(with_live_progress(rows, early)))

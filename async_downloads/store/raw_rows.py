@@ -55,20 +55,29 @@ _TEAM_SCOPE: Final = (
 )
 
 #: The downloads of an owner that have not expired, newest first: the time, when the owner last saw
-#: them, how many there are and how many are in progress, and all columns that a list shows. Window
-#: functions would make SQLite read all columns of all of them, not of those of one page.
+#: them, and all columns that a list shows.
 _LIST: Final = " ".join(
     f"""
-    SELECT {{now}} AS read_at, c.seen_at,
-           (SELECT COUNT(*) FROM {Download._meta.db_table} d
-             WHERE d.collection_id IN ({{keys}}) AND {IS_ACTIVE}),
-           (SELECT COUNT(*) FROM {Download._meta.db_table} d
-             WHERE d.collection_id IN ({{keys}}) AND {IS_IN_PROGRESS}),
-           {{columns}}
+    SELECT {{now}} AS read_at, c.seen_at, {{columns}}
       FROM {Download._meta.db_table} d
       {{scope}} AND {IS_ACTIVE}
      ORDER BY d.timestamp DESC, d.id DESC
     """.split()  # noqa: S608 (no input)
+)
+
+#: The same, with how many there are and how many are in progress, for a list that does not show all
+#: of them. Window functions would make SQLite read all columns of all.
+_PART: Final = _LIST.replace(
+    "c.seen_at,",
+    " ".join(
+        f"""
+        c.seen_at,
+        (SELECT COUNT(*) FROM {Download._meta.db_table} d
+          WHERE d.collection_id IN ({{keys}}) AND {IS_ACTIVE}),
+        (SELECT COUNT(*) FROM {Download._meta.db_table} d
+          WHERE d.collection_id IN ({{keys}}) AND {IS_IN_PROGRESS}),
+        """.split()  # noqa: S608 (no input)
+    ),
 )
 
 
@@ -88,8 +97,10 @@ class Columns(NamedTuple):
     of_moments: list[Any]
 
 
-def read_list(owner: Owner, offset: int, end: int | None) -> tuple[list[Download], int, int]:
-    """Return an owner's downloads, how many there are in all, and how many are in progress.
+def read_list(
+    owner: Owner, offset: int, end: int | None, *, fits: bool = False
+) -> tuple[list[Download], int, int]:
+    """Return an owner's downloads, how many there are, and how many others are in progress.
 
     They are those of ``visible_downloads(owner)``.
 
@@ -97,22 +108,41 @@ def read_list(owner: Owner, offset: int, end: int | None) -> tuple[list[Download
         owner: The owner.
         offset: How many newer ones are left out.
         end: How many are read, with those; None for all.
+        fits: Whether these are all that there are, as far as the caller knows. Then they are
+            counted only if it is not so.
     """
     # Django writes no LIMIT 0.
     if owner.user_id is None or end == offset:
         return [], 0, 0
+    if not offset and (fits or end is None):
+        # One more tells whether there are others.
+        downloads, _ = _read(owner, _LIST, 0, end and end + 1)
+        if end is None or len(downloads) <= end:
+            return downloads, len(downloads), 0
+    downloads, counts = _read(owner, _PART, offset, end)
+    total, running = counts or (0, 0)
+    others = total - len(downloads)
+    return downloads, total, others and running - sum(row.in_progress for row in downloads)
+
+
+def _read(
+    owner: Owner, statement: str, offset: int, end: int | None
+) -> tuple[list[Download], Sequence[int]]:
+    """Return the downloads of a statement, and its counts if it has them and there is a row."""
     alias = database()
     connection = connections[alias]
     limit = connection.ops.limit_offset_sql(offset, end)
-    rows = execute(owner, f"{_LIST} {limit}", connection)
+    rows = execute(owner, f"{statement} {limit}", connection)
     if not rows:
-        return [], 0, 0
-    values = [(row[0], *row[4:]) for row in rows]
-    downloads: list[Any] = as_downloads(values, columns_of(alias), connection)
+        return [], ()
+    columns = columns_of(alias)
+    first = len(rows[0]) - len(columns.names)
+    values = [(row[0], *row[first:]) for row in rows]
+    downloads: list[Any] = as_downloads(values, columns, connection)
     seen_at = moment_of(rows[0][1], connection)
     for download in downloads:
         download.seen_at = seen_at
-    return downloads, rows[0][2], rows[0][3]
+    return downloads, rows[0][2:first]
 
 
 def execute(owner: Owner, statement: str, connection: BaseDatabaseWrapper) -> list[Any]:

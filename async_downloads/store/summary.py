@@ -34,6 +34,7 @@ from async_downloads.store.transactions import (
     short_lock_timeout,
 )
 from async_downloads.utils.log import get_logger
+from async_downloads.utils.memory import Memory
 from async_downloads.utils.moments import parse_moment
 
 __all__ = ["Summary", "mark_seen", "read_newly_finished", "read_summary", "renew_summary"]
@@ -97,10 +98,7 @@ _COUNTED: Final = 6
 
 #: The collections in which this process has found something unfinished lately: their rows are read
 #: with the counts. For the others, SQLite takes three times as long for both as for the counts.
-_with_unfinished: Final[dict[uuid.UUID, None]] = {}
-
-#: How many of them it remembers.
-MAX_COLLECTIONS: Final = 1000
+_with_unfinished: Final[Memory[uuid.UUID, None]] = Memory(1000)
 
 
 class _Counts(NamedTuple):
@@ -342,7 +340,7 @@ def _shown_of(counts: _Counts, rows: Rows) -> tuple[Any, ...]:
     )
 
 
-@lru_cache(maxsize=MAX_COLLECTIONS)
+@lru_cache(maxsize=1000)
 def _shown_of_finished(counts: _Counts, total: int) -> tuple[Any, ...]:
     """Return the same if nothing is in progress, which most pages show again and again."""
     return _shown_of(counts, Rows([], total))
@@ -355,8 +353,6 @@ def _read_rows(owner: Owner) -> tuple[_Counts, list[Download]]:
         counts, _ = _execute(owner, _COUNTS_ALONE)
         if not counts.unfinished:
             return counts, []
-        if len(_with_unfinished) >= MAX_COLLECTIONS:
-            _with_unfinished.clear()
         _with_unfinished[key] = None
     counts, downloads = _execute(owner, _COUNTS_AND_ROWS)
     if not counts.unfinished:
@@ -381,7 +377,7 @@ def _execute(owner: Owner, statement: str) -> tuple[_Counts, list[Download]]:
     return counts, raw_rows.as_downloads(values, raw_rows.columns_of(alias), connection)
 
 
-@lru_cache(maxsize=MAX_COLLECTIONS)
+@lru_cache(maxsize=1000)
 def _counts_of(values: tuple[Any, ...], alias: str, _use_tz: bool) -> _Counts:
     """Return the counts from the values that the database returns."""
     connection = connections[alias]

@@ -13,6 +13,7 @@ from django.utils import timezone, translation
 
 from async_downloads.centre import item_cache
 from async_downloads.models import Download
+from async_downloads.utils.memory import Memory
 from tests.factories import DownloadFactory
 from tests.recorded_calls import recorded
 
@@ -275,7 +276,7 @@ def test_a_changed_setting_clears_the_cache(settings: Any) -> None:
 
 
 def test_the_cache_has_a_limited_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(item_cache, "MAX_ITEMS", 2)
+    monkeypatch.setattr(item_cache, "_items", Memory(2))
     for _ in range(5):
         shown(DownloadFactory())
         assert len(item_cache._items) <= 2

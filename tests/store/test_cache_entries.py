@@ -1,6 +1,7 @@
 """The cache is disposable: each of its failures is a miss."""
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -182,14 +183,62 @@ class TestVersions:
         self, shared_cache: str, keys: list[str]
     ) -> None:
         # A token that is missing is set.
-        token, checked = cache_entries.get_version_and_check(keys, "abc.def")
+        token, checked, _ = cache_entries.get_version_and_check(keys, "abc.def")
         assert (token == cache_entries.get_version("collection"), checked) == (len(keys) < 2, False)
         cache_entries.record_check("collection", "abc.def", token, 60)
-        assert cache_entries.get_version_and_check(keys, "abc.def") == (token, True)
-        assert cache_entries.get_version_and_check(keys, "abc.xyz") == (token, False)
+        assert cache_entries.get_version_and_check(keys, "abc.def") == (token, True, {})
+        assert cache_entries.get_version_and_check(keys, "abc.xyz") == (token, False, {})
         assert not cache_entries.get_version_and_check(["other"], "abc.def")[1]
         cache_entries.renew_version(keys[-1])
         assert not cache_entries.get_version_and_check(keys, "abc.def")[1]
+
+    @pytest.mark.parametrize("keys", [["collection"], ["collection", "team"]])
+    @pytest.mark.parametrize(
+        ("age", "tells"),
+        [(-3600, False), (-2, False), (0, True), (13, True), (16, False), (3600, False)],
+    )
+    def test_a_page_with_a_young_token_needs_no_check(
+        self,
+        shared_cache: str,
+        keys: list[str],
+        age: int,
+        tells: bool,
+        round_trips: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        now = 1_800_000_000.5
+        monkeypatch.setattr(cache_entries, "time", SimpleNamespace(time=lambda: now - age))
+        cache_entries.renew_versions(keys)
+        monkeypatch.setattr(cache_entries, "time", SimpleNamespace(time=lambda: now))
+        token, checked, _ = cache_entries.get_version_and_check(keys, "")
+        assert token is not None
+        assert not checked
+        assert cache_entries.get_version_and_check(keys, f"{token}.abc")[1] is tells
+        assert not cache_entries.get_version_and_check(keys, f"{token[:-1]}.abc")[1]
+        round_trips.clear()
+        cache_entries.record_check("collection", f"{token}.abc", token, 60)
+        assert round_trips == ([] if tells else ["set"])
+        assert cache_entries.get_version_and_check(keys, f"{token}.abc")[1]
+
+    def test_a_token_of_an_earlier_release_tells_nothing(self, shared_cache: str) -> None:
+        for token in ("xyz", "y" * 16, "0123456789abcdef"):
+            caches[shared_cache].set("collection:version", token)
+            assert not cache_entries.get_version_and_check(["collection"], f"{token}.abc")[1]
+
+    def test_entries_and_marks_are_read_with_the_token(
+        self, shared_cache: str, round_trips: list[str]
+    ) -> None:
+        other = "other"
+        cache_entries.set_entry(ENTRY)
+        cache_entries.mark_cleared([other])
+        round_trips.clear()
+        *_, early = cache_entries.get_version_and_check(["collection"], "", [KEY, other])
+        expected = ({KEY: ENTRY}, {other})
+        assert cache_entries.get_entries_and_marks([KEY], [KEY, other], early) == expected
+        assert round_trips == ["get_many", "add"]
+        # One that was not asked for is not taken for one that is missing.
+        cache_entries.mark_cleared(["third"])
+        assert cache_entries.get_entries_and_marks([], ["third"], early) == ({}, {"third"})
 
     def test_the_versions_of_a_page_take_few_entries_of_the_cache(self) -> None:
         keys = {cache_entries._checked_key("collection", f"{n}.a") for n in range(1000)}

@@ -12,6 +12,7 @@ from django.utils import timezone
 from async_downloads import cache, owners, store
 from async_downloads.models import Download, DownloadCollection
 from async_downloads.store import RequestedFile, cache_entries, collections
+from async_downloads.utils.memory import Memory
 from tests.factories import UserFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hasty")]
@@ -84,8 +85,7 @@ def test_a_collection_whose_key_has_changed_is_not_known(user: Any, settings: An
 def test_a_process_remembers_a_limited_number_of_collections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(collections, "MAX_REMEMBERED", 3)
-    collections._remembered.clear()
+    monkeypatch.setattr(collections, "_remembered", Memory(3))
     for number in range(10):
         create(f"team {number}")
         assert len(collections._remembered) <= 3

@@ -11,7 +11,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from async_downloads import cache, owners, store
+from async_downloads import cache, intervals, owners, store
 from async_downloads.models import Download
 from async_downloads.models.waiting import MAX_AHEAD
 from async_downloads.owners import Owner
@@ -315,7 +315,9 @@ def test_an_estimate_brings_no_fragment_of_its_own(user: Any, owner: Owner) -> N
 def test_a_time_that_has_passed_leaves_the_page(
     user: Any, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Each poll compares the page with the rows.
     monkeypatch.setattr(cache_entries, "record_check", lambda *arguments: None)
+    monkeypatch.setattr(intervals, "RECHECK", 0)
     row = DownloadFactory(collection__user=user, running=True, percentage=90)
     page = Page(owner)
     Download.objects.update(expected_at=ago(-60))
