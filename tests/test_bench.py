@@ -65,7 +65,7 @@ def test_the_crowd_polls_a_real_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poll_crowd, "SECONDS", 3)
     new = Bench(orders=0)
     with new.ready():
-        measured = poll_crowd.measure(new, "ours", "sqlite", 3)
+        measured = poll_crowd.measure(new, "ours", "sqlite", 3, pause=1.0)
     assert set(measured["statuses"]) <= {"200", "204"}
     assert measured["core"] > 0
 

@@ -2,6 +2,7 @@
 
 The server is Gunicorn, with two processes of eight threads. Each person has one running download
 and a closed menu, and polls a second after the last response; other processes report progress.
+Then the same people poll without a pause, which shows how many answers the server can give.
 """
 
 import json
@@ -18,6 +19,9 @@ from tests.bench.runner import Bench
 from tests.faults.processes import eventually, free_port
 
 __all__ = ["run"]
+
+#: Seconds between a response and the next poll.
+PAUSES: Final = (1.0, 0.0)
 
 #: People, unless the bench is scaled.
 PEOPLE: Final = 300
@@ -48,9 +52,15 @@ def run(bench: Bench, scale: float = 1.0) -> list[dict[str, Any]]:
         return []
     count = max(1, int(PEOPLE * scale))
     database = "postgres" if bench.has("postgres") else "sqlite"
-    print(f"\n{count:,} people poll each second, Gunicorn, {database} and Redis:", flush=True)
+    return [each for pause in PAUSES for each in measure_versions(bench, database, count, pause)]
+
+
+def measure_versions(bench: Bench, database: str, count: int, pause: float) -> list[dict[str, Any]]:
+    """Measure each version in turn with the same pause, and print the results."""
+    how = "each second" if pause else "without a pause"
+    print(f"\n{count:,} people poll {how}, Gunicorn, {database} and Redis:", flush=True)
     rounds = [
-        measure(bench, subject, database, count)
+        measure(bench, subject, database, count, pause)
         for _ in range(ROUNDS)
         for subject in filter(bench.has, ("old", "ours"))
     ]
@@ -77,8 +87,8 @@ def show(subject: str, rounds: list[dict[str, Any]]) -> None:
     )
 
 
-def measure(bench: Bench, subject: str, database: str, count: int) -> dict[str, Any]:
-    """Return what one version answers in a round."""
+def measure(bench: Bench, subject: str, database: str, count: int, pause: float) -> dict[str, Any]:
+    """Return what one version answers in a round to people with a pause between polls."""
     where = {"database": database, "cache": "redis", "BENCH_RUN": f"crowd-{os.getpid()}"}
     port = free_port()
     with (
@@ -90,7 +100,7 @@ def measure(bench: Bench, subject: str, database: str, count: int) -> dict[str, 
             assert workers.stdin is not None
             people = json.loads(workers.stdout.readline())
             eventually(lambda: len(processes_of(server.pid)) == 3, why="a server that has started")
-            with crowd(bench.folder, port, people) as polls:
+            with crowd(bench.folder, port, people, pause) as polls:
                 workers.stdin.write("\n")
                 workers.stdin.flush()
                 assert polls.stdout is not None
@@ -105,6 +115,7 @@ def measure(bench: Bench, subject: str, database: str, count: int) -> dict[str, 
     return {
         "subject": subject,
         "database": database,
+        "pause": pause,
         "answers": answers / measured["seconds"],
         "core": core / answers,
         **measured,
@@ -113,12 +124,12 @@ def measure(bench: Bench, subject: str, database: str, count: int) -> dict[str, 
 
 @contextmanager
 def crowd(
-    folder: Path, port: int, people: list[dict[str, str]]
+    folder: Path, port: int, people: list[dict[str, str]], pause: float
 ) -> "Iterator[subprocess.Popen[str]]":
     """Let people poll, in a process of its own."""
     given = folder / "people.json"
     given.write_text(json.dumps(people))
-    times = (str(WARM_UP), str(SECONDS))
+    times = map(str, (pause, WARM_UP, SECONDS))
     with subprocess.Popen(
         [sys.executable, "-m", "tests.bench.polling_people", str(port), str(given), *times],
         stdout=subprocess.PIPE,

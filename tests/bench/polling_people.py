@@ -1,7 +1,8 @@
 """Poll a server for many people at once: a process of its own.
 
-``python -m tests.bench.polling_people PORT FILE WARM_UP SECONDS`` reads people from a file. It
-prints a line once the polls have begun, and a line of JSON with what was answered since.
+``python -m tests.bench.polling_people PORT FILE PAUSE WARM_UP SECONDS`` reads people from a file,
+who pause between a response and the next poll. It prints a line once the polls have begun, and a
+line of JSON with what was answered since.
 """
 
 import asyncio
@@ -20,9 +21,6 @@ from urllib.parse import quote
 #: What a page shows since a response with markup; the next poll says so.
 SHOWN: Final = re.compile(r'data-(version|since)="([^"]+)"')
 
-#: Seconds between a response and the next poll.
-INTERVAL: Final = 1.0
-
 
 @dataclass
 class Polls:
@@ -30,6 +28,7 @@ class Polls:
 
     Attributes:
         port: The port of the server.
+        pause: Seconds between a response and the next poll.
         answered: Set once the server has answered: it may take long to start.
         measured: Whether responses count.
         seconds: The seconds of each response.
@@ -37,6 +36,7 @@ class Polls:
     """
 
     port: int
+    pause: float
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     measured: bool = False
     seconds: list[float] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Polls:
     async def follow(self, cookies: str, url: str) -> None:
         """Poll for one person, on one connection as long as the server keeps it."""
         # Pages have not been loaded at the same moment.
-        await asyncio.sleep(random.random() * INTERVAL)
+        await asyncio.sleep(random.random() * self.pause)
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         while True:
             began = time.monotonic()
@@ -63,7 +63,7 @@ class Polls:
                 self.statuses[status] += 1
             for name, value in SHOWN.findall(body):
                 url = re.sub(rf"(?<={name}=)[^&]*", quote(value), url)
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(self.pause)
 
 
 async def read(reader: asyncio.StreamReader) -> tuple[str, str]:
@@ -74,9 +74,11 @@ async def read(reader: asyncio.StreamReader) -> tuple[str, str]:
     return head.split(" ", 2)[1], body.decode()
 
 
-async def main(port: int, people: list[dict[str, str]], warm_up: float, seconds: float) -> None:
+async def main(
+    port: int, people: list[dict[str, str]], pause: float, warm_up: float, seconds: float
+) -> None:
     """Poll, and report."""
-    polls = Polls(port)
+    polls = Polls(port, pause)
     tasks = [
         asyncio.create_task(polls.follow(person["cookies"], person["url"])) for person in people
     ]
@@ -92,7 +94,7 @@ async def main(port: int, people: list[dict[str, str]], warm_up: float, seconds:
         task.result()
     # A slow server may need longer for its next answer.
     while not polls.seconds:
-        await asyncio.sleep(INTERVAL / 10)
+        await asyncio.sleep(0.1)
         took = time.monotonic() - began
     report = {
         "seconds": took,
@@ -104,4 +106,4 @@ async def main(port: int, people: list[dict[str, str]], warm_up: float, seconds:
 
 if __name__ == "__main__":
     given = json.loads(Path(sys.argv[2]).read_text())
-    asyncio.run(main(int(sys.argv[1]), given, float(sys.argv[3]), float(sys.argv[4])))
+    asyncio.run(main(int(sys.argv[1]), given, *map(float, sys.argv[3:])))
