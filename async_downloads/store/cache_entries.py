@@ -359,7 +359,7 @@ def get_version_and_check(
     version, values = _get_version_and(collection_keys, [checked_key, *names])
     if version is None:
         return None, False, {}
-    is_current = _tells_of_check(shown, version) or values.get(checked_key) == f"{shown} {version}"
+    is_current = _is_fresh(shown, version) or values.get(checked_key) == f"{shown} {version}"
     return version, is_current, {name: values.get(name) for name in names}
 
 
@@ -453,7 +453,7 @@ def get_versions(collection_keys: Iterable[str]) -> dict[str, str]:
 def record_check(collection_key: str, shown: str, version: str | None, seconds: float) -> None:
     """Record that a page was compared with the rows just now.
 
-    It costs nothing if a comparison that has just been made is to be told from the two tokens.
+    It costs nothing if the page has the token, and the token is young enough to say as much.
 
     Args:
         collection_key: The first collection that the page shows.
@@ -463,7 +463,7 @@ def record_check(collection_key: str, shown: str, version: str | None, seconds: 
         seconds: How long the comparison holds, if nothing is written. A write whose new token
             is lost stays unseen for that long.
     """
-    if version is not None and not _tells_of_check(shown, version):
+    if version is not None and not _is_fresh(shown, version):
         key, value = _checked_key(collection_key, shown), f"{shown} {version}"
         _call(lambda cache: cache.set(key, value, max(1, round(seconds))), None)
 
@@ -526,7 +526,7 @@ def _valid_key(key: str) -> str:
     return key if _VALID_KEY.fullmatch(key) else hashlib.sha256(key.encode()).hexdigest()
 
 
-def _tells_of_check(shown: str, version: str) -> bool:
+def _is_fresh(shown: str, version: str) -> bool:
     """Return whether a page was read since the present token was made, less than RECHECK ago.
 
     ``Version.of`` gives a page the token only if it may be shown for that long.

@@ -340,7 +340,7 @@ class Rows:
         rows, total, hidden = read_list(owner, offset, end, fits=fits)
         shown = with_queue_positions(as_shown(with_teams(owner, rows), early))
         read = cls(shown, total - (len(rows) - len(shown)), hidden)
-        # Behind the last one there is nothing that tells how many there are.
+        # An empty page behind the last one does not say how many there are.
         if not offset:
             few = read.in_progress and total <= MAX_EARLY
             keys = tuple(row.download_key for row in rows) if few else ()

@@ -115,7 +115,7 @@ def read_list(
     if owner.user_id is None or end == offset:
         return [], 0, 0
     if not offset and (fits or end is None):
-        # One more tells whether there are others.
+        # One more, if it is there, means that there are others.
         downloads, _ = _read(owner, _LIST, 0, end and end + 1)
         if end is None or len(downloads) <= end:
             return downloads, len(downloads), 0

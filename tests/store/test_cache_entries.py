@@ -194,7 +194,7 @@ class TestVersions:
 
     @pytest.mark.parametrize("keys", [["collection"], ["collection", "team"]])
     @pytest.mark.parametrize(
-        ("age", "tells"),
+        ("age", "suffices"),
         [(-3600, False), (-2, False), (0, True), (13, True), (16, False), (3600, False)],
     )
     def test_a_page_with_a_young_token_needs_no_check(
@@ -202,7 +202,7 @@ class TestVersions:
         shared_cache: str,
         keys: list[str],
         age: int,
-        tells: bool,
+        suffices: bool,
         round_trips: list[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -213,14 +213,14 @@ class TestVersions:
         token, checked, _ = cache_entries.get_version_and_check(keys, "")
         assert token is not None
         assert not checked
-        assert cache_entries.get_version_and_check(keys, f"{token}.abc")[1] is tells
+        assert cache_entries.get_version_and_check(keys, f"{token}.abc")[1] is suffices
         assert not cache_entries.get_version_and_check(keys, f"{token[:-1]}.abc")[1]
         round_trips.clear()
         cache_entries.record_check("collection", f"{token}.abc", token, 60)
-        assert round_trips == ([] if tells else ["set"])
+        assert round_trips == ([] if suffices else ["set"])
         assert cache_entries.get_version_and_check(keys, f"{token}.abc")[1]
 
-    def test_a_token_of_an_earlier_release_tells_nothing(self, shared_cache: str) -> None:
+    def test_a_token_of_an_earlier_release_does_not_suffice(self, shared_cache: str) -> None:
         for token in ("xyz", "y" * 16, "0123456789abcdef"):
             caches[shared_cache].set("collection:version", token)
             assert not cache_entries.get_version_and_check(["collection"], f"{token}.abc")[1]
@@ -236,7 +236,7 @@ class TestVersions:
         expected = ({KEY: ENTRY}, {other})
         assert cache_entries.get_entries_and_marks([KEY], [KEY, other], early) == expected
         assert round_trips == ["get_many", "add"]
-        # One that was not asked for is not taken for one that is missing.
+        # One that was not read is not taken for one that is missing.
         cache_entries.mark_cleared(["third"])
         assert cache_entries.get_entries_and_marks([], ["third"], early) == ({}, {"third"})
 
