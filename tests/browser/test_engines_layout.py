@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from async_downloads import cache
+from async_downloads.models import Download
 from tests import services
 from tests.browser.audit import BROKEN, pixels
 from tests.browser.conftest import BUTTON, LOOK, MENU, SHOWS, TOASTS, Visit
@@ -33,6 +34,15 @@ LOOKS: Final = [
     *[("light", "ltr"), ("dark", "rtl")],
     *([("light", "rtl"), ("dark", "ltr")] if PICTURES else []),
 ]
+
+#: Names and reasons of a Hebrew site, which has English ones too.
+IN_HEBREW: Final = {
+    "Customers " * 12: "לקוחות " * 18,
+    "Orders 2026": "הזמנות 2026",
+    "Stock audit": "ספירת מלאי (EU)",
+    "Waiting for its turn": "ממתינה לתורה",
+    "All orders 2026": "כל ההזמנות 2026",
+}
 
 #: Where the menu is, relative to its button: below it, and beyond its end.
 BESIDE: Final = """([menu, button]) => {
@@ -94,6 +104,15 @@ def downloads(user: Any) -> None:
     DownloadFactory(collection=collection, running=True, percentage=40, name="All orders 2026")
 
 
+def speak_hebrew(settings: Any) -> None:
+    """Make the site and most of its downloads Hebrew."""
+    settings.LANGUAGE_CODE = "he"
+    for name, translated in IN_HEBREW.items():
+        Download.objects.filter(name=name).update(name=translated)
+    reason = "המחסן הפסיק לענות אחרי 30 מתוך 60 מוצרים. " * 5
+    Download.objects.exclude(errors="").update(errors=reason)
+
+
 def take_picture(engine: Engine, *words: str) -> None:
     """Save a screenshot, if screenshots are wanted."""
     if PICTURES:
@@ -145,9 +164,19 @@ def assert_accessible(engine: Engine, selector: str) -> None:
 @pytest.mark.parametrize(("scheme", "direction"), LOOKS)
 @pytest.mark.usefixtures("downloads")
 def test_menu_page_and_toast_are_whole_at_each_size(
-    engine: Engine, visit: Visit, server: str, user: Any, scheme: str, direction: str
+    engine: Engine,
+    visit: Visit,
+    server: str,
+    user: Any,
+    settings: Any,
+    scheme: str,
+    direction: str,
 ) -> None:
     look = (scheme, direction)
+    name, ready = "Orders of the north and the south ", "… is ready"
+    if direction == "rtl":
+        speak_hebrew(settings)
+        name, ready = "הזמנות מהצפון ומהדרום ", "…: ההורדה מוכנה"
     engine.prefer(scheme=scheme)
     visit(direction=direction)
     engine.click(BUTTON)
@@ -160,7 +189,7 @@ def test_menu_page_and_toast_are_whole_at_each_size(
 
     # A toast is at the end of the screen, and covers little of it.
     visit(direction=direction)
-    key = cache.init_download(user, "orders.csv", "Orders of the north and the south " * 5)[1]
+    key = cache.init_download(user, "orders.csv", name * 8)[1]
     engine.evaluate(LOOK)
     engine.wait_for(SHOWS, "#async-downloads.in-progress")
     cache.save_download(key, [["R1"]])
@@ -174,8 +203,8 @@ def test_menu_page_and_toast_are_whole_at_each_size(
     for size in ("360", "1280"):
         resize(engine, *SIZES[size])
         text = engine.evaluate(WHOLE, f"{toast} .download-name")
-        assert text.startswith("Orders of the north")
-        assert text.endswith("… is ready")
+        assert text.startswith(name[:12])
+        assert text.endswith(ready)
     box = engine.evaluate(
         "(toast) => document.querySelector(toast).getBoundingClientRect().toJSON()", toast
     )
@@ -185,7 +214,7 @@ def test_menu_page_and_toast_are_whole_at_each_size(
     assert_accessible(engine, TOASTS)
 
     engine.open(f"{server}/async_downloads/list/")
-    engine.evaluate("(direction) => (document.documentElement.dir = direction)", direction)
+    assert engine.evaluate("() => document.documentElement.dir") == direction
     assert broken(engine, "body", "page", *look) == {}
     assert_accessible(engine, "body")
 
@@ -211,8 +240,10 @@ def test_the_ring_is_around_the_icon(
 @pytest.mark.parametrize("direction", ["ltr", "rtl"])
 @pytest.mark.usefixtures("downloads")
 def test_the_menu_is_readable_and_in_place_without_the_newest_css(
-    engine: Engine, visit: Visit, direction: str
+    engine: Engine, visit: Visit, settings: Any, direction: str
 ) -> None:
+    if direction == "rtl":
+        speak_hebrew(settings)
     engine.prefer(scheme="dark")
     visit(direction=direction, css="old")
     engine.click(BUTTON)
