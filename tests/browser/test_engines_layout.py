@@ -83,6 +83,16 @@ WHOLE: Final = """(selector) => {
 }"""
 
 
+#: How far an element is from both sides of the page, without its scroll bar.
+MARGINS: Final = """(selector) => {
+    const {left, right} = document.querySelector(selector).getBoundingClientRect();
+    return [left, document.documentElement.clientWidth - right];
+}"""
+
+#: The box of an element.
+BOX: Final = "(selector) => document.querySelector(selector).getBoundingClientRect().toJSON()"
+
+
 @pytest.fixture
 def downloads(user: Any) -> None:
     """Create a download in every state, with realistic names."""
@@ -202,6 +212,8 @@ def test_menu_page_and_toast_are_whole_at_each_size(
     # However long the name is, what has happened to it is visible.
     for size in ("360", "1280"):
         resize(engine, *SIZES[size])
+        left, right = engine.evaluate(MARGINS, toast)
+        assert size == "1280" or abs(left - right) <= 1
         text = engine.evaluate(WHOLE, f"{toast} .download-name")
         assert text.startswith(name[:12])
         assert text.endswith(ready)
@@ -276,6 +288,40 @@ def test_a_bar_is_visible_in_forced_colours(engine: Engine, visit: Visit, tmp_pa
     done, left = (row[round(box["x"] + box["width"] * part)] for part in (0.2, 0.8))
     frame = rows[round(box["top"]) - 1][round(box["x"] + box["width"] / 2)]
     assert len({done, left, frame}) == 3
+    ring = engine.evaluate(BOX, ".async-downloads-ring")
+    # The start of the ring is done, and at its left it is not.
+    x, y = round(ring["left"]), round(ring["top"] + ring["height"] / 2)
+    assert rows[y][x + 1] != rows[y][x - 2]
+
+
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
+@pytest.mark.usefixtures("visit")
+def test_an_ellipsis_is_visible_where_a_name_runs_the_other_way(
+    engine: Engine, server: str, user: Any, settings: Any, tmp_path: Path, direction: str
+) -> None:
+    settings.LANGUAGE_CODE = "he" if direction == "rtl" else "en"
+    name = "Customers " if direction == "rtl" else "ממתממתמת "
+    collection = DownloadCollectionFactory(user=user)
+    DownloadFactory(collection=collection, complete=True, name=name * 30)
+    engine.open(f"{server}/async_downloads/list/")
+    engine.wait_for(SHOWS, ".download-name")
+    engine.painted()
+    engine.screenshot(tmp_path / "page.png")
+    box, tile, item = (
+        engine.evaluate(BOX, part) for part in (".download-name", ".download-tile", ".download")
+    )
+    rows = pixels(tmp_path / "page.png", round(box["bottom"]))
+    lines = rows[round(box["bottom"] - box["height"] / 2) :]
+    # From the tile to the middle of the line
+    middle = round(item["x"] + item["width"] / 2)
+    columns = range(round(tile["right"]) + 1, middle)
+    if direction == "rtl":
+        columns = range(round(tile["left"]) - 2, middle, -1)
+    paper = lines[0][columns[0]][0]
+    inked = [sum(abs(row[x][0] - paper) > 96 for row in lines) for x in columns]
+    last = next(index for index, count in enumerate(inked) if count)
+    # A letter is higher than the dots.
+    assert max(inked[last : last + 3]) <= 4
 
 
 @pytest.mark.usefixtures("downloads")
