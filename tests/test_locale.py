@@ -92,6 +92,25 @@ def test_a_translation_has_the_same_placeholders(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("button", "label"),
+    [
+        ("Download", "Download %(name)s"),
+        ("Cancel", "Cancel %(name)s"),
+        ("Try again", "Try again: %(name)s"),
+        ("Make again", "Make again: %(name)s"),
+        ("Keep for longer", "Keep for longer: %(name)s"),
+        ("Undo", "Undo: %(name)s removed"),
+        ("Undo", "Undo: finished downloads removed"),
+    ],
+)
+def test_the_label_of_a_button_contains_its_text(language: str, button: str, label: str) -> None:
+    # People who speak to their computer say what they read (WCAG 2.5.3).
+    texts = catalog(language)
+    assert str(texts[button].string).lower() in str(texts[label].string).lower()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_the_compiled_catalog_matches_its_source(language: str) -> None:
     path = PACKAGE / "locale" / language / "LC_MESSAGES" / "django.mo"
     with path.open("rb") as file:

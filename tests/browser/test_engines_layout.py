@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from async_downloads import cache
+from async_downloads.models import Download
 from tests import services
 from tests.browser.audit import BROKEN, pixels
 from tests.browser.conftest import BUTTON, LOOK, MENU, SHOWS, TOASTS, Visit
@@ -33,6 +34,15 @@ LOOKS: Final = [
     *[("light", "ltr"), ("dark", "rtl")],
     *([("light", "rtl"), ("dark", "ltr")] if PICTURES else []),
 ]
+
+#: Names and reasons of a Hebrew site, which has English ones too.
+IN_HEBREW: Final = {
+    "Customers " * 12: "לקוחות " * 18,
+    "Orders 2026": "הזמנות 2026",
+    "Stock audit": "ספירת מלאי (EU)",
+    "Waiting for its turn": "ממתינה לתורה",
+    "All orders 2026": "כל ההזמנות 2026",
+}
 
 #: Where the menu is, relative to its button: below it, and beyond its end.
 BESIDE: Final = """([menu, button]) => {
@@ -73,6 +83,16 @@ WHOLE: Final = """(selector) => {
 }"""
 
 
+#: How far an element is from both sides of the page, without its scroll bar.
+MARGINS: Final = """(selector) => {
+    const {left, right} = document.querySelector(selector).getBoundingClientRect();
+    return [left, document.documentElement.clientWidth - right];
+}"""
+
+#: The box of an element.
+BOX: Final = "(selector) => document.querySelector(selector).getBoundingClientRect().toJSON()"
+
+
 @pytest.fixture
 def downloads(user: Any) -> None:
     """Create a download in every state, with realistic names."""
@@ -92,6 +112,15 @@ def downloads(user: Any) -> None:
     DownloadFactory(collection=collection, name="Waiting for its turn")
     DownloadFactory(collection=collection, running=True, name="Parts", rows_written=31_767)
     DownloadFactory(collection=collection, running=True, percentage=40, name="All orders 2026")
+
+
+def speak_hebrew(settings: Any) -> None:
+    """Make the site and most of its downloads Hebrew."""
+    settings.LANGUAGE_CODE = "he"
+    for name, translated in IN_HEBREW.items():
+        Download.objects.filter(name=name).update(name=translated)
+    reason = "המחסן הפסיק לענות אחרי 30 מתוך 60 מוצרים. " * 5
+    Download.objects.exclude(errors="").update(errors=reason)
 
 
 def take_picture(engine: Engine, *words: str) -> None:
@@ -145,9 +174,19 @@ def assert_accessible(engine: Engine, selector: str) -> None:
 @pytest.mark.parametrize(("scheme", "direction"), LOOKS)
 @pytest.mark.usefixtures("downloads")
 def test_menu_page_and_toast_are_whole_at_each_size(
-    engine: Engine, visit: Visit, server: str, user: Any, scheme: str, direction: str
+    engine: Engine,
+    visit: Visit,
+    server: str,
+    user: Any,
+    settings: Any,
+    scheme: str,
+    direction: str,
 ) -> None:
     look = (scheme, direction)
+    name, ready = "Orders of the north and the south ", "… is ready"
+    if direction == "rtl":
+        speak_hebrew(settings)
+        name, ready = "הזמנות מהצפון ומהדרום ", "…: ההורדה מוכנה"
     engine.prefer(scheme=scheme)
     visit(direction=direction)
     engine.click(BUTTON)
@@ -160,7 +199,7 @@ def test_menu_page_and_toast_are_whole_at_each_size(
 
     # A toast is at the end of the screen, and covers little of it.
     visit(direction=direction)
-    key = cache.init_download(user, "orders.csv", "Orders of the north and the south " * 5)[1]
+    key = cache.init_download(user, "orders.csv", name * 8)[1]
     engine.evaluate(LOOK)
     engine.wait_for(SHOWS, "#async-downloads.in-progress")
     cache.save_download(key, [["R1"]])
@@ -173,9 +212,11 @@ def test_menu_page_and_toast_are_whole_at_each_size(
     # However long the name is, what has happened to it is visible.
     for size in ("360", "1280"):
         resize(engine, *SIZES[size])
+        left, right = engine.evaluate(MARGINS, toast)
+        assert size == "1280" or abs(left - right) <= 1
         text = engine.evaluate(WHOLE, f"{toast} .download-name")
-        assert text.startswith("Orders of the north")
-        assert text.endswith("… is ready")
+        assert text.startswith(name[:12])
+        assert text.endswith(ready)
     box = engine.evaluate(
         "(toast) => document.querySelector(toast).getBoundingClientRect().toJSON()", toast
     )
@@ -185,7 +226,7 @@ def test_menu_page_and_toast_are_whole_at_each_size(
     assert_accessible(engine, TOASTS)
 
     engine.open(f"{server}/async_downloads/list/")
-    engine.evaluate("(direction) => (document.documentElement.dir = direction)", direction)
+    assert engine.evaluate("() => document.documentElement.dir") == direction
     assert broken(engine, "body", "page", *look) == {}
     assert_accessible(engine, "body")
 
@@ -211,8 +252,10 @@ def test_the_ring_is_around_the_icon(
 @pytest.mark.parametrize("direction", ["ltr", "rtl"])
 @pytest.mark.usefixtures("downloads")
 def test_the_menu_is_readable_and_in_place_without_the_newest_css(
-    engine: Engine, visit: Visit, direction: str
+    engine: Engine, visit: Visit, settings: Any, direction: str
 ) -> None:
+    if direction == "rtl":
+        speak_hebrew(settings)
     engine.prefer(scheme="dark")
     visit(direction=direction, css="old")
     engine.click(BUTTON)
@@ -245,6 +288,40 @@ def test_a_bar_is_visible_in_forced_colours(engine: Engine, visit: Visit, tmp_pa
     done, left = (row[round(box["x"] + box["width"] * part)] for part in (0.2, 0.8))
     frame = rows[round(box["top"]) - 1][round(box["x"] + box["width"] / 2)]
     assert len({done, left, frame}) == 3
+    ring = engine.evaluate(BOX, ".async-downloads-ring")
+    # The start of the ring is done, and at its left it is not.
+    x, y = round(ring["left"]), round(ring["top"] + ring["height"] / 2)
+    assert rows[y][x + 1] != rows[y][x - 2]
+
+
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
+@pytest.mark.usefixtures("visit")
+def test_an_ellipsis_is_visible_where_a_name_runs_the_other_way(
+    engine: Engine, server: str, user: Any, settings: Any, tmp_path: Path, direction: str
+) -> None:
+    settings.LANGUAGE_CODE = "he" if direction == "rtl" else "en"
+    name = "Customers " if direction == "rtl" else "ממתממתמת "
+    collection = DownloadCollectionFactory(user=user)
+    DownloadFactory(collection=collection, complete=True, name=name * 30)
+    engine.open(f"{server}/async_downloads/list/")
+    engine.wait_for(SHOWS, ".download-name")
+    engine.painted()
+    engine.screenshot(tmp_path / "page.png")
+    box, tile, item = (
+        engine.evaluate(BOX, part) for part in (".download-name", ".download-tile", ".download")
+    )
+    rows = pixels(tmp_path / "page.png", round(box["bottom"]))
+    lines = rows[round(box["bottom"] - box["height"] / 2) :]
+    # From the tile to the middle of the line
+    middle = round(item["x"] + item["width"] / 2)
+    columns = range(round(tile["right"]) + 1, middle)
+    if direction == "rtl":
+        columns = range(round(tile["left"]) - 2, middle, -1)
+    paper = lines[0][columns[0]][0]
+    inked = [sum(abs(row[x][0] - paper) > 96 for row in lines) for x in columns]
+    last = next(index for index, count in enumerate(inked) if count)
+    # A letter is higher than the dots.
+    assert max(inked[last : last + 3]) <= 4
 
 
 @pytest.mark.usefixtures("downloads")
