@@ -42,6 +42,8 @@ def source_texts() -> Iterator[Any]:
         source = io.BytesIO(text.encode())
         for _, function, message, _ in extract_python(source, KEYWORDS, [], {}):
             texts = message if isinstance(message, tuple) else (message,)
+            # The first one is the context.
+            texts = texts[1:] if function == "pgettext" else texts
             wanted = 2 if function and function.startswith("ngettext") else 1
             # A text from a row is None here.
             if texts[0] is not None:
@@ -122,7 +124,8 @@ def test_the_compiled_catalog_matches_its_source(language: str) -> None:
             for index, text in enumerate(message.string):
                 expected[message.id[0], index] = text
         else:
-            expected[message.id] = message.string
+            context = f"{message.context}\4" if message.context else ""
+            expected[context + message.id] = message.string
     assert {key: text for key, text in known.items() if key} == expected
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 
 from async_downloads.models import Download
 from async_downloads.store import PageListing
@@ -32,8 +32,9 @@ def sections_of(page_listing: PageListing) -> list[Section]:
     """Return the sections of one page that are not empty, in their order."""
     titles = {
         "unfinished": gettext("In progress"),
-        "complete": gettext("Ready"),
-        "failed": gettext("Failed"),
+        # Of several downloads, in languages where that is another word.
+        "complete": pgettext("downloads", "Ready"),
+        "failed": pgettext("downloads", "Failed"),
     }
     by_stage: dict[str, list[Download]] = {name: [] for name in titles}
     for download in page_listing.listing.downloads:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from async_downloads.store.listing import PAGE_SIZE
 from tests.factories import DownloadCollectionFactory, DownloadFactory
@@ -48,6 +48,25 @@ def test_an_empty_section_is_left_out(signed_in: Client, user: Any) -> None:
     assert sections(signed_in) == []
     DownloadFactory(collection__user=user, failed=True, name="failed")
     assert sections(signed_in) == [("Failed", 1, ["failed"])]
+
+
+@pytest.mark.parametrize(
+    ("language", "ready", "failed"),
+    [
+        ("es", "Disponibles", "Fallidas"),
+        ("fr", "Prêts", "Échoués"),
+        ("he", "מוכנות", "נכשלו"),
+    ],
+)
+def test_the_titles_are_of_several_downloads(
+    signed_in: Client, user: Any, language: str, ready: str, failed: str
+) -> None:
+    collection = DownloadCollectionFactory(user=user)
+    DownloadFactory(collection=collection, complete=True)
+    DownloadFactory(collection=collection, failed=True)
+    with translation.override(language):
+        titles = [title for title, _, _ in sections(signed_in)]
+    assert titles == [ready, failed]
 
 
 def test_the_counts_are_those_of_all_pages(signed_in: Client, user: Any) -> None:
