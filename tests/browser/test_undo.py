@@ -1,10 +1,12 @@
 """Remove and Undo, times in words, and long reasons, in a real browser."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from playwright.sync_api import Browser, Page, Route, expect
 
 from async_downloads import cache
@@ -182,6 +184,15 @@ def test_times_are_in_words_and_stay_so(
     expect(time).to_have_text("2 min. ago")
     assert moment == time.get_attribute("title")
     assert str(orders.finished_at.year) in (moment or "")
+
+
+def test_times_in_hebrew_have_no_number_beside_a_word_for_it(
+    page: Page, live_server: Any, orders: Download, settings: Any
+) -> None:
+    settings.LANGUAGE_CODE = "he"
+    Download.objects.update(finished_at=timezone.now() - timedelta(hours=2))
+    page.goto(live_server.url + LIST)
+    expect(page.locator("time").first).to_have_text("לפני שעתיים")
 
 
 def test_clear_finished_is_there_only_if_something_has_finished(

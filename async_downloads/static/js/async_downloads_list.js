@@ -78,7 +78,8 @@
         const seconds = (Date.parse(time.dateTime) - Date.now()) / 1_000;
         const isLong = ([, length]) => Math.abs(seconds) >= length;
         const [unit, length] = UNITS.find(isLong) ?? ["second", Infinity];
-        const text = words.format(Math.round(seconds / length), unit);
+        // In Hebrew, some browsers add the number to a word for one or two: "(2)".
+        const text = words.format(Math.round(seconds / length), unit).replace(/ \(\d\)$/, "");
         if (time.textContent !== text) time.textContent = text;
       }
     } catch {
