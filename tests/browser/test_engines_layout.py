@@ -231,6 +231,49 @@ def test_menu_page_and_toast_are_whole_at_each_size(
     assert_accessible(engine, "body")
 
 
+def test_what_remains_after_clear_finished_has_no_line_above_it(
+    engine: Engine, visit: Visit, user: Any
+) -> None:
+    collection = DownloadCollectionFactory(user=user)
+    for name in ("Parts", "Orders"):
+        DownloadFactory(collection=collection, running=True, percentage=40, name=name)
+    DownloadFactory(collection=collection, complete=True, name="Customers")
+    visit()
+    engine.click(BUTTON)
+    engine.wait_for(SHOWS, f"{MENU} .download-get")
+    engine.click(f"{MENU} .async-downloads-clear-finished")
+    engine.wait_for(SHOWS, f"{MENU} .async-downloads-header .async-downloads-undo")
+    lines = engine.evaluate(
+        """(items) => [...document.querySelectorAll(items)]
+            .filter((item) => item.checkVisibility())
+            .map((item) => getComputedStyle(item).borderTopWidth)""",
+        f"{MENU} .download-container",
+    )
+    assert lines == ["0px", "1px"]
+
+
+@pytest.mark.parametrize("width", ["360", "1280"])
+def test_a_refusal_begins_at_the_start_of_its_toast(
+    engine: Engine, visit: Visit, user: Any, settings: Any, width: str
+) -> None:
+    settings.ASYNC_DOWNLOADS_MAX_ACTIVE = 1
+    collection = DownloadCollectionFactory(user=user)
+    DownloadFactory(collection=collection, running=True, name="Invoices")
+    DownloadFactory(collection=collection, failed=True, recorded=True, name="Stock audit")
+    resize(engine, *SIZES[width])
+    visit()
+    engine.click(BUTTON)
+    engine.click(f"{MENU} .download-retry")
+    toast = f"{TOASTS} .async-downloads-toast"
+    engine.wait_for(SHOWS, toast, "You have 1 download in progress.")
+    starts = engine.evaluate(
+        """(parts) => parts.map((part) =>
+            document.querySelector(part).getBoundingClientRect().x)""",
+        [toast, f"{toast} .download-error"],
+    )
+    assert starts[1] - starts[0] == pytest.approx(13, abs=0.5)
+
+
 @pytest.mark.parametrize("direction", ["ltr", "rtl"])
 def test_the_ring_is_around_the_icon(
     engine: Engine, visit: Visit, user: Any, direction: str
