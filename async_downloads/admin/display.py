@@ -88,7 +88,7 @@ def live_cells(download: Download, *, swapped: bool = False) -> dict[str, SafeSt
 
 def _lines(first: Any, *others: Any) -> SafeString:
     """Return the first text, with the others that are not empty below it."""
-    markup = '<span class="async-downloads-below quiet">{}</span>'
+    markup = '<span class="async-downloads-below quiet" dir="auto">{}</span>'
     below = format_html_join("", markup, ((each,) for each in others if each))
     return format_html("{}{}", first, below)
 
@@ -156,7 +156,7 @@ class DownloadColumns:
     @admin.display(description=_("owner"), ordering="collection__user")
     def owner(self, download: Download) -> SafeString:
         """The owner."""
-        return format_html('<span title="{0}">{0}</span>', download.collection)
+        return format_html('<span title="{0}" dir="auto">{0}</span>', download.collection)
 
     @admin.display(description=_("state"), ordering="state")
     def condition(self, download: Download) -> SafeString:

@@ -39,8 +39,8 @@ def test_the_list_shows_owner_file_and_state(admin: Client, user: Any) -> None:
     DownloadFactory(collection__user=None, collection__label="team", complete=True)
     page = text(admin, LIST)
     assert listed(admin) == set(Download.objects.values_list("name", flat=True))
-    assert '<span title="ada">ada</span>' in page
-    assert '<span title="team">team</span>' in page
+    assert '<span title="ada" dir="auto">ada</span>' in page
+    assert '<span title="team" dir="auto">team</span>' in page
     assert 'async-downloads-running">In progress<' in page
     assert 'max="100" value="40" aria-label="Orders"></progress>' in page
     assert "</progress> 40%<" in page
@@ -63,9 +63,9 @@ def test_a_truncated_file_is_not_shown_as_complete(admin: Client) -> None:
 def test_the_list_says_why_a_download_failed(admin: Client) -> None:
     DownloadFactory(failed=True, errors="The warehouse is <closed>. " + "Long. " * 100)
     page = text(admin, LIST)
-    assert 'quiet">The warehouse is &lt;closed&gt;. Long.' in page
+    assert 'quiet" dir="auto">The warehouse is &lt;closed&gt;. Long.' in page
     assert page.count("Long.") > 100  # the title has all of it
-    (below,) = re.findall(r'quiet">(The warehouse.*?)</span>', page)
+    (below,) = re.findall(r'quiet" dir="auto">(The warehouse.*?)</span>', page)
     assert below.endswith("…")
 
 

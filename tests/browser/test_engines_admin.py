@@ -61,6 +61,33 @@ def test_errors_keep_the_direction_of_their_own_text(engine: Engine, server: str
     assert first < last
 
 
+@pytest.mark.usefixtures("hebrew")
+def test_a_long_name_of_an_owner_is_shortened_at_its_end(engine: Engine, server: str) -> None:
+    DownloadFactory(collection__user__username="lise.meitner@physics.example.org", complete=True)
+    engine.open(server + LIST)
+    owner = engine.evaluate(
+        """() => {
+            const owner = document.querySelector(".field-owner span");
+            const {direction, textOverflow} = getComputedStyle(owner);
+            return [direction, textOverflow, owner.scrollWidth > owner.clientWidth];
+        }"""
+    )
+    assert owner == ["ltr", "ellipsis", True]
+
+
+@pytest.mark.usefixtures("hebrew")
+def test_the_list_is_as_wide_as_its_place(engine: Engine, server: str) -> None:
+    DownloadFactory(complete=True, fetch_count=2)
+    engine.open(server + LIST)
+    widths = engine.evaluate(
+        """() => {
+            const {scrollWidth, clientWidth} = document.querySelector(".results");
+            return [scrollWidth, clientWidth];
+        }"""
+    )
+    assert widths[0] <= widths[1]
+
+
 def test_on_a_phone_the_name_of_the_owner_is_whole(engine: Engine, server: str) -> None:
     name = "lise.meitner@physics.example.org"
     DownloadFactory(collection__user__username=name, complete=True)
@@ -68,7 +95,7 @@ def test_on_a_phone_the_name_of_the_owner_is_whole(engine: Engine, server: str) 
     engine.open(server + LIST)
     cell = engine.evaluate(
         """() => {
-            const {scrollWidth, clientWidth} = document.querySelector("td.field-owner");
+            const {scrollWidth, clientWidth} = document.querySelector(".field-owner span");
             return [scrollWidth, clientWidth];
         }"""
     )
