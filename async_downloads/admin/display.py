@@ -70,7 +70,7 @@ def live_cells(download: Download, *, swapped: bool = False) -> dict[str, SafeSt
     contents = {
         "state": _lines(
             badge(condition, title if title != label_of(condition) else ""),
-            Truncator(download.error_text).chars(MAX_REASON_LENGTH),
+            _isolated(Truncator(download.error_text).chars(MAX_REASON_LENGTH)),
             _bar(download),
             _attempts(download),
             gettext("Not moving") if download.stuck else "",
@@ -88,9 +88,14 @@ def live_cells(download: Download, *, swapped: bool = False) -> dict[str, SafeSt
 
 def _lines(first: Any, *others: Any) -> SafeString:
     """Return the first text, with the others that are not empty below it."""
-    markup = '<span class="async-downloads-below quiet" dir="auto">{}</span>'
+    markup = '<span class="async-downloads-below quiet">{}</span>'
     below = format_html_join("", markup, ((each,) for each in others if each))
     return format_html("{}{}", first, below)
+
+
+def _isolated(text: str) -> SafeString | str:
+    """Return a text that keeps its direction in a page of the other one; empty if there is none."""
+    return format_html("<bdi>{}</bdi>", text) if text else ""
 
 
 def _bar(download: Download) -> SafeString | str:
@@ -202,7 +207,8 @@ class DownloadColumns:
         if download.fetched_by is None:
             return times
         last = gettext("last by %(user)s") % {"user": download.fetched_by}
-        return _lines(times, format_html('<span title="{}">{}</span>', last, download.fetched_by))
+        markup = '<span title="{}" dir="auto">{}</span>'
+        return _lines(times, format_html(markup, last, download.fetched_by))
 
     @admin.display(description=_("file name"))
     def file_name(self, download: Download) -> SafeString:
@@ -220,7 +226,7 @@ class DownloadColumns:
     @admin.display(description=_("error"))
     def error(self, download: Download) -> str:
         """The error message that the owner sees."""
-        return download.error_text or NOTHING
+        return _isolated(download.error_text) or NOTHING
 
     @admin.display(description=_("task"))
     def task_path(self, download: Download) -> str:

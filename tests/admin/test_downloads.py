@@ -63,9 +63,9 @@ def test_a_truncated_file_is_not_shown_as_complete(admin: Client) -> None:
 def test_the_list_says_why_a_download_failed(admin: Client) -> None:
     DownloadFactory(failed=True, errors="The warehouse is <closed>. " + "Long. " * 100)
     page = text(admin, LIST)
-    assert 'quiet" dir="auto">The warehouse is &lt;closed&gt;. Long.' in page
+    assert 'quiet"><bdi>The warehouse is &lt;closed&gt;. Long.' in page
     assert page.count("Long.") > 100  # the title has all of it
-    (below,) = re.findall(r'quiet" dir="auto">(The warehouse.*?)</span>', page)
+    (below,) = re.findall(r'quiet"><bdi>(The warehouse.*?)</bdi>', page)
     assert below.endswith("…")
 
 

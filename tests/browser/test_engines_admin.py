@@ -23,6 +23,14 @@ EXPORT = "/admin/shop/order/export-in-background/"
 BOXES = """(parts) =>
     parts.map((part) => document.querySelector(part).getBoundingClientRect().toJSON())"""
 
+#: The left edges of a bar and of the number beside it.
+BAR = """() => {
+    const bar = document.querySelector(".async-downloads-progress");
+    const range = new Range();
+    range.selectNodeContents(bar.nextSibling);
+    return [bar, range].map((each) => each.getBoundingClientRect().left);
+}"""
+
 #: The left edges of the first and the last character of an element's text.
 ENDS = """(selector) => {
     const element = document.querySelector(selector);
@@ -51,11 +59,16 @@ def hebrew(settings: Any) -> None:
 
 
 @pytest.mark.usefixtures("hebrew")
-def test_errors_keep_the_direction_of_their_own_text(engine: Engine, server: str) -> None:
+def test_only_errors_keep_the_direction_of_their_own_text(engine: Engine, server: str) -> None:
     DownloadFactory(failed=True, errors="It broke.", error_detail="Traceback (last):")
     engine.open(server + LIST)
     first, last = engine.evaluate(ENDS, "#result_list .async-downloads-below")
     assert first < last
+    Download.objects.update(state="running", percentage=40, errors="")
+    engine.open(server + LIST)
+    bar, number = engine.evaluate(BAR)
+    assert number < bar
+    Download.objects.update(state="failed", errors="It broke.")
     engine.open(server + detail(Download.objects.get()))
     first, last = engine.evaluate(ENDS, ".async-downloads-detail")
     assert first < last
