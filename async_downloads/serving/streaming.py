@@ -36,6 +36,16 @@ class StoredFileResponse(FileResponse):
         self.source = source
         super().__init__(source)
 
+    def has_header(self, header: str) -> bool:
+        """Return whether there is such a header, and for an encoding that there is one.
+
+        So GZipMiddleware leaves the response alone: it would remove the length, by which browsers
+        show progress, ask for ranges, and find out that a transfer was cut. The header itself is
+        not sent, as Firefox ignores the length of a response that has it, even with ``identity``,
+        and takes a part of the file for the whole.
+        """
+        return header.lower() == "content-encoding" or super().has_header(header)
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the pieces, each read in a thread."""
         pieces = iter(self)
@@ -99,8 +109,6 @@ def _response(
     if positions is not None:
         response.status_code = HTTPStatus.PARTIAL_CONTENT
         response.headers["Content-Range"] = f"bytes {positions[0]}-{positions[-1]}/{size}"
-    # GZipMiddleware would remove the length, which browsers need for progress and ranges.
-    response.headers["Content-Encoding"] = "identity"
     return response
 
 

@@ -383,6 +383,19 @@ class Firefox(Engine):
         """Run a script with the rights of the browser's own window."""
         self._run(script, self._window)
 
+    def outcomes(self) -> list[bool]:
+        """Return whether each download was saved whole that has ended since the last call."""
+        script = """(async () => {
+            const path = "resource://gre/modules/Downloads.sys.mjs";
+            const { Downloads } = ChromeUtils.importESModule(path);
+            const list = await Downloads.getList(Downloads.ALL);
+            const ended = (await list.getAll()).filter((download) => download.stopped);
+            for (const download of ended) await list.remove(download);
+            return JSON.stringify(ended.map((download) => download.succeeded));
+        })()"""
+        outcomes: list[bool] = json.loads(self._run(script, self._window))
+        return outcomes
+
     def _focus(self) -> None:
         """Focus the page, as if the person had its window in front."""
         self._run_in_window(

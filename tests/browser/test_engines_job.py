@@ -1,11 +1,17 @@
 """In each engine, a person starts an export, watches it, fetches its file and clears it."""
 
+from collections.abc import AsyncIterator
+from typing import Any
+
 import pytest
+from django.conf import settings
+from django.test import Client
 
 from async_downloads import cache
 from async_downloads.models import Download
+from async_downloads.serving import StoredFileResponse
 from tests.browser.conftest import BUTTON, MENU, SHOWS, TOASTS, Visit
-from tests.browser.engines import Engine
+from tests.browser.engines import Engine, Firefox
 from tests.faults.processes import eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
@@ -58,3 +64,38 @@ def test_a_person_exports_watches_fetches_and_clears(
     cache.save_download(key, [["reference"], ["R2"]])
     fetch(engine, TOASTS, key)
     assert engine.downloaded("orders.csv") == b"reference\nR2\n"
+
+
+@pytest.mark.parametrize("storage_fails", [False, True])
+def test_firefox_notices_that_a_transfer_was_cut(
+    firefox: Firefox,
+    server: str,
+    signed_in: Client,
+    user: Any,
+    storage_fails: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It compares no length with a file that has a content encoding."""
+    _, key = cache.init_download(user, "orders.csv")
+    cache.save_download(key, [["reference"], ["R1"]])
+
+    async def fail(response: StoredFileResponse) -> AsyncIterator[bytes]:
+        yield b"reference\n"
+        response.source.close()
+        raise ConnectionError("The storage does not answer any more.")
+
+    if storage_fails:
+        monkeypatch.setattr(StoredFileResponse, "__aiter__", fail)
+    firefox.sign_in(server, signed_in.cookies[settings.SESSION_COOKIE_NAME].value)
+    firefox.open(f"{server}/async_downloads/list/")
+    firefox.outcomes()
+    outcomes: list[bool] = []
+
+    def ended() -> bool:
+        outcomes.extend(firefox.outcomes())
+        return bool(outcomes)
+
+    firefox.evaluate("(url) => { location.href = url; }", Download.objects.get(pk=key).url)
+    eventually(ended, why="Firefox has ended the download")
+    assert outcomes == [not storage_fails]
+    firefox.leave()

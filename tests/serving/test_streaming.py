@@ -313,9 +313,8 @@ def test_head_sends_the_same_headers_and_no_content(path: str) -> None:
         closing(serve(path)) as got,
         closing(serve(path, method="HEAD", Range="bytes=1-2")) as head,
     ):
-        headers = dict(got.headers)
-        del headers["Content-Encoding"]
-        assert (head.status_code, dict(head.headers), head.content) == (200, headers, b"")
+        assert (head.status_code, head.content) == (200, b"")
+        assert dict(head.headers) == dict(got.headers)
 
 
 @pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-"}], ids=["whole", "a part"])
@@ -324,6 +323,8 @@ def test_no_middleware_compresses_the_file(path: str, headers: Any) -> None:
     with closing(serve(path, **headers)) as served:
         response: Any = GZipMiddleware(lambda request: served)(request)
         assert response["Content-Length"] == "40000"
+        # With it, Firefox would not notice that a transfer was cut.
+        assert "Content-Encoding" not in response.headers
         assert b"".join(response) == b"a,b\n" * 10_000
 
 
