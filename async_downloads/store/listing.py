@@ -100,9 +100,12 @@ class Version(NamedTuple):
             digest: The digest of the rows.
             holds: The seconds after which it may change though nothing is written.
         """
-        # One of the future would be young for longer than the page holds.
-        if holds < intervals.RECHECK or known is None or cache_entries.is_of_future(known):
+        if known is None:
             return cls(cache_entries.new_version(), digest)
+        # One of the future would be young for longer than the page holds.
+        if holds < intervals.RECHECK or cache_entries.is_of_future(known):
+            # All pages with these rows get the same one, and share a check.
+            return cls(f"x{known}", digest)
         return cls(known, digest)
 
     @classmethod

@@ -115,6 +115,14 @@ class TestCost:
             assert store.read_changes(owner, version) is None
 
     @pytest.mark.usefixtures("key", "shared_cache")
+    def test_pages_that_soon_change_by_themselves_have_one_version_and_one_check(
+        self, owner: Owner
+    ) -> None:
+        cache_entries.renew_version(owner.collection_key)
+        # It waits for a worker.
+        assert len({store.read_listing(owner).version for _ in range(3)}) == 1
+
+    @pytest.mark.usefixtures("key", "shared_cache")
     def test_a_page_that_a_change_leaves_as_it_is_is_compared_with_the_rows_once(
         self, owner: Owner, django_assert_num_queries: Any
     ) -> None:
