@@ -15,6 +15,8 @@ from django.utils import timezone
 
 from async_downloads import cache
 from async_downloads.models import Download
+from async_downloads.store import cache_entries
+from async_downloads.store.transactions import on_separate_connection
 from tests import s3
 from tests.factories import DownloadFactory, UserFactory
 from tests.store.test_transactions import locked_elsewhere
@@ -212,6 +214,20 @@ def test_a_response_without_content_is_not_counted(signed_in: Client, mine: Down
     again = signed_in.get(mine.url, headers={"If-None-Match": response["ETag"]})
     assert again.status_code == 304
     assert fetches(mine)[0] == 1
+
+
+def test_a_fetch_is_committed_before_the_version_token_is_renewed(
+    signed_in: Client, mine: Download, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+
+    def renew(collection_key: str) -> None:
+        rows = Download.objects.filter(pk=mine.pk).values_list("fetch_count", flat=True)
+        counted.extend(on_separate_connection(lambda: list(rows)))
+
+    monkeypatch.setattr(cache_entries, "renew_version", renew)
+    b"".join(signed_in.get(mine.url))
+    assert counted == [1]
 
 
 def test_a_fetch_does_not_change_the_expiry(signed_in: Client, mine: Download) -> None:

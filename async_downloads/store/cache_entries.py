@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import inf
 from typing import Any, Final, NotRequired, TypedDict, TypeGuard, TypeVar
 from zlib import crc32
 
@@ -43,6 +44,7 @@ __all__ = [
     "get_version_and_summary",
     "get_versions",
     "is_cleared",
+    "is_of_future",
     "is_shared",
     "is_table_of",
     "joint_version",
@@ -332,6 +334,11 @@ def new_version() -> str:
     return f"{int(time.time()):08x}{secrets.token_hex(4)}"
 
 
+def is_of_future(version: str) -> bool:
+    """Return whether a version token was made by a clock that is ahead of that of this process."""
+    return _age_of(version) < 0
+
+
 def get_version(collection_key: str) -> str | None:
     """Return the collection's version token; None if there is none or it cannot be trusted."""
     if not is_shared():
@@ -531,14 +538,16 @@ def _is_fresh(shown: str, version: str) -> bool:
 
     ``Version.of`` gives a page the token only if it may be shown for that long.
     """
-    if shown.partition(".")[0] != version:
-        return False
+    return shown.partition(".")[0] == version and 0 <= _age_of(version) < intervals.RECHECK
+
+
+def _age_of(version: str) -> float:
+    """Return the age of a version token in seconds; infinite if it has no time."""
     try:
         made_at = int(version[:_TIME_DIGITS], 16)
     except ValueError:
-        return False
-    # The clocks of two machines differ, so it may be of the future.
-    return 0 <= time.time() - made_at < intervals.RECHECK
+        return inf
+    return time.time() - made_at
 
 
 def _as_version(value: object) -> str | None:

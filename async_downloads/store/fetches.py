@@ -56,9 +56,10 @@ def record_fetch(download: Download, user: Any) -> None:
     try:
         with short_lock_timeout():
             counted = downloads().filter(pk=download.pk).count_fetch(user.pk)
-            if counted and not download.fetch_count:
-                # The list shows what has been fetched.
-                cache_entries.renew_version(download.collection.key)
+        # The timeout may take a transaction, which has committed by now.
+        if counted and not download.fetch_count:
+            # The list shows what has been fetched.
+            cache_entries.renew_version(download.collection.key)
     except DatabaseFault:
         logger.warning("A fetch of %s was not counted", download.pk, exc_info=True)
         return

@@ -80,7 +80,8 @@ class Version(NamedTuple):
 
     Attributes:
         token: The collection's version token from before the rows were read, so that it can be
-            too old but never too new; another one if the page soon changes by itself.
+            too old but never too new; another one if the page soon changes by itself, or if
+            the clocks of two machines differ.
         digest: A digest of the rows.
     """
 
@@ -99,8 +100,13 @@ class Version(NamedTuple):
             digest: The digest of the rows.
             holds: The seconds after which it may change though nothing is written.
         """
-        token = known if holds >= intervals.RECHECK else None
-        return cls(token or cache_entries.new_version(), digest)
+        if known is None:
+            return cls(cache_entries.new_version(), digest)
+        # One of the future would be young for longer than the page holds.
+        if holds < intervals.RECHECK or cache_entries.is_of_future(known):
+            # All pages with these rows get the same one, and share a check.
+            return cls(f"x{known}", digest)
+        return cls(known, digest)
 
     @classmethod
     def parse(cls, text: str) -> Self | None:

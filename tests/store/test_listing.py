@@ -115,6 +115,14 @@ class TestCost:
             assert store.read_changes(owner, version) is None
 
     @pytest.mark.usefixtures("key", "shared_cache")
+    def test_pages_that_soon_change_by_themselves_have_one_version_and_one_check(
+        self, owner: Owner
+    ) -> None:
+        cache_entries.renew_version(owner.collection_key)
+        # It waits for a worker.
+        assert len({store.read_listing(owner).version for _ in range(3)}) == 1
+
+    @pytest.mark.usefixtures("key", "shared_cache")
     def test_a_page_that_a_change_leaves_as_it_is_is_compared_with_the_rows_once(
         self, owner: Owner, django_assert_num_queries: Any
     ) -> None:
@@ -179,6 +187,27 @@ class TestTruth:
         changes = store.read_changes(owner, seen)
         assert changes is not None
         assert changes.downloads[0].percentage == 50
+
+    @pytest.mark.usefixtures("shared_cache")
+    @pytest.mark.parametrize("ahead", [-3600, -10, 0, 1, 10, 14, 3600])
+    def test_a_token_from_another_clock_hides_nothing_for_longer(
+        self, user: Any, owner: Owner, ahead: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        row = DownloadFactory(collection__user=user, running=True)
+        # Each poll compares the page with the rows, unless its token says that it is current.
+        monkeypatch.setattr(cache_entries, "record_check", lambda *arguments: None)
+        now = time.time()
+        clock = SimpleNamespace(time=lambda: now + ahead)
+        monkeypatch.setattr(cache_entries, "time", clock)
+        cache_entries.renew_version(owner.collection_key)
+        clock.time = lambda: now
+        seen = store.read_changes(owner, None)
+        assert seen is not None
+        # The token of this write is lost.
+        Download.objects.filter(pk=row.pk).update(percentage=50)
+        for later in range(intervals.RECHECK, 2 * intervals.RECHECK):
+            clock.time = lambda: now + later  # noqa: B023
+            assert store.read_changes(owner, seen.version) is not None
 
     def test_the_newer_of_cache_entry_and_row_is_shown(self, owner: Owner, key: str) -> None:
         entry = cache_entries.get_entry(key)
