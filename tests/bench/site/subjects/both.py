@@ -1,13 +1,8 @@
 """Cases that are the same code for both versions of the package."""
 
-import functools
 import itertools
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import sources
@@ -95,32 +90,6 @@ def downloads_of(user: Any, size: int, *, running: int = 0) -> list[str]:
 
 
 def progress_of(key: str) -> Callable[[], None]:
-    """Return a function that reports the next percentage of a download, round and round.
-
-    A worker reports it: a web process that had just done so would have little of its own code and
-    data left in the caches of the processor. The cache of one process needs it here.
-    """
+    """Return a function that reports the next percentage of a download, round and round."""
     percentages = itertools.cycle(range(1, 100))
-    is_shared = os.environ["BENCH_CACHE"] != "locmem"
-    report = _report_in_worker if is_shared else cache.set_percentage
-    return lambda: report(key, next(percentages))
-
-
-def _report_in_worker(key: str, percentage: int) -> None:
-    worker = _worker()
-    print(key, percentage, file=worker.stdin, flush=True)
-    if not worker.stdout.readline():
-        raise RuntimeError("The worker has ended.")
-
-
-@functools.cache
-def _worker() -> Any:
-    """Start a worker, which ends with this process."""
-    site = Path(__file__).parents[1]
-    return subprocess.Popen(
-        [sys.executable, "work.py"],
-        cwd=site,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    return lambda: cache.set_percentage(key, next(percentages))
