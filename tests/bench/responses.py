@@ -1,4 +1,7 @@
-"""What page views and polls cost, beside 0.6.0: in turn, in one process of each version."""
+"""What page views and polls cost, beside 0.6.0: in turn, in one process of each version.
+
+A worker of each version reports progress before each response that shows a change.
+"""
 
 import json
 import random

@@ -293,6 +293,32 @@ def test_the_ring_is_around_the_icon(
 
 
 @pytest.mark.parametrize("direction", ["ltr", "rtl"])
+def test_the_count_covers_the_end_of_the_ring_and_not_its_beginning(
+    engine: Engine, visit: Visit, user: Any, direction: str
+) -> None:
+    cache.set_percentage(cache.init_download(user, "orders.csv")[1], 5)
+    visit(direction=direction)
+    engine.wait_for(SHOWS, "#async-downloads.in-progress")
+    covered = engine.evaluate(
+        """() => {
+            const [ring, count] = ["ring", "count"].map(
+                (part) => document.querySelector(`.async-downloads-${part}`),
+            );
+            const [around, over] = [ring, count].map((part) => part.getBoundingClientRect());
+            const radius = around.width * (16 / 36);
+            const start = parseFloat(getComputedStyle(ring).rotate);
+            return [0, 2, 5, 90].map((percentage) => {
+                const angle = ((start + 3.6 * percentage) * Math.PI) / 180;
+                const x = around.x + around.width / 2 + radius * Math.cos(angle);
+                const y = around.y + around.height / 2 + radius * Math.sin(angle);
+                return over.left < x && x < over.right && over.top < y && y < over.bottom;
+            });
+        }"""
+    )
+    assert covered == [False, False, False, True]
+
+
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
 @pytest.mark.usefixtures("downloads")
 def test_the_menu_is_readable_and_in_place_without_the_newest_css(
     engine: Engine, visit: Visit, settings: Any, direction: str

@@ -1,8 +1,14 @@
 """Cases that are the same code for both versions of the package."""
 
+import functools
 import itertools
+import os
+import select
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import sources
@@ -10,6 +16,7 @@ from django.conf import settings
 
 from async_downloads import cache
 from async_downloads.shortcuts import queryset_to_csv
+from subjects.exchanges import Browser
 from subjects.people import user_named
 
 Body = Callable[[], int | None]
@@ -90,6 +97,41 @@ def downloads_of(user: Any, size: int, *, running: int = 0) -> list[str]:
 
 
 def progress_of(key: str) -> Callable[[], None]:
-    """Return a function that reports the next percentage of a download, round and round."""
+    """Return a function that reports the next percentage of a download, round and round.
+
+    A worker reports it, and this process answers other requests meanwhile, as that of a site does:
+    a process that has slept, or reported it itself, has little of its code and data left in the
+    caches of the processor. Only a cache in the memory of this process has to be written here.
+    """
     percentages = itertools.cycle(range(1, 100))
-    return lambda: cache.set_percentage(key, next(percentages))
+    visitor = Browser(user_named("visitor"))
+    if os.environ["BENCH_CACHE"] == "locmem":
+
+        def report() -> None:
+            cache.set_percentage(key, next(percentages))
+            visitor.get("/bare/")
+
+        return report
+    worker = _worker()
+
+    def report_by_worker() -> None:
+        print(key, next(percentages), file=worker.stdin, flush=True)
+        while not select.select([worker.stdout], [], [], 0)[0]:
+            visitor.get("/bare/")
+        if not worker.stdout.readline():
+            raise RuntimeError("The worker has ended.")
+        visitor.get("/bare/")
+
+    return report_by_worker
+
+
+@functools.cache
+def _worker() -> Any:
+    """Start a worker, which ends with this process."""
+    return subprocess.Popen(
+        [sys.executable, "work.py"],
+        cwd=Path(__file__).parents[1],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
