@@ -306,8 +306,10 @@ def test_the_count_covers_the_end_of_the_ring_and_not_its_beginning(
             );
             const [around, over] = [ring, count].map((part) => part.getBoundingClientRect());
             const radius = around.width * (16 / 36);
-            const start = parseFloat(getComputedStyle(ring).rotate);
-            return [0, 2, 5, 90].map((percentage) => {
+            const start = [ring, ring.firstElementChild]
+                .map((part) => parseFloat(getComputedStyle(part).rotate))
+                .reduce((sum, degrees) => sum + degrees);
+            return [0, 2, 5, 85].map((percentage) => {
                 const angle = ((start + 3.6 * percentage) * Math.PI) / 180;
                 const x = around.x + around.width / 2 + radius * Math.cos(angle);
                 const y = around.y + around.height / 2 + radius * Math.sin(angle);
