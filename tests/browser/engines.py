@@ -383,18 +383,33 @@ class Firefox(Engine):
         """Run a script with the rights of the browser's own window."""
         self._run(script, self._window)
 
-    def outcomes(self) -> list[bool]:
-        """Return whether each download was saved whole that has ended since the last call."""
+    def transfers(self) -> list[str]:
+        """Return how each file that it saves stands: ``running``, ``saved`` or ``failed``."""
         script = """(async () => {
             const path = "resource://gre/modules/Downloads.sys.mjs";
             const { Downloads } = ChromeUtils.importESModule(path);
-            const list = await Downloads.getList(Downloads.ALL);
-            const ended = (await list.getAll()).filter((download) => download.stopped);
-            for (const download of ended) await list.remove(download);
-            return JSON.stringify(ended.map((download) => download.succeeded));
+            const all = await (await Downloads.getList(Downloads.ALL)).getAll();
+            const ended = ({ succeeded }) => (succeeded ? "saved" : "failed");
+            return JSON.stringify(all.map((each) => (each.stopped ? ended(each) : "running")));
         })()"""
-        outcomes: list[bool] = json.loads(self._run(script, self._window))
-        return outcomes
+        transfers: list[str] = json.loads(self._run(script, self._window))
+        return transfers
+
+    def forget_transfers(self) -> None:
+        """Remove all files that were saved, and the list of them."""
+        self._run_in_window(
+            """(async () => {
+                const path = "resource://gre/modules/Downloads.sys.mjs";
+                const { Downloads } = ChromeUtils.importESModule(path);
+                const list = await Downloads.getList(Downloads.ALL);
+                for (const each of await list.getAll()) {
+                    await list.remove(each);
+                    await each.finalize(true);
+                }
+            })()"""
+        )
+        for path in self.downloads.iterdir():
+            path.unlink()
 
     def _focus(self) -> None:
         """Focus the page, as if the person had its window in front."""
@@ -571,7 +586,16 @@ class WebKit(Engine):
         self._call("window/rect", x=x, y=y, width=width, height=height)
 
     def screenshot(self, path: Path) -> None:
+        # It waits for the next frame, and a page at rest paints none.
+        self.evaluate(
+            """() => {
+                const frames = [{ opacity: 1 }, { opacity: 0.999 }];
+                const options = { duration: 1000, iterations: Infinity };
+                window.painting = document.body.animate(frames, options);
+            }"""
+        )
         answer = self._send("GET", f"{self._session}/screenshot")
+        self.evaluate("() => window.painting.cancel()")
         path.write_bytes(base64.b64decode(answer))
 
     def _evaluate(self, expression: str, seconds: float) -> str:

@@ -1,9 +1,11 @@
 """In each engine, a person starts an export, watches it, fetches its file and clears it."""
 
 from collections.abc import AsyncIterator
+from threading import Event
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.test import Client
 
@@ -13,6 +15,7 @@ from async_downloads.serving import StoredFileResponse
 from tests.browser.conftest import BUTTON, MENU, SHOWS, TOASTS, Visit
 from tests.browser.engines import Engine, Firefox
 from tests.faults.processes import eventually
+from tests.pace import LONGEST_WAIT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_cache")]
 
@@ -66,36 +69,37 @@ def test_a_person_exports_watches_fetches_and_clears(
     assert engine.downloaded("orders.csv") == b"reference\nR2\n"
 
 
-@pytest.mark.parametrize("storage_fails", [False, True])
+@pytest.mark.parametrize(("fails", "end"), [(False, "saved"), (True, "failed")])
 def test_firefox_notices_that_a_transfer_was_cut(
     firefox: Firefox,
     server: str,
     signed_in: Client,
     user: Any,
-    storage_fails: bool,
+    fails: bool,
+    end: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It compares no length with a file that has a content encoding."""
     _, key = cache.init_download(user, "orders.csv")
-    cache.save_download(key, [["reference"], ["R1"]])
+    cache.save_download(key, [["reference"] * 10] * 5_000)
+    begun = Event()
+    pieces_of = StoredFileResponse.__aiter__
 
-    async def fail(response: StoredFileResponse) -> AsyncIterator[bytes]:
-        yield b"reference\n"
-        response.source.close()
-        raise ConnectionError("The storage does not answer any more.")
+    async def send(response: StoredFileResponse) -> AsyncIterator[bytes]:
+        async for piece in pieces_of(response):
+            yield piece
+            await sync_to_async(begun.wait, thread_sensitive=False)(LONGEST_WAIT)
+            if fails:
+                response.source.close()
+                raise ConnectionError("The storage does not answer any more.")
 
-    if storage_fails:
-        monkeypatch.setattr(StoredFileResponse, "__aiter__", fail)
+    monkeypatch.setattr(StoredFileResponse, "__aiter__", send)
     firefox.sign_in(server, signed_in.cookies[settings.SESSION_COOKIE_NAME].value)
     firefox.open(f"{server}/async_downloads/list/")
-    firefox.outcomes()
-    outcomes: list[bool] = []
-
-    def ended() -> bool:
-        outcomes.extend(firefox.outcomes())
-        return bool(outcomes)
-
+    firefox.forget_transfers()
     firefox.evaluate("(url) => { location.href = url; }", Download.objects.get(pk=key).url)
-    eventually(ended, why="Firefox has ended the download")
-    assert outcomes == [not storage_fails]
+    eventually(lambda: firefox.transfers() == ["running"], why="Firefox has begun to save it")
+    begun.set()
+    eventually(lambda: firefox.transfers() == [end], why="Firefox has ended the transfer")
     firefox.leave()
+    firefox.forget_transfers()
