@@ -263,6 +263,8 @@ def test_a_refusal_begins_at_the_start_of_its_toast(
     resize(engine, *SIZES[width])
     visit()
     engine.click(BUTTON)
+    engine.wait_for(SHOWS, f"{MENU} .download-retry")
+    engine.wait_for("() => !recorded.pending")
     engine.click(f"{MENU} .download-retry")
     toast = f"{TOASTS} .async-downloads-toast"
     engine.wait_for(SHOWS, toast, "You have 1 download in progress.")

@@ -1,5 +1,6 @@
 """Until when files are kept, "Keep for longer", and files that staff hold, in a real browser."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -111,7 +112,8 @@ def test_a_file_that_staff_hold_comes_back_and_says_why(
 ) -> None:
     page.clock.install()
     page.goto(live_server.url)
-    open_menu(page)
+    with page.expect_response(re.compile("opened=1")):
+        open_menu(page)
     menu = page.locator("#downloads-dropdown")
     remove = menu.get_by_role("button", name="Remove Orders")
     expect(remove).to_be_visible()
