@@ -96,9 +96,12 @@ _COUNTS_AND_ROWS: Final = " ".join(
 #: The number of the columns of ``_COUNTS``.
 _COUNTED: Final = 6
 
+#: How many collections a process remembers.
+MAX_COLLECTIONS: Final = 1000
+
 #: The collections in which this process has found something unfinished lately: their rows are read
 #: with the counts. For the others, SQLite takes three times as long for both as for the counts.
-_with_unfinished: Final[Memory[uuid.UUID, None]] = Memory(1000)
+_with_unfinished: Final[Memory[uuid.UUID, None]] = Memory(MAX_COLLECTIONS)
 
 
 class _Counts(NamedTuple):
@@ -340,7 +343,7 @@ def _shown_of(counts: _Counts, rows: Rows) -> tuple[Any, ...]:
     )
 
 
-@lru_cache(maxsize=1000)
+@lru_cache(maxsize=MAX_COLLECTIONS)
 def _shown_of_finished(counts: _Counts, total: int) -> tuple[Any, ...]:
     """Return the same if nothing is in progress, which most pages show again and again."""
     return _shown_of(counts, Rows([], total))
@@ -377,7 +380,7 @@ def _execute(owner: Owner, statement: str) -> tuple[_Counts, list[Download]]:
     return counts, raw_rows.as_downloads(values, raw_rows.columns_of(alias), connection)
 
 
-@lru_cache(maxsize=1000)
+@lru_cache(maxsize=MAX_COLLECTIONS)
 def _counts_of(values: tuple[Any, ...], alias: str, _use_tz: bool) -> _Counts:
     """Return the counts from the values that the database returns."""
     connection = connections[alias]

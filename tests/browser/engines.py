@@ -385,31 +385,36 @@ class Firefox(Engine):
 
     def transfers(self) -> list[str]:
         """Return how each file that it saves stands: ``running``, ``saved`` or ``failed``."""
-        script = """(async () => {
-            const path = "resource://gre/modules/Downloads.sys.mjs";
-            const { Downloads } = ChromeUtils.importESModule(path);
-            const all = await (await Downloads.getList(Downloads.ALL)).getAll();
-            const ended = ({ succeeded }) => (succeeded ? "saved" : "failed");
-            return JSON.stringify(all.map((each) => (each.stopped ? ended(each) : "running")));
-        })()"""
-        transfers: list[str] = json.loads(self._run(script, self._window))
+        transfers: list[str] = json.loads(
+            self._run_with_transfers(
+                """async (list) => {
+                    const ended = ({ succeeded }) => (succeeded ? "saved" : "failed");
+                    const stand = (each) => (each.stopped ? ended(each) : "running");
+                    return JSON.stringify((await list.getAll()).map(stand));
+                }"""
+            )
+        )
         return transfers
 
     def forget_transfers(self) -> None:
         """Remove all files that were saved, and the list of them."""
-        self._run_in_window(
-            """(async () => {
-                const path = "resource://gre/modules/Downloads.sys.mjs";
-                const { Downloads } = ChromeUtils.importESModule(path);
-                const list = await Downloads.getList(Downloads.ALL);
+        self._run_with_transfers(
+            """async (list) => {
                 for (const each of await list.getAll()) {
                     await list.remove(each);
                     await each.finalize(true);
                 }
-            })()"""
+            }"""
         )
         for path in self.downloads.iterdir():
             path.unlink()
+
+    def _run_with_transfers(self, function: str) -> Any:
+        """Call a function with the browser's own list of downloads."""
+        module = "resource://gre/modules/Downloads.sys.mjs"
+        downloads = f"ChromeUtils.importESModule('{module}').Downloads"
+        every = f"{downloads}.getList({downloads}.ALL)"
+        return self._run(f"{every}.then({function})", self._window)
 
     def _focus(self) -> None:
         """Focus the page, as if the person had its window in front."""

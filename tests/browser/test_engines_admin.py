@@ -11,7 +11,7 @@ from async_downloads.models import Download
 from tests.browser.audit import pixels
 from tests.browser.conftest import SHOWS
 from tests.browser.engines import Engine
-from tests.browser.test_engines_layout import SIZES, resize
+from tests.browser.test_engines_layout import BOX, SIZES, resize
 from tests.factories import DownloadFactory
 from tests.staff import LIST, detail
 
@@ -19,9 +19,11 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 EXPORT = "/admin/shop/order/export-in-background/"
 
-#: Where elements are.
-BOXES = """(parts) =>
-    parts.map((part) => document.querySelector(part).getBoundingClientRect().toJSON())"""
+#: How wide the content of an element is, and its place.
+WIDTHS = """(selector) => {
+    const { scrollWidth, clientWidth } = document.querySelector(selector);
+    return [scrollWidth, clientWidth];
+}"""
 
 #: The left edges of a bar and of the number beside it.
 BAR = """() => {
@@ -92,13 +94,8 @@ def test_a_long_name_of_an_owner_is_shortened_at_its_end(engine: Engine, server:
 def test_the_list_is_as_wide_as_its_place(engine: Engine, server: str) -> None:
     DownloadFactory(complete=True, fetch_count=2)
     engine.open(server + LIST)
-    widths = engine.evaluate(
-        """() => {
-            const {scrollWidth, clientWidth} = document.querySelector(".results");
-            return [scrollWidth, clientWidth];
-        }"""
-    )
-    assert widths[0] <= widths[1]
+    content, place = engine.evaluate(WIDTHS, ".results")
+    assert content <= place
 
 
 def test_on_a_phone_the_name_of_the_owner_is_whole(engine: Engine, server: str) -> None:
@@ -106,13 +103,8 @@ def test_on_a_phone_the_name_of_the_owner_is_whole(engine: Engine, server: str) 
     DownloadFactory(collection__user__username=name, complete=True)
     resize(engine, *SIZES["360"])
     engine.open(server + LIST)
-    cell = engine.evaluate(
-        """() => {
-            const {scrollWidth, clientWidth} = document.querySelector(".field-owner span");
-            return [scrollWidth, clientWidth];
-        }"""
-    )
-    assert cell[0] <= cell[1]
+    content, place = engine.evaluate(WIDTHS, ".field-owner span")
+    assert content <= place
 
 
 def test_on_a_phone_the_buttons_of_a_confirmation_are_as_wide_as_each_other(
@@ -129,7 +121,7 @@ def test_on_a_phone_the_buttons_of_a_confirmation_are_as_wide_as_each_other(
     )
     engine.click(".actions button[type=submit]")
     engine.wait_for(SHOWS, ".async-downloads-confirm")
-    sure, back = engine.evaluate(BOXES, [f".submit-row {each}" for each in ("input", "a")])
+    sure, back = (engine.evaluate(BOX, f".submit-row {each}") for each in ("input", "a"))
     assert (sure["left"], sure["right"]) == pytest.approx((back["left"], back["right"]), abs=1)
 
 
@@ -140,7 +132,8 @@ def test_the_columns_of_an_export_stand_where_the_buttons_above_them_do(
 ) -> None:
     resize(engine, *SIZES[width])
     engine.open(server + EXPORT)
-    button, columns = engine.evaluate(BOXES, ["[name=_all]", ".async-downloads-columns ol"])
+    parts = ("[name=_all]", ".async-downloads-columns ol")
+    button, columns = (engine.evaluate(BOX, part) for part in parts)
     assert columns["right"] == pytest.approx(button["right"], abs=1)
 
 
@@ -153,7 +146,7 @@ def test_the_track_of_a_bar_is_dark_on_a_dark_page(
     engine.wait_for(SHOWS, ".async-downloads-progress")
     engine.painted()
     engine.screenshot(tmp_path / "list.png")
-    (box,) = engine.evaluate(BOXES, [".async-downloads-progress"])
+    box = engine.evaluate(BOX, ".async-downloads-progress")
     rows = pixels(tmp_path / "list.png", round(box["bottom"]))
     row = rows[round(box["top"] + box["height"] / 2)]
     done, left = (row[round(box["x"] + box["width"] * part)] for part in (0.2, 0.8))

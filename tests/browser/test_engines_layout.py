@@ -217,9 +217,7 @@ def test_menu_page_and_toast_are_whole_at_each_size(
         text = engine.evaluate(WHOLE, f"{toast} .download-name")
         assert text.startswith(name[:12])
         assert text.endswith(ready)
-    box = engine.evaluate(
-        "(toast) => document.querySelector(toast).getBoundingClientRect().toJSON()", toast
-    )
+    box = engine.evaluate(BOX, toast)
     assert box["height"] < 140
     assert (box["left"] > 640) == (direction == "ltr")
     assert box["width"] < 640
@@ -284,10 +282,7 @@ def test_the_ring_is_around_the_icon(
     visit(direction=direction)
     engine.wait_for(SHOWS, "#async-downloads.in-progress")
     ring, icon = (
-        engine.evaluate(
-            "(part) => document.querySelector(part).getBoundingClientRect().toJSON()", part
-        )
-        for part in (".async-downloads-ring", ".async-downloads-icon")
+        engine.evaluate(BOX, part) for part in (".async-downloads-ring", ".async-downloads-icon")
     )
     assert (ring["width"], ring["height"]) == (36, 36)
     for start, length in (("x", "width"), ("y", "height")):
